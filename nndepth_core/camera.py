@@ -1,0 +1,192 @@
+"""Pinhole geometry of rectified cameras: intrinsics, disparity, depth and points.
+
+Pixel coordinates name pixel centres: the first pixel's centre is (0, 0). Axes follow REP-103
+for optical frames: x right, y down, z forward, metres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+class CalibrationError(ValueError):
+    """A calibration that no depth can be computed from; the message names value and cure."""
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """Intrinsics of one rectified image, in pixels of that image."""
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise CalibrationError(
+                f'camera image size is {self.width}x{self.height}; set width and height to the '
+                'size of the images'
+            )
+        for name in ('fx', 'fy', 'cx', 'cy'):
+            if not math.isfinite(getattr(self, name)):
+                raise CalibrationError(
+                    f'{name} is {getattr(self, name)}; every entry of P must be a finite number'
+                )
+        if self.fx <= 0 or self.fy <= 0:
+            raise CalibrationError(
+                f'focal lengths are fx={self.fx}, fy={self.fy}; P[0] and P[5] must be positive '
+                '(is the camera calibrated?)'
+            )
+
+    @classmethod
+    def from_projection(cls, p: Sequence[float], width: int, height: int) -> PinholeCamera:
+        """Read the left 3x3 of a row-major 3x4 projection matrix P (never K: images are rectified)."""
+        if len(p) != 12:
+            raise CalibrationError(f'P has {len(p)} entries; a 3x4 matrix has 12')
+        return cls(width, height, float(p[0]), float(p[5]), float(p[2]), float(p[6]))
+
+    def resized(self, width: int, height: int) -> PinholeCamera:
+        """Intrinsics after the image is resampled to width x height (pixel centres kept aligned)."""
+        sx, sy = width / self.width, height / self.height
+        return PinholeCamera(
+            width,
+            height,
+            self.fx * sx,
+            self.fy * sy,
+            (self.cx + 0.5) * sx - 0.5,
+            (self.cy + 0.5) * sy - 0.5,
+        )
+
+    def cropped(self, x: int, y: int, width: int, height: int) -> PinholeCamera:
+        """Intrinsics of the window of width x height whose first pixel is (x, y)."""
+        return replace(self, width=width, height=height, cx=self.cx - x, cy=self.cy - y)
+
+    def binned(self, binning_x: int, binning_y: int) -> PinholeCamera:
+        """Intrinsics after the sensor joins pixels, by the rule of image_geometry (c / binning)."""
+        return PinholeCamera(
+            self.width // binning_x,
+            self.height // binning_y,
+            self.fx / binning_x,
+            self.fy / binning_y,
+            self.cx / binning_x,
+            self.cy / binning_y,
+        )
+
+    def rays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return x/z of each column (W,) and y/z of each row (H,), float32."""
+        x = (np.arange(self.width) - self.cx) / self.fx
+        y = (np.arange(self.height) - self.cy) / self.fy
+        return x.astype(np.float32), y.astype(np.float32)
+
+    def points(self, depth: np.ndarray) -> np.ndarray:
+        """Reproject depth (H, W) in metres to (H, W, 3) float32; NaN where depth is not finite."""
+        points = np.empty((*depth.shape, 3), np.float32)
+        self.reproject(depth, points)
+        return points
+
+    def reproject(self, depth: np.ndarray, out: np.ndarray) -> None:
+        """Write x, y, z of depth (H, W) into the first three channels of out (H, W, >=3)."""
+        x, y = self.rays()
+        z = depth + 0 * depth  # infinities become NaN
+        np.multiply(z, x, out=out[..., 0])
+        np.multiply(z, y[:, None], out=out[..., 1])
+        out[..., 2] = z
+
+
+@dataclass(frozen=True)
+class StereoCamera:
+    """A rectified pair: the left camera, the baseline, and the right principal point.
+
+    A point at depth Z is seen with disparity d = x_left - x_right = f B / Z + (cx_left - cx_right).
+    """
+
+    left: PinholeCamera
+    baseline: float
+    cx_right: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.baseline) or not math.isfinite(self.cx_right):
+            raise CalibrationError(
+                f'baseline is {self.baseline} and the right cx {self.cx_right}; every entry of '
+                'the right P must be a finite number'
+            )
+        if self.baseline == 0:
+            raise CalibrationError(
+                'baseline is 0 because P[3] of the right camera_info is 0; the right P[3] must '
+                'be -fx * baseline (calibrate the pair as stereo, or fix the driver)'
+            )
+        if self.baseline < 0:
+            raise CalibrationError(
+                f'baseline is {self.baseline:.6g} m: P[3] of the right camera_info is positive; '
+                'left and right are swapped, or the driver writes the wrong sign'
+            )
+
+    @classmethod
+    def from_projections(
+        cls, p_left: Sequence[float], p_right: Sequence[float], width: int, height: int
+    ) -> StereoCamera:
+        """Build from the row-major 3x4 matrices P of both rectified cameras."""
+        left = PinholeCamera.from_projection(p_left, width, height)
+        right = PinholeCamera.from_projection(p_right, width, height)
+        return cls(left, -float(p_right[3]) / right.fx, right.cx)
+
+    @property
+    def cx_offset(self) -> float:
+        """cx_left - cx_right: the disparity of a point at infinity, pixels."""
+        return self.left.cx - self.cx_right
+
+    @property
+    def focal_baseline(self) -> float:
+        """F * B in pixel metres: depth times (disparity - cx_offset)."""
+        return self.left.fx * self.baseline
+
+    def resized(self, width: int, height: int) -> StereoCamera:
+        """The pair after both images are resampled to width x height."""
+        sx = width / self.left.width
+        return replace(
+            self, left=self.left.resized(width, height), cx_right=(self.cx_right + 0.5) * sx - 0.5
+        )
+
+    def cropped(self, x: int, y: int, width: int, height: int) -> StereoCamera:
+        """The pair after the same window is cut from both images."""
+        return replace(
+            self, left=self.left.cropped(x, y, width, height), cx_right=self.cx_right - x
+        )
+
+    def binned(self, binning_x: int, binning_y: int) -> StereoCamera:
+        """The pair after both sensors join pixels."""
+        return replace(
+            self, left=self.left.binned(binning_x, binning_y), cx_right=self.cx_right / binning_x
+        )
+
+    def disparity_to_depth(
+        self, disparity: np.ndarray, min_depth: float = 0.0, max_depth: float = math.inf
+    ) -> np.ndarray:
+        """Depth along z in metres by REP-117 (float32).
+
+        NaN stays NaN (unknown); disparities of points at infinity or farther than max_depth give
+        +inf; points nearer than min_depth give -inf.
+        """
+        adjusted = np.subtract(disparity, np.float32(self.cx_offset), dtype=np.float32)
+        np.maximum(adjusted, 0, out=adjusted)
+        with np.errstate(divide='ignore'):
+            depth = np.divide(np.float32(self.focal_baseline), adjusted, out=adjusted)
+        if max_depth < math.inf:
+            depth[depth > max_depth] = math.inf
+        if min_depth > 0:
+            depth[depth < min_depth] = -math.inf
+        return depth
+
+    def depth_to_disparity(self, depth: np.ndarray) -> np.ndarray:
+        """Disparity in pixels (float32); NaN where depth is not a positive number, +inf is kept as cx_offset."""
+        depth = np.asarray(depth, np.float32)
+        with np.errstate(divide='ignore', invalid='ignore'):
+            disparity = np.float32(self.focal_baseline) / depth + np.float32(self.cx_offset)
+        return np.where(depth > 0, disparity, np.float32(np.nan)).astype(np.float32)

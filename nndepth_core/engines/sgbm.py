@@ -1,0 +1,113 @@
+"""The classical reference: OpenCV's semi-global block matching.
+
+Source: Hirschmueller, Stereo Processing by Semiglobal Matching and Mutual Information, TPAMI 2008;
+OpenCV's StereoSGBM matches blocks by Birchfield-Tomasi cost instead of mutual information.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from nndepth_core.engines.base import ModelSpec
+
+MODES = {
+    'sgbm': cv2.STEREO_SGBM_MODE_SGBM,
+    'hh': cv2.STEREO_SGBM_MODE_HH,
+    'sgbm_3way': cv2.STEREO_SGBM_MODE_SGBM_3WAY,
+    'hh4': cv2.STEREO_SGBM_MODE_HH4,
+}
+
+
+@dataclass(frozen=True)
+class SgbmSettings:
+    """Settings of StereoSGBM, under OpenCV's names.
+
+    Attributes:
+        min_disparity: smallest disparity searched, pixels.
+        num_disparities: how many disparities are searched, a multiple of 16.
+        block_size: side of the matched block, odd, pixels.
+        pre_filter_cap: clipping value of the pre-filtered pixels.
+        uniqueness_ratio: margin in percent by which the best match must win.
+        speckle_window_size: regions smaller than this many pixels are removed; 0 keeps all.
+        speckle_range: largest disparity step inside one region, pixels.
+        disp12_max_diff: largest left-right difference kept, pixels; -1 switches the check off.
+        mode: 'sgbm_3way' (fastest), 'sgbm' (5 directions), 'hh' (8), 'hh4' (4).
+    """
+
+    min_disparity: int = 0
+    num_disparities: int = 128
+    block_size: int = 5
+    pre_filter_cap: int = 63
+    uniqueness_ratio: int = 10
+    speckle_window_size: int = 100
+    speckle_range: int = 2
+    disp12_max_diff: int = 1
+    mode: str = 'sgbm_3way'
+
+    def __post_init__(self) -> None:
+        if self.num_disparities < 16 or self.num_disparities % 16:
+            raise ValueError(
+                f'num_disparities is {self.num_disparities}; it must be a positive multiple of 16'
+            )
+        if self.block_size < 1 or self.block_size % 2 == 0:
+            raise ValueError(f'block_size is {self.block_size}; it must be odd and at least 1')
+        if self.mode not in MODES:
+            raise ValueError(f'mode is {self.mode!r}; choose one of {", ".join(MODES)}')
+
+
+class SgbmEngine:
+    """StereoSGBM behind the engine protocol; grey values, both images padded on the left.
+
+    The padding lets the left strip, which OpenCV otherwise leaves empty, be matched too.
+    """
+
+    name = 'opencv'
+    device = 'cpu'
+    spec = ModelSpec('sgbm', minimum=(8, 8), resolution=1 / 16)
+
+    def __init__(self, settings: SgbmSettings | None = None) -> None:
+        self.settings = settings or SgbmSettings()
+        self._matcher = _make_matcher(self.settings)
+
+    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
+        """Match left with right, uint8 RGB (N, H, W, 3) each."""
+        left, right = images
+        return {'disparity': np.stack([self._match(a, b) for a, b in zip(left, right, strict=True)])}
+
+    def disparity_range(self) -> tuple[float, float]:
+        """The searched range."""
+        low = self.settings.min_disparity
+        return float(low), float(low + self.settings.num_disparities - 1)
+
+    def _match(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        pad = max(0, self.settings.min_disparity + self.settings.num_disparities)
+        grey = [
+            cv2.copyMakeBorder(
+                cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 0, 0, pad, 0, cv2.BORDER_REPLICATE
+            )
+            for image in (left, right)
+        ]
+        sixteenths = self._matcher.compute(*grey)[:, pad:]
+        disparity = sixteenths.astype(np.float32) / 16
+        disparity[sixteenths < self.settings.min_disparity * 16] = np.nan
+        return disparity
+
+
+def _make_matcher(settings: SgbmSettings) -> cv2.StereoSGBM:
+    area = settings.block_size**2
+    return cv2.StereoSGBM.create(
+        minDisparity=settings.min_disparity,
+        numDisparities=settings.num_disparities,
+        blockSize=settings.block_size,
+        P1=8 * area,
+        P2=32 * area,
+        disp12MaxDiff=settings.disp12_max_diff,
+        preFilterCap=settings.pre_filter_cap,
+        uniquenessRatio=settings.uniqueness_ratio,
+        speckleWindowSize=settings.speckle_window_size,
+        speckleRange=settings.speckle_range,
+        mode=MODES[settings.mode],
+    )

@@ -1,0 +1,246 @@
+"""From two images to a disparity: the one way shared by node, bags, command line and evaluation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from nndepth_core.engines import Engine, EngineError, create_engine
+
+DEFAULT_MODEL = 'sgbm'
+
+
+@dataclass(frozen=True)
+class StereoResult:
+    """What one pair gave.
+
+    Attributes:
+        disparity: float32 (H, W), pixels of this array's own size, left-referenced, NaN unknown.
+        confidence: float32 (H, W) in 0..1, None where it was not asked for.
+        processing_size: (width, height) the engine saw before padding.
+        milliseconds: time of the stages 'preprocess', 'inference', 'postprocess'.
+    """
+
+    disparity: np.ndarray
+    confidence: np.ndarray | None
+    processing_size: tuple[int, int]
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+class StereoEstimator:
+    """Runs a stereo engine on images of any size.
+
+    Args:
+        engine: what executes the model.
+        processing_size: (width, height) the images are resampled to for the engine; 0 for either
+            keeps the images' own.
+        output: 'camera' returns maps of the input images' size, 'processing' of the engine's.
+        confidence_threshold: estimates less confident than this become NaN; 0 keeps all.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        processing_size: tuple[int, int] = (0, 0),
+        output: str = 'camera',
+        confidence_threshold: float = 0.0,
+    ) -> None:
+        if min(processing_size) < 0:
+            raise ValueError(f'processing size is {processing_size}; use 0 for the image size')
+        if output not in ('camera', 'processing'):
+            raise ValueError(f'output is {output!r}; choose camera or processing')
+        if not 0 <= confidence_threshold <= 1:
+            raise ValueError(f'confidence_threshold is {confidence_threshold}; it must be in 0..1')
+        self.engine = engine
+        self.processing_size = processing_size
+        self.output = output
+        self.confidence_threshold = confidence_threshold
+
+    @classmethod
+    def load(
+        cls,
+        model: str = DEFAULT_MODEL,
+        engine: str = 'auto',
+        device: str = 'auto',
+        options: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> StereoEstimator:
+        """Make an estimator by names; `options` go to the engine, `settings` to the estimator."""
+        return cls(create_engine(model, engine, device, **(options or {})), **settings)
+
+    @classmethod
+    def default(cls) -> StereoEstimator:
+        """The default model on the best engine present."""
+        return cls.load()
+
+    def __call__(
+        self, left: np.ndarray, right: np.ndarray, confidence: bool = False
+    ) -> StereoResult:
+        """Estimate the disparity of a rectified pair, uint8 RGB (H, W, 3) each.
+
+        Args:
+            left: left image, the one the result refers to.
+            right: right image of the same size.
+            confidence: also return the confidence (costs a second run where the model has none).
+
+        Raises:
+            ValueError: images of the wrong type, or sizes that differ or are too small.
+        """
+        _check_pair(left, right)
+        clock = _StageClock()
+        size = self._processing_size(left)
+        inputs = [self._prepare(image, size) for image in (left, right)]
+        clock.lap('preprocess')
+
+        maps = self._infer(*inputs, confidence=confidence or self.confidence_threshold > 0)
+        clock.lap('inference')
+
+        width, height = size
+        maps = {name: values[:height, :width] for name, values in maps.items()}
+        if self.output == 'camera' and size != (left.shape[1], left.shape[0]):
+            maps = _resample(maps, left.shape[1], left.shape[0])
+        if self.confidence_threshold > 0:
+            maps['disparity'] = np.where(
+                maps['confidence'] >= self.confidence_threshold, maps['disparity'], np.nan
+            ).astype(np.float32)
+        clock.lap('postprocess')
+        return StereoResult(
+            maps['disparity'],
+            maps.get('confidence') if confidence else None,
+            size,
+            clock.milliseconds,
+        )
+
+    def self_test(self) -> None:
+        """Check that the engine computes what it should, on a pair of known disparity.
+
+        Raises:
+            EngineError: the engine gives something else.
+        """
+        shift, height, width = 7, 64, 160
+        texture = np.random.default_rng(0).integers(0, 256, (height, width + shift), np.uint8)
+        texture = cv2.GaussianBlur(texture, (0, 0), 1.0)
+        left, right = (
+            np.repeat(np.ascontiguousarray(view)[..., None], 3, axis=2)
+            for view in (texture[:, :width], texture[:, shift:])
+        )
+        found = float(np.nanmedian(self._infer(left, right, confidence=False)['disparity']))
+        if not abs(found - shift) < 1:
+            spec = self.engine.spec
+            raise EngineError(
+                f'{spec.name} on {self.engine.name} ({self.engine.device}) measures {found:.2f} px '
+                f'on a pair of {shift} px; the backend computes something else: choose another '
+                'engine or device'
+            )
+
+    def output_size(self, width: int, height: int) -> tuple[int, int]:
+        """Size of the maps returned for images of width x height."""
+        if self.output == 'camera':
+            return width, height
+        return self.processing_size[0] or width, self.processing_size[1] or height
+
+    def _processing_size(self, image: np.ndarray) -> tuple[int, int]:
+        size = (
+            self.processing_size[0] or image.shape[1],
+            self.processing_size[1] or image.shape[0],
+        )
+        minimum = self.engine.spec.minimum
+        if size[0] < minimum[1] or size[1] < minimum[0]:
+            raise ValueError(
+                f'images are processed at {size[0]}x{size[1]}; {self.engine.spec.name} needs at '
+                f'least {minimum[1]}x{minimum[0]} (set a larger processing size)'
+            )
+        return size
+
+    def _prepare(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        if size != (image.shape[1], image.shape[0]):
+            shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+            image = cv2.resize(
+                image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            )
+        multiple = self.engine.spec.multiple
+        bottom, right = -size[1] % multiple, -size[0] % multiple
+        if bottom or right:
+            image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        return image
+
+    def _infer(
+        self, left: np.ndarray, right: np.ndarray, confidence: bool
+    ) -> dict[str, np.ndarray]:
+        maps = {name: values[0] for name, values in self.engine.run(left[None], right[None]).items()}
+        if confidence and 'confidence' not in maps:
+            mirrored = [np.ascontiguousarray(image[None, :, ::-1]) for image in (right, left)]
+            of_right = self.engine.run(*mirrored)['disparity'][0, :, ::-1]
+            maps['confidence'] = left_right_confidence(maps['disparity'], of_right)
+        return maps
+
+
+def left_right_confidence(of_left: np.ndarray, of_right: np.ndarray) -> np.ndarray:
+    """Agreement of the left and the right disparity map, float32 (H, W) in 0..1.
+
+    The left estimate d at x should be met by the right map at x - d; the confidence is
+    exp(-|difference| / 1 px), and 0 where either is unknown or the match lies outside.
+    """
+    height, width = of_left.shape
+    columns = np.arange(width, dtype=np.float32) - of_left
+    rows = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
+    met = cv2.remap(
+        np.ascontiguousarray(of_right),
+        np.nan_to_num(columns, nan=-2.0),
+        rows,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=np.nan,
+    )
+    return np.nan_to_num(np.exp(-np.abs(of_left - met)), nan=0.0)
+
+
+def _resample(maps: dict[str, np.ndarray], width: int, height: int) -> dict[str, np.ndarray]:
+    """Bring maps to width x height; disparities change with the width.
+
+    Bilinear inside surfaces, nearest across edges: a blend of two surfaces would float between them.
+    """
+    disparity = np.ascontiguousarray(maps['disparity'])
+    scale = np.float32(width / disparity.shape[1])
+    nearest = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    smooth = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_LINEAR)
+    with np.errstate(invalid='ignore'):
+        same_surface = np.abs(smooth - nearest) < 1
+    resampled = {'disparity': np.where(same_surface, smooth, nearest) * scale}
+    if 'confidence' in maps:
+        resampled['confidence'] = cv2.resize(
+            np.ascontiguousarray(maps['confidence']),
+            (width, height),
+            interpolation=cv2.INTER_LINEAR,
+        )
+    return resampled
+
+
+def _check_pair(left: np.ndarray, right: np.ndarray) -> None:
+    for name, image in (('left', left), ('right', right)):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f'{name} image is {image.dtype} {image.shape}; give uint8 RGB (height, width, 3)'
+            )
+    if left.shape != right.shape:
+        raise ValueError(
+            f'left is {left.shape[1]}x{left.shape[0]} and right {right.shape[1]}x{right.shape[0]}; '
+            'the images of a pair must have one size'
+        )
+
+
+class _StageClock:
+    """Milliseconds between laps, by stage."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.milliseconds[stage] = 1000 * (now - self._last)
+        self._last = now

@@ -1,0 +1,27 @@
+"""pip install of the library, the command and the ROS-free half of nndepth_ros.
+
+colcon ignores this file: the ROS package is built by CMakeLists.txt.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    'bags': ['rosbags>=0.10'],
+    'dev': ['hypothesis', 'mypy', 'pytest', 'PyYAML', 'ruff'],
+}
+
+setup(
+    name='nndepth',
+    version='0.1.0',
+    description='Neural stereo and monocular depth for robots',
+    long_description=Path(__file__).with_name('README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['nndepth_core*', 'nndepth_ros*']),
+    install_requires=['numpy>=1.23', 'opencv-python-headless>=4.6,<5', 'tqdm>=4.60'],
+    extras_require=EXTRAS,
+    entry_points={'console_scripts': ['nndepth = nndepth_core.cli:main']},
+)
