@@ -66,16 +66,16 @@ class StereoInput:
             ValueError: an image cannot be decoded, they differ in size, or the calibration cannot
                 be used; the message names the side.
         """
-        images = []
+        rgb = {}
         for side, message in (('left', left), ('right', right)):
             try:
-                images.append(conversions.to_rgb(message))
+                rgb[side] = conversions.to_rgb(message)
             except conversions.ConversionError as error:
                 raise conversions.ConversionError(f'{side} image: {error}') from error
-        check_pair(*images)
-        height, width = images[0].shape[:2]
+        check_pair(**rgb)
+        height, width = rgb['left'].shape[:2]
         camera = conversions.stereo_camera(left_info, right_info, width, height)
-        return cls(*images, left_info, camera, left.header)
+        return cls(rgb['left'], rgb['right'], left_info, camera, left.header)
 
 
 def stereo_messages(

@@ -15,15 +15,9 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from stereo_msgs.msg import DisparityImage
 
-from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult, check_pair
+from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
 from nndepth_ros import diagnostics, doctor, outputs
-from nndepth_ros.conversions import (
-    ConversionError,
-    ros_message_types,
-    stamp_ns,
-    stereo_camera,
-    to_rgb,
-)
+from nndepth_ros.conversions import ros_message_types, stamp_ns
 from nndepth_ros.depth_node import DepthNode, run_node
 from nndepth_ros.outputs import StereoInput, stereo_messages
 from nndepth_ros.parameters import STEREO_PARAMETERS, StereoConfig
@@ -175,7 +169,7 @@ class StereoNode(DepthNode):
     def process(self, deposited: float, item: Pair) -> None:
         """Estimate one pair and publish what is subscribed."""
         clock = StageClock()
-        pair = self._decode(item)
+        pair = StereoInput.from_messages(*item)
         clock.lap('decode')
         if self.to_examine > 0:
             self._examine(item, pair)
@@ -202,12 +196,6 @@ class StereoNode(DepthNode):
         self.last_stats = self._stats(item, pair, result, clock.milliseconds, deposited)
         if STATS in wanted:
             self.publish(STATS, self.last_stats)
-
-    def _decode(self, item: Pair) -> StereoInput:
-        left, right = _to_rgb('left', item.left), _to_rgb('right', item.right)
-        check_pair(left, right)
-        camera = stereo_camera(item.left_info, item.right_info, left.shape[1], left.shape[0])
-        return StereoInput(left, right, item.left_info, camera, item.left.header)
 
     def _examine(self, item: Pair, pair: StereoInput) -> None:
         self.to_examine -= 1
@@ -278,13 +266,6 @@ class StereoNode(DepthNode):
             }
         message = 'running' if self.wanted() else 'idle: nobody subscribes'
         return [diagnostics.status(f'{name}: inference', name, message, values)]
-
-
-def _to_rgb(side: str, message: Any) -> np.ndarray:
-    try:
-        return to_rgb(message)
-    except ConversionError as error:
-        raise ConversionError(f'{side} image: {error}') from error
 
 
 def main(args: list[str] | None = None) -> int:
