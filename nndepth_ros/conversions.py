@@ -331,7 +331,7 @@ def depth_camera_info(
 
 
 def _filled(make: Callable[..., Any], pixels: np.ndarray, fields: dict[str, Any]) -> Any:
-    """Fill the fresh message's own container: rclpy's setters would copy or check every element."""
+    """Fill the message's own container: rclpy's setters would copy or check every element."""
     message = make(**fields)
     message.data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
     return message
