@@ -16,10 +16,11 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RclpyParameter
 from rclpy.qos import (
@@ -43,8 +44,9 @@ REPEAT_FAILURE_AFTER = 10.0
 class DepthNode(LifecycleNode):
     """What is common to stereo and monocular nodes.
 
-    The executor's thread only deposits inputs into the mailbox; one worker thread takes the
-    newest, estimates and publishes. A subclass gives the parameter table and output types, and
+    Inputs have a callback group of their own, so that they are taken in while a parameter waits
+    for a new model to load. Their callbacks only deposit into the mailbox; one worker thread takes
+    the newest, estimates and publishes. A subclass gives the parameter table and output types, and
     says how a config is read, how inputs are subscribed and how one deposit is processed.
     """
 
@@ -60,6 +62,7 @@ class DepthNode(LifecycleNode):
         self._output_types = outputs
         self._outputs: dict[str, Any] = {}
         self._inputs: dict[str, Any] = {}
+        self._input_group = MutuallyExclusiveCallbackGroup()
         self._last_heard: dict[str, float] = {}
         self._doctor = Doctor()
         self._doctor_lock = threading.Lock()
@@ -211,6 +214,7 @@ class DepthNode(LifecycleNode):
             topic,
             heard,
             qos_profile_sensor_data,
+            callback_group=self._input_group,
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=self._qos_reporter(topic),
                 message_lost=lambda info: self._report_loss(topic, info),
@@ -359,7 +363,7 @@ def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) 
     """Run a node until it is asked to end; return the process's exit code."""
     keep_freed_memory()
     rclpy.init(args=args)
-    executor = SingleThreadedExecutor()
+    executor = MultiThreadedExecutor(num_threads=2)
     node: DepthNode | None = None
     try:
         try:

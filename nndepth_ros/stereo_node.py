@@ -15,6 +15,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from stereo_msgs.msg import DisparityImage
 
+from nndepth_core.engines import Engine
 from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
 from nndepth_ros import diagnostics, doctor, outputs
 from nndepth_ros.conversions import ros_message_types, stamp_ns
@@ -193,7 +194,9 @@ class StereoNode(DepthNode):
         for name, message in messages.items():
             self.publish(name, message)
         clock.lap('publish')
-        self.last_stats = self._stats(item, pair, result, clock.milliseconds, deposited)
+        self.last_stats = self._stats(
+            item, pair, result, estimator.engine, clock.milliseconds, deposited
+        )
         if STATS in wanted:
             self.publish(STATS, self.last_stats)
 
@@ -207,10 +210,11 @@ class StereoNode(DepthNode):
         item: Pair,
         pair: StereoInput,
         result: StereoResult,
+        engine: Engine,
         milliseconds: dict[str, float],
         deposited: float,
     ) -> InferenceStats:
-        engine, counts = self.estimator.engine, self.synchronizer.counts
+        counts = self.synchronizer.counts
         stages = {**milliseconds, **result.milliseconds}
         age = self.get_clock().now().nanoseconds - stamp_ns(item.left.header.stamp)
         return InferenceStats(
