@@ -27,7 +27,7 @@ test: $(BUILT)
 	$(ENV) python -m pytest tests/core tests/ros $(ARGS)
 
 lint: .venv/.installed
-	$(ENV) ruff check . && ruff format --check . && mypy
+	$(ENV) python -m ruff check . && python -m ruff format --check . && python -m mypy
 
 build: $(BUILT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -16,11 +17,10 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RclpyParameter
 from rclpy.qos import (
@@ -39,14 +39,14 @@ from nndepth_ros.parameters import Parameter
 
 OUTPUT_QOS = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.RELIABLE)
 REPEAT_FAILURE_AFTER = 10.0
+LONGEST_GOODBYE = 1.0
 
 
 class DepthNode(LifecycleNode):
     """What is common to stereo and monocular nodes.
 
-    Inputs have a callback group of their own, so that they are taken in while a parameter waits
-    for a new model to load. Their callbacks only deposit into the mailbox; one worker thread takes
-    the newest, estimates and publishes. A subclass gives the parameter table and output types, and
+    The executor's thread only deposits inputs into the mailbox; one worker thread takes the
+    newest, estimates and publishes. A subclass gives the parameter table and output types, and
     says how a config is read, how inputs are subscribed and how one deposit is processed.
     """
 
@@ -62,7 +62,6 @@ class DepthNode(LifecycleNode):
         self._output_types = outputs
         self._outputs: dict[str, Any] = {}
         self._inputs: dict[str, Any] = {}
-        self._input_group = MutuallyExclusiveCallbackGroup()
         self._last_heard: dict[str, float] = {}
         self._doctor = Doctor()
         self._doctor_lock = threading.Lock()
@@ -73,7 +72,10 @@ class DepthNode(LifecycleNode):
         self._declare()
         self.config = self.read_config(self._values())
         self.estimator: Any = None
-        self._candidate: Any = None
+        self._loaded: dict[str, Any] = {}
+        self._loader: threading.Thread | None = None
+        self._outcome: Any = None
+        self._loader_done = self.create_guard_condition(self._finish_loading)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -84,6 +86,9 @@ class DepthNode(LifecycleNode):
     def read_config(self, values: Mapping[str, Any]) -> Any:
         """Turn parameter values into the frozen config; ValueError says what is not allowed."""
         raise NotImplementedError
+
+    def check_model(self, config: Any) -> None:
+        """Refuse quickly, by ValueError or RuntimeError, a model that cannot be loaded."""
 
     def make_estimator(self, config: Any) -> Any:
         """Load, warm up and self-test the estimator of a config; ValueError or RuntimeError."""
@@ -126,6 +131,7 @@ class DepthNode(LifecycleNode):
         except (ValueError, RuntimeError, OSError) as error:
             self.get_logger().error(f'cannot configure: {error}')
             return TransitionCallbackReturn.FAILURE
+        self._loaded = self._values()
         for name, message_type in self._output_types.items():
             self._outputs[name] = self.create_lifecycle_publisher(
                 message_type,
@@ -144,7 +150,7 @@ class DepthNode(LifecycleNode):
         result = super().on_activate(state)
         self.mailbox = Mailbox(self.config.max_age)
         self.failed = 0
-        self._worker = threading.Thread(target=self._work, name='estimator')
+        self._worker = threading.Thread(target=self._work, name='estimator', daemon=True)
         self._worker.start()
         self._update_inputs()
         self.get_logger().info(f'active: {self.describe()}')
@@ -177,13 +183,21 @@ class DepthNode(LifecycleNode):
         """Whether the node is between activation and deactivation."""
         return self._worker is not None
 
-    def stop(self) -> None:
-        """Unsubscribe and end the worker; harmless when inactive."""
+    def stop(self, timeout: float | None = None) -> bool:
+        """Unsubscribe and end the worker; harmless when inactive.
+
+        Args:
+            timeout: seconds to wait for the pair in work; None: as long as it takes.
+
+        Returns:
+            Whether the worker has ended.
+        """
         self.mailbox.close()
         worker, self._worker = self._worker, None
         if worker is not None:
-            worker.join()
+            worker.join(timeout)
         self._close_inputs()
+        return worker is None or not worker.is_alive()
 
     def _release(self) -> None:
         for publisher in self._outputs.values():
@@ -214,7 +228,6 @@ class DepthNode(LifecycleNode):
             topic,
             heard,
             qos_profile_sensor_data,
-            callback_group=self._input_group,
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=self._qos_reporter(topic),
                 message_lost=lambda info: self._report_loss(topic, info),
@@ -321,22 +334,59 @@ class DepthNode(LifecycleNode):
         return values
 
     def _check_parameters(self, changes: list[RclpyParameter]) -> SetParametersResult:
-        """Refuse what would not work, trying a changed model before the old one is given up."""
         try:
             config = self.read_config(self._values(changes))
-            self._candidate = None
             if self.estimator is not None and config.model != self.config.model:
-                self._candidate = self.make_estimator(config)
+                self.check_model(config)
         except (ValueError, RuntimeError, OSError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _apply_parameters(self, _: list[RclpyParameter]) -> None:
         self.config = self.read_config(self._values())
-        if self._candidate is not None:
-            self.estimator, self._candidate = self._candidate, None
         self.mailbox.max_age = self.config.max_age
         self.on_config()
+        self._start_loading()
+
+    # --- a changed model loads beside the old one ------------------------------------------------
+
+    def _start_loading(self) -> None:
+        if self.estimator is None or self._loader is not None:
+            return
+        if self.config.model != self.read_config(self._loaded).model:
+            arguments = self.config, self._values()
+            self._loader = threading.Thread(target=self._load, args=arguments, daemon=True)
+            self._loader.start()
+
+    def _load(self, config: Any, values: dict[str, Any]) -> None:
+        try:
+            self._outcome = values, self.make_estimator(config)
+        except (ValueError, RuntimeError, OSError) as error:
+            self._outcome = values, error
+        self._loader_done.trigger()
+
+    def _finish_loading(self) -> None:
+        """Take the new model into use, or go back to the parameters of the old one."""
+        if self._loader is None:
+            return
+        self._loader.join()
+        self._loader = None
+        if self.estimator is None:
+            return
+        values, outcome = self._outcome
+        if not isinstance(outcome, Exception):
+            self.estimator, self._loaded = outcome, values
+            self.get_logger().info(f'now: {self.describe()}')
+        elif values == self._values():
+            self.get_logger().error(f'{outcome}; {self.describe()} goes on')
+            self.set_parameters(
+                [
+                    RclpyParameter(name, value=self._loaded[name])
+                    for name, value in values.items()
+                    if value != self._loaded[name]
+                ]
+            )
+        self._start_loading()
 
 
 def _descriptor(row: Parameter) -> ParameterDescriptor:
@@ -363,7 +413,7 @@ def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) 
     """Run a node until it is asked to end; return the process's exit code."""
     keep_freed_memory()
     rclpy.init(args=args)
-    executor = MultiThreadedExecutor(num_threads=2)
+    executor = SingleThreadedExecutor()
     node: DepthNode | None = None
     try:
         try:
@@ -386,10 +436,12 @@ def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) 
     finally:
         # `ros2 launch` passes Ctrl-C on a second time; it must not break the clean-up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if node is not None:
-            node.stop()
+        ended = node is None or node.stop(LONGEST_GOODBYE)
         executor.shutdown()
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+    if not ended:
+        # An engine cannot be interrupted in the middle of a run, and nobody waits for its result.
+        os._exit(0)
     return 0

@@ -15,7 +15,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from stereo_msgs.msg import DisparityImage
 
-from nndepth_core.engines import Engine
+from nndepth_core.engines import Engine, check_names
 from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
 from nndepth_ros import diagnostics, doctor, outputs
 from nndepth_ros.conversions import ros_message_types, stamp_ns
@@ -72,6 +72,10 @@ class StereoNode(DepthNode):
     def read_config(self, values: Mapping[str, Any]) -> StereoConfig:
         """Check all values together."""
         return StereoConfig.from_values(values)
+
+    def check_model(self, config: StereoConfig) -> None:
+        """Names are checked at once; loading takes longer."""
+        check_names(config.model.model, config.model.engine, config.model.device)
 
     def make_estimator(self, config: StereoConfig) -> StereoEstimator:
         """Load the model by its parameters and test it."""

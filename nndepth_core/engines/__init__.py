@@ -7,11 +7,30 @@ from typing import Any
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
 
-__all__ = ['ENGINES', 'MODELS', 'Engine', 'EngineError', 'ModelSpec', 'create_engine']
+__all__ = [
+    'ENGINES',
+    'MODELS',
+    'Engine',
+    'EngineError',
+    'ModelSpec',
+    'check_names',
+    'create_engine',
+]
 
 MODELS = ('sgbm',)
 ENGINES = ('auto', 'opencv')
 DEVICES = ('auto', 'cpu')
+
+
+def check_names(model: str, engine: str = 'auto', device: str = 'auto') -> None:
+    """Raise EngineError if a name is unknown."""
+    for kind, value, known in (
+        ('model', model, MODELS),
+        ('engine', engine, ENGINES),
+        ('device', device, DEVICES),
+    ):
+        if value not in known:
+            raise EngineError(f'{kind} {value!r} is unknown; choose one of {", ".join(known)}')
 
 
 def create_engine(
@@ -28,13 +47,7 @@ def create_engine(
     Raises:
         EngineError: a name is unknown or does not fit the others.
     """
-    for kind, value, known in (
-        ('model', model, MODELS),
-        ('engine', engine, ENGINES),
-        ('device', device, DEVICES),
-    ):
-        if value not in known:
-            raise EngineError(f'{kind} {value!r} is unknown; choose one of {", ".join(known)}')
+    check_names(model, engine, device)
     try:
         return SgbmEngine(SgbmSettings(**options))
     except (TypeError, ValueError) as error:

@@ -11,7 +11,7 @@ import bags
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -102,16 +102,20 @@ class Rig:
         self.tester.create_subscription(
             DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=50)
         )
-        self.executor = MultiThreadedExecutor(num_threads=3)
+        self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.executor.add_node(self.tester)
         self._spinner = threading.Thread(target=self.executor.spin)
         self._spinner.start()
-        if start != 'unconfigured':
-            self.in_executor(self.node.trigger_configure)
-        if start == 'active':
-            self.in_executor(self.node.trigger_activate)
-            self.wait_connected()
+        try:
+            if start != 'unconfigured':
+                self.in_executor(self.node.trigger_configure)
+            if start == 'active':
+                self.in_executor(self.node.trigger_activate)
+                self.wait_connected()
+        except AssertionError:
+            self.close()
+            raise
 
     def in_executor(self, function, *arguments):
         """Run a function in the executor's thread, as a service call would."""

@@ -172,7 +172,7 @@ def test_a_camera_that_dies_is_named_and_its_return_noticed(make_rig):
 
 def test_an_input_nobody_publishes_is_named(make_rig):
     rig = make_rig(parameters={'input_timeout': 0.5})
-    rig.tester.destroy_publisher(rig.images['left'])
+    rig.in_executor(rig.tester.destroy_publisher, rig.images['left'])
     rig.wait_diagnostic('nobody publishes it')
 
 
@@ -207,6 +207,8 @@ def test_a_parameter_out_of_range_is_refused_and_the_old_one_kept(make_rig):
     assert rig.set_parameters(autostart=False) != ''
     rig.send_pair(STAMP)
     assert rig.wait_for('disparity')[0].max_disparity == 127
+    old = rig.node.estimator
     assert rig.set_parameters(sgbm__num_disparities=64) == ''
+    rig.wait_until(lambda: rig.node.estimator is not old, 'the new range')
     rig.send_pair(STAMP + 1)
     assert rig.wait_for('disparity', 2)[1].max_disparity == 63

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSReliabilityPolicy
 from rig import (
     BASELINE,
@@ -27,6 +26,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 
 from nndepth_core.camera import StereoCamera
+from nndepth_core.engines import EngineError
 from nndepth_ros.stereo_node import StereoNode
 
 ALL = (
@@ -315,20 +315,45 @@ def test_the_old_model_works_until_the_new_one_is_ready(make_rig, monkeypatch):
         return make(config)
 
     monkeypatch.setattr(rig.node, 'make_estimator', load_slowly)
-    change = [Parameter('sgbm.num_disparities', value=64)]
-    setting = rig.executor.create_task(rig.node.set_parameters, change)
+    old = rig.node.estimator
+    assert rig.set_parameters(sgbm__num_disparities=64) == ''
     assert loading.wait(20)
     rig.send_pair(STAMP)
     assert rig.wait_for('disparity')[0].max_disparity == 127
     go_on.set()
-    rig.wait_until(setting.done, 'the parameter')
+    rig.wait_until(lambda: rig.node.estimator is not old, 'the new model')
     rig.send_pair(STAMP + 1)
     assert rig.wait_for('disparity', 2)[1].max_disparity == 63
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_old_one_at_work(make_rig):
+def test_a_model_that_fails_to_load_leaves_the_old_one_and_its_parameters(make_rig, monkeypatch):
     rig = make_rig(outputs=('disparity',))
-    assert "'/nowhere/model.onnx'" in rig.set_parameters(model='/nowhere/model.onnx')
-    assert rig.node.get_parameter('model').value == 'sgbm'
+
+    def fail(config):
+        raise EngineError('out of memory')
+
+    monkeypatch.setattr(rig.node, 'make_estimator', fail)
+    assert rig.set_parameters(sgbm__num_disparities=64) == ''
+    number = 'sgbm.num_disparities'
+    rig.wait_until(lambda: rig.node.get_parameter(number).value == 128, 'the old value')
     rig.send_pair(STAMP)
-    rig.wait_for('disparity')
+    assert rig.wait_for('disparity')[0].max_disparity == 127
+
+
+def test_the_last_of_several_changes_is_loaded(make_rig, monkeypatch):
+    rig = make_rig(outputs=('disparity',))
+    loading, go_on, make = threading.Event(), threading.Event(), rig.node.make_estimator
+
+    def load_slowly(config):
+        loading.set()
+        assert go_on.wait(20)
+        return make(config)
+
+    monkeypatch.setattr(rig.node, 'make_estimator', load_slowly)
+    assert rig.set_parameters(sgbm__num_disparities=64) == ''
+    assert loading.wait(20)
+    assert rig.set_parameters(sgbm__num_disparities=32) == ''
+    go_on.set()
+    rig.wait_until(
+        lambda: rig.node.estimator.engine.settings.num_disparities == 32, 'the last change'
+    )
