@@ -11,15 +11,9 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RclpyParameter
@@ -32,6 +26,7 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from nndepth_ros import diagnostics
+from nndepth_ros.declaration import declare
 from nndepth_ros.doctor import Doctor, Finding, Level
 from nndepth_ros.mailbox import Mailbox
 from nndepth_ros.memory import keep_freed_memory
@@ -69,7 +64,7 @@ class DepthNode(LifecycleNode):
         self._failure: tuple[str, float] = ('', 0.0)
         self._worker: threading.Thread | None = None
         self.mailbox: Mailbox[Any] = Mailbox()
-        self._declare()
+        declare(self, table)
         self.config = self.read_config(self._values())
         self.estimator: Any = None
         self._loaded: dict[str, Any] = {}
@@ -321,13 +316,6 @@ class DepthNode(LifecycleNode):
 
     # --- parameters ------------------------------------------------------------------------------
 
-    def _declare(self) -> None:
-        for row in self._table:
-            try:
-                self.declare_parameter(row.name, row.default, _descriptor(row))
-            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-                raise ValueError(f'parameter {row.name}: {error}') from error
-
     def _values(self, changes: Iterable[RclpyParameter] = ()) -> dict[str, Any]:
         values = {row.name: self.get_parameter(row.name).value for row in self._table}
         values.update({change.name: change.value for change in changes if change.name in values})
@@ -387,26 +375,6 @@ class DepthNode(LifecycleNode):
                 ]
             )
         self._start_loading()
-
-
-def _descriptor(row: Parameter) -> ParameterDescriptor:
-    live = 'live' if row.live else 'read-only'
-    choices = f' One of: {", ".join(row.choices)}.' if row.choices else ''
-    descriptor = ParameterDescriptor(
-        description=f'{row.description}{choices} [{live}]', read_only=not row.live
-    )
-    if row.high > row.low:
-        if isinstance(row.default, float):
-            limits = FloatingPointRange(
-                from_value=float(row.low), to_value=float(row.high), step=float(row.step)
-            )
-            descriptor.floating_point_range = [limits]
-        else:
-            limits = IntegerRange(
-                from_value=int(row.low), to_value=int(row.high), step=int(row.step)
-            )
-            descriptor.integer_range = [limits]
-    return descriptor
 
 
 def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> int:
