@@ -19,9 +19,10 @@ from nndepth_core.engines import Engine, check_names
 from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
 from nndepth_ros import diagnostics, doctor, outputs
 from nndepth_ros.conversions import ros_message_types, stamp_ns
-from nndepth_ros.depth_node import DepthNode, run_node
+from nndepth_ros.depth_node import DepthNode
 from nndepth_ros.outputs import StereoInput, stereo_messages
 from nndepth_ros.parameters import STEREO_PARAMETERS, StereoConfig
+from nndepth_ros.runner import run_node
 from nndepth_ros.synchronizer import (
     SIDES,
     CameraInfoCache,

@@ -1,0 +1,54 @@
+"""The life of a node's process: from start to a clean end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+
+from nndepth_ros.depth_node import DepthNode
+from nndepth_ros.memory import keep_freed_memory
+
+LONGEST_GOODBYE = 1.0
+
+
+def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> int:
+    """Run a node until it is asked to end; return the process's exit code."""
+    keep_freed_memory()
+    rclpy.init(args=args)
+    executor = SingleThreadedExecutor()
+    node: DepthNode | None = None
+    try:
+        try:
+            node = make_node()
+        except ValueError as error:
+            rclpy.logging.get_logger('nndepth').fatal(str(error))
+            return 1
+        executor.add_node(node)
+        if not node.config.autostart:
+            node.get_logger().info('waiting to be configured (autostart is false)')
+        elif node.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+            node.trigger_activate()
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except RuntimeError:
+        # A signal invalidates the context under whatever call is on its way.
+        if rclpy.ok():
+            raise
+    finally:
+        # `ros2 launch` passes Ctrl-C on a second time; it must not break the clean-up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ended = node is None or node.stop(LONGEST_GOODBYE)
+        executor.shutdown()
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    if not ended:
+        # An engine cannot be interrupted in the middle of a run, and nobody waits for its result.
+        os._exit(0)
+    return 0
