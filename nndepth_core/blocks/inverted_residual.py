@@ -3,24 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-
-def _conv_norm(
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    stride: int = 1,
-    groups: int = 1,
-    activation: type[nn.Module] | None = None,
-) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, 1, groups, bias=False),
-        nn.BatchNorm2d(out_channels),
-    ]
-    if activation is not None:
-        layers.append(activation(inplace=True))
-    return nn.Sequential(*layers)
+from nndepth_core.blocks.conv import ConvBlock
 
 
 class SqueezeExcite(nn.Module):
@@ -36,7 +21,7 @@ class SqueezeExcite(nn.Module):
         self.reduce = nn.Conv2d(channels, squeezed, 1)
         self.expand = nn.Conv2d(squeezed, channels, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the gated map of the same shape."""
         gate = self.reduce(x.mean((2, 3), keepdim=True))
         return x * torch.sigmoid(self.expand(nn.functional.silu(gate)))
@@ -48,35 +33,37 @@ class InvertedResidual(nn.Module):
     The input is added where the block keeps size and width (Sandler et al., CVPR 2018, fig. 4).
 
     Args:
-        in_channels: width of the input.
-        out_channels: width of the output.
+        inputs: width of the input.
+        outputs: width of the output.
         stride: of the depthwise convolution.
-        expansion: inner width over `in_channels`; 1 leaves the expansion out.
+        expansion: inner width over `inputs`; 1 leaves the expansion out.
         activation: after expansion and depthwise convolution.
         squeezed: inner width of the squeeze-excite gate, 0 for none.
     """
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        inputs: int,
+        outputs: int,
         stride: int = 1,
         expansion: int = 6,
         activation: type[nn.Module] = nn.ReLU6,
         squeezed: int = 0,
     ) -> None:
         super().__init__()
-        width = in_channels * expansion
+        width = inputs * expansion
         self.expand: nn.Module = nn.Identity()
         if expansion > 1:
-            self.expand = _conv_norm(in_channels, width, 1, activation=activation)
-        self.depthwise = _conv_norm(width, width, 3, stride, width, activation)
+            self.expand = ConvBlock(inputs, width, 1, activation=activation(inplace=True))
+        self.depthwise = ConvBlock(
+            width, width, 3, stride, groups=width, activation=activation(inplace=True)
+        )
         self.gate: nn.Module = SqueezeExcite(width, squeezed) if squeezed else nn.Identity()
-        self.project = _conv_norm(width, out_channels, 1)
-        self.residual = stride == 1 and in_channels == out_channels
+        self.project = ConvBlock(width, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (N, in, H, W) to (N, out, ceil(H / stride), ceil(W / stride))."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
         y = self.project(self.gate(self.depthwise(self.expand(x))))
         return x + y if self.residual else y
 
@@ -87,28 +74,28 @@ class FusedInvertedResidual(nn.Module):
     Cheaper than two steps on wide hardware at high resolution (Tan and Le, ICML 2021, fig. 2).
 
     Args:
-        in_channels: width of the input.
-        out_channels: width of the output.
+        inputs: width of the input.
+        outputs: width of the output.
         stride: of the 3x3 convolution.
-        expansion: inner width over `in_channels`.
+        expansion: inner width over `inputs`.
         activation: after the 3x3 convolution.
     """
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        inputs: int,
+        outputs: int,
         stride: int = 1,
         expansion: int = 4,
         activation: type[nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__()
-        width = in_channels * expansion
-        self.expand = _conv_norm(in_channels, width, 3, stride, activation=activation)
-        self.project = _conv_norm(width, out_channels, 1)
-        self.residual = stride == 1 and in_channels == out_channels
+        width = inputs * expansion
+        self.expand = ConvBlock(inputs, width, 3, stride, activation=activation(inplace=True))
+        self.project = ConvBlock(width, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (N, in, H, W) to (N, out, ceil(H / stride), ceil(W / stride))."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
         y = self.project(self.expand(x))
         return x + y if self.residual else y

@@ -24,25 +24,24 @@ class MobileNetV2(StagedEncoder):
 
     Attributes:
         channels: widths of the four maps, finest first.
-        official_names: (pattern, replacement) from timm's entry names of `mobilenetv2_100`, its
-            stages called `blocks.0` to `blocks.5`, to ours; the first pattern that a name begins
-            with applies.
+        official_rules: (pattern, replacement) from our entry names to those of timm's
+            `mobilenetv2_100`, applied one after the other. The stages stay `stages.0` to `stages.5`:
+            every checkpoint nests them in its own way.
     """
 
     channels = (24, 32, 96, 160)
-    official_names = (
-        (r'conv_stem\.', r'stem.0.'),
-        (r'blocks\.0\.0\.conv_dw\.', r'stages.0.0.depthwise.0.'),
-        (r'blocks\.0\.0\.bn1\.', r'stages.0.0.depthwise.1.'),
-        (r'blocks\.0\.0\.conv_pw\.', r'stages.0.0.project.0.'),
-        (r'blocks\.0\.0\.bn2\.', r'stages.0.0.project.1.'),
-        (r'blocks\.(\d+\.\d+)\.conv_pw\.', r'stages.\1.expand.0.'),
-        (r'blocks\.(\d+\.\d+)\.bn1\.', r'stages.\1.expand.1.'),
-        (r'blocks\.(\d+\.\d+)\.conv_dw\.', r'stages.\1.depthwise.0.'),
-        (r'blocks\.(\d+\.\d+)\.bn2\.', r'stages.\1.depthwise.1.'),
-        (r'blocks\.(\d+\.\d+)\.conv_pwl\.', r'stages.\1.project.0.'),
-        (r'blocks\.(\d+\.\d+)\.bn3\.', r'stages.\1.project.1.'),
-        (r'bn1\.', r'stem.1.'),
+    official_rules = (
+        (r'stem\.conv', 'conv_stem'),
+        (r'stem\.norm', 'bn1'),
+        (r'(stages\.0\.0)\.depthwise\.norm', r'\1.bn1'),
+        (r'(stages\.0\.0)\.project\.conv', r'\1.conv_pw'),
+        (r'(stages\.0\.0)\.project\.norm', r'\1.bn2'),
+        (r'(stages\.\d\.\d)\.expand\.conv', r'\1.conv_pw'),
+        (r'(stages\.\d\.\d)\.expand\.norm', r'\1.bn1'),
+        (r'(stages\.\d\.\d)\.depthwise\.conv', r'\1.conv_dw'),
+        (r'(stages\.\d\.\d)\.depthwise\.norm', r'\1.bn2'),
+        (r'(stages\.\d\.\d)\.project\.conv', r'\1.conv_pwl'),
+        (r'(stages\.\d\.\d)\.project\.norm', r'\1.bn3'),
     )
 
     def __init__(self) -> None:

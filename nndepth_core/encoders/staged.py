@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import nn
+from torch import Tensor, nn
+
+from nndepth_core.blocks.conv import ConvBlock
 
 _TAPS = (1, 2, 4, 5)
 
@@ -23,14 +24,10 @@ class StagedEncoder(nn.Module):
         self, stem_width: int, activation: type[nn.Module], stages: Sequence[Sequence[nn.Module]]
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, stem_width, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(stem_width),
-            activation(inplace=True),
-        )
+        self.stem = ConvBlock(3, stem_width, 3, 2, activation=activation(inplace=True))
         self.stages = nn.ModuleList(nn.Sequential(*blocks) for blocks in stages)
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Map an image (N, 3, H, W) to (N, C, ceil(H / s), ceil(W / s)) for s = 4, 8, 16, 32."""
         x = self.stem(image)
         maps = []
