@@ -27,7 +27,7 @@ class EfficientNetV2(StagedEncoder):
     Attributes:
         channels: widths of the four maps, finest first.
         official_rules: (pattern, replacement) from our entry names to those of timm's
-            `efficientnetv2_rw_s`, applied one after the other. The stages stay `stages.0` to `stages.5`:
+            `efficientnetv2_rw_s`, one after the other. The stages stay `stages.0` to `stages.5`:
             every checkpoint nests them in its own way.
     """
 

@@ -25,7 +25,7 @@ class MobileNetV2(StagedEncoder):
     Attributes:
         channels: widths of the four maps, finest first.
         official_rules: (pattern, replacement) from our entry names to those of timm's
-            `mobilenetv2_100`, applied one after the other. The stages stay `stages.0` to `stages.5`:
+            `mobilenetv2_100`, one after the other. The stages stay `stages.0` to `stages.5`:
             every checkpoint nests them in its own way.
     """
 
