@@ -25,7 +25,8 @@ _NORMS: dict[tuple[int, Norm], type[nn.Module]] = {
 class ConvBlock(nn.Module):
     """Convolution, then norm, then activation, the last two optional.
 
-    Odd kernels keep the size at stride 1; a transposed convolution enlarges it by the stride. Instance norm has no weights and uses the input's statistics in eval mode too.
+    Odd kernels keep the size at stride 1; a transposed convolution enlarges it by the stride.
+    Instance norm has no weights and uses the input's statistics in eval mode too.
 
     Args:
         inputs: input channels.

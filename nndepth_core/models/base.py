@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+Prediction = Tensor | tuple[Tensor, Tensor | None] | list[Tensor]
+
 
 @dataclass(frozen=True)
 class Padding:
@@ -84,12 +86,25 @@ class StereoNetwork(nn.Module):
 
     variant: str = ''
     minimum_size: tuple[int, int] = (32, 32)
+    iterations: int = 0
+    """Steps that `forward` takes where it is not told; 0 where the network has none."""
 
     def official_sources(self) -> dict[str, Source]:
         """Which official entries each of our state dict's entries comes from."""
         return {
             name: Source((substitute(name, self.official_rules),)) for name in self.state_dict()
         }
+
+    def steps(self, iterations: int | None) -> range:
+        """The iterations to take, the network's default where None is asked for.
+
+        Raises:
+            ValueError: fewer than one.
+        """
+        count = self.iterations if iterations is None else iterations
+        if count < 1:
+            raise ValueError(f'iterations is {count}; give at least 1')
+        return range(count)
 
     def check_images(self, left: Tensor, right: Tensor) -> None:
         """Refuse images that the network cannot process.
@@ -112,9 +127,27 @@ class StereoNetwork(nn.Module):
         multiple, (low_height, low_width) = self.padding.multiple, self.minimum_size
         if height % multiple or width % multiple or height < low_height or width < low_width:
             raise ValueError(
-                f'images are {width}x{height}; {self.name} needs multiples of {multiple}, at least '
-                f'{low_width}x{low_height} (pad or resize them)'
+                f'images are {width}x{height}; {self.name} needs multiples of {multiple} and at '
+                f'least {low_width}x{low_height} (pad or resize them)'
             )
+
+
+def gru_sources(ours: str, official: str, hidden: int) -> dict[str, Source]:
+    """Where the entries of a `ConvGru` come from: official GRUs have one convolution a gate.
+
+    Args:
+        ours: entry prefix of our GRU, without the last dot.
+        official: the same of the official one.
+        hidden: channels of the state, the first ones that official gates look at.
+    """
+    z, r, q = (f'{official}.conv{gate}' for gate in 'zrq')
+    weights = tuple(f'{gate}.weight' for gate in (z, r, q))
+    return {
+        f'{ours}.from_input.weight': Source(weights, slice(hidden, None)),
+        f'{ours}.from_input.bias': Source(tuple(f'{gate}.bias' for gate in (z, r, q))),
+        f'{ours}.gates.weight': Source(weights[:2], slice(hidden)),
+        f'{ours}.candidate.weight': Source(weights[2:], slice(hidden)),
+    }
 
 
 def substitute(name: str, rules: Sequence[tuple[str, str]]) -> str:

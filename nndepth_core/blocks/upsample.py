@@ -1,0 +1,57 @@
+"""Bringing coarse disparities to full resolution."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def convex_upsample(disparity: Tensor, logits: Tensor, factor: int) -> Tensor:
+    """Enlarge by a learned convex combination of the 3x3 coarse neighbours (RAFT, 3.3).
+
+    Args:
+        disparity: (N, 1, h, w) in coarse pixels; outside of it lies zero.
+        logits: weights before softmax, neighbours row by row: (N, 9, h, factor, w, factor).
+        factor: enlargement.
+
+    Returns:
+        Disparity (N, 1, h * factor, w * factor) in fine pixels.
+    """
+    height, width = disparity.shape[-2:]
+    padded = F.pad(disparity[:, 0] * factor, (1, 1, 1, 1))
+    neighbours = torch.stack(
+        [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)], 1
+    )
+    weights = logits.softmax(1)
+    fine = (weights * neighbours[:, :, :, None, :, None]).sum(1)
+    return fine.reshape(-1, 1, height * factor, width * factor)
+
+
+def split_coarse(mask: Tensor, factor: int) -> Tensor:
+    """View coarse mask channels (N, 9 * factor**2, h, w) as (N, 9, h, factor, w, factor)."""
+    return mask.unflatten(1, (9, factor, factor)).permute(0, 1, 4, 2, 5, 3)
+
+
+def split_fine(mask: Tensor, factor: int) -> Tensor:
+    """View a full-size mask (N, 9, H, W) as (N, 9, h, factor, w, factor)."""
+    return mask.unflatten(3, (-1, factor)).unflatten(2, (-1, factor))
+
+
+def resize_like(x: Tensor, like: Tensor) -> Tensor:
+    """Resize x (N, C, h, w) to the height and width of `like`, bilinear, corners aligned."""
+    return F.interpolate(x, like.shape[-2:], mode='bilinear', align_corners=True)
+
+
+def residual_confidence(step: Tensor, factor: int) -> Tensor:
+    """Confidence of an iterative estimate from how little its last step moved it.
+
+    Args:
+        step: last change (N, 1, h, w) in coarse pixels.
+        factor: enlargement to full resolution.
+
+    Returns:
+        exp(-|step| / 1 px) in fine pixels, (N, 1, h * factor, w * factor).
+    """
+    coarse = torch.exp(-factor * step.abs())
+    return F.interpolate(coarse, scale_factor=float(factor), mode='bilinear')
