@@ -52,5 +52,24 @@ def expected_disparity(logits: Tensor) -> Tensor:
     Returns:
         (N, 1, H, W) in pixels of the volume.
     """
-    disparities = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
-    return (logits.softmax(1) * disparities.view(-1, 1, 1)).sum(1, keepdim=True)
+    return (logits.softmax(1) * _bin_disparities(logits)).sum(1, keepdim=True)
+
+
+def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
+    """Confidence of a soft-argmax: the probability that lies close to its result.
+
+    Args:
+        logits: (N, bins, H, W).
+        disparity: (N, 1, H, W) in pixels of the volume.
+        radius: how far from it counts as close, in pixels of the volume.
+
+    Returns:
+        (N, 1, H, W) in 0..1; small where several disparities compete.
+    """
+    close = (_bin_disparities(logits) - disparity).abs() <= radius
+    return (logits.softmax(1) * close).sum(1, keepdim=True)
+
+
+def _bin_disparities(logits: Tensor) -> Tensor:
+    bins = logits.shape[1]
+    return torch.arange(bins, dtype=logits.dtype, device=logits.device).view(bins, 1, 1)
