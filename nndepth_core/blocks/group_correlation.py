@@ -65,10 +65,10 @@ class WarpedCorrelation:
         warped = sample_bilinear(self.right, self.positions + flow.permute(0, 2, 3, 1))
         margins = (columns // 2, columns // 2, rows // 2, rows // 2)
         padded = F.pad(warped, margins, mode='replicate').unflatten(1, (self.left.shape[1], -1))
-        shifted = (
-            padded[..., y : y + height, x : x + width] for y in range(rows) for x in range(columns)
-        )
-        return torch.stack([(self.left * right).mean(2) for right in shifted], 2).flatten(1, 2)
+        bands = [padded[..., y : y + height, :] for y in range(rows)]
+        shifted = (band[..., x : x + width] for band in bands for x in range(columns))
+        points = [(self.left * right).mean(2, keepdim=True) for right in shifted]
+        return torch.cat(points, 2).flatten(1, 2)
 
 
 def window_steps(window: Window, device: torch.device) -> Tensor:

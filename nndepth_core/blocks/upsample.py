@@ -7,25 +7,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def convex_upsample(disparity: Tensor, logits: Tensor, factor: int) -> Tensor:
+def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
     """Enlarge by a learned convex combination of the 3x3 coarse neighbours (RAFT, 3.3).
 
     Args:
-        disparity: (N, 1, h, w) in coarse pixels; outside of it lies zero.
+        estimate: disparity or flow (N, C, h, w) in coarse pixels; outside of it lies zero.
         logits: weights before softmax, neighbours row by row: (N, 9, h, factor, w, factor).
         factor: enlargement.
 
     Returns:
-        Disparity (N, 1, h * factor, w * factor) in fine pixels.
+        Estimate (N, C, h * factor, w * factor) in fine pixels.
     """
-    height, width = disparity.shape[-2:]
-    padded = F.pad(disparity[:, 0] * factor, (1, 1, 1, 1))
-    neighbours = torch.stack(
-        [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)], 1
-    )
-    weights = logits.softmax(1)
-    fine = (weights * neighbours[:, :, :, None, :, None]).sum(1)
-    return fine.reshape(-1, 1, height * factor, width * factor)
+    height, width = estimate.shape[-2:]
+    padded = F.pad(estimate * factor, (1, 1, 1, 1))
+    bands = [padded[:, :, y : y + height] for y in range(3)]
+    neighbours = torch.stack([band[..., x : x + width] for band in bands for x in range(3)], 2)
+    weights = logits.softmax(1).unsqueeze(1)
+    fine = (weights * neighbours[:, :, :, :, None, :, None]).sum(2)
+    return fine.reshape(*estimate.shape[:2], height * factor, width * factor)
 
 
 def split_coarse(mask: Tensor, factor: int) -> Tensor:

@@ -166,9 +166,11 @@ class CreStereo(StereoNetwork):
             (N, 2, H / 4, W / 4), and in train mode the result of every step at full size.
         """
         left, right = self.encoder(pair).chunk(2)
+        state, context = left.chunk(2, 1)
+        features = (left, right, torch.tanh(state), torch.relu(context))
         predictions = []
         for part in scales:
-            scale = self.scale(left, right, part // 4)
+            scale = self.scale(features, part // 4)
             flow = resize_like(flow, scale.state) * (scale.state.shape[-2] / flow.shape[-2])
             for index in range(steps if part == 4 else steps // 2):
                 flow = flow.detach()
@@ -182,20 +184,25 @@ class CreStereo(StereoNetwork):
             flow = -self.upsample(flow, scale.state)
         return flow, step, predictions
 
-    def scale(self, left: Tensor, right: Tensor, pool: int) -> Scale:
-        """Prepare a stage from features (N, 256, H / 4, W / 4), `pool` times coarser (3.3)."""
-        state, context = (F.avg_pool2d(x, pool) for x in split_state(left))
+    def scale(self, features: Sequence[Tensor], pool: int) -> Scale:
+        """Prepare a stage (3.3).
+
+        Args:
+            features: left, right, state and context at 1/4, (N, 256 or 128, H / 4, W / 4).
+            pool: how many times coarser the stage is.
+        """
+        if pool > 1:
+            features = [F.avg_pool2d(x, pool) for x in features]
+        left, right, state, context = features
         contexts = [convolution(context) for convolution in self.from_context]
         if pool == 1:
             return Scale(state, contexts, WarpedCorrelation(left, right, _GROUPS))
 
-        left, right = F.avg_pool2d(left, pool), F.avg_pool2d(right, pool)
         to_offsets = self.offsets_sixteenth if pool == 4 else self.offsets_eighth
         offsets = 2 * torch.sigmoid(to_offsets(left)) - 1
         if pool == 4:
             left, right = self.attend(left, right)
-        correlation = OffsetCorrelation(left, right, offsets, _WINDOWS, _GROUPS)
-        return Scale(state, contexts, correlation)
+        return Scale(state, contexts, OffsetCorrelation(left, right, offsets, _WINDOWS, _GROUPS))
 
     def attend(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Let every pixel see both images (3.2), features (N, 256, h, w) each."""
@@ -221,7 +228,7 @@ class CreStereo(StereoNetwork):
     def upsample(self, flow: Tensor, state: Tensor) -> Tensor:
         """Enlarge a flow (N, 2, h, w) four times by weights read off the state."""
         logits = split_coarse(self.mask_head(state) / 4, 4)  # a scale that balances gradients
-        return torch.cat([convex_upsample(axis, logits, 4) for axis in flow.split(1, 1)], 1)
+        return convex_upsample(flow, logits, 4)
 
     def official_sources(self) -> dict[str, Source]:
         """Which official entries each of ours comes from."""
@@ -239,9 +246,3 @@ class CreStereo(StereoNetwork):
                 f'grus.{half}.candidate.weight': Source(weights[2:], state),
             }
         return sources
-
-
-def split_state(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Initial state and context (N, 128, h, w) of features (N, 256, h, w)."""
-    state, context = features.chunk(2, 1)
-    return torch.tanh(state), torch.relu(context)
