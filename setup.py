@@ -9,7 +9,7 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     'bags': ['rosbags>=0.10'],
-    'dev': ['hypothesis', 'mypy', 'pytest', 'PyYAML', 'ruff'],
+    'dev': ['hypothesis', 'mypy', 'pytest', 'ruff'],
 }
 
 setup(
@@ -21,7 +21,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['nndepth_core*', 'nndepth_ros*']),
-    install_requires=['numpy>=1.23', 'opencv-python-headless>=4.6,<5', 'tqdm>=4.60'],
+    install_requires=['numpy>=1.23', 'opencv-python-headless>=4.6,<5', 'PyYAML>=5.4', 'tqdm>=4.60'],
     extras_require=EXTRAS,
     entry_points={'console_scripts': ['nndepth = nndepth_core.cli:main']},
 )

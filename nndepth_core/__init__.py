@@ -1,4 +1,4 @@
-"""Depth from stereo pairs and single images: geometry, engines, networks, tools. No ROS below here."""
+"""Depth from stereo pairs and single images: geometry, engines, networks, tools. No ROS here."""
 
 from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
 from nndepth_core.estimator import StereoEstimator, StereoResult

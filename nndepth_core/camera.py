@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 
@@ -47,13 +48,13 @@ class PinholeCamera:
 
     @classmethod
     def from_projection(cls, p: Sequence[float], width: int, height: int) -> PinholeCamera:
-        """Read the left 3x3 of a row-major 3x4 projection matrix P (never K: images are rectified)."""
+        """Read the left 3x3 of a row-major 3x4 P (never K: the images are rectified)."""
         if len(p) != 12:
             raise CalibrationError(f'P has {len(p)} entries; a 3x4 matrix has 12')
         return cls(width, height, float(p[0]), float(p[5]), float(p[2]), float(p[6]))
 
     def resized(self, width: int, height: int) -> PinholeCamera:
-        """Intrinsics after the image is resampled to width x height (pixel centres kept aligned)."""
+        """Intrinsics after the image is resampled to width x height, pixel centres aligned."""
         sx, sy = width / self.width, height / self.height
         return PinholeCamera(
             width,
@@ -69,7 +70,7 @@ class PinholeCamera:
         return replace(self, width=width, height=height, cx=self.cx - x, cy=self.cy - y)
 
     def binned(self, binning_x: int, binning_y: int) -> PinholeCamera:
-        """Intrinsics after the sensor joins pixels, by the rule of image_geometry (c / binning)."""
+        """Intrinsics after the sensor joins pixels, by image_geometry's rule (c / binning)."""
         return PinholeCamera(
             self.width // binning_x,
             self.height // binning_y,
@@ -87,24 +88,27 @@ class PinholeCamera:
 
     def points(self, depth: np.ndarray) -> np.ndarray:
         """Reproject depth (H, W) in metres to (H, W, 3) float32; NaN where depth is not finite."""
-        points = np.empty((*depth.shape, 3), np.float32)
-        self.reproject(depth, points)
-        return points
+        return cv2.merge(self._coordinates(depth))
 
-    def reproject(self, depth: np.ndarray, out: np.ndarray) -> None:
-        """Write x, y, z of depth (H, W) into the first three channels of out (H, W, >=3)."""
+    def colored_points(self, depth: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+        """Reproject depth (H, W) to (H, W, 4) float32: x, y, z and the colour in the fourth.
+
+        The colour is PointCloud2's `rgb` field: bytes B, G, R and an unused one, seen as a float.
+        """
+        color = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view(np.float32)[..., 0]
+        return cv2.merge([*self._coordinates(depth), color])
+
+    def _coordinates(self, depth: np.ndarray) -> list[np.ndarray]:
         x, y = self.rays()
-        z = depth + 0 * depth  # infinities become NaN
-        np.multiply(z, x, out=out[..., 0])
-        np.multiply(z, y[:, None], out=out[..., 1])
-        out[..., 2] = z
+        z = np.where(np.isfinite(depth), depth, np.float32(np.nan))
+        return [z * x, z * y[:, None], z]
 
 
 @dataclass(frozen=True)
 class StereoCamera:
     """A rectified pair: the left camera, the baseline, and the right principal point.
 
-    A point at depth Z is seen with disparity d = x_left - x_right = f B / Z + (cx_left - cx_right).
+    A point at depth Z has the disparity d = x_left - x_right = f B / Z + (cx_left - cx_right).
     """
 
     left: PinholeCamera
@@ -132,10 +136,18 @@ class StereoCamera:
     def from_projections(
         cls, p_left: Sequence[float], p_right: Sequence[float], width: int, height: int
     ) -> StereoCamera:
-        """Build from the row-major 3x4 matrices P of both rectified cameras."""
+        """Build from the row-major 3x4 matrices P of both rectified cameras.
+
+        P[3] is -fx times the camera's x in a frame both share; in ROS that is the left camera's.
+        """
         left = PinholeCamera.from_projection(p_left, width, height)
         right = PinholeCamera.from_projection(p_right, width, height)
-        return cls(left, -float(p_right[3]) / right.fx, right.cx)
+        if not math.isclose(left.fx, right.fx, rel_tol=1e-3):
+            raise CalibrationError(
+                f'fx is {left.fx} in the left P and {right.fx} in the right; both cameras of a '
+                'rectified pair have one focal length (calibrate the pair as stereo)'
+            )
+        return cls(left, (float(p_left[3]) - float(p_right[3])) / right.fx, right.cx)
 
     @property
     def cx_offset(self) -> float:
@@ -185,7 +197,7 @@ class StereoCamera:
         return depth
 
     def depth_to_disparity(self, depth: np.ndarray) -> np.ndarray:
-        """Disparity in pixels (float32); NaN where depth is not a positive number, +inf is kept as cx_offset."""
+        """Disparity in pixels (float32): cx_offset for +inf, NaN where depth is not positive."""
         depth = np.asarray(depth, np.float32)
         with np.errstate(divide='ignore', invalid='ignore'):
             disparity = np.float32(self.focal_baseline) / depth + np.float32(self.cx_offset)

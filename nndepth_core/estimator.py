@@ -1,4 +1,4 @@
-"""From two images to a disparity: the one way shared by node, bags, command line and evaluation."""
+"""From two images to a disparity: the one way of node, bags, command line and evaluation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import numpy as np
 from nndepth_core.engines import Engine, EngineError, create_engine
 
 DEFAULT_MODEL = 'sgbm'
+
+# Stands for "unknown" in the right map: NaN would spread to neighbours of weight 0 in remap.
+_UNMATCHED = 1e6
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class StereoEstimator:
 
     Args:
         engine: what executes the model.
-        processing_size: (width, height) the images are resampled to for the engine; 0 for either
-            keeps the images' own.
+        processing_size: (width, height) the images are resampled to for the engine; (0, 0) keeps
+            their own size, one 0 follows from the other by their aspect.
         output: 'camera' returns maps of the input images' size, 'processing' of the engine's.
         confidence_threshold: estimates less confident than this become NaN; 0 keeps all.
     """
@@ -90,10 +93,10 @@ class StereoEstimator:
         Raises:
             ValueError: images of the wrong type, or sizes that differ or are too small.
         """
-        _check_pair(left, right)
-        clock = _StageClock()
-        size = self._processing_size(left)
-        inputs = [self._prepare(image, size) for image in (left, right)]
+        check_pair(left, right)
+        clock = StageClock()
+        size = self._checked_size(left)
+        inputs = self._prepare(left, size), self._prepare(right, size)
         clock.lap('preprocess')
 
         maps = self._infer(*inputs, confidence=confidence or self.confidence_threshold > 0)
@@ -132,22 +135,23 @@ class StereoEstimator:
         if not abs(found - shift) < 1:
             spec = self.engine.spec
             raise EngineError(
-                f'{spec.name} on {self.engine.name} ({self.engine.device}) measures {found:.2f} px '
-                f'on a pair of {shift} px; the backend computes something else: choose another '
+                f'{spec.name} on {self.engine.name} ({self.engine.device}) measures {found:.2f} '
+                f'px on a pair of {shift} px; the backend computes something else: choose another '
                 'engine or device'
             )
 
-    def output_size(self, width: int, height: int) -> tuple[int, int]:
-        """Size of the maps returned for images of width x height."""
-        if self.output == 'camera':
+    def processed_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which images of width x height are processed."""
+        wanted_width, wanted_height = self.processing_size
+        if not wanted_width and not wanted_height:
             return width, height
-        return self.processing_size[0] or width, self.processing_size[1] or height
-
-    def _processing_size(self, image: np.ndarray) -> tuple[int, int]:
-        size = (
-            self.processing_size[0] or image.shape[1],
-            self.processing_size[1] or image.shape[0],
+        return (
+            wanted_width or max(1, round(width * wanted_height / height)),
+            wanted_height or max(1, round(height * wanted_width / width)),
         )
+
+    def _checked_size(self, image: np.ndarray) -> tuple[int, int]:
+        size = self.processed_size(image.shape[1], image.shape[0])
         minimum = self.engine.spec.minimum
         if size[0] < minimum[1] or size[1] < minimum[0]:
             raise ValueError(
@@ -171,7 +175,8 @@ class StereoEstimator:
     def _infer(
         self, left: np.ndarray, right: np.ndarray, confidence: bool
     ) -> dict[str, np.ndarray]:
-        maps = {name: values[0] for name, values in self.engine.run(left[None], right[None]).items()}
+        outputs = self.engine.run(left[None], right[None])
+        maps = {name: values[0] for name, values in outputs.items()}
         if confidence and 'confidence' not in maps:
             mirrored = [np.ascontiguousarray(image[None, :, ::-1]) for image in (right, left)]
             of_right = self.engine.run(*mirrored)['disparity'][0, :, ::-1]
@@ -189,12 +194,12 @@ def left_right_confidence(of_left: np.ndarray, of_right: np.ndarray) -> np.ndarr
     columns = np.arange(width, dtype=np.float32) - of_left
     rows = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
     met = cv2.remap(
-        np.ascontiguousarray(of_right),
+        np.nan_to_num(of_right, nan=_UNMATCHED),
         np.nan_to_num(columns, nan=-2.0),
         rows,
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=np.nan,
+        borderValue=_UNMATCHED,
     )
     return np.nan_to_num(np.exp(-np.abs(of_left - met)), nan=0.0)
 
@@ -202,7 +207,7 @@ def left_right_confidence(of_left: np.ndarray, of_right: np.ndarray) -> np.ndarr
 def _resample(maps: dict[str, np.ndarray], width: int, height: int) -> dict[str, np.ndarray]:
     """Bring maps to width x height; disparities change with the width.
 
-    Bilinear inside surfaces, nearest across edges: a blend of two surfaces would float between them.
+    Bilinear inside surfaces, nearest across edges: a blend of two would float between them.
     """
     disparity = np.ascontiguousarray(maps['disparity'])
     scale = np.float32(width / disparity.shape[1])
@@ -210,7 +215,9 @@ def _resample(maps: dict[str, np.ndarray], width: int, height: int) -> dict[str,
     smooth = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_LINEAR)
     with np.errstate(invalid='ignore'):
         same_surface = np.abs(smooth - nearest) < 1
-    resampled = {'disparity': np.where(same_surface, smooth, nearest) * scale}
+    resampled: dict[str, np.ndarray] = {
+        'disparity': np.where(same_surface, smooth, nearest) * scale
+    }
     if 'confidence' in maps:
         resampled['confidence'] = cv2.resize(
             np.ascontiguousarray(maps['confidence']),
@@ -220,7 +227,8 @@ def _resample(maps: dict[str, np.ndarray], width: int, height: int) -> dict[str,
     return resampled
 
 
-def _check_pair(left: np.ndarray, right: np.ndarray) -> None:
+def check_pair(left: np.ndarray, right: np.ndarray) -> None:
+    """Raise ValueError unless both images are uint8 RGB (H, W, 3) of one size."""
     for name, image in (('left', left), ('right', right)):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(
@@ -228,12 +236,12 @@ def _check_pair(left: np.ndarray, right: np.ndarray) -> None:
             )
     if left.shape != right.shape:
         raise ValueError(
-            f'left is {left.shape[1]}x{left.shape[0]} and right {right.shape[1]}x{right.shape[0]}; '
-            'the images of a pair must have one size'
+            f'left is {left.shape[1]}x{left.shape[0]} and right {right.shape[1]}x{right.shape[0]};'
+            ' the images of a pair must have one size'
         )
 
 
-class _StageClock:
+class StageClock:
     """Milliseconds between laps, by stage."""
 
     def __init__(self) -> None:
@@ -241,6 +249,7 @@ class _StageClock:
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
+        """Write the time since the last lap to `stage`."""
         now = time.perf_counter()
         self.milliseconds[stage] = 1000 * (now - self._last)
         self._last = now

@@ -1,1 +1,1 @@
-"""ROS 2 side of nndepth: messages, nodes, bags. Conversions, synchroniser and bags need no ROS installed."""
+"""ROS 2 side of nndepth; all but the nodes and diagnostics works without ROS installed."""

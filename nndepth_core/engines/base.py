@@ -9,7 +9,7 @@ import numpy as np
 
 
 class EngineError(RuntimeError):
-    """A model that cannot be loaded or does not compute what it should; the message names the cure."""
+    """A model that cannot be loaded or computes the wrong thing; the message names the cure."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ModelSpec:
         name: registry name, e.g. 'sgbm'.
         variant: which of the network's variants, '' where there is one.
         multiple: height and width must be multiples of this; the estimator pads.
-        minimum: smallest (height, width) the model accepts after padding.
+        minimum: smallest (height, width) the model makes sense of, before padding.
         resolution: smallest step of the disparity in pixels (DisparityImage.delta_d).
     """
 

@@ -75,7 +75,9 @@ class SgbmEngine:
     def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
         """Match left with right, uint8 RGB (N, H, W, 3) each."""
         left, right = images
-        return {'disparity': np.stack([self._match(a, b) for a, b in zip(left, right, strict=True)])}
+        return {
+            'disparity': np.stack([self._match(a, b) for a, b in zip(left, right, strict=True)])
+        }
 
     def disparity_range(self) -> tuple[float, float]:
         """The searched range."""

@@ -1,0 +1,73 @@
+"""How well a pair is rectified, measured from its images alone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+
+class Alignment(NamedTuple):
+    """Offsets of matched corners between the images of a pair.
+
+    Attributes:
+        matches: corners that were found again with certainty.
+        vertical: median of y_right - y_left, pixels; 0 for a rectified pair.
+        behind: share of matches with x_right > x_left + 1, i.e. behind infinity; near 1 if the
+            images are swapped.
+    """
+
+    matches: int
+    vertical: float
+    behind: float
+
+
+def measure_alignment(
+    left: np.ndarray,
+    right: np.ndarray,
+    rows: int = 8,
+    columns: int = 160,
+    corners: int = 150,
+) -> Alignment:
+    """Search the left image's corners in the right one, in bands around their rows.
+
+    Args:
+        left: uint8 RGB (H, W, 3).
+        right: the same.
+        rows: half height of the searched band, pixels.
+        columns: half width of the searched band, pixels.
+        corners: how many corners are tried at the most.
+    """
+    left, right = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (left, right))
+    found = cv2.goodFeaturesToTrack(left, corners, 0.02, 12)
+    offsets = []
+    for x, y in [] if found is None else found[:, 0].round().astype(int):
+        offset = _match(left, right, x, y, rows, columns)
+        if offset is not None:
+            offsets.append(offset)
+    if not offsets:
+        return Alignment(0, 0.0, 0.0)
+    dx, dy = np.array(offsets).T
+    return Alignment(len(offsets), float(np.median(dy)), float(np.mean(dx > 1)))
+
+
+def _match(
+    left: np.ndarray, right: np.ndarray, x: int, y: int, rows: int, columns: int, half: int = 7
+) -> tuple[float, float] | None:
+    """Offset (dx, dy) of the patch around (x, y), None where it is cut or ambiguous."""
+    height, width = left.shape
+    if not (half <= x < width - half and half + rows <= y < height - half - rows):
+        return None
+    patch = left[y - half : y + half + 1, x - half : x + half + 1]
+    start, stop = max(0, x - half - columns), min(width, x + half + 1 + columns)
+    band = right[y - half - rows : y + half + 1 + rows, start:stop]
+    score = cv2.matchTemplate(band, patch, cv2.TM_CCOEFF_NORMED)
+    _, best, _, (column, row) = cv2.minMaxLoc(score)
+    rivals = score.copy()
+    rivals[:, max(0, column - 3) : column + 4] = -1
+    if best < 0.9 or rivals.max() > best - 0.05 or not 0 < row < score.shape[0] - 1:
+        return None
+    above, below = score[row - 1, column], score[row + 1, column]
+    subpixel = (above - below) / (2 * (above - 2 * best + below) or 1)
+    return start + column + half - x, row - rows + float(subpixel)

@@ -1,0 +1,182 @@
+"""Reading the calibration of a rectified pair in the layouts its publishers use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nndepth_core.camera import CalibrationError, StereoCamera
+
+LAYOUTS = (
+    "KITTI's calib_cam_to_cam.txt or calib.txt, Middlebury's or ETH3D's calib.txt, a folder or "
+    'left.yaml,right.yaml of ROS camera_info, or fx,fy,cx,cy,baseline[,doffs] in pixels and metres'
+)
+
+# The colour cameras come first; the grey ones serve where only they are there.
+_KITTI_PAIRS = (('P_rect_02', 'P_rect_03'), ('P2', 'P3'), ('P_rect_00', 'P_rect_01'), ('P0', 'P1'))
+
+_NUMBER = re.compile(r'-?\d+\.?\d*(?:[eE][-+]?\d+)?')
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A calibration as published: row-major 3x4 matrices, and the image size where it is told.
+
+    Attributes:
+        source: where it was read from, for messages.
+        p_left: projection matrix of the left camera.
+        p_right: projection matrix of the right camera.
+        size: (width, height) of the images it holds for, None where the source does not tell.
+    """
+
+    source: str
+    p_left: Sequence[float]
+    p_right: Sequence[float]
+    size: tuple[int, int] | None = None
+
+    def camera(self, size: tuple[int, int] | None = None) -> StereoCamera:
+        """Make the camera of images of (width, height).
+
+        Raises:
+            CalibrationError: the sizes contradict each other, or neither is known.
+        """
+        if self.size and size and self.size != size:
+            raise CalibrationError(
+                f'{self.source} is for images of {self.size[0]}x{self.size[1]} and these are '
+                f'{size[0]}x{size[1]}; give the calibration of these images'
+            )
+        known = self.size or size
+        if known is None:
+            raise CalibrationError(f'{self.source} does not tell the image size; give it')
+        return StereoCamera.from_projections(self.p_left, self.p_right, *known)
+
+
+def read(source: str | Path, size: tuple[int, int] | None = None) -> StereoCamera:
+    """Read the calibration of a rectified pair.
+
+    Args:
+        source: one of LAYOUTS.
+        size: (width, height) of the images; checked where the source tells it too.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CalibrationError: the source is in none of the layouts, or contradicts the size.
+    """
+    return parse(source).camera(size)
+
+
+def parse(source: str | Path) -> Calibration:
+    """Read a calibration for images whose size is not known yet; see `read`."""
+    name = str(source)
+    parts = name.split(',')
+    if len(parts) > 2:
+        return _from_numbers(name, parts)
+    if len(parts) == 2:
+        return _from_camera_infos(name, Path(parts[0]), Path(parts[1]))
+    path = Path(name)
+    if path.is_dir():
+        return _from_camera_infos(name, _only(path, 'left'), _only(path, 'right'))
+    text = path.read_text(errors='replace')
+    readers: tuple[Callable[[str, str], Calibration | None], ...] = (_from_kitti, _from_middlebury)
+    for reader in readers:
+        if calibration := reader(name, text):
+            return calibration
+    raise CalibrationError(f'{name} is no calibration of a pair; give {LAYOUTS}')
+
+
+def _from_numbers(name: str, parts: Sequence[str]) -> Calibration:
+    try:
+        fx, fy, cx, cy, baseline, *rest = (float(part) for part in parts)
+        (doffs,) = rest or [0.0]
+    except ValueError as error:
+        raise CalibrationError(
+            f'{name!r} is not fx,fy,cx,cy,baseline[,doffs]: five or six numbers'
+        ) from error
+    return _pair(name, (fx, fy, cx, cy), baseline, doffs)
+
+
+def _from_kitti(name: str, text: str) -> Calibration | None:
+    """Rows `P2: 12 numbers` or `P_rect_02: ...`; rows without a name count as P0, P1."""
+    rows: dict[str, list[float]] = {}
+    for line in text.splitlines():
+        label, _, values = line.rpartition(':')
+        try:
+            rows[label.strip() or f'P{len(rows)}'] = [float(value) for value in values.split()]
+        except ValueError:
+            continue
+    for left, right in _KITTI_PAIRS:
+        if len(rows.get(left, ())) == 12 and len(rows.get(right, ())) == 12:
+            told = [int(value) for value in rows.get(left.replace('P', 'S'), ())]
+            size = (told[0], told[1]) if len(told) == 2 else None
+            return Calibration(name, rows[left], rows[right], size)
+    return None
+
+
+def _from_middlebury(name: str, text: str) -> Calibration | None:
+    """Rows `cam0=[fx 0 cx; 0 fy cy; 0 0 1]` and doffs, baseline (mm), width, height."""
+    rows = {
+        key.strip(): [float(number) for number in _NUMBER.findall(values)]
+        for key, _, values in (line.partition('=') for line in text.splitlines())
+    }
+    counts = {'cam0': 9, 'baseline': 1, 'width': 1, 'height': 1}
+    if any(len(rows.get(key, ())) != count for key, count in counts.items()):
+        return None
+    fx, _, cx, _, fy, cy, *_ = rows['cam0']
+    size = (int(rows['width'][0]), int(rows['height'][0]))
+    doffs = rows.get('doffs', [0.0])[0]
+    return _pair(name, (fx, fy, cx, cy), rows['baseline'][0] / 1000, doffs, size)
+
+
+def _pair(
+    name: str,
+    intrinsics: tuple[float, float, float, float],
+    baseline: float,
+    doffs: float,
+    size: tuple[int, int] | None = None,
+) -> Calibration:
+    """Pair of one focal length; doffs = cx_right - cx_left, pixels; baseline in metres."""
+    fx, fy, cx, cy = intrinsics
+    left = (fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0)
+    right = (fx, 0.0, cx + doffs, -fx * baseline, *left[4:])
+    return Calibration(name, left, right, size)
+
+
+def _from_camera_infos(name: str, left: Path, right: Path) -> Calibration:
+    (p_left, left_size), (p_right, right_size) = (_camera_info(path) for path in (left, right))
+    if left_size != right_size:
+        raise CalibrationError(
+            f'{left} is for images of {left_size[0]}x{left_size[1]} and {right} for '
+            f'{right_size[0]}x{right_size[1]}; both cameras of a pair must have one size'
+        )
+    return Calibration(name, p_left, p_right, left_size)
+
+
+def _camera_info(path: Path) -> tuple[list[float], tuple[int, int]]:
+    """Read P and the size from the YAML that camera_calibration writes."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise CalibrationError(f'{path} is YAML; reading it needs: pip install PyYAML') from error
+    try:
+        info: Any = yaml.safe_load(path.read_text(errors='replace'))
+        p = [float(value) for value in info['projection_matrix']['data']]
+        size = (int(info['image_width']), int(info['image_height']))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise CalibrationError(
+            f'{path} is no camera_info: image_width, image_height and projection_matrix with 12 '
+            'data are due'
+        ) from error
+    return p, size
+
+
+def _only(folder: Path, side: str) -> Path:
+    found = sorted(path for path in folder.glob('*.y*ml') if side in path.name)
+    if len(found) != 1:
+        raise CalibrationError(
+            f'{folder} holds {len(found)} YAML files with {side} in their name, one is due; name '
+            'both: left.yaml,right.yaml'
+        )
+    return found[0]

@@ -1,0 +1,296 @@
+"""`nndepth infer`: from image pairs to disparities, depths, clouds and figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from nndepth_core import StereoEstimator, StereoResult, calibration, io, visualization
+from nndepth_core.calibration import Calibration
+from nndepth_core.camera import StereoCamera
+from nndepth_core.cli import EXPECTED_ERRORS, explain
+from nndepth_core.engines import DEVICES, ENGINES, MODELS
+from nndepth_core.evaluation.metrics import stereo_metrics
+
+FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply')
+CALIBRATED_FORMATS = ('depth', 'ply')
+COLUMNS = {'epe': 'EPE', 'bad_1': 'bad-1', 'bad_2': 'bad-2', 'bad_3': 'bad-3', 'd1_all': 'D1-all'}
+
+
+class Pair(NamedTuple):
+    """The files of one pair."""
+
+    name: str
+    left: Path
+    right: Path
+    truth: Path | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is known of one pair once it is through the estimator."""
+
+    left: np.ndarray
+    result: StereoResult
+    truth: np.ndarray | None
+    camera: StereoCamera | None
+    depth: np.ndarray | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `nndepth infer`."""
+    add = parser.add_argument
+    add('left', metavar='LEFT', help='rectified left image, a folder of them, or a quoted glob')
+    add('right', metavar='RIGHT', help='the right images; matched by name, else by order')
+    add('--calibration', metavar='SOURCE', help=f'{calibration.LAYOUTS}; needed for depth and ply')
+    add(
+        '--output',
+        metavar='DIR',
+        type=Path,
+        default=Path('nndepth_output'),
+        help='default: %(default)s',
+    )
+    add(
+        '--formats',
+        type=_formats,
+        help=f'comma-separated, of {", ".join(FORMATS)}; kitti is a 16-bit PNG of 256 times the '
+        'disparity, depth a float32 NPY in metres and a 16-bit PNG in millimetres; default: '
+        'pfm,color, and depth where calibrated',
+    )
+    add('--model', default=MODELS[0], help=f'one of {", ".join(MODELS)}; default: %(default)s')
+    add('--engine', default='auto', help=f'one of {", ".join(ENGINES)}; default: %(default)s')
+    add('--device', default='auto', help=f'one of {", ".join(DEVICES)}; default: %(default)s')
+    add(
+        '--max-disparity',
+        type=int,
+        metavar='N',
+        help='largest disparity searched, in pixels of the processed image; sgbm rounds it up to '
+        'a multiple of 16',
+    )
+    add(
+        '--processing-size',
+        type=_size,
+        default=(0, 0),
+        metavar='WxH',
+        help='resample to this first',
+    )
+    add('--confidence', action='store_true', help='write the confidence too, as an 8-bit picture')
+    add(
+        '--confidence-threshold',
+        type=float,
+        default=0.0,
+        metavar='C',
+        help='drop estimates less confident than this, 0..1',
+    )
+    add('--truth', metavar='SOURCE', help='true disparities: a file, a folder or a quoted glob')
+    add(
+        '--truth-scale',
+        type=float,
+        metavar='S',
+        help='stored value of one pixel of disparity; 16-bit pictures default to 256',
+    )
+    add('--json', action='store_true', help='print results.json instead of the table')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Process every pair; 1 if one of them failed."""
+    pairs = _pairs(args)
+    source = calibration.parse(args.calibration) if args.calibration else None
+    formats = args.formats or ('pfm', 'color') + ('depth',) * bool(source)
+    if source is None and (wanted := sorted(set(formats) & set(CALIBRATED_FORMATS))):
+        raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
+    estimator = StereoEstimator.load(
+        args.model,
+        args.engine,
+        args.device,
+        _model_options(args),
+        processing_size=args.processing_size,
+        confidence_threshold=args.confidence_threshold,
+    )
+    args.output.mkdir(parents=True, exist_ok=True)
+
+    records = []
+    for pair in tqdm(pairs, unit='pair', disable=len(pairs) < 2 or None):
+        try:
+            picture = _estimate(pair, estimator, source, args)
+            record = _measure(pair, picture)
+            record['files'] = _write(args.output, pair.name, picture, formats)
+        except EXPECTED_ERRORS as error:
+            record = {'name': pair.name, 'error': explain(error)}
+            tqdm.write(f'nndepth: error: pair {pair.name}: {record["error"]}', file=sys.stderr)
+        records.append(record)
+    _report(args, estimator, records)
+    return int(any('error' in record for record in records))
+
+
+def _pairs(args: argparse.Namespace) -> list[Pair]:
+    lists = [io.list_files(source) for source in (args.left, args.right)]
+    if args.truth:
+        lists.append(io.list_files(args.truth, io.DISPARITY_SUFFIXES))
+    matched = io.match_files(*lists)
+    names = io.distinct_names([files[0] for files in matched])
+    return [
+        Pair(name, files[0], files[1], files[2] if args.truth else None)
+        for name, files in zip(names, matched, strict=True)
+    ]
+
+
+def _model_options(args: argparse.Namespace) -> dict[str, Any]:
+    if args.max_disparity is None:
+        return {}
+    return {'num_disparities': 16 * math.ceil(args.max_disparity / 16)}
+
+
+def _estimate(
+    pair: Pair, estimator: StereoEstimator, source: Calibration | None, args: argparse.Namespace
+) -> Picture:
+    left, right = io.read_image(pair.left), io.read_image(pair.right)
+    size = (left.shape[1], left.shape[0])
+    camera = source.camera(size) if source else None
+    truth = io.read_disparity(pair.truth, args.truth_scale) if pair.truth else None
+    result = estimator(left, right, confidence=args.confidence)
+    depth = camera.disparity_to_depth(result.disparity) if camera else None
+    return Picture(left, result, truth, camera, depth)
+
+
+def _measure(pair: Pair, picture: Picture) -> dict[str, Any]:
+    disparity = picture.result.disparity
+    record: dict[str, Any] = {
+        'name': pair.name,
+        'left': str(pair.left),
+        'right': str(pair.right),
+        'width': disparity.shape[1],
+        'height': disparity.shape[0],
+        'milliseconds': picture.result.milliseconds,
+        'density': 100 * float(np.isfinite(disparity).mean()),
+    }
+    if picture.truth is not None:
+        record['metrics'] = stereo_metrics(disparity, picture.truth)
+    return record
+
+
+def _write(folder: Path, name: str, picture: Picture, formats: Sequence[str]) -> list[str]:
+    """Write what was asked for and the side-by-side picture; return the names of the files."""
+    disparity, confidence = picture.result.disparity, picture.result.confidence
+    written: list[Path] = []
+
+    def file(ending: str) -> Path:
+        written.append(folder / f'{name}_{ending}')
+        return written[-1]
+
+    pictures = _pictures(picture)
+    for kind, suffix in (('pfm', 'pfm'), ('kitti', 'png'), ('npy', 'npy')):
+        if kind in formats:
+            io.write_disparity(file(f'disparity.{suffix}'), disparity)
+    if 'color' in formats:
+        io.write_image(file('disparity_color.png'), pictures[1][1])
+    if picture.depth is not None and 'depth' in formats:
+        io.write_depth(file('depth.npy'), picture.depth)
+        io.write_depth(file('depth.png'), picture.depth)
+    if picture.camera is not None and picture.depth is not None and 'ply' in formats:
+        points = picture.camera.left.points(picture.depth)
+        io.write_ply(file('points.ply'), points, picture.left)
+    if confidence is not None:
+        io.write_image(file('confidence.png'), np.rint(255 * confidence).astype(np.uint8))
+    io.write_image(file('panel.png'), visualization.panel(dict(pictures)))
+    return [path.name for path in written]
+
+
+def _pictures(picture: Picture) -> list[tuple[str, np.ndarray]]:
+    """Title and picture of the left image, disparity, depth and error, where there are such."""
+    disparity, truth, depth = picture.result.disparity, picture.truth, picture.depth
+    low, high = visualization.value_range(disparity if truth is None else truth)
+    pictures = [
+        ('left image', picture.left),
+        (
+            f'disparity, {low:.1f} (blue) to {high:.1f} px (red)',
+            visualization.colorize(disparity, low, high),
+        ),
+    ]
+    if depth is not None:
+        log_depth = np.log(depth)
+        near, far = visualization.value_range(log_depth, percentile=5)
+        title = f'log depth, {math.exp(near):.2f} (red) to {math.exp(far):.2f} m (blue)'
+        pictures.append((title, visualization.colorize(log_depth, far, near)))
+    if truth is not None:
+        pictures.append(
+            (
+                'error, 0 (blue) to 4 px (red), no estimate white',
+                visualization.error_map(disparity, truth),
+            )
+        )
+    return pictures
+
+
+def _report(
+    args: argparse.Namespace, estimator: StereoEstimator, records: list[dict[str, Any]]
+) -> None:
+    engine = estimator.engine
+    mean = _mean([record['metrics'] for record in records if 'metrics' in record])
+    results = {
+        'model': engine.spec.name,
+        'engine': engine.name,
+        'device': engine.device,
+        'pairs': records,
+        'mean': mean,
+    }
+    text = json.dumps(_finite(results), indent=2)
+    (args.output / 'results.json').write_text(text + '\n')
+    print(text if args.json else _table(records, mean))
+
+
+def _table(records: list[dict[str, Any]], mean: dict[str, float]) -> str:
+    shown = [*COLUMNS] if mean else []
+    rows = [['pair', 'size', 'ms', 'density', *(COLUMNS[key] for key in shown)]]
+    for record in records:
+        if 'error' in record:
+            rows.append([record['name'], 'failed', *[''] * (len(rows[0]) - 2)])
+            continue
+        size = f'{record["width"]}x{record["height"]}'
+        total = sum(record['milliseconds'].values())
+        figures = [f'{record["metrics"][key]:.3f}' for key in shown]
+        rows.append([record['name'], size, f'{total:.1f}', f'{record["density"]:.2f}', *figures])
+    if mean and len(records) > 1:
+        rows.append(['mean', '', '', '', *(f'{mean[key]:.3f}' for key in shown)])
+    names, *others = zip(*rows, strict=True)
+    columns = [[name.ljust(max(map(len, names))) for name in names]]
+    columns += [[cell.rjust(max(map(len, cells))) for cell in cells] for cells in others]
+    return '\n'.join('  '.join(row).rstrip() for row in zip(*columns, strict=True))
+
+
+def _mean(metrics: list[dict[str, float]]) -> dict[str, float]:
+    if not metrics:
+        return {}
+    return {key: float(np.mean([row[key] for row in metrics])) for key in metrics[0]}
+
+
+def _finite(value: Any) -> Any:
+    """The value with null in place of what JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    formats = tuple(part.strip() for part in text.split(','))
+    if unknown := [part for part in formats if part not in FORMATS]:
+        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is none of {", ".join(FORMATS)}')
+    return formats
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition('x')
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f'{text!r} is no size; give WIDTHxHEIGHT, e.g. 640x480')
+    return int(width), int(height)

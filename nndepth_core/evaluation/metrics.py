@@ -1,0 +1,87 @@
+"""How good a disparity map is.
+
+Source of the measures: the Middlebury stereo evaluation (bad-N, Scharstein and Szeliski, IJCV
+2002) and the KITTI 2015 benchmark (D1-all and the filling of holes from the background).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+BAD_PIXELS = (0.5, 1, 2, 3, 4)
+
+
+def stereo_metrics(
+    disparity: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None
+) -> dict[str, float]:
+    """Compare a disparity map with the truth.
+
+    Args:
+        disparity: estimate (H, W), pixels, NaN where there is none.
+        truth: true disparity (H, W), pixels, NaN where unknown.
+        valid: bool (H, W), the pixels that count; all with a known truth if None.
+
+    Returns:
+        Over the valid pixels:
+        density: percentage with an estimate;
+        epe_estimated: mean absolute error of those, pixels;
+        epe, rmse: mean and root mean square error after `fill_holes`, pixels;
+        bad_0.5 .. bad_4: percentage with an error above so many pixels; d1_all: above 3 pixels
+        and 5 percent of the truth; a missing estimate counts as bad;
+        bad_0.5_filled .. d1_all_filled: the same after `fill_holes`.
+
+    Raises:
+        ValueError: the shapes differ, or no pixel is valid.
+    """
+    if disparity.shape != truth.shape:
+        raise ValueError(
+            f'the truth is {truth.shape[1]}x{truth.shape[0]} and the disparity '
+            f'{disparity.shape[1]}x{disparity.shape[0]}; they must have one size'
+        )
+    known = np.isfinite(truth) if valid is None else valid & np.isfinite(truth)
+    if not known.any():
+        raise ValueError('the truth has no known pixel; is it the right file and scale?')
+    target = truth[known].astype(np.float64)
+    error = np.abs(disparity[known] - target)
+    filled = np.abs(fill_holes(disparity)[known] - target)
+    estimated = np.isfinite(error)
+    return {
+        'epe': float(filled.mean()),
+        'epe_estimated': float(error[estimated].mean()) if estimated.any() else float('nan'),
+        'rmse': float(np.sqrt(np.square(filled).mean())),
+        **_bad(error, target, ''),
+        **_bad(filled, target, '_filled'),
+        'density': _percent(estimated),
+    }
+
+
+def fill_holes(disparity: np.ndarray) -> np.ndarray:
+    """Fill the unknown pixels of (H, W) from the background, float32.
+
+    A hole takes the smaller of the nearest known disparities to its left and right in the row; a
+    row without any takes the nearest row that has some. A map without any stays unknown.
+    """
+    known = np.isfinite(disparity)
+    rows = np.flatnonzero(known.any(axis=1))
+    if not rows.size:
+        return np.full(disparity.shape, np.nan, np.float32)
+    columns = np.arange(disparity.shape[1])
+    before = np.maximum.accumulate(np.where(known, columns, 0), axis=1)
+    after = np.minimum.accumulate(np.where(known, columns, columns[-1])[:, ::-1], axis=1)[:, ::-1]
+    neighbours = [
+        np.take_along_axis(np.where(known, disparity, np.nan), index, axis=1)
+        for index in (before, after)
+    ]
+    filled = np.fmin(*neighbours).astype(np.float32)
+    nearest = np.abs(np.arange(len(filled))[:, None] - rows).argmin(axis=1)
+    return filled[rows[nearest]]
+
+
+def _bad(error: np.ndarray, target: np.ndarray, suffix: str) -> dict[str, float]:
+    """Percentages of errors that are too large; an error of NaN is."""
+    shares = {f'bad_{limit}{suffix}': _percent(~(error <= limit)) for limit in BAD_PIXELS}
+    return {**shares, f'd1_all{suffix}': _percent(~((error <= 3) | (error <= 0.05 * target)))}
+
+
+def _percent(selected: np.ndarray) -> float:
+    return 100 * float(selected.mean())

@@ -1,0 +1,248 @@
+"""Files of images, disparities, depths and points."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.ppm', '.pgm', '.tif', '.tiff', '.bmp')
+DISPARITY_SUFFIXES = ('.pfm', '.npy', '.png', '.pgm')
+
+KITTI_SCALE = 256
+UINT16_MAX = 65535
+
+_PFM_HEADER = re.compile(rb'(P[Ff])\s+(\d+)\s+(\d+)\s+([-+]?[\d.]+(?:[eE][-+]?\d+)?)\r?\s')
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a picture as uint8 RGB (H, W, 3).
+
+    Grey is repeated to three channels, 16-bit values lose their lower byte, alpha is dropped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no picture, or a damaged one.
+    """
+    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write uint8 RGB (H, W, 3) or grey (H, W) in the format of the suffix."""
+    _encode(path, image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+
+def read_pfm(path: str | Path) -> np.ndarray:
+    """Read a portable float map as float32, (H, W) or (H, W, 3); NaN and infinities are kept.
+
+    The magnitude of the header's scale is ignored, as every publisher of disparities does; its
+    sign gives the byte order. Source: http://www.pauldebevec.com/Research/HDR/PFM/
+    """
+    data = Path(path).read_bytes()
+    header = _PFM_HEADER.match(data)
+    if header is None:
+        raise ValueError(f'{path} does not begin with the header of a PFM file')
+    kind, width, height, scale = header.groups()
+    shape = (int(height), int(width)) + ((3,) if kind == b'PF' else ())
+    count = int(np.prod(shape))
+    if len(data) - header.end() < 4 * count:
+        raise ValueError(
+            f'{path} holds {len(data) - header.end()} bytes of pixels, {4 * count} are due; '
+            'the file is cut short'
+        )
+    values = np.frombuffer(data, '<f4' if float(scale) < 0 else '>f4', count, header.end())
+    return values.reshape(shape)[::-1].astype(np.float32)
+
+
+def write_pfm(path: str | Path, values: np.ndarray) -> None:
+    """Write (H, W) or (H, W, 3) as a little-endian PFM, bottom row first."""
+    kind = 'Pf' if values.ndim == 2 else 'PF'
+    header = f'{kind}\n{values.shape[1]} {values.shape[0]}\n-1.0\n'.encode()
+    Path(path).write_bytes(header + values[::-1].astype('<f4').tobytes())
+
+
+def write_kitti(path: str | Path, disparity: np.ndarray) -> None:
+    """Write disparity (H, W) as KITTI's 16-bit PNG: pixels * 256, 0 where unknown.
+
+    Known disparities below 1/256 px are stored as 1/256 px, for 0 means unknown.
+
+    Raises:
+        ValueError: a disparity is larger than 255.996 px, which the format cannot hold.
+    """
+    known = np.isfinite(disparity)
+    coded = np.rint(np.where(known, disparity, 0).astype(np.float64) * KITTI_SCALE)
+    if coded.max(initial=0) > UINT16_MAX:
+        raise ValueError(
+            f'the largest disparity is {coded.max() / KITTI_SCALE:.3f} px and a KITTI PNG holds '
+            'at most 255.996 px; write pfm or npy'
+        )
+    _encode(path, np.where(known, np.maximum(coded, 1), 0).astype(np.uint16))
+
+
+def read_disparity(path: str | Path, scale: float | None = None) -> np.ndarray:
+    """Read a disparity map as float32 (H, W) pixels, NaN where unknown.
+
+    Args:
+        path: .pfm or .npy (not finite: unknown), or .png or .pgm (0: unknown).
+        scale: stored value of one pixel of disparity; None takes 1 for .pfm and .npy and
+            KITTI's 256 for 16-bit pictures. An 8-bit picture does not tell it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not a map of one channel, or an 8-bit picture without scale.
+    """
+    if scale is not None and scale <= 0:
+        raise ValueError(f'disparity scale is {scale}; it must be positive')
+    suffix = Path(path).suffix.lower()
+    if suffix == '.pfm':
+        stored, default = read_pfm(path), 1
+    elif suffix == '.npy':
+        stored, default = _read_npy(path), 1
+    elif suffix in DISPARITY_SUFFIXES:
+        stored, default = _read_coded(path, scale)
+    else:
+        raise ValueError(f'{path} is no disparity map; give {", ".join(DISPARITY_SUFFIXES)}')
+    if stored.ndim != 2:
+        raise ValueError(f'{path} has the shape {stored.shape}; a disparity map has one channel')
+    disparity = stored.astype(np.float32) / np.float32(scale or default)
+    disparity[~np.isfinite(disparity)] = np.nan
+    return disparity
+
+
+def write_disparity(path: str | Path, disparity: np.ndarray) -> None:
+    """Write disparity (H, W): .pfm and .npy as float32 with NaN, .png in KITTI's coding."""
+    suffix = Path(path).suffix.lower()
+    if suffix == '.pfm':
+        write_pfm(path, disparity)
+    elif suffix == '.npy':
+        np.save(path, disparity.astype(np.float32))
+    elif suffix == '.png':
+        write_kitti(path, disparity)
+    else:
+        raise ValueError(f'{path}: disparities are written as .pfm, .npy or .png')
+
+
+def write_depth(path: str | Path, depth: np.ndarray) -> None:
+    """Write depth (H, W) in metres.
+
+    .npy keeps float32 with the REP-117 values; .png holds 16-bit millimetres, where everything
+    unknown, infinite or beyond 65.535 m is 0.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == '.npy':
+        np.save(path, depth.astype(np.float32))
+    elif suffix == '.png':
+        millimetres = np.rint(np.where(np.isfinite(depth), depth, 0).astype(np.float64) * 1000)
+        fits = (millimetres > 0) & (millimetres <= UINT16_MAX)
+        _encode(path, np.where(fits, millimetres, 0).astype(np.uint16))
+    else:
+        raise ValueError(f'{path}: depth is written as .npy or .png')
+
+
+def write_ply(path: str | Path, points: np.ndarray, rgb: np.ndarray) -> None:
+    """Write the finite ones of points (..., 3) with their uint8 colours (..., 3) as binary PLY."""
+    finite = np.isfinite(points).all(axis=-1)
+    vertices = np.empty(int(finite.sum()), [('xyz', '<f4', 3), ('rgb', 'u1', 3)])
+    vertices['xyz'], vertices['rgb'] = points[finite], rgb[finite]
+    properties = [f'property float {name}' for name in 'xyz']
+    properties += [f'property uchar {name}' for name in ('red', 'green', 'blue')]
+    header = ['ply', 'format binary_little_endian 1.0', f'element vertex {len(vertices)}']
+    text = '\n'.join([*header, *properties, 'end_header', ''])
+    Path(path).write_bytes(text.encode() + vertices.tobytes())
+
+
+def list_files(source: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """List what `source` names: one file, the files of a folder, or those of a glob, sorted.
+
+    Raises:
+        FileNotFoundError: nothing is found.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = [file for file in path.iterdir() if file.suffix.lower() in suffixes]
+    elif path.exists():
+        found = [path]
+    else:
+        found = [Path(name) for name in glob.glob(source, recursive=True)]
+    if not found:
+        wanted = f' of the kinds {", ".join(suffixes)}' if path.is_dir() else ''
+        raise FileNotFoundError(f'{source}: no file{wanted} there; give a file, folder or glob')
+    return sorted(found)
+
+
+def match_files(*lists: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """Match the files of several lists: by name where they carry the same names, else by order.
+
+    Raises:
+        ValueError: the lists differ in length, or share only part of their names.
+    """
+    counts = [len(files) for files in lists]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f'{" and ".join(str(count) for count in counts)} files cannot be matched one to one; '
+            f'the first are {", ".join(str(files[0]) for files in lists)}'
+        )
+    by_name = [{file.stem: file for file in files} for files in lists]
+    names = [set(files) for files in by_name]
+    shared, every = set.intersection(*names), set.union(*names)
+    if not shared or any(len(files) < counts[0] for files in by_name):
+        return list(zip(*lists, strict=True))
+    if shared != every:
+        odd = ', '.join(sorted(every - shared)[:4])
+        raise ValueError(f'only some of the files have partners of the same name; without: {odd}')
+    return [tuple(files[name] for files in by_name) for name in by_name[0]]
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Name each path by its stem, with as many parent folders as tell them all apart."""
+    parts = [path.with_suffix('').parts for path in paths]
+    names = ['_'.join(part[-1:]) for part in parts]
+    depth = 1
+    while len(set(names)) < len(names) and depth < max(map(len, parts)):
+        depth += 1
+        names = ['_'.join(part[-depth:]) for part in parts]
+    return names
+
+
+def _read_npy(path: str | Path) -> np.ndarray:
+    try:
+        return np.squeeze(np.load(path))
+    except (ValueError, EOFError) as error:
+        raise ValueError(f'{path} is not an array written by numpy.save') from error
+
+
+def _read_coded(path: str | Path, scale: float | None) -> tuple[np.ndarray, int]:
+    stored = _decode(path, cv2.IMREAD_UNCHANGED)
+    if stored.ndim == 3:
+        if (stored != stored[..., :1]).any():
+            raise ValueError(f'{path} is a colour picture; a disparity map has one channel')
+        stored = stored[..., 0]
+    if scale is None and stored.dtype == np.uint8:
+        raise ValueError(
+            f'{path} has 8 bits, which do not tell its scale; give the stored value of one pixel '
+            'of disparity (Middlebury: 8 for 2001, 4 for quarter-size 2003, 3 for third-size 2006)'
+        )
+    return np.where(stored > 0, stored.astype(np.float32), np.nan), KITTI_SCALE
+
+
+def _decode(path: str | Path, flags: int) -> np.ndarray:
+    data = np.fromfile(path, np.uint8)
+    try:
+        image = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ValueError(f'{path} cannot be read as an image; it is damaged or of another kind')
+    return image
+
+
+def _encode(path: str | Path, image: np.ndarray) -> None:
+    try:
+        _, data = cv2.imencode(Path(path).suffix, image)
+    except cv2.error as error:
+        raise ValueError(f'{path}: OpenCV cannot write this format; use .png') from error
+    Path(path).write_bytes(data.tobytes())

@@ -1,0 +1,87 @@
+"""Pictures of disparity, depth and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def _table(order: str) -> np.ndarray:
+    """Turbo with its first entry, which stands for unknown, in black: uint8 (256, 1, 3)."""
+    turbo = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)
+    turbo[0] = 0
+    return turbo if order == 'bgr' else np.ascontiguousarray(turbo[..., ::-1])
+
+
+_TABLES = {order: _table(order) for order in ('rgb', 'bgr')}
+
+
+def colorize(values: np.ndarray, low: float, high: float, order: str = 'rgb') -> np.ndarray:
+    """Colour values (H, W) by turbo: blue at `low`, red at `high`, black where NaN.
+
+    Args:
+        values: float (H, W), e.g. disparity in pixels or depth in metres.
+        low: value at the blue end; larger than `high` to turn the map around, as for depth.
+        high: value at the red end.
+        order: 'rgb' or 'bgr', the order of the channels; both cost the same.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    if order not in _TABLES:
+        raise ValueError(f'order is {order!r}; choose rgb or bgr')
+    step = ((high - low) or 1.0) / 254
+    clipped = np.clip(values, min(low, high), max(low, high), dtype=np.float32, order='C')
+    cv2.patchNaNs(clipped, low - step)
+    index = cv2.convertScaleAbs(clipped, alpha=1 / step, beta=1 - low / step)
+    return cv2.applyColorMap(index, _TABLES[order])
+
+
+def value_range(values: np.ndarray, percentile: float = 1.0) -> tuple[float, float]:
+    """Range (low, high) of the finite values without the given percentage at either end."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = np.percentile(finite, (percentile, 100 - percentile))
+    return float(low), float(high)
+
+
+def error_map(disparity: np.ndarray, truth: np.ndarray, worst: float = 4.0) -> np.ndarray:
+    """Picture of |disparity - truth|, uint8 RGB (H, W, 3).
+
+    Blue at 0, red at `worst` pixels and more; white where the truth is known but the estimate is
+    not, black where the truth is not.
+    """
+    picture = colorize(np.abs(disparity - truth), 0, worst)
+    picture[np.isfinite(truth) & ~np.isfinite(disparity)] = 255
+    return picture
+
+
+def panel(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Set pictures side by side, each under its title; more than three take two rows.
+
+    Args:
+        pictures: title -> uint8 RGB (H, W, 3), all of one size.
+
+    Returns:
+        uint8 RGB.
+    """
+    tiles = [_titled(picture, title) for title, picture in pictures.items()]
+    columns = len(tiles) if len(tiles) <= 3 else -(-len(tiles) // 2)
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    return np.vstack(rows)
+
+
+def _titled(picture: np.ndarray, title: str) -> np.ndarray:
+    height, width = max(16, picture.shape[1] // 24), picture.shape[1]
+    strip = np.full((height, width, 3), 32, np.uint8)
+    scale = cv2.getFontScaleFromHeight(_FONT, height // 2)
+    scale *= min(1.0, (width - height) / cv2.getTextSize(title, _FONT, scale, 1)[0][0])
+    place = (height // 3, 3 * height // 4)
+    cv2.putText(strip, title, place, _FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.vstack([strip, picture])

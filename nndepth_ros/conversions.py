@@ -1,0 +1,326 @@
+"""Messages to numpy and back, without cv_bridge for all common encodings.
+
+Nothing here imports ROS at module level and messages are only touched by their field names, so
+the same functions serve rclpy's messages and those of the `rosbags` library.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
+
+
+class ConversionError(ValueError):
+    """A message that cannot be understood; the text names the field at fault."""
+
+
+@dataclass(frozen=True)
+class MessageTypes:
+    """Constructors of the message classes in use, and how they hold bulk data."""
+
+    image: Callable[..., Any]
+    camera_info: Callable[..., Any]
+    region_of_interest: Callable[..., Any]
+    disparity_image: Callable[..., Any]
+    point_cloud: Callable[..., Any]
+    point_field: Callable[..., Any]
+    data: Callable[[np.ndarray], Any]
+
+
+def ros_message_types() -> MessageTypes:
+    """The message classes of the sourced ROS installation."""
+    from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField, RegionOfInterest
+    from stereo_msgs.msg import DisparityImage
+
+    return MessageTypes(
+        Image,
+        CameraInfo,
+        RegionOfInterest,
+        DisparityImage,
+        PointCloud2,
+        PointField,
+        _byte_array,
+    )
+
+
+def stamp_ns(stamp: Any) -> int:
+    """Nanoseconds of a builtin_interfaces/Time."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+# --- images in -----------------------------------------------------------------------------------
+
+# channels, bytes a channel, conversion to RGB (None: already RGB)
+_PACKED: dict[str, tuple[int, int, int | None]] = {
+    'rgb8': (3, 1, None),
+    'bgr8': (3, 1, cv2.COLOR_BGR2RGB),
+    '8UC3': (3, 1, cv2.COLOR_BGR2RGB),
+    'rgba8': (4, 1, cv2.COLOR_RGBA2RGB),
+    'bgra8': (4, 1, cv2.COLOR_BGRA2RGB),
+    '8UC4': (4, 1, cv2.COLOR_BGRA2RGB),
+    'mono8': (1, 1, cv2.COLOR_GRAY2RGB),
+    '8UC1': (1, 1, cv2.COLOR_GRAY2RGB),
+    'mono16': (1, 2, cv2.COLOR_GRAY2RGB),
+    '16UC1': (1, 2, cv2.COLOR_GRAY2RGB),
+    'yuv422': (2, 1, cv2.COLOR_YUV2RGB_UYVY),
+    'uyvy': (2, 1, cv2.COLOR_YUV2RGB_UYVY),
+    'yuv422_yuy2': (2, 1, cv2.COLOR_YUV2RGB_YUYV),
+    'yuyv': (2, 1, cv2.COLOR_YUV2RGB_YUYV),
+}
+# OpenCV names a Bayer pattern by its second row.
+_BAYER = {
+    'rggb': cv2.COLOR_BayerBG2RGB,
+    'bggr': cv2.COLOR_BayerRG2RGB,
+    'gbrg': cv2.COLOR_BayerGR2RGB,
+    'grbg': cv2.COLOR_BayerGB2RGB,
+}
+_PACKED |= {
+    f'bayer_{pattern}{8 * size}': (1, size, code)
+    for pattern, code in _BAYER.items()
+    for size in (1, 2)
+}
+
+
+def to_rgb(message: Any) -> np.ndarray:
+    """Return uint8 RGB (H, W, 3) of a sensor_msgs Image or CompressedImage.
+
+    rgb8 without row padding is a view of the message; 16-bit values are scaled to 8 bits.
+
+    Raises:
+        ConversionError: unknown encoding, truncated data, or a stream that does not decode.
+    """
+    if hasattr(message, 'format'):
+        return _decode(message)
+    if message.encoding not in _PACKED:
+        return _by_cv_bridge(message)
+    channels, size, code = _PACKED[message.encoding]
+    pixels = _pixels(message, channels, size)
+    if code is None:
+        return np.ascontiguousarray(pixels)
+    return cv2.cvtColor(pixels, code)
+
+
+def _pixels(message: Any, channels: int, size: int) -> np.ndarray:
+    """View of the data as uint8 (H, W, channels), or (H, W) for one channel."""
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    row = width * channels * size
+    data = np.frombuffer(message.data, np.uint8)
+    if height < 1 or width < 1:
+        raise ConversionError(f'image is {width}x{height}; both sides must be at least 1')
+    if step < row:
+        raise ConversionError(
+            f'step is {step} but a row of {width} {message.encoding} pixels has {row} bytes'
+        )
+    if data.size < step * (height - 1) + row:
+        raise ConversionError(
+            f'data has {data.size} bytes but {height} rows of {step} need {step * height}; '
+            'the message is truncated'
+        )
+    rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1), writeable=False)
+    if size == 2:
+        order = '>u2' if message.is_bigendian else '<u2'
+        values = np.ascontiguousarray(rows).view(order)
+        return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / 65535)
+    return rows if channels == 1 else rows.reshape(height, width, channels)
+
+
+def _decode(message: Any) -> np.ndarray:
+    data = np.frombuffer(message.data, np.uint8)
+    if data[:2].tobytes() == b'\xff\xd8' and b'\xff\xd9' not in data[-64:].tobytes():
+        raise ConversionError(f'JPEG of {data.size} bytes has no end marker; it is cut off')
+    encoding, _, coding = message.format.partition(';')
+    bayer = 'compressed bayer' in coding and encoding.strip() in _PACKED
+    flag = cv2.IMREAD_GRAYSCALE if bayer else cv2.IMREAD_COLOR
+    image = cv2.imdecode(data, flag) if data.size else None
+    if image is None:
+        raise ConversionError(
+            f'compressed image of {data.size} bytes, format {message.format!r}, does not decode'
+        )
+    code = _PACKED[encoding.strip()][2] if bayer else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(image, code)
+
+
+def _by_cv_bridge(message: Any) -> np.ndarray:
+    try:
+        from cv_bridge import CvBridge, CvBridgeError
+    except ImportError:
+        raise ConversionError(
+            f'encoding {message.encoding!r} is unknown; publish one of '
+            f'{", ".join(sorted(_PACKED))}, or install cv_bridge'
+        ) from None
+    try:
+        return np.ascontiguousarray(CvBridge().imgmsg_to_cv2(message, 'rgb8'))
+    except (CvBridgeError, cv2.error, ValueError, RuntimeError) as error:
+        raise ConversionError(f'encoding {message.encoding!r}: cv_bridge says {error}') from error
+
+
+# --- calibration in ------------------------------------------------------------------------------
+
+
+def effective_camera(info: Any, width: int, height: int) -> PinholeCamera:
+    """Intrinsics of the delivered image: P of a CameraInfo with its ROI and binning applied.
+
+    Args:
+        info: sensor_msgs/CameraInfo of a rectified image.
+        width: width of the image that came with it, pixels.
+        height: its height.
+
+    Raises:
+        CalibrationError: P is absent or unusable, or does not belong to images of this size.
+    """
+    if not any(info.p) and any(info.k):
+        raise CalibrationError(
+            'P is all zeros while K is given; rectified images need P (calibrate the stereo pair '
+            'or let the rectifying node publish its camera_info)'
+        )
+    if not any(info.p):
+        raise CalibrationError('P is all zeros; the camera is not calibrated')
+    full = PinholeCamera.from_projection(info.p, int(info.width), int(info.height))
+    camera = _delivered(full, info)
+    if (camera.width, camera.height) != (width, height):
+        raise CalibrationError(
+            f'camera_info describes images of {camera.width}x{camera.height} but they are '
+            f'{width}x{height}; scale the camera_info with the images (image_proc ResizeNode does)'
+        )
+    return camera
+
+
+def _delivered(full: PinholeCamera, info: Any) -> PinholeCamera:
+    """Intrinsics of the image after ROI and binning, from those of the full resolution."""
+    roi = info.roi
+    if roi.width and roi.height:
+        full = full.cropped(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
+    return full.binned(max(1, int(info.binning_x)), max(1, int(info.binning_y)))
+
+
+def stereo_camera(left_info: Any, right_info: Any, width: int, height: int) -> StereoCamera:
+    """The rig of two CameraInfo whose images are width x height.
+
+    Raises:
+        CalibrationError: see effective_camera; also a baseline that is missing or negative.
+    """
+    cameras = []
+    for side, info in (('left', left_info), ('right', right_info)):
+        try:
+            cameras.append(effective_camera(info, width, height))
+        except CalibrationError as error:
+            raise CalibrationError(f'{side} camera_info: {error}') from error
+    left, right = cameras
+    baseline = -float(right_info.p[3]) / float(right_info.p[0])
+    return StereoCamera(left, baseline, right.cx)
+
+
+# --- messages out --------------------------------------------------------------------------------
+
+
+def image_message(types: MessageTypes, header: Any, pixels: np.ndarray, encoding: str) -> Any:
+    """sensor_msgs/Image of an array (H, W) or (H, W, C) whose type fits the encoding."""
+    return types.image(
+        header=header,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels.strides[0],
+        data=types.data(pixels),
+    )
+
+
+def disparity_message(
+    types: MessageTypes,
+    header: Any,
+    disparity: np.ndarray,
+    camera: StereoCamera,
+    disparity_range: tuple[float, float],
+    resolution: float,
+) -> Any:
+    """stereo_msgs/DisparityImage, by the conventions of stereo_image_proc.
+
+    Disparities are reduced by cx_left - cx_right so that Z = f T / d holds; unknown pixels are
+    min_disparity - 1, because 0 may be a valid disparity.
+
+    Args:
+        types: message classes.
+        header: stamp and frame of the left image.
+        disparity: float32 (H, W), pixels, NaN unknown.
+        camera: rig at the size of the disparity.
+        disparity_range: smallest and largest disparity the matcher can return.
+        resolution: smallest step of the disparity.
+    """
+    low, high = (value - camera.cx_offset for value in disparity_range)
+    adjusted = np.subtract(disparity, np.float32(camera.cx_offset), dtype=np.float32)
+    cv2.patchNaNs(adjusted, low - 1)
+    height, width = disparity.shape
+    return types.disparity_image(
+        header=header,
+        image=image_message(types, header, adjusted, '32FC1'),
+        f=camera.left.fx,
+        t=camera.baseline,
+        valid_window=types.region_of_interest(
+            x_offset=0, y_offset=0, height=height, width=width, do_rectify=False
+        ),
+        min_disparity=low,
+        max_disparity=high,
+        delta_d=resolution,
+    )
+
+
+def cloud_message(types: MessageTypes, header: Any, points: np.ndarray) -> Any:
+    """Organised sensor_msgs/PointCloud2 of (H, W, 4) float32: x, y, z, rgb; 16 bytes a point."""
+    height, width = points.shape[:2]
+    float32 = 7
+    fields = [
+        types.point_field(name=name, offset=4 * i, datatype=float32, count=1)
+        for i, name in enumerate(('x', 'y', 'z', 'rgb'))
+    ]
+    return types.point_cloud(
+        header=header,
+        height=height,
+        width=width,
+        fields=fields,
+        is_bigendian=False,
+        point_step=16,
+        row_step=16 * width,
+        data=types.data(points),
+        is_dense=False,
+    )
+
+
+def depth_camera_info(
+    types: MessageTypes, header: Any, info: Any, camera: PinholeCamera, width: int, height: int
+) -> Any:
+    """CameraInfo for maps of width x height computed from images of `camera`.
+
+    At the images' own size it is the left camera_info with the maps' header. At another size the
+    matrices are scaled and describe the maps directly, with neither ROI nor binning.
+    """
+    fields = {name: getattr(info, name) for name in ('distortion_model', 'd', 'k', 'r', 'p')}
+    if (width, height) == (camera.width, camera.height):
+        fields |= {name: getattr(info, name) for name in ('width', 'height', 'roi')}
+        fields |= {'binning_x': info.binning_x, 'binning_y': info.binning_y}
+        return types.camera_info(header=header, **fields)
+    k, p = np.array(info.k, np.float64), np.array(info.p, np.float64)
+    resized = camera.resized(width, height)
+    p[3] *= resized.fx / p[0]
+    p[[0, 5, 2, 6]] = resized.fx, resized.fy, resized.cx, resized.cy
+    if k[0] > 0 and k[4] > 0:
+        raw = PinholeCamera(int(info.width), int(info.height), k[0], k[4], k[2], k[5])
+        raw = _delivered(raw, info).resized(width, height)
+        k[[0, 4, 2, 5]] = raw.fx, raw.fy, raw.cx, raw.cy
+    roi = types.region_of_interest(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    fields |= {'k': k, 'p': p, 'width': width, 'height': height, 'roi': roi}
+    return types.camera_info(header=header, **fields, binning_x=0, binning_y=0)
+
+
+def _byte_array(pixels: np.ndarray) -> array.array:
+    """The container that rclpy's setters take without a look at every element."""
+    data = array.array('B')
+    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
+    return data

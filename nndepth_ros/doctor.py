@@ -1,0 +1,276 @@
+"""The calibration doctor: says what is wrong with a stereo rig's messages, and the cure.
+
+Pure: looks at messages by their field names and keeps findings; the node logs and publishes them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nndepth_core.alignment import measure_alignment
+from nndepth_core.camera import CalibrationError
+from nndepth_ros.conversions import stamp_ns, stereo_camera
+from nndepth_ros.synchronizer import SyncCounts
+
+ENOUGH_MESSAGES = 10
+ENOUGH_MATCHES = 20
+LARGEST_VERTICAL = 1.0
+
+
+class Level(enum.IntEnum):
+    """Severity, with the numbers of diagnostic_msgs/DiagnosticStatus."""
+
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: a stable code, how bad, and a sentence with the cure."""
+
+    code: str
+    level: Level
+    text: str
+
+
+class Doctor:
+    """Keeps the present findings by the examination they came from."""
+
+    def __init__(self) -> None:
+        self._by_exam: dict[str, tuple[Finding, ...]] = {}
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All present findings, the worst first."""
+        everything = [finding for found in self._by_exam.values() for finding in found]
+        return sorted(everything, key=lambda finding: -finding.level)
+
+    def record(self, exam: str, found: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
+        """Replace the findings of one examination; return those that are new and those cured."""
+        before, now = self._by_exam.get(exam, ()), tuple(found)
+        self._by_exam[exam] = now
+        known, current = {f.code for f in before}, {f.code for f in now}
+        appeared = [finding for finding in now if finding.code not in known]
+        return appeared, [finding for finding in before if finding.code not in current]
+
+
+def calibration_key(left_info: Any, right_info: Any) -> tuple[Any, ...]:
+    """What the examination of two CameraInfo depends on; another key asks for a new one."""
+    return tuple(
+        (
+            info.header.frame_id,
+            info.width,
+            info.height,
+            tuple(info.d),
+            tuple(info.k),
+            tuple(info.r),
+            tuple(info.p),
+            info.binning_x,
+            info.binning_y,
+            *(getattr(info.roi, name) for name in ('x_offset', 'y_offset', 'width', 'height')),
+        )
+        for info in (left_info, right_info)
+    )
+
+
+def examine_calibration(left_info: Any, right_info: Any) -> list[Finding]:
+    """Look at both CameraInfo alone."""
+    if _baseline_on_left(left_info, right_info):
+        return [
+            Finding(
+                'swapped',
+                Level.ERROR,
+                f'the left camera_info carries the baseline (P[3] = {left_info.p[3]:.6g}) and the '
+                'right one none: left and right are swapped; exchange the topics',
+            )
+        ]
+    found = []
+    width, height = _delivered_size(left_info)
+    other = _delivered_size(right_info)
+    if (width, height) != other:
+        found.append(
+            Finding(
+                'info_size',
+                Level.ERROR,
+                f'camera_info sizes differ: left {width}x{height}, right {other[0]}x{other[1]}; '
+                'run both cameras at one resolution',
+            )
+        )
+    else:
+        try:
+            stereo_camera(left_info, right_info, width, height)
+        except CalibrationError as error:
+            found.append(Finding('calibration', Level.ERROR, str(error)))
+    found += _compare_projections(left_info, right_info)
+    found += _look_at_frames(left_info, right_info)
+    for side, info in (('left', left_info), ('right', right_info)):
+        if any(info.d):
+            found.append(
+                Finding(
+                    f'distortion_{side}',
+                    Level.WARN,
+                    f'{side} camera_info has distortion {[round(float(v), 6) for v in info.d]}: '
+                    'fine if it describes the raw camera of an image rectified by image_proc; if '
+                    'the image itself is raw, rectify it first',
+                )
+            )
+    return found
+
+
+def examine_headers(left: Any, right: Any, left_info: Any, right_info: Any) -> list[Finding]:
+    """Look at the headers of a pair of images beside those of their CameraInfo."""
+    found = []
+    for side, image, info in (('left', left, left_info), ('right', right, right_info)):
+        if stamp_ns(image.header.stamp) == 0:
+            found.append(
+                Finding(
+                    f'stamp_zero_{side}',
+                    Level.WARN,
+                    f'{side} images carry stamp 0; pairs and ages mean nothing until the driver '
+                    'stamps them',
+                )
+            )
+        if image.header.frame_id != info.header.frame_id:
+            found.append(
+                Finding(
+                    f'frame_{side}',
+                    Level.WARN,
+                    f'{side} image is in frame {image.header.frame_id!r} and its camera_info in '
+                    f'{info.header.frame_id!r}; the driver must write one name into both',
+                )
+            )
+    return found
+
+
+def examine_images(left: np.ndarray, right: np.ndarray) -> list[Finding]:
+    """Look at the pictures, uint8 RGB (H, W, 3): rows agree, no point is behind infinity."""
+    alignment = measure_alignment(left, right)
+    if alignment.matches < ENOUGH_MATCHES:
+        return []
+    found = []
+    if alignment.behind > 0.7:
+        found.append(
+            Finding(
+                'images_swapped',
+                Level.ERROR,
+                f'{100 * alignment.behind:.0f} % of {alignment.matches} matched corners lie '
+                'farther right in the right image: left and right images are swapped; exchange '
+                'the topics',
+            )
+        )
+    if abs(alignment.vertical) > LARGEST_VERTICAL:
+        found.append(
+            Finding(
+                'vertical',
+                Level.WARN,
+                f'rows differ by {alignment.vertical:+.2f} px (median of {alignment.matches} '
+                'matched corners): the pair is not rectified, or its calibration is out of date; '
+                'calibrate again',
+            )
+        )
+    return found
+
+
+def examine_stamps(counts: SyncCounts, offset_ns: int | None) -> list[Finding]:
+    """Look at what the synchroniser could not pair."""
+    if counts.paired or min(counts.received_left, counts.received_right) < ENOUGH_MESSAGES:
+        return []
+    measured = 'their offset is unknown'
+    cure = 'synchronise the cameras or raise sync_tolerance'
+    if offset_ns is not None:
+        measured = f'right minus left is {offset_ns / 1e6:+.3f} ms at the closest'
+        if abs(offset_ns) < 50_000_000:
+            cure = (
+                'trigger the cameras together, or set sync_tolerance to '
+                f'{abs(offset_ns) * 1.2e-9:.4f} s if they see the same moment'
+            )
+        else:
+            cure = 'the cameras run on different clocks: stamp them from one'
+    return [
+        Finding(
+            'stamps',
+            Level.ERROR,
+            f'no pair in {counts.received_left} left and {counts.received_right} right images: '
+            f'{measured}; {cure}',
+        )
+    ]
+
+
+def examine_silence(
+    silent_for: dict[str, float], publishers: dict[str, int], timeout: float
+) -> list[Finding]:
+    """Look at inputs that give nothing.
+
+    Args:
+        silent_for: seconds since the last message, by topic.
+        publishers: how many publishers each topic has.
+        timeout: seconds of silence that are allowed.
+    """
+    found = []
+    for topic, seconds in silent_for.items():
+        if seconds <= timeout:
+            continue
+        count = publishers[topic]
+        why = (
+            'nobody publishes it; check the remapping and that the camera runs'
+            if not count
+            else f'{count} publisher(s) are there: the camera may hang, reliability may not fit, '
+            "or Fast DDS drops large messages (start the camera with nndepth's config/fastdds.xml "
+            'in FASTRTPS_DEFAULT_PROFILES_FILE)'
+        )
+        found.append(
+            Finding(
+                f'silent {topic}',
+                Level.ERROR,
+                f'{topic} is silent for {timeout:g} s or more: {why}',
+            )
+        )
+    return found
+
+
+def _baseline_on_left(left_info: Any, right_info: Any) -> bool:
+    return left_info.p[3] < 0 and right_info.p[3] == 0
+
+
+def _delivered_size(info: Any) -> tuple[int, int]:
+    source = info.roi if info.roi.width and info.roi.height else info
+    width, height = source.width, source.height
+    return int(width) // max(1, info.binning_x), int(height) // max(1, info.binning_y)
+
+
+def _compare_projections(left_info: Any, right_info: Any) -> list[Finding]:
+    found = []
+    for index, name, cure in (
+        (0, 'fx', 'rectify both images to one focal length'),
+        (5, 'fy', 'rectify both images to one focal length'),
+        (6, 'cy', 'rows of a rectified pair share cy: calibrate the pair as stereo'),
+    ):
+        left, right = float(left_info.p[index]), float(right_info.p[index])
+        if abs(left - right) > 1e-4 * max(abs(left), abs(right)):
+            found.append(
+                Finding(
+                    f'{name}_mismatch',
+                    Level.ERROR,
+                    f'{name} differs: left P[{index}] = {left:.6g}, right {right:.6g}; {cure}',
+                )
+            )
+    return found
+
+
+def _look_at_frames(left_info: Any, right_info: Any) -> list[Finding]:
+    left, right = left_info.header.frame_id, right_info.header.frame_id
+    if not left:
+        text = 'left camera_info has an empty frame_id; tf needs a name: set it in the driver'
+    elif left != right:
+        text = (
+            f'frames differ: left {left!r}, right {right!r}; a rectified pair shares the left '
+            'optical frame (image_geometry insists); outputs use the left one'
+        )
+    else:
+        return []
+    return [Finding('frames', Level.WARN, text)]

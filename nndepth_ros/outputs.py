@@ -1,0 +1,132 @@
+"""From one estimate to the messages asked for; shared by the nodes and the bag processor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from nndepth_core.camera import StereoCamera
+from nndepth_core.estimator import StereoResult, check_pair
+from nndepth_core.visualization import colorize
+from nndepth_ros import conversions
+from nndepth_ros.conversions import MessageTypes
+
+DISPARITY = 'disparity'
+COLOR = 'disparity/image_color'
+DEPTH = 'depth/image'
+DEPTH_INFO = 'depth/camera_info'
+CONFIDENCE = 'confidence'
+POINTS = 'points2'
+STEREO_OUTPUTS = (DISPARITY, COLOR, DEPTH, DEPTH_INFO, CONFIDENCE, POINTS)
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """How estimates become messages.
+
+    Attributes:
+        min_depth: metres; nearer points are -inf in depth images. 0: no limit.
+        max_depth: metres; farther points are +inf. 0: no limit.
+        color_range: disparities at the ends of the colour map; (0, 0): the model's range.
+    """
+
+    min_depth: float = 0.0
+    max_depth: float = 0.0
+    color_range: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class StereoInput:
+    """One rectified pair with what is known of its cameras.
+
+    Attributes:
+        left: uint8 RGB (H, W, 3).
+        right: the same.
+        left_info: left CameraInfo as it came.
+        camera: the rig at the images' size.
+        header: of the left image; every output carries it.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    left_info: Any
+    camera: StereoCamera
+    header: Any
+
+    @classmethod
+    def from_messages(cls, left: Any, right: Any, left_info: Any, right_info: Any) -> StereoInput:
+        """Decode two images and their CameraInfo.
+
+        Raises:
+            ValueError: an image cannot be decoded, they differ in size, or the calibration cannot
+                be used; the message names the side.
+        """
+        rgb = {}
+        for side, message in (('left', left), ('right', right)):
+            try:
+                rgb[side] = conversions.to_rgb(message)
+            except conversions.ConversionError as error:
+                raise conversions.ConversionError(f'{side} image: {error}') from error
+        check_pair(**rgb)
+        height, width = rgb['left'].shape[:2]
+        camera = conversions.stereo_camera(left_info, right_info, width, height)
+        return cls(rgb['left'], rgb['right'], left_info, camera, left.header)
+
+
+def stereo_messages(
+    types: MessageTypes,
+    wanted: Collection[str],
+    pair: StereoInput,
+    result: StereoResult,
+    disparity_range: tuple[float, float],
+    resolution: float,
+    settings: OutputSettings,
+) -> dict[str, Any]:
+    """Make the messages of the topics in `wanted`.
+
+    Args:
+        types: message classes.
+        wanted: names out of STEREO_OUTPUTS.
+        pair: what was estimated from.
+        result: the estimate; its confidence must be there if CONFIDENCE is wanted.
+        disparity_range: of the model, pixels at its processing size.
+        resolution: smallest disparity step of the model, pixels at its processing size.
+        settings: limits of depth and colours.
+    """
+    height, width = result.disparity.shape
+    header, camera = pair.header, pair.camera.resized(width, height)
+    scale = width / result.processing_size[0]
+    low, high = disparity_range[0] * scale, disparity_range[1] * scale
+    messages: dict[str, Any] = {}
+    if DISPARITY in wanted:
+        messages[DISPARITY] = conversions.disparity_message(
+            types, header, result.disparity, camera, (low, high), resolution * scale
+        )
+    if COLOR in wanted:
+        start, end = settings.color_range if any(settings.color_range) else (low, high)
+        picture = colorize(result.disparity, start, end, order='bgr')
+        messages[COLOR] = conversions.image_message(types, header, picture, 'bgr8')
+    if DEPTH_INFO in wanted:
+        messages[DEPTH_INFO] = conversions.depth_camera_info(
+            types, header, pair.left_info, pair.camera.left, width, height
+        )
+    if CONFIDENCE in wanted and result.confidence is not None:
+        messages[CONFIDENCE] = conversions.image_message(types, header, result.confidence, '32FC1')
+    if DEPTH in wanted or POINTS in wanted:
+        depth = camera.disparity_to_depth(
+            result.disparity, settings.min_depth, settings.max_depth or math.inf
+        )
+        if DEPTH in wanted:
+            messages[DEPTH] = conversions.image_message(types, header, depth, '32FC1')
+        if POINTS in wanted:
+            rgb = pair.left
+            if rgb.shape[:2] != (height, width):
+                rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+            points = camera.left.colored_points(depth, rgb)
+            messages[POINTS] = conversions.cloud_message(types, header, points)
+    return messages

@@ -1,0 +1,224 @@
+"""The nodes' parameters: one table that is declared, validated and read into a frozen config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nndepth_core.engines import SgbmSettings
+from nndepth_core.engines.sgbm import MODES
+from nndepth_ros.outputs import OutputSettings
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of the table.
+
+    Attributes:
+        name: as declared.
+        default: value and type.
+        description: one sentence for `ros2 param describe`.
+        live: can change while the node runs; the others are read-only.
+        low: smallest value of a number.
+        high: largest value of a number.
+        step: numbers are low + n * step; 0: any.
+        choices: allowed words of a string; empty: any.
+    """
+
+    name: str
+    default: bool | int | float | str
+    description: str
+    live: bool = True
+    low: float = 0
+    high: float = 0
+    step: float = 0
+    choices: tuple[str, ...] = ()
+
+
+_SGBM_RANGES: dict[str, dict[str, float]] = {
+    'min_disparity': {'low': -2048, 'high': 2048},
+    'num_disparities': {'low': 16, 'high': 4096, 'step': 16},
+    'block_size': {'low': 1, 'high': 51, 'step': 2},
+    'pre_filter_cap': {'low': 1, 'high': 63},
+    'uniqueness_ratio': {'low': 0, 'high': 100},
+    'speckle_window_size': {'low': 0, 'high': 10000},
+    'speckle_range': {'low': 0, 'high': 128},
+    'disp12_max_diff': {'low': -1, 'high': 128},
+}
+_SGBM_DESCRIPTIONS = {
+    'min_disparity': 'Smallest disparity searched by sgbm, pixels.',
+    'num_disparities': 'How many disparities sgbm searches, a multiple of 16.',
+    'block_size': 'Side of the block sgbm matches, odd, pixels.',
+    'pre_filter_cap': 'Clipping value of the pixels sgbm compares.',
+    'uniqueness_ratio': 'Margin in percent by which the best sgbm match must win.',
+    'speckle_window_size': 'Regions smaller than this many pixels are removed; 0 keeps all.',
+    'speckle_range': 'Largest disparity step inside one region, pixels.',
+    'disp12_max_diff': 'Largest left-right difference sgbm keeps, pixels; -1: no check.',
+    'mode': 'Directions sgbm sums over: sgbm_3way (fastest), hh4, sgbm (5), hh (8).',
+}
+
+STEREO_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter('model', 'sgbm', 'Network or algorithm that estimates the disparity.'),
+    Parameter('engine', 'auto', 'What executes the model; auto: the best one present.'),
+    Parameter('device', 'auto', 'Where the engine runs: auto, cpu, cuda or tensorrt.'),
+    Parameter('autostart', True, 'Configure and activate at start.', live=False),
+    Parameter(
+        'image_transport',
+        'raw',
+        'How images arrive: raw, or compressed (JPEG, PNG).',
+        live=False,
+        choices=('raw', 'compressed'),
+    ),
+    Parameter(
+        'synchronizer',
+        'native',
+        'Who pairs left and right: native, or message_filters where installed.',
+        live=False,
+        choices=('native', 'message_filters'),
+    ),
+    Parameter(
+        'sync_tolerance',
+        0.0,
+        'Largest difference of the stamps of a pair, seconds; 0: equal stamps.',
+        high=10.0,
+    ),
+    Parameter(
+        'max_age',
+        0.0,
+        'Pairs that waited longer than this are skipped, seconds; 0: no limit.',
+        high=60.0,
+    ),
+    Parameter(
+        'input_timeout',
+        2.0,
+        'An input without messages for this long is reported, seconds.',
+        low=0.1,
+        high=3600.0,
+    ),
+    Parameter(
+        'processing_width',
+        0,
+        "Width the model works at, pixels; 0: the camera's, or by processing_height.",
+        high=16384,
+    ),
+    Parameter(
+        'processing_height',
+        0,
+        "Height the model works at, pixels; 0: the camera's, or by processing_width.",
+        high=16384,
+    ),
+    Parameter(
+        'output_size',
+        'camera',
+        "Size of the outputs: the camera's, or the processing size.",
+        choices=('camera', 'processing'),
+    ),
+    Parameter(
+        'confidence_threshold',
+        0.0,
+        'Estimates less confident than this become unknown; 0 keeps all.',
+        high=1.0,
+    ),
+    Parameter(
+        'min_depth', 0.0, 'Nearer points are -inf in depth images, metres; 0: no limit.', high=1e6
+    ),
+    Parameter(
+        'max_depth', 0.0, 'Farther points are +inf in depth images, metres; 0: no limit.', high=1e6
+    ),
+    Parameter(
+        'color_min_disparity',
+        0.0,
+        'Disparity at the low end of the colour map, pixels.',
+        low=-4096.0,
+        high=4096.0,
+    ),
+    Parameter(
+        'color_max_disparity',
+        0.0,
+        "Disparity at the high end of the colour map, pixels; both 0: the model's range.",
+        low=-4096.0,
+        high=4096.0,
+    ),
+    *(
+        Parameter(
+            f'sgbm.{field.name}',
+            field.default,  # type: ignore[arg-type]
+            _SGBM_DESCRIPTIONS[field.name],
+            choices=tuple(MODES) if field.name == 'mode' else (),
+            **_SGBM_RANGES.get(field.name, {}),  # type: ignore[arg-type]
+        )
+        for field in fields(SgbmSettings)
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What decides on the estimator; a change asks for a new one."""
+
+    model: str
+    engine: str
+    device: str
+    processing_size: tuple[int, int]
+    output_size: str
+    confidence_threshold: float
+    sgbm: SgbmSettings
+
+
+@dataclass(frozen=True)
+class StereoConfig:
+    """All parameters of the stereo node, checked."""
+
+    model: ModelConfig
+    outputs: OutputSettings
+    autostart: bool
+    image_transport: str
+    synchronizer: str
+    sync_tolerance_ns: int
+    max_age: float
+    input_timeout: float
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> StereoConfig:
+        """Check the values of all STEREO_PARAMETERS together.
+
+        Raises:
+            ValueError: a value is not allowed; the message says which and what is.
+        """
+        for parameter in STEREO_PARAMETERS:
+            value = values[parameter.name]
+            if parameter.choices and value not in parameter.choices:
+                raise ValueError(
+                    f'{parameter.name} is {value!r}; choose one of {", ".join(parameter.choices)}'
+                )
+        if 0 < values['max_depth'] <= values['min_depth']:
+            raise ValueError(
+                f'max_depth is {values["max_depth"]} and min_depth {values["min_depth"]}; '
+                'max_depth must be larger (or 0 for no limit)'
+            )
+        low, high = values['color_min_disparity'], values['color_max_disparity']
+        if (low or high) and high <= low:
+            raise ValueError(
+                f'color_max_disparity is {high} and color_min_disparity {low}; '
+                'the maximum must be larger (or both 0)'
+            )
+        sgbm = {name[5:]: value for name, value in values.items() if name.startswith('sgbm.')}
+        return cls(
+            ModelConfig(
+                values['model'],
+                values['engine'],
+                values['device'],
+                (values['processing_width'], values['processing_height']),
+                values['output_size'],
+                values['confidence_threshold'],
+                SgbmSettings(**sgbm),
+            ),
+            OutputSettings(values['min_depth'], values['max_depth'], (low, high)),
+            values['autostart'],
+            values['image_transport'],
+            values['synchronizer'],
+            round(values['sync_tolerance'] * 1e9),
+            values['max_age'],
+            values['input_timeout'],
+        )

@@ -1,0 +1,277 @@
+"""The stereo node: rectified pairs in; disparity, depth, confidence, points and statistics out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from nndepth.msg import InferenceStats
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from stereo_msgs.msg import DisparityImage
+
+from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
+from nndepth_ros import diagnostics, doctor, outputs
+from nndepth_ros.conversions import ros_message_types, stamp_ns
+from nndepth_ros.depth_node import DepthNode, run_node
+from nndepth_ros.outputs import StereoInput, stereo_messages
+from nndepth_ros.parameters import STEREO_PARAMETERS, StereoConfig
+from nndepth_ros.synchronizer import (
+    SIDES,
+    CameraInfoCache,
+    MessageFiltersSynchronizer,
+    Stamped,
+    StereoSynchronizer,
+)
+
+STATS = 'stats'
+OUTPUT_TYPES = {
+    outputs.DISPARITY: DisparityImage,
+    outputs.COLOR: Image,
+    outputs.DEPTH: Image,
+    outputs.DEPTH_INFO: CameraInfo,
+    outputs.CONFIDENCE: Image,
+    outputs.POINTS: PointCloud2,
+    STATS: InferenceStats,
+}
+STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry', 'publish')
+EXAMINED_PAIRS = 3
+
+Synchronizer = StereoSynchronizer | MessageFiltersSynchronizer
+
+
+class Pair(NamedTuple):
+    """Messages that belong together."""
+
+    left: Any
+    right: Any
+    left_info: Any
+    right_info: Any
+
+
+class StereoNode(DepthNode):
+    """Drop-in for stereo_image_proc's disparity and point cloud nodes."""
+
+    config: StereoConfig
+    estimator: StereoEstimator
+    synchronizer: Synchronizer
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('stereo_node', STEREO_PARAMETERS, OUTPUT_TYPES, **node_options)
+        self._types = ros_message_types()
+        self.image_topics = {side: self._image_topic(side) for side in SIDES}
+        self.info_topics = {side: self._info_topic(side) for side in SIDES}
+        self._begin()
+
+    def read_config(self, values: Mapping[str, Any]) -> StereoConfig:
+        """Check all values together."""
+        return StereoConfig.from_values(values)
+
+    def make_estimator(self, config: StereoConfig) -> StereoEstimator:
+        """Load the model by its parameters and test it."""
+        model = config.model
+        estimator = StereoEstimator.load(
+            model.model,
+            model.engine,
+            model.device,
+            options=asdict(model.sgbm) if model.model == 'sgbm' else None,
+            processing_size=model.processing_size,
+            output=model.output_size,
+            confidence_threshold=model.confidence_threshold,
+        )
+        estimator.self_test()
+        return estimator
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin with empty queues and counts."""
+        self._begin()
+        return super().on_activate(state)
+
+    def on_config(self) -> None:
+        """Take over what the synchroniser is made of."""
+        counts = self.synchronizer.counts
+        self.synchronizer = self._make_synchronizer()
+        self.synchronizer.counts = counts
+
+    def _begin(self) -> None:
+        self.synchronizer = self._make_synchronizer()
+        self._infos = CameraInfoCache()
+        self.without_info: tuple[Stamped, Stamped] | None = None
+        self._calibration: Any = None
+        self.to_examine = EXAMINED_PAIRS
+        self.last_stats: InferenceStats | None = None
+
+    def _make_synchronizer(self) -> Synchronizer:
+        if self.config.synchronizer == 'native':
+            return StereoSynchronizer(self.config.sync_tolerance_ns)
+        return MessageFiltersSynchronizer(self.config.sync_tolerance_ns)
+
+    # --- inputs: the executor's thread -----------------------------------------------------------
+
+    def _image_topic(self, side: str) -> str:
+        topic = self.resolve_topic_name(f'{side}/image_rect')
+        return f'{topic}/compressed' if self.config.image_transport == 'compressed' else topic
+
+    def _info_topic(self, side: str) -> str:
+        """camera_info stands beside a remapped image as in image_transport, unless remapped."""
+        name = f'{side}/camera_info'
+        remapped = self.resolve_topic_name(name)
+        if remapped != self.resolve_topic_name(name, only_expand=True):
+            return remapped
+        image = self.resolve_topic_name(f'{side}/image_rect')
+        return f'{image.rpartition("/")[0]}/camera_info'
+
+    def update_inputs(self) -> None:
+        """camera_info always; images while somebody subscribes or the doctor still looks."""
+        image_type = CompressedImage if self.config.image_transport == 'compressed' else Image
+        listen = bool(self.wanted()) or self.to_examine > 0
+        for side in SIDES:
+            info, image = self.info_topics[side], self.image_topics[side]
+            if not self.subscribed(info):
+                self.subscribe(info, CameraInfo, partial(self._on_info, side))
+            if listen and not self.subscribed(image):
+                self.subscribe(image, image_type, partial(self._on_image, side))
+            elif not listen and self.subscribed(image):
+                self.unsubscribe(image)
+
+    def _on_image(self, side: str, message: Any) -> None:
+        pair = self.synchronizer.add(side, stamp_ns(message.header.stamp), message)
+        if pair is not None:
+            self._deposit(pair)
+
+    def _on_info(self, side: str, message: CameraInfo) -> None:
+        self._infos.add(side, stamp_ns(message.header.stamp), message)
+        newest = [self._infos.newest(side) for side in SIDES]
+        if None in newest:
+            return
+        key = doctor.calibration_key(*newest)
+        if key != self._calibration:
+            self._calibration, self.to_examine = key, EXAMINED_PAIRS
+            self.record('calibration', doctor.examine_calibration(*newest))
+        if self.without_info is not None:
+            self._deposit(self.without_info)
+
+    def _deposit(self, pair: tuple[Stamped, Stamped]) -> None:
+        infos = [self._infos.get(side, item.stamp) for side, item in zip(SIDES, pair, strict=True)]
+        if None in infos:
+            self.without_info = pair
+            return
+        self.without_info = None
+        self.mailbox.put(Pair(*(item.message for item in pair), *infos))
+
+    # --- one pair: the worker's thread -----------------------------------------------------------
+
+    def process(self, deposited: float, item: Pair) -> None:
+        """Estimate one pair and publish what is subscribed."""
+        clock = StageClock()
+        pair = StereoInput.from_messages(*item)
+        clock.lap('decode')
+        if self.to_examine > 0:
+            self._examine(item, pair)
+        wanted = self.wanted()
+        if not wanted:
+            return
+        config, estimator = self.config, self.estimator
+        clock.lap('examine')
+        result = estimator(pair.left, pair.right, confidence=outputs.CONFIDENCE in wanted)
+        clock.lap('estimate')
+        messages = stereo_messages(
+            self._types,
+            wanted,
+            pair,
+            result,
+            estimator.engine.disparity_range(),
+            estimator.engine.spec.resolution,
+            config.outputs,
+        )
+        clock.lap('geometry')
+        for name, message in messages.items():
+            self.publish(name, message)
+        clock.lap('publish')
+        self.last_stats = self._stats(item, pair, result, clock.milliseconds, deposited)
+        if STATS in wanted:
+            self.publish(STATS, self.last_stats)
+
+    def _examine(self, item: Pair, pair: StereoInput) -> None:
+        self.to_examine -= 1
+        self.record('headers', doctor.examine_headers(*item))
+        self.record('images', doctor.examine_images(pair.left, pair.right))
+
+    def _stats(
+        self,
+        item: Pair,
+        pair: StereoInput,
+        result: StereoResult,
+        milliseconds: dict[str, float],
+        deposited: float,
+    ) -> InferenceStats:
+        engine, counts = self.estimator.engine, self.synchronizer.counts
+        stages = {**milliseconds, **result.milliseconds}
+        age = self.get_clock().now().nanoseconds - stamp_ns(item.left.header.stamp)
+        return InferenceStats(
+            header=item.left.header,
+            right_stamp=item.right.header.stamp,
+            model=engine.spec.name,
+            engine=engine.name,
+            device=engine.device,
+            input_width=pair.left.shape[1],
+            input_height=pair.left.shape[0],
+            processing_width=result.processing_size[0],
+            processing_height=result.processing_size[1],
+            output_width=result.disparity.shape[1],
+            output_height=result.disparity.shape[0],
+            **{f'{stage}_ms': stages[stage] for stage in STAGES},
+            total_ms=1000 * (time.monotonic() - deposited),
+            age_ms=age / 1e6,
+            density=float(np.mean(np.isfinite(result.disparity))),
+            received_left=counts.received_left,
+            received_right=counts.received_right,
+            paired=counts.paired,
+            unpaired_left=counts.unpaired_left,
+            unpaired_right=counts.unpaired_right,
+            dropped=self.mailbox.dropped,
+            late=self.mailbox.late,
+            failed=self.failed,
+        )
+
+    # --- diagnostics -----------------------------------------------------------------------------
+
+    def statuses(self) -> list[DiagnosticStatus]:
+        """State of the inputs and of the inference."""
+        name, counts = self.get_fully_qualified_name(), self.synchronizer.counts
+        if not self.active:
+            return [diagnostics.status(f'{name}: inference', name, 'not active', {})]
+        silence = self.silence()
+        publishers = {topic: self.count_publishers(topic) for topic in silence}
+        self.record(
+            'silence', doctor.examine_silence(silence, publishers, self.config.input_timeout)
+        )
+        self.record('stamps', doctor.examine_stamps(counts, self.synchronizer.offset_ns()))
+        values = {**asdict(counts), 'failed': self.failed}
+        values |= {'dropped': self.mailbox.dropped, 'late': self.mailbox.late}
+        stats = self.last_stats
+        if stats is not None:
+            values |= {
+                'model': stats.model,
+                'engine': stats.engine,
+                'device': stats.device,
+                'inference_ms': round(stats.inference_ms, 1),
+                'total_ms': round(stats.total_ms, 1),
+                'age_ms': round(stats.age_ms, 1),
+            }
+        message = 'running' if self.wanted() else 'idle: nobody subscribes'
+        return [diagnostics.status(f'{name}: inference', name, message, values)]
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of the executable."""
+    return run_node(StereoNode, args)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,286 @@
+"""`nndepth infer` end to end on generated pairs, and every wrong input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from nndepth_core import cli, io
+from nndepth_core.engines.sgbm import SgbmEngine
+
+SHIFT, HEIGHT, WIDTH = 9, 60, 120
+CAMERA = '100,100,60,30,0.18'  # F * B = 18 px m: a disparity of 9 is 2 m away
+
+
+def make_pair(folder: Path, left: str, right: str, seed: int = 0, size=(HEIGHT, WIDTH)) -> None:
+    """Write a pair of constant disparity SHIFT."""
+    noise = np.random.default_rng(seed).integers(0, 256, (size[0], size[1] + SHIFT, 3), np.uint8)
+    texture = cv2.GaussianBlur(noise, (0, 0), 1.0)
+    for name, image in ((left, texture[:, :-SHIFT]), (right, texture[:, SHIFT:])):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        io.write_image(folder / name, np.ascontiguousarray(image))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_pair(tmp_path, 'left.png', 'right.png')
+    io.write_pfm('truth.pfm', np.full((HEIGHT, WIDTH), SHIFT + 0.75, np.float32))
+    return tmp_path
+
+
+@pytest.fixture
+def infer(folder, capsys):
+    """Run the command in the folder; returns (exit code, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main(['infer', *map(str, arguments), '--max-disparity', '30'])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_one_pair_in_every_format(infer, folder):
+    code, out, err = infer(
+        'left.png', 'right.png', '--calibration', CAMERA, '--output', 'out', '--confidence',
+        '--formats', 'pfm,kitti,npy,depth,color,ply', '--truth', 'truth.pfm',
+    )  # fmt: skip
+    assert (code, err) == (0, '')
+    disparity = io.read_disparity('out/left_disparity.pfm')
+    assert disparity.shape == (HEIGHT, WIDTH)
+    assert np.nanmedian(disparity) == SHIFT
+    np.testing.assert_array_equal(np.load('out/left_disparity.npy'), disparity)
+    np.testing.assert_allclose(
+        io.read_disparity('out/left_disparity.png'), disparity, atol=1 / 512
+    )
+    depth = np.load('out/left_depth.npy')
+    np.testing.assert_allclose(depth, 18 / disparity, rtol=1e-5)
+    assert np.median(cv2.imread('out/left_depth.png', cv2.IMREAD_UNCHANGED)) == 2000
+    points = Path('out/left_points.ply').read_bytes()
+    assert f'element vertex {np.isfinite(disparity).sum()}\n'.encode() in points
+    confidence = cv2.imread('out/left_confidence.png', cv2.IMREAD_UNCHANGED)
+    assert (confidence.dtype, confidence.shape) == (np.uint8, disparity.shape)
+    assert np.median(confidence) == 255
+    assert io.read_image('out/left_disparity_color.png').shape == (HEIGHT, WIDTH, 3)
+    assert io.read_image('out/left_panel.png').shape[1] == 2 * WIDTH  # four pictures, two rows
+
+    results = json.loads(Path('out/results.json').read_text())
+    (record,) = results['pairs']
+    assert (results['model'], results['engine'], results['device']) == ('sgbm', 'opencv', 'cpu')
+    assert sorted(record['files']) == sorted(
+        path.name for path in Path('out').iterdir() if path.name != 'results.json'
+    )
+    metrics = record['metrics']
+    assert metrics['epe'] == pytest.approx(0.75, abs=0.05)
+    assert metrics['bad_0.5'] > 99 > 1 > metrics['d1_all_filled']
+    header, row = out.strip().splitlines()
+    assert header.split() == [
+        'pair', 'size', 'ms', 'density', 'EPE', 'bad-1', 'bad-2', 'bad-3', 'D1-all',
+    ]  # fmt: skip
+    assert row.split()[:2] == ['left', '120x60']
+    assert row.split()[4] == f'{metrics["epe"]:.3f}'
+
+
+def test_near_is_red_in_every_picture(infer, folder):
+    """The lower half of the scene stands nearer: disparity 18 before 9, depth 1 m before 2 m."""
+    near = io.read_image('right.png')[HEIGHT // 2 :, SHIFT:]
+    image = io.read_image('right.png')
+    image[HEIGHT // 2 :, :-SHIFT] = near
+    io.write_image('right.png', image)
+    assert infer('left.png', 'right.png', '--calibration', CAMERA)[0] == 0
+    panel = io.read_image('nndepth_output/left_panel.png').astype(int)
+    strip = panel.shape[0] - HEIGHT
+    for tile in (1, 2):
+        middle = slice(tile * WIDTH + 40, tile * WIDTH + 90)
+        upper, lower = panel[strip + 5 : strip + 22, middle], panel[strip + 38 : -5, middle]
+        assert np.median(upper[..., 2] - upper[..., 0]) > 0
+        assert np.median(lower[..., 0] - lower[..., 2]) > 0
+
+
+def test_default_formats(infer):
+    assert infer('left.png', 'right.png')[0] == 0
+    names = {path.name for path in Path('nndepth_output').iterdir()}
+    plain = {'left_disparity.pfm', 'left_disparity_color.png', 'left_panel.png', 'results.json'}
+    assert names == plain
+    assert infer('left.png', 'right.png', '--calibration', CAMERA, '--output', 'metric')[0] == 0
+    names = {path.name for path in Path('metric').iterdir()}
+    assert names == plain | {'left_depth.npy', 'left_depth.png'}
+
+
+def test_processing_size_and_threshold(infer):
+    _, out, _ = infer(
+        'left.png', 'right.png', '--processing-size', '60x30', '--confidence-threshold', '0.6',
+        '--formats', 'npy', '--json',
+    )  # fmt: skip
+    disparity = np.load('nndepth_output/left_disparity.npy')
+    assert disparity.shape == (HEIGHT, WIDTH)
+    assert abs(np.nanmedian(disparity) - SHIFT) < 0.5
+    assert np.isnan(disparity[:, :6]).all()  # the right camera does not see this strip
+    assert 'confidence' not in ' '.join(json.loads(out)['pairs'][0]['files'])
+
+
+def test_folders_match_by_name_and_a_bad_pair_does_not_stop_the_rest(infer, folder):
+    for seed, name in enumerate(('a.png', 'b.png', 'c.png', 'd.png')):
+        make_pair(folder, f'l/{name}', f'r/{name}', seed)
+    make_pair(folder, 'other.png', 'r/c.png', size=(HEIGHT, WIDTH + 2))
+    Path('l/b.png').write_bytes(b'no picture')
+    (folder / 't').mkdir()
+    for name, coded in (('a', 72), ('b', 72), ('c', 72), ('d', 80)):
+        cv2.imwrite(f't/{name}.png', np.full((HEIGHT, WIDTH), coded, np.uint8))
+    code, out, err = infer('l', 'r', '--truth', 't', '--truth-scale', 8, '--json')
+    assert code == 1
+    assert 'nndepth: error: pair b: l/b.png cannot be read as an image' in err
+    assert 'nndepth: error: pair c: left is 120x60 and right 122x60' in err
+    assert 'Traceback' not in err
+    results = json.loads(out)
+    assert results == json.loads(Path('nndepth_output/results.json').read_text())
+    assert [('error' in record) for record in results['pairs']] == [False, True, True, False]
+    epe = [record['metrics']['epe'] for record in results['pairs'] if 'metrics' in record]
+    np.testing.assert_allclose(epe, [0, 1], atol=0.05)
+    assert results['mean']['epe'] == pytest.approx(np.mean(epe))
+
+    _, out, _ = infer('l', 'r', '--truth', 't', '--truth-scale', 8)
+    rows = [line.split()[:2] for line in out.strip().splitlines()]
+    assert rows[1:4] == [['a', '120x60'], ['b', 'failed'], ['c', 'failed']]
+    assert rows[5][0] == 'mean'
+
+
+def test_globs_match_by_order_and_names_stay_apart(infer, folder):
+    for seed, scene in enumerate(('one', 'two')):
+        make_pair(folder / scene, 'im2.png', 'im6.png', seed)
+    assert infer('*/im2.png', '*/im6.png', '--formats', 'pfm')[0] == 0
+    names = {path.name for path in Path('nndepth_output').glob('*.pfm')}
+    assert names == {'one_im2_disparity.pfm', 'two_im2_disparity.pfm'}
+
+
+def test_nothing_estimated_is_null_in_json(infer, monkeypatch):
+    nothing = np.full((HEIGHT, WIDTH), np.nan, np.float32)
+    monkeypatch.setattr(SgbmEngine, '_match', lambda *_: nothing)
+    code, out, _ = infer(
+        'left.png', 'right.png', '--truth', 'truth.pfm', '--json',
+        '--calibration', CAMERA, '--formats', 'pfm,kitti,npy,depth,color,ply',
+    )  # fmt: skip
+    results = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0
+    assert results['pairs'][0]['density'] == 0
+    assert results['pairs'][0]['metrics']['epe'] is None
+
+
+WRONG_CALLS = {
+    'no file there': ['nowhere.png', 'right.png'],
+    'no file of the kinds': ['empty', 'right.png'],
+    'files cannot be matched': ['pair', 'right.png'],
+    'depth and ply cannot be written without --calibration': ['--formats', 'pfm,depth,ply'],
+    "'obj' is none of pfm": ['--formats', 'obj'],
+    "'640' is no size": ['--processing-size', '640'],
+    "model 'raft' is unknown": ['--model', 'raft'],
+    "engine 'magic' is unknown": ['--engine', 'magic'],
+    "device 'tpu' is unknown": ['--device', 'tpu'],
+    'confidence_threshold is 2.0': ['--confidence-threshold', '2'],
+    'nowhere.txt: No such file': ['--calibration', 'nowhere.txt'],
+    'is no calibration of a pair': ['--calibration', 'truth.pfm'],
+    'five or six numbers': ['--calibration', '1,2,3'],
+    'truth.png: no file there': ['--truth', 'truth.png'],
+    'left.png: File exists': ['--output', 'left.png'],
+    'unrecognized arguments': ['left.png', 'right.png', 'third.png'],
+}
+
+
+@pytest.mark.parametrize(('words', 'arguments'), WRONG_CALLS.items())
+def test_wrong_calls_end_with_one_line(infer, folder, words, arguments):
+    (folder / 'empty').mkdir()
+    make_pair(folder, 'pair/a.png', 'pair/b.png')
+    named = ['left.png', 'right.png'] if arguments[0].startswith('-') else []
+    code, _, err = infer(*named, *arguments)
+    assert code == 2
+    assert ': error: ' in err.strip().splitlines()[-1]
+    assert words in err.strip().splitlines()[-1]
+    assert 'Traceback' not in err
+
+
+@pytest.mark.parametrize(
+    ('words', 'arguments'),
+    [
+        ('truth is 3x2 and the disparity 120x60', ['--truth', 'small.npy']),
+        ('8 bits, which do not tell its scale', ['--truth', 'coded.png']),
+        ('no known pixel', ['--truth', 'unknown.npy']),
+        ('disparity scale is -1.0', ['--truth', 'truth.pfm', '--truth-scale', '-1']),
+        ('is for images of 640x480', ['--calibration', 'calib.txt']),
+        ('focal lengths are fx=0.0', ['--calibration', '0,0,1,1,1']),
+        ('sgbm needs at least 8x8', ['--processing-size', '4x4']),
+    ],
+)
+def test_wrong_data_fails_the_pair(infer, folder, words, arguments):
+    np.save('small.npy', np.ones((2, 3), np.float32))
+    np.save('unknown.npy', np.full((HEIGHT, WIDTH), np.nan, np.float32))
+    cv2.imwrite('coded.png', np.full((HEIGHT, WIDTH), 9, np.uint8))
+    Path('calib.txt').write_text(
+        'cam0=[9 0 3; 0 9 2; 0 0 1]\ndoffs=0\nbaseline=100\nwidth=640\nheight=480\n'
+    )
+    code, out, err = infer('left.png', 'right.png', *arguments)
+    assert code == 1
+    assert err.startswith('nndepth: error: pair left: ')
+    assert words in err
+    assert 'failed' in out
+
+
+def test_command_line_of_its_own(folder):
+    """Through a fresh interpreter: help, version and errors, without importing ROS."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        code = (
+            'import sys; from nndepth_core.cli import main\n'
+            'try: code = main()\n'
+            'finally: print(sorted({"rclpy", "nndepth_ros"} & set(sys.modules)))\n'
+            'sys.exit(code)'
+        )
+        environment = {'PYTHONPATH': str(Path(cli.__file__).parents[2])}
+        return subprocess.run(
+            [sys.executable, '-c', code, *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+
+    top = run('--help')
+    assert (top.returncode, top.stdout.splitlines()[-1]) == (0, '[]')
+    for name, (_, summary) in cli.COMMANDS.items():
+        assert name in top.stdout
+        assert summary in top.stdout
+    assert run('infer', '--help').stdout.splitlines()[-1] == '[]'
+    failed = run('infer', 'left.png', 'nowhere.png')
+    assert failed.returncode == 2
+    assert failed.stderr.startswith('nndepth: error: nowhere.png: no file there')
+
+
+@pytest.mark.parametrize('arguments', [[], ['nonsense'], ['infer'], ['infer', 'left.png']])
+def test_incomplete_calls_show_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert 'usage: nndepth' in capsys.readouterr().err
+
+
+def test_interruption_and_missing_packages(monkeypatch, capsys, folder):
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('nndepth_core.cli.infer.run', interrupt)
+    assert cli.main(['infer', 'left.png', 'right.png']) == 130
+    monkeypatch.setitem(cli.COMMANDS, 'replay', ('no_such_package', 'nothing'))
+    assert cli.main(['replay']) == 2
+    assert 'package no_such_package is not installed' in capsys.readouterr().err
+
+
+def test_output_that_cannot_hold_the_disparity_is_named(infer, folder, monkeypatch):
+    monkeypatch.setattr(io, 'KITTI_SCALE', 65536)
+    code, _, err = infer('left.png', 'right.png', '--formats', 'kitti')
+    assert code == 1
+    assert 'write pfm or npy' in err

@@ -1,0 +1,229 @@
+"""The estimator's contract: sizes, units, confidence and refusals."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nndepth_core import StereoEstimator
+from nndepth_core.engines import EngineError, ModelSpec
+from nndepth_core.estimator import left_right_confidence
+
+BACKGROUND, FOREGROUND = 6, 22  # pixels
+
+
+class RampEngine:
+    """Returns the column index plus 1 as disparity and records what it was given."""
+
+    name, device = 'fake', 'cpu'
+
+    def __init__(self, multiple: int = 1, minimum: tuple[int, int] = (1, 1), factor: float = 1.0):
+        self.spec = ModelSpec('ramp', multiple=multiple, minimum=minimum)
+        self.factor = factor
+        self.seen: list[np.ndarray] = []
+
+    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
+        self.seen += images
+        count, height, width, _ = images[0].shape
+        ramp = self.factor * (np.arange(width, dtype=np.float32) + 1)
+        return {'disparity': np.broadcast_to(ramp, (count, height, width)).copy()}
+
+    def disparity_range(self) -> tuple[float, float]:
+        return 0.0, 4096.0
+
+
+def texture(height: int, width: int, smooth: float = 1.5) -> np.ndarray:
+    noise = np.random.default_rng(7).uniform(0, 255, (height, width))
+    blurred = cv2.GaussianBlur(noise, (0, 0), smooth)
+    return cv2.normalize(blurred, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(np.ascontiguousarray(grey)[..., None], 3, axis=2)
+
+
+def shifted_pair(height: int, width: int, shift: int, smooth: float = 1.5) -> list[np.ndarray]:
+    whole = texture(height, width + shift, smooth)
+    return [rgb(whole[:, :width]), rgb(whole[:, shift:])]
+
+
+def occluding_pair() -> tuple[np.ndarray, np.ndarray]:
+    """A square before a wall: left[x] = right[x - d]; it hides 16 columns to its left."""
+    wall, square = texture(96, 260), 255 - texture(48, 60)
+    left, right = wall[:, :200].copy(), wall[:, BACKGROUND : 200 + BACKGROUND].copy()
+    left[24:72, 90:150] = square
+    right[24:72, 90 - FOREGROUND : 150 - FOREGROUND] = square
+    return rgb(left), rgb(right)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(20, 90), st.integers(20, 90), st.sampled_from([1, 8, 32]))
+def test_padding_stays_inside(height, width, multiple):
+    engine = RampEngine(multiple)
+    result = StereoEstimator(engine)(*shifted_pair(height, width, 3))
+    for image in engine.seen:
+        assert image.dtype == np.uint8
+        assert image.shape[1] % multiple == image.shape[2] % multiple == 0
+        assert 0 <= image.shape[1] - height < multiple
+        assert 0 <= image.shape[2] - width < multiple
+    assert result.disparity.dtype == np.float32
+    assert result.processing_size == (width, height)
+    assert result.confidence is None
+    np.testing.assert_array_equal(result.disparity, np.tile(np.arange(width) + 1, (height, 1)))
+    assert set(result.milliseconds) == {'preprocess', 'inference', 'postprocess'}
+
+
+@pytest.mark.parametrize(
+    ('asked', 'processed'),
+    [((0, 0), (80, 60)), ((40, 30), (40, 30)), ((40, 0), (40, 30)), ((0, 120), (160, 120))],
+)
+@pytest.mark.parametrize('output', ['camera', 'processing'])
+def test_sizes(asked, processed, output):
+    engine = RampEngine()
+    result = StereoEstimator(engine, asked, output)(*shifted_pair(60, 80, 3))
+    assert engine.seen[0].shape == (1, processed[1], processed[0], 3)
+    assert result.processing_size == processed
+    width, height = (80, 60) if output == 'camera' else processed
+    assert result.disparity.shape == (height, width)
+
+
+@pytest.mark.parametrize('width', [40, 57, 80, 160])
+def test_disparities_are_rescaled_by_the_width(width):
+    """The processed ramp u + 1 reads, at column x of the image, ((x + 0.5) s - 0.5 + 1) / s."""
+    result = StereoEstimator(RampEngine(), (width, 24))(*shifted_pair(48, 80, 3))
+    scale = width / 80
+    expected = ((np.arange(80) + 0.5) * scale + 0.5) / scale
+    inner = slice(3, -3)  # resampling repeats the border
+    np.testing.assert_allclose(result.disparity[7, inner], expected[inner], atol=0.51 / scale)
+    np.testing.assert_allclose(np.median(result.disparity[7] - expected), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize('processing_size', [(160, 60), (160, 120), (480, 120)])
+def test_a_shifted_texture_measures_the_same_at_every_processing_size(processing_size):
+    images = shifted_pair(120, 320, 14, smooth=4.0)
+    estimator = StereoEstimator.load(
+        'sgbm', options={'num_disparities': 32}, processing_size=processing_size
+    )
+    disparity = estimator(*images).disparity
+    assert disparity.shape == (120, 320)
+    assert abs(np.nanmedian(disparity) - 14) < 0.1
+    assert (np.abs(disparity[:, 40:-40] - 14) < 0.5).mean() > 0.95
+
+
+class StepEngine(RampEngine):
+    """Returns 5 left and 50 right of column 14, and one hole at (4, 4)."""
+
+    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
+        step = np.full(images[0].shape[:3], 5, np.float32)
+        step[:, :, 14:] = 50
+        step[:, 4, 4] = np.nan
+        return {'disparity': step}
+
+
+def test_edges_stay_where_pixel_centres_put_them():
+    disparity = StereoEstimator(StepEngine(), (30, 24))(*shifted_pair(60, 80, 3)).disparity
+    nearest = (np.arange(80) + 0.5) * 30 / 80
+    expected = np.where(nearest < 14, 5, 50) * 80 / 30
+    np.testing.assert_allclose(disparity[40], expected, rtol=1e-6)
+
+
+def test_resampling_keeps_edges_and_holes():
+    """Between 5 and 50 nothing is invented, and NaN neither spreads nor is filled."""
+    disparity = StereoEstimator(StepEngine(), (40, 30))(*shifted_pair(60, 80, 3)).disparity
+    assert set(np.unique(disparity[~np.isnan(disparity)])) == {10.0, 100.0}
+    assert np.argwhere(np.isnan(disparity)).tolist() == [[8, 8], [8, 9], [9, 8], [9, 9]]
+
+
+def test_confidence_of_closed_forms():
+    of_left, of_right = np.full((5, 30), 4, np.float32), np.full((5, 30), 4, np.float32)
+    of_right[:, 10] = 5
+    of_right[2, 15] = np.nan
+    of_left[3, 25] = np.nan
+    expected = np.ones((5, 30))
+    expected[:, :4] = 0  # the match lies outside
+    expected[:, 14] = np.exp(-1)
+    expected[2, 19] = expected[3, 25] = 0
+    confidence = left_right_confidence(of_left, of_right[:, ::-1][:, ::-1])
+    assert confidence.dtype == np.float32
+    np.testing.assert_allclose(confidence, expected, atol=1e-6)
+
+
+def test_confidence_interpolates_between_columns():
+    of_left = np.full((1, 30), 4.5, np.float32)
+    of_right = np.tile(np.arange(30, dtype=np.float32) / 10, (1, 1))
+    met = (np.arange(5, 30) - 4.5) / 10
+    np.testing.assert_allclose(
+        left_right_confidence(of_left, of_right)[0, 5:], np.exp(-np.abs(4.5 - met)), rtol=1e-5
+    )
+
+
+def test_confidence_is_low_where_the_right_camera_cannot_see():
+    options = {'num_disparities': 32, 'disp12_max_diff': -1, 'uniqueness_ratio': 0}
+    estimator = StereoEstimator.load('sgbm', options={**options, 'speckle_window_size': 0})
+    result = estimator(*occluding_pair(), confidence=True)
+    hidden = (slice(30, 66), slice(90 - (FOREGROUND - BACKGROUND) + 3, 87))
+    square = (slice(30, 66), slice(96, 144))
+    wall = (slice(2, 20), slice(40, 190))
+    assert result.confidence.shape == result.disparity.shape
+    assert np.mean(result.confidence[hidden]) < 0.2
+    assert np.mean(result.confidence[square]) > 0.9
+    assert np.mean(result.confidence[wall]) > 0.9
+
+    strict = StereoEstimator(estimator.engine, confidence_threshold=0.5)(*occluding_pair())
+    assert strict.confidence is None
+    np.testing.assert_array_equal(
+        np.isnan(strict.disparity),
+        ~(result.confidence >= 0.5) | np.isnan(result.disparity),
+    )
+
+
+def test_confidence_of_the_model_is_used_where_it_has_one():
+    class Sure(RampEngine):
+        def run(self, *images):
+            maps = super().run(*images)
+            return {**maps, 'confidence': np.full_like(maps['disparity'], 0.75)}
+
+    engine = Sure(multiple=32)
+    result = StereoEstimator(engine)(*shifted_pair(50, 70, 3), confidence=True)
+    assert len(engine.seen) == 2
+    np.testing.assert_array_equal(result.confidence, np.full((50, 70), np.float32(0.75)))
+
+
+def test_self_test():
+    StereoEstimator.default().self_test()
+    with pytest.raises(EngineError, match=r'ramp on fake .* computes something else'):
+        StereoEstimator(RampEngine(factor=-1)).self_test()
+
+
+IMAGE = np.zeros((40, 50, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ('left', 'right', 'words'),
+    [
+        (IMAGE, IMAGE[:-1], 'left is 50x40 and right 50x39'),
+        (IMAGE.astype(np.float32), IMAGE, 'left image is float32'),
+        (IMAGE, IMAGE[..., 0], 'right image is uint8 .40, 50.'),
+        (IMAGE, np.zeros((40, 50, 4), np.uint8), 'right image is uint8 .40, 50, 4.'),
+        (IMAGE[:8], IMAGE[:8], 'ramp needs at least 16x16'),
+    ],
+)
+def test_bad_images_are_named(left, right, words):
+    with pytest.raises(ValueError, match=words):
+        StereoEstimator(RampEngine(minimum=(16, 16)))(left, right)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'processing_size': (-1, 0)},
+        {'output': 'native'},
+        {'confidence_threshold': 1.5},
+        {'confidence_threshold': float('nan')},
+    ],
+)
+def test_bad_settings_are_named(wrong):
+    value = next(iter(wrong.values()))
+    with pytest.raises(ValueError, match=str(value).replace('(', '.').replace(')', '.')):
+        StereoEstimator(RampEngine(), **wrong)

@@ -1,0 +1,219 @@
+"""A stereo node under test and the camera and subscribers around it, in one process over DDS."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import defaultdict
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from nndepth_ros.conversions import image_message, ros_message_types
+from nndepth_ros.stereo_node import OUTPUT_TYPES, StereoNode
+
+WIDTH, HEIGHT, FOCAL, BASELINE, SHIFT = 160, 96, 100.0, 0.2, 8
+FRAME = 'left_optical'
+TIMEOUT = 20.0
+_numbers = itertools.count()
+
+
+def texture(width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> np.ndarray:
+    """Random blocks of 2x2 pixels, uint8 RGB (height, width, 3)."""
+    blocks = np.random.default_rng(seed).integers(
+        0, 256, (height // 2 + 1, width // 2 + 1, 3), np.uint8
+    )
+    return np.ascontiguousarray(blocks.repeat(2, 0).repeat(2, 1)[:height, :width])
+
+
+def shifted_pair(
+    shift: int = SHIFT, width: int = WIDTH, height: int = HEIGHT
+) -> tuple[np.ndarray, np.ndarray]:
+    """A pair whose disparity is `shift` everywhere."""
+    wide = texture(width + shift, height)
+    return tuple(np.ascontiguousarray(wide[:, at : at + width]) for at in (0, shift))
+
+
+def header(stamp_ns: int, frame: str = FRAME) -> Header:
+    message = Header(frame_id=frame)
+    message.stamp.sec, message.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    return message
+
+
+def camera_info(side: str, width: int = WIDTH, height: int = HEIGHT, **changes) -> CameraInfo:
+    cx, cy = (width - 1) / 2, (height - 1) / 2
+    shift = -FOCAL * BASELINE if side == 'right' else 0.0
+    info = CameraInfo(width=width, height=height, distortion_model='plumb_bob')
+    info.header.frame_id = FRAME
+    info.k = [FOCAL, 0.0, cx, 0.0, FOCAL, cy, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [FOCAL, 0.0, cx, shift, 0.0, FOCAL, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    for name, value in changes.items():
+        setattr(info, name, value)
+    return info
+
+
+class Rig:
+    """Publishes pairs to a node of its own namespace and keeps what comes back.
+
+    Args:
+        outputs: topics to subscribe to.
+        parameters: overrides of the node's parameters.
+        start: 'active', 'inactive' (configured) or 'unconfigured'.
+        transport: 'raw' or 'compressed' images.
+        image_qos: of the camera's image publishers.
+    """
+
+    def __init__(
+        self,
+        outputs=('disparity',),
+        parameters=None,
+        start='active',
+        transport='raw',
+        image_qos=qos_profile_sensor_data,
+        output_qos=None,
+        namespace=None,
+    ) -> None:
+        self.namespace = namespace or f'/test{next(_numbers)}'
+        self.types = ros_message_types()
+        self.received = defaultdict(list)
+        self.changed = threading.Condition()
+        parameters = {'image_transport': transport, **(parameters or {})}
+        self.node = StereoNode(
+            namespace=self.namespace,
+            parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
+        )
+        self.tester = Node('tester', namespace=self.namespace)
+        self._transport = transport
+        matched = PublisherEventCallbacks(matched=lambda _: self._notify())
+        image_type = CompressedImage if transport == 'compressed' else Image
+        suffix = '/compressed' if transport == 'compressed' else ''
+        self.images, self.infos = {}, {}
+        for side in ('left', 'right'):
+            self.images[side] = self.tester.create_publisher(
+                image_type, f'{side}/image_rect{suffix}', image_qos, event_callbacks=matched
+            )
+            self.infos[side] = self.tester.create_publisher(
+                CameraInfo, f'{side}/camera_info', qos_profile_sensor_data, event_callbacks=matched
+            )
+        self.subscriptions = {}
+        for topic in outputs:
+            self.subscribe(topic, output_qos)
+        self.tester.create_subscription(
+            DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=50)
+        )
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.executor.add_node(self.tester)
+        self._spinner = threading.Thread(target=self.executor.spin)
+        self._spinner.start()
+        if start != 'unconfigured':
+            self.in_executor(self.node.trigger_configure)
+        if start == 'active':
+            self.in_executor(self.node.trigger_activate)
+            self.wait_connected()
+
+    def in_executor(self, function, *arguments):
+        """Run a function in the executor's thread, as a service call would."""
+        return self._wait_future(self.executor.create_task(function, *arguments))
+
+    def _wait_future(self, future):
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(TIMEOUT), 'timed out'
+        return future.result()
+
+    def subscribe(self, topic: str, qos=None) -> None:
+        self.subscriptions[topic] = self.tester.create_subscription(
+            OUTPUT_TYPES[topic],
+            topic,
+            lambda message: self._keep(topic, message),
+            qos or QoSProfile(depth=20),
+            event_callbacks=SubscriptionEventCallbacks(matched=lambda _: self._notify()),
+        )
+
+    def unsubscribe(self, topic: str) -> None:
+        self.tester.destroy_subscription(self.subscriptions.pop(topic))
+
+    def wait_until(self, predicate, what: object, timeout: float = TIMEOUT) -> None:
+        """Wait for a predicate, looked at whenever a message or a match arrives."""
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            while not predicate():
+                left = deadline - time.monotonic()
+                assert left > 0, f'timed out waiting for {what}'
+                # Some states (logs, counters) announce themselves by no event of ours.
+                self.changed.wait(min(left, 0.1))
+
+    def wait_connected(self) -> None:
+        """Wait until the camera's and the node's ends have found each other."""
+
+        def connected() -> bool:
+            inputs = [*self.images.values(), *self.infos.values()]
+            return (
+                all(pub.get_subscription_count() for pub in inputs)
+                and set(self.subscriptions) <= self.node.wanted()
+            )
+
+        self.wait_until(connected, 'discovery')
+
+    def wait_for(self, topic: str, count: int = 1) -> list:
+        self.wait_until(lambda: len(self.received[topic]) >= count, f'{count} on {topic}')
+        return self.received[topic]
+
+    def wait_diagnostic(self, text: str) -> None:
+        """Wait until some diagnostic of the node says the text."""
+        heard = self.received['/diagnostics']
+        self.wait_until(lambda: any(text in said for said in heard), [text, heard])
+
+    def set_parameters(self, **values):
+        """Set parameters as the service does; return the first refusal's reason, '' if none."""
+        changes = [Parameter(name.replace('__', '.'), value=v) for name, v in values.items()]
+        results = self.in_executor(self.node.set_parameters, changes)
+        return next((result.reason for result in results if not result.successful), '')
+
+    def send_infos(self, left=None, right=None, stamp_ns: int = 0) -> None:
+        for side, info in (('left', left), ('right', right)):
+            info = info or camera_info(side)
+            info.header.stamp = header(stamp_ns).stamp
+            self.infos[side].publish(info)
+
+    def send_image(self, side: str, stamp_ns: int, image: np.ndarray, encoding='rgb8') -> None:
+        message = image_message(self.types, header(stamp_ns), image, encoding)
+        self.images[side].publish(message)
+
+    def send_pair(self, stamp_ns: int, pair=None, infos: bool = True) -> None:
+        if infos:
+            self.send_infos(stamp_ns=stamp_ns)
+        for side, image in zip(('left', 'right'), pair or shifted_pair(), strict=True):
+            self.send_image(side, stamp_ns, image)
+
+    def close(self) -> None:
+        self.in_executor(self.node.stop)
+        self.executor.shutdown()
+        self._spinner.join()
+        self.node.destroy_node()
+        self.tester.destroy_node()
+
+    def _keep(self, topic: str, message) -> None:
+        with self.changed:
+            self.received[topic].append(message)
+            self.changed.notify_all()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.startswith(self.namespace):
+                values = ' | '.join(f'{pair.key}={pair.value}' for pair in status.values)
+                self._keep('/diagnostics', f'{status.message} | {values}')
+
+    def _notify(self) -> None:
+        with self.changed:
+            self.changed.notify_all()

@@ -1,0 +1,212 @@
+"""Whatever arrives: one clear message, no crash, the stream goes on."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rig import FOCAL, HEIGHT, SHIFT, WIDTH, camera_info, header, shifted_pair
+from sensor_msgs.msg import CompressedImage, Image
+
+STAMP = 1_700_000_000_000_000_000
+
+
+class Log:
+    """Collects what a node logs as errors and warnings."""
+
+    def __init__(self, rig, monkeypatch) -> None:
+        self.said: list[str] = []
+        self._rig = rig
+        logger = rig.node.get_logger()
+        for level in ('error', 'warning'):
+            monkeypatch.setattr(logger, level, self.said.append)
+        monkeypatch.setattr(rig.node, 'get_logger', lambda: logger)
+
+    def wait(self, text: str) -> None:
+        self._rig.wait_until(lambda: any(text in said for said in self.said), [text, self.said])
+
+
+@pytest.fixture
+def rig_and_log(make_rig, monkeypatch):
+    rig = make_rig()
+    return rig, Log(rig, monkeypatch)
+
+
+def goes_on(rig) -> None:
+    """A good pair after the bad one is processed, and nothing else was."""
+    rig.send_pair(STAMP + 1_000_000)
+    message = rig.wait_for('disparity')[0]
+    assert message.header == header(STAMP + 1_000_000)
+    values = np.frombuffer(message.image.data, np.float32).reshape(HEIGHT, WIDTH)
+    assert np.median(values[16:-16, 24:-24]) == SHIFT
+    assert rig.node.failed == 1
+
+
+def test_truncated_data(rig_and_log):
+    rig, log = rig_and_log
+    rig.send_infos()
+    left, right = shifted_pair()
+    message = Image(header=header(STAMP), height=HEIGHT, width=WIDTH, step=3 * WIDTH)
+    message.encoding = 'rgb8'
+    message.data.frombytes(left.tobytes()[:100])
+    rig.images['left'].publish(message)
+    rig.send_image('right', STAMP, right)
+    log.wait('left image: data has 100 bytes')
+    goes_on(rig)
+
+
+def test_unknown_encoding(rig_and_log):
+    rig, log = rig_and_log
+    rig.send_infos()
+    left, right = shifted_pair()
+    rig.send_image('left', STAMP, left)
+    rig.send_image('right', STAMP, right, encoding='rgb9')
+    log.wait("right image: encoding 'rgb9' is unknown")
+    goes_on(rig)
+
+
+def test_images_of_different_size(rig_and_log):
+    rig, log = rig_and_log
+    left, right = shifted_pair()
+    rig.send_pair(STAMP, (left, np.ascontiguousarray(right[:-10])))
+    log.wait('left is 160x96 and right 160x86')
+    goes_on(rig)
+
+
+def test_images_that_do_not_fit_their_camera_info(rig_and_log):
+    rig, log = rig_and_log
+    rig.send_pair(STAMP, shifted_pair(width=80))
+    log.wait('camera_info describes images of 160x96 but they are 80x96')
+    goes_on(rig)
+
+
+def test_images_smaller_than_the_model_takes(rig_and_log):
+    rig, log = rig_and_log
+    rig.send_infos(*(camera_info(side, width=4, height=1) for side in ('left', 'right')))
+    rig.send_pair(STAMP, shifted_pair(width=4, height=1), infos=False)
+    log.wait('images are processed at 4x1; sgbm needs at least 8x8')
+    goes_on(rig)
+
+
+def test_size_and_calibration_change_while_running(make_rig):
+    rig = make_rig()
+    rig.send_pair(STAMP)
+    rig.wait_for('disparity')
+    width, height = WIDTH + 32, HEIGHT + 16
+    rig.send_infos(*(camera_info(side, width, height) for side in ('left', 'right')))
+    rig.send_pair(STAMP + 1, shifted_pair(width=width, height=height), infos=False)
+    second = rig.wait_for('disparity', 2)[1]
+    assert (second.image.width, second.image.height) == (width, height)
+
+
+@pytest.mark.parametrize('value', [0.0, -FOCAL, float('nan')])
+def test_impossible_focal_lengths(rig_and_log, value):
+    rig, log = rig_and_log
+    infos = [camera_info(side) for side in ('left', 'right')]
+    for info in infos:
+        info.p[0] = value
+        info.p[5] = value
+    rig.send_infos(*infos)
+    rig.send_pair(STAMP, infos=False)
+    log.wait('left camera_info: ')
+    rig.wait_until(lambda: rig.node.failed == 1, 'the failure')
+    goes_on(rig)
+
+
+def test_corrupt_and_cut_off_jpegs(make_rig, monkeypatch):
+    rig = make_rig(transport='compressed')
+    log = Log(rig, monkeypatch)
+    rig.send_infos()
+    good = [cv2.imencode('.jpg', image)[1].tobytes() for image in shifted_pair()]
+    for number, (bad, says) in enumerate(
+        [(b'\x00' * 50, 'does not decode'), (good[0][: len(good[0]) // 2], 'cut off')]
+    ):
+        for side, data in zip(('left', 'right'), (bad, good[1]), strict=True):
+            message = CompressedImage(header=header(STAMP + number), format='jpeg')
+            message.data.frombytes(data)
+            rig.images[side].publish(message)
+        log.wait(says)
+    for side, data in zip(('left', 'right'), good, strict=True):
+        message = CompressedImage(header=header(STAMP + 9), format='jpeg')
+        message.data.frombytes(data)
+        rig.images[side].publish(message)
+    assert rig.wait_for('disparity')[0].header == header(STAMP + 9)
+
+
+def test_stamps_at_zero_still_pair_and_are_reported(make_rig):
+    rig = make_rig()
+    rig.send_pair(0)
+    rig.wait_for('disparity')
+    rig.wait_diagnostic('left images carry stamp 0')
+
+
+def test_stamps_that_never_match_are_measured(make_rig):
+    rig = make_rig()
+    rig.send_infos()
+    left, right = shifted_pair()
+    for frame in range(12):
+        rig.send_image('left', STAMP + frame * 33_000_000, left)
+        rig.send_image('right', STAMP + frame * 33_000_000 + 5_000_000, right)
+        counts = rig.node.synchronizer.counts
+        rig.wait_until(
+            lambda n=frame + 1, c=counts: (c.received_left, c.received_right) == (n, n), counts
+        )
+    rig.wait_diagnostic('right minus left is +5.000 ms')
+    assert rig.set_parameters(sync_tolerance=0.006) == ''
+    rig.send_image('left', STAMP + 10**10, left)
+    rig.send_image('right', STAMP + 10**10 + 5_000_000, right)
+    assert rig.wait_for('disparity')[0].header == header(STAMP + 10**10)
+
+
+def test_a_camera_that_dies_is_named_and_its_return_noticed(make_rig):
+    rig = make_rig(parameters={'input_timeout': 0.5})
+    rig.send_pair(STAMP)
+    rig.wait_for('disparity')
+    rig.wait_diagnostic(f'{rig.namespace}/right/image_rect is silent')
+    rig.send_pair(STAMP + 1)
+    rig.wait_for('disparity', 2)
+
+
+def test_an_input_nobody_publishes_is_named(make_rig):
+    rig = make_rig(parameters={'input_timeout': 0.5})
+    rig.tester.destroy_publisher(rig.images['left'])
+    rig.wait_diagnostic('nobody publishes it')
+
+
+def test_wrong_calibrations_reach_diagnostics_without_any_image(make_rig):
+    rig = make_rig(outputs=())
+    rig.send_infos(left=camera_info('right'), right=camera_info('left'))
+    rig.wait_diagnostic('left and right are swapped')
+    rig.send_infos()
+    rig.wait_until(lambda: 'nothing wrong' in rig.received['/diagnostics'][-1], 'the cure')
+
+
+def test_qos_that_cannot_match_is_reported(make_rig):
+    rig = make_rig(parameters={'qos_overrides./strict/left/image_rect.subscription.reliability':
+                               'reliable'}, namespace='/strict', start='inactive')  # fmt: skip
+    rig.in_executor(rig.node.trigger_activate)
+    rig.wait_diagnostic('/strict/left/image_rect: the other side asks for another RELIABILITY')
+
+
+def test_a_best_effort_subscriber_is_served(make_rig):
+    best_effort = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+    rig = make_rig(output_qos=best_effort)
+    rig.send_pair(STAMP)
+    rig.wait_for('disparity')
+
+
+def test_a_parameter_out_of_range_is_refused_and_the_old_one_kept(make_rig):
+    rig = make_rig()
+    assert 'range' in rig.set_parameters(confidence_threshold=1.5)
+    assert rig.set_parameters(min_depth=5.0) == ''
+    assert 'max_depth must be larger' in rig.set_parameters(max_depth=1.0)
+    assert 'choose one of' in rig.set_parameters(model='unheard_of')
+    assert rig.set_parameters(autostart=False) != ''
+    rig.send_pair(STAMP)
+    assert rig.wait_for('disparity')[0].max_disparity == 127
+    assert rig.set_parameters(sgbm__num_disparities=64) == ''
+    rig.send_pair(STAMP + 1)
+    assert rig.wait_for('disparity', 2)[1].max_disparity == 63

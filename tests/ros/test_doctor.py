@@ -1,0 +1,128 @@
+"""The calibration doctor names what is wrong and the cure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
+from rig import BASELINE, FOCAL, camera_info, shifted_pair
+from sensor_msgs.msg import Image
+
+from nndepth_core.alignment import measure_alignment
+from nndepth_ros import doctor
+from nndepth_ros.synchronizer import SyncCounts
+
+
+def codes(findings):
+    return [finding.code for finding in findings]
+
+
+def projection(**entries):
+    """P of the right camera with some entries changed, by index as p0, p3, ..."""
+    p = np.array(camera_info('right').p)
+    for name, value in entries.items():
+        p[int(name[1:])] = value
+    return p
+
+
+def examine(**right_changes):
+    return doctor.examine_calibration(camera_info('left'), camera_info('right', **right_changes))
+
+
+def test_a_good_rig_has_no_findings():
+    assert examine() == []
+
+
+@pytest.mark.parametrize(
+    ('changes', 'code', 'says'),
+    [
+        ({'p': projection(p3=0)}, 'calibration', 'baseline is 0 because P[3]'),
+        ({'p': projection(p3=FOCAL * BASELINE)}, 'calibration', 'wrong sign'),
+        ({'p': projection(p3=np.nan)}, 'calibration', 'finite'),
+        ({'p': projection(p0=-FOCAL)}, 'calibration', 'must be positive'),
+        ({'p': np.zeros(12)}, 'calibration', 'P is all zeros while K is given'),
+        ({'p': np.zeros(12), 'k': np.zeros(9)}, 'calibration', 'not calibrated'),
+        ({'p': projection(p0=FOCAL * 1.01)}, 'fx_mismatch', 'one focal length'),
+        ({'p': projection(p6=10)}, 'cy_mismatch', 'share cy'),
+        ({'d': [0.1, 0.0, 0.0, 0.0, 0.0]}, 'distortion_right', 'rectify it first'),
+        ({'width': 320}, 'info_size', 'left 160x96, right 320x96'),
+    ],
+)
+def test_each_fault_is_named_with_its_cure(changes, code, says):
+    found = {finding.code: finding.text for finding in examine(**changes)}
+    assert code in found
+    assert says in found[code]
+
+
+def test_swapped_topics_are_told_from_a_missing_baseline():
+    found = doctor.examine_calibration(camera_info('right'), camera_info('left'))
+    assert codes(found) == ['swapped']
+    assert 'exchange the topics' in found[0].text
+
+
+def test_frames_of_left_and_right_must_agree():
+    right = camera_info('right')
+    right.header.frame_id = 'right_optical'
+    found = doctor.examine_calibration(camera_info('left'), right)
+    assert codes(found) == ['frames']
+    assert "'right_optical'" in found[0].text
+
+
+def test_image_headers_are_compared_with_their_camera_info():
+    left, right = Image(), Image()
+    left.header.frame_id = 'elsewhere'
+    left.header.stamp.sec = 1
+    right.header.frame_id = camera_info('right').header.frame_id
+    found = doctor.examine_headers(left, right, camera_info('left'), camera_info('right'))
+    assert codes(found) == ['frame_left', 'stamp_zero_right']
+
+
+@pytest.mark.parametrize('rows', [-3, 0, 2])
+def test_vertical_disparity_is_measured_from_the_images(rows):
+    left, right = shifted_pair(width=320, height=240)
+    right = np.roll(right, rows, axis=0)
+    alignment = measure_alignment(left, right)
+    assert alignment.matches > 50
+    assert alignment.vertical == pytest.approx(rows, abs=0.2)
+    found = codes(doctor.examine_images(left, right))
+    assert found == (['vertical'] if rows else [])
+
+
+def test_swapped_images_are_seen_in_the_pictures():
+    left, right = shifted_pair(width=320, height=240)
+    assert codes(doctor.examine_images(right, left)) == ['images_swapped']
+
+
+def test_pictures_without_texture_say_nothing():
+    grey = np.full((240, 320, 3), 128, np.uint8)
+    assert doctor.examine_images(grey, grey) == []
+
+
+def test_stamps_that_never_match_are_reported_with_their_offset():
+    counts = SyncCounts(received_left=30, received_right=30)
+    (near,) = doctor.examine_stamps(counts, 7_000_000)
+    assert '+7.000 ms' in near.text
+    assert 'sync_tolerance to 0.0084' in near.text
+    (far,) = doctor.examine_stamps(counts, -3_000_000_000)
+    assert 'different clocks' in far.text
+    assert doctor.examine_stamps(SyncCounts(30, 30, paired=1), None) == []
+    assert doctor.examine_stamps(SyncCounts(3, 3), None) == []
+
+
+def test_silence_tells_a_missing_publisher_from_a_mute_one():
+    silent = {'/a': 3.0, '/b': 3.0, '/c': 0.5}
+    found = doctor.examine_silence(silent, {'/a': 0, '/b': 1, '/c': 1}, timeout=2.0)
+    assert codes(found) == ['silent /a', 'silent /b']
+    assert 'nobody publishes' in found[0].text
+    assert 'fastdds.xml' in found[1].text
+
+
+def test_findings_are_announced_once_and_cured_once():
+    physician = doctor.Doctor()
+    fault = doctor.Finding('x', doctor.Level.WARN, 'broken')
+    assert physician.record('exam', [fault]) == ([fault], [])
+    assert physician.record('exam', [fault]) == ([], [])
+    assert physician.findings == [fault]
+    assert physician.record('exam', []) == ([], [fault])
+    assert physician.findings == []

@@ -1,0 +1,132 @@
+"""States, and the process: it starts by itself, fails cleanly and ends in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
+from rclpy.lifecycle import TransitionCallbackReturn
+
+STAMP = 1_700_000_000_000_000_000
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+def test_a_model_that_cannot_be_loaded_fails_configure_and_can_be_tried_again(make_rig):
+    rig = make_rig(parameters={'model': '/nowhere/model.onnx'}, start='unconfigured')
+    assert rig.in_executor(rig.node.trigger_configure) is FAILURE
+    assert rig.set_parameters(model='sgbm') == ''
+    assert rig.in_executor(rig.node.trigger_configure) is SUCCESS
+    assert rig.in_executor(rig.node.trigger_activate) is SUCCESS
+    rig.wait_connected()
+    rig.send_pair(STAMP)
+    rig.wait_for('disparity')
+
+
+def test_deactivate_stops_listening_and_activate_starts_afresh(make_rig):
+    rig = make_rig(outputs=('disparity', 'stats'))
+    rig.send_pair(STAMP)
+    assert rig.wait_for('stats')[0].paired == 1
+    assert rig.in_executor(rig.node.trigger_deactivate) is SUCCESS
+    rig.wait_until(lambda: not rig.images['left'].get_subscription_count(), 'unsubscription')
+    rig.wait_diagnostic('not active')
+    assert rig.in_executor(rig.node.trigger_activate) is SUCCESS
+    rig.wait_connected()
+    rig.send_pair(STAMP + 1)
+    assert rig.wait_for('stats', 2)[1].paired == 1
+
+
+def test_cleanup_and_configure_again(make_rig):
+    rig = make_rig()
+    for transition in ('deactivate', 'cleanup', 'configure', 'activate'):
+        assert rig.in_executor(getattr(rig.node, f'trigger_{transition}')) is SUCCESS, transition
+    rig.wait_connected()
+    rig.send_pair(STAMP)
+    rig.wait_for('disparity')
+
+
+class Process:
+    """The stereo_node executable, its output read line by line."""
+
+    def __init__(self, *parameters: str) -> None:
+        arguments = [part for parameter in parameters for part in ('-p', parameter)]
+        self.process = subprocess.Popen(
+            [sys.executable, '-m', 'nndepth_ros.stereo_node', '--ros-args', *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+        )
+
+    def wait_line(self, text: str) -> str:
+        # A process that hangs without a word must not hang the tests.
+        watchdog = threading.Timer(20, self.process.kill)
+        watchdog.start()
+        try:
+            return next(line for line in self.process.stdout if text in line)
+        except StopIteration:
+            raise AssertionError(f'ended without saying {text!r}') from None
+        finally:
+            watchdog.cancel()
+
+    def end(self, number: int) -> tuple[int, float, str]:
+        """Send a signal; return exit code, seconds until the end, and what was said meanwhile."""
+        start = time.monotonic()
+        self.process.send_signal(number)
+        said, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, time.monotonic() - start, said
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_the_process_cleanly(number):
+    process = Process()
+    process.wait_line('active: sgbm')
+    code, seconds, said = process.end(number)
+    assert code == 0
+    assert 'Traceback' not in said
+    assert 'terminate called' not in said
+    assert seconds < 2
+
+
+def test_two_interrupts_end_the_process_cleanly():
+    """`ros2 launch` passes Ctrl-C on to a node that got it already."""
+    process = Process()
+    process.wait_line('active: sgbm')
+    process.process.send_signal(signal.SIGINT)
+    code, _, said = process.end(signal.SIGINT)
+    assert (code, 'Traceback' in said) == (0, False)
+
+
+def test_without_autostart_the_process_waits_unconfigured():
+    process = Process('autostart:=false')
+    process.wait_line('waiting to be configured')
+    assert process.end(signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ('parameter', 'says'),
+    [
+        ('confidence_threshold:=2.0', 'confidence_threshold'),
+        ('output_size:=huge', "output_size is 'huge'"),
+        ('max_depth:=20', 'max_depth'),
+        ('sgbm.num_disparities:=50', 'num_disparities'),
+    ],
+)
+def test_a_wrong_parameter_at_start_is_one_clear_message(parameter, says):
+    process = Process(parameter)
+    said, _ = process.process.communicate(timeout=20)
+    assert process.process.returncode == 1
+    assert says in said
+    assert 'Traceback' not in said
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_process_waiting():
+    process = Process('model:=/nowhere/model.onnx')
+    assert '/nowhere/model.onnx' in process.wait_line('cannot configure')
+    assert process.end(signal.SIGTERM)[0] == 0

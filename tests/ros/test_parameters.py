@@ -1,0 +1,40 @@
+"""The parameter table and the config read from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from nndepth_ros.parameters import STEREO_PARAMETERS, StereoConfig
+
+DEFAULTS = {row.name: row.default for row in STEREO_PARAMETERS}
+
+
+def test_defaults_are_a_valid_config():
+    config = StereoConfig.from_values(DEFAULTS)
+    assert config.model.sgbm.num_disparities == 128
+    assert config.sync_tolerance_ns == 0
+
+
+def test_every_row_is_described_and_unique():
+    assert len({row.name for row in STEREO_PARAMETERS}) == len(STEREO_PARAMETERS)
+    for row in STEREO_PARAMETERS:
+        assert row.description.endswith('.'), row.name
+        if row.high > row.low:
+            assert row.low <= row.default <= row.high, row.name
+
+
+@pytest.mark.parametrize(
+    ('changes', 'says'),
+    [
+        ({'output_size': 'huge'}, "output_size is 'huge'; choose one of camera, processing"),
+        ({'min_depth': 5.0, 'max_depth': 2.0}, 'max_depth must be larger'),
+        ({'color_min_disparity': 9.0, 'color_max_disparity': 3.0}, 'maximum must be larger'),
+        ({'sgbm.num_disparities': 50}, 'multiple of 16'),
+        ({'sgbm.block_size': 4}, 'odd'),
+        ({'sgbm.mode': 'fast'}, 'sgbm_3way'),
+    ],
+)
+def test_a_refusal_names_value_and_cure(changes, says):
+    with pytest.raises(ValueError, match='is ') as refusal:
+        StereoConfig.from_values({**DEFAULTS, **changes})
+    assert says in str(refusal.value)
