@@ -30,17 +30,19 @@ class OffsetCorrelation:
         self.left = left.unflatten(1, (groups, -1)).unsqueeze(3)
         self.right = right
         deviation = offsets.unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2)
-        around = _grid(left.shape[2], left.shape[3], left.device) + deviation
-        self.positions = {
-            window: around + window_steps(window, left.device)[:, None, None] for window in windows
+        around = pixel_positions(left) + deviation
+        self.pixel = pixel_size(left)
+        self.grids = {
+            window: (around + window_steps(window, left)[:, None, None]) * self.pixel - 1
+            for window in windows
         }
 
     def __call__(self, flow: Tensor, window: Window) -> Tensor:
         """Correlate around a flow (N, 2, h, w); returns (N, groups * P, h, w), group by group."""
-        positions = self.positions[window] + flow.permute(0, 2, 3, 1).unsqueeze(1)
-        points = positions.shape[1]
-        samples = sample_bilinear(self.right, positions.flatten(1, 2))
-        samples = samples.unflatten(2, (points, -1)).unflatten(1, (self.left.shape[1], -1))
+        move = flow.permute(0, 2, 3, 1) * self.pixel
+        grid = self.grids[window] + move.unsqueeze(1)
+        samples = sample_bilinear(self.right, grid.flatten(1, 2))
+        samples = samples.unflatten(2, (grid.shape[1], -1)).unflatten(1, (self.left.shape[1], -1))
         return (self.left * samples).mean(2).flatten(1, 2)
 
 
@@ -56,13 +58,15 @@ class WarpedCorrelation:
     def __init__(self, left: Tensor, right: Tensor, groups: int) -> None:
         self.left = left.unflatten(1, (groups, -1))
         self.right = right
-        self.positions = _grid(left.shape[2], left.shape[3], left.device)
+        self.pixel = pixel_size(left)
+        self.grid = pixel_positions(left) * self.pixel - 1
 
     def __call__(self, flow: Tensor, window: Window) -> Tensor:
         """Correlate around a flow (N, 2, h, w); returns (N, groups * P, h, w), group by group."""
         rows, columns = window
         height, width = flow.shape[-2:]
-        warped = sample_bilinear(self.right, self.positions + flow.permute(0, 2, 3, 1))
+        grid = self.grid + flow.permute(0, 2, 3, 1) * self.pixel
+        warped = sample_bilinear(self.right, grid)
         margins = (columns // 2, columns // 2, rows // 2, rows // 2)
         padded = F.pad(warped, margins, mode='replicate').unflatten(1, (self.left.shape[1], -1))
         bands = [padded[..., y : y + height, :] for y in range(rows)]
@@ -71,31 +75,37 @@ class WarpedCorrelation:
         return torch.cat(points, 2).flatten(1, 2)
 
 
-def window_steps(window: Window, device: torch.device) -> Tensor:
-    """Points (P, 2) of a centred window as x and y, row by row, float32."""
-    rows, columns = window
-    return _grid(rows, columns, device).flatten(0, 1) - torch.cat(
-        [torch.full((1,), size // 2, device=device) for size in (columns, rows)]
-    )
+def sample_bilinear(features: Tensor, grid: Tensor) -> Tensor:
+    """Sample features (N, C, H, W) at x and y (N, h, w, 2), -1..1 between outer pixel centres.
 
-
-def sample_bilinear(features: Tensor, positions: Tensor) -> Tensor:
-    """Sample features (N, C, H, W) at column and row (N, h, w, 2); outside lies zero.
-
-    Returns:
-        (N, C, h, w).
+    Outside of the map lies zero. Returns (N, C, h, w) in the grid's type.
     """
-    height, width = features.shape[-2:]
-    x, y = positions.unbind(-1)
-    grid = torch.stack((x * (2 / (width - 1)), y * (2 / (height - 1))), -1) - 1
     return F.grid_sample(features.to(grid.dtype), grid, align_corners=True)
 
 
-def _grid(height: int, width: int, device: torch.device) -> Tensor:
-    """Column and row (height, width, 2) of every pixel; float32, since half would round them."""
+def window_steps(window: Window, like: Tensor) -> Tensor:
+    """Points (P, 2) of a centred window as x and y in pixels, row by row."""
+    rows, columns = window
+    return _grid(rows, columns, -(rows // 2), -(columns // 2), like).flatten(0, 1)
+
+
+def pixel_positions(like: Tensor) -> Tensor:
+    """Column and row (h, w, 2) of every pixel of a map (N, C, h, w)."""
+    return _grid(like.shape[-2], like.shape[-1], 0, 0, like)
+
+
+def pixel_size(like: Tensor) -> Tensor:
+    """Width and height (2,) of a pixel where -1..1 spans the pixel centres of a map."""
+    height, width = like.shape[-2:]
+    extent = [torch.full((1,), size - 1, device=like.device) for size in (width, height)]
+    return 2 / torch.cat(extent)
+
+
+def _grid(height: int, width: int, top: int, left: int, like: Tensor) -> Tensor:
+    """Column and row (height, width, 2); float32 always, since half would round them."""
     y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float32, device=device),
-        torch.arange(width, dtype=torch.float32, device=device),
+        torch.arange(top, top + height, dtype=torch.float32, device=like.device),
+        torch.arange(left, left + width, dtype=torch.float32, device=like.device),
         indexing='ij',
     )
     return torch.stack((x, y), -1)
