@@ -6,6 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from nndepth_core.blocks.norm import InstanceNorm, may_overwrite
+
 Norm = Literal['batch', 'instance']
 
 _CONVOLUTIONS: dict[tuple[int, bool], type[nn.Module]] = {
@@ -14,12 +16,7 @@ _CONVOLUTIONS: dict[tuple[int, bool], type[nn.Module]] = {
     (2, True): nn.ConvTranspose2d,
     (3, True): nn.ConvTranspose3d,
 }
-_NORMS: dict[tuple[int, Norm], type[nn.Module]] = {
-    (2, 'batch'): nn.BatchNorm2d,
-    (3, 'batch'): nn.BatchNorm3d,
-    (2, 'instance'): nn.InstanceNorm2d,
-    (3, 'instance'): nn.InstanceNorm3d,
-}
+_BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class ConvBlock(nn.Module):
@@ -61,7 +58,9 @@ class ConvBlock(nn.Module):
         self.conv = _CONVOLUTIONS[dims, transposed](
             inputs, outputs, kernel, stride, padding, groups=groups, bias=bias, **extra
         )
-        self.norm = _NORMS[dims, norm](outputs) if norm else nn.Identity()
+        self.norm: nn.Module = nn.Identity()
+        if norm is not None:
+            self.norm = InstanceNorm() if norm == 'instance' else _BATCH_NORMS[dims](outputs)
         self.activation = nn.Identity() if activation is None else activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,4 +96,5 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
         y = self.second(self.first(x))
-        return self.relu(y + self.shortcut(x))
+        shortcut = self.shortcut(x)
+        return self.relu(y.add_(shortcut) if may_overwrite() else y + shortcut)

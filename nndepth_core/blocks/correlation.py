@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,26 +33,24 @@ def correlation_pyramid(left: Tensor, right: Tensor, levels: int) -> list[Tensor
     return pyramid
 
 
-def groupwise_volume(left: Tensor, right: Tensor, groups: int, disparities: int) -> Tensor:
-    """Mean product of left and shifted right features by group (GwcNet, CVPR 2019, 3.2).
+def sample_pyramid(pyramid: Sequence[Tensor], disparity: Tensor, radius: int) -> Tensor:
+    """Sample every level of a correlation pyramid around the match of each left pixel.
 
     Args:
-        left: features (N, C, h, w).
-        right: features (N, C, h, w).
-        groups: number of groups the channels fall into.
-        disparities: number of shifts, 0 to disparities - 1 pixels.
+        pyramid: see `correlation_pyramid`.
+        disparity: (N, 1, h, w).
+        radius: see `sample_window`.
 
     Returns:
-        Volume (N, groups, disparities, h, w); zero where the match lies left of the image.
+        (N, levels * (2 * radius + 1), h, w), level by level, from left to right.
     """
-    width = left.shape[-1]
-    padded = F.pad(right, (disparities - 1, 0))
-    shifts = []
-    for disparity in range(disparities):
-        start = disparities - 1 - disparity
-        product = left * padded[..., start : start + width]
-        shifts.append(product.unflatten(1, (groups, -1)).mean(2))
-    return torch.stack(shifts, 2)
+    columns = torch.arange(disparity.shape[-1], device=disparity.device)
+    matches = (columns - disparity).permute(0, 2, 3, 1)
+    samples = [
+        sample_window(volume, matches / 2**level, radius, dim=3)
+        for level, volume in enumerate(pyramid)
+    ]
+    return torch.cat(samples, 3).permute(0, 3, 1, 2)
 
 
 def sample_window(volume: Tensor, centre: Tensor, radius: int, dim: int) -> Tensor:
@@ -79,4 +79,5 @@ def sample_window(volume: Tensor, centre: Tensor, radius: int, dim: int) -> Tens
     shape = list(volume.shape)
     shape[dim] = count + 1
     values = volume.gather(dim, index.expand(shape))
-    return torch.lerp(values.narrow(dim, 0, count), values.narrow(dim, 1, count), fraction)
+    low, high = values.narrow(dim, 0, count), values.narrow(dim, 1, count)
+    return low + fraction * (high - low)

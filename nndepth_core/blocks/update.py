@@ -43,7 +43,7 @@ class ConvGru(nn.Module):
         for_gates, for_candidate = shares.split([2 * self.hidden, self.hidden], 1)
         update, reset = torch.sigmoid(self.gates(state) + for_gates).chunk(2, 1)
         candidate = torch.tanh(self.candidate(reset * state) + for_candidate)
-        return torch.lerp(state, candidate, update)
+        return state + update * (candidate - state)
 
 
 class MultiLevelGru(nn.Module):
@@ -66,7 +66,7 @@ class MultiLevelGru(nn.Module):
         self,
         states: Sequence[Tensor],
         contexts: Sequence[Tensor],
-        motion: Tensor | None,
+        motion: Tensor,
         finest: int = 0,
     ) -> list[Tensor]:
         """Update the states from the coarsest to the level `finest`; finer ones stay.
@@ -74,12 +74,12 @@ class MultiLevelGru(nn.Module):
         Args:
             states: (N, hidden, h / 2**i, w / 2**i), finest first.
             contexts: (N, 3 * hidden, h / 2**i, w / 2**i), finest first.
-            motion: (N, motion, h, w); not needed where level 0 stays.
+            motion: (N, motion, h, w), read by level 0 alone.
             finest: last level updated.
         """
         states = list(states)
         for level in reversed(range(finest, len(states))):
-            inputs = [F.avg_pool2d(states[level - 1], 3, 2, 1) if level else motion]
+            inputs = [F.avg_pool2d(states[level - 1], 3, 2, 1)] if level else [motion]
             if level + 1 < len(states):
                 inputs.append(resize_like(states[level + 1], states[level]))
             states[level] = self.grus[level](states[level], torch.cat(inputs, 1), contexts[level])

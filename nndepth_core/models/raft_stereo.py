@@ -6,11 +6,13 @@ correlation up around the current disparity and moves it, step by step.
 
 from __future__ import annotations
 
-import torch
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nndepth_core.blocks.conv import Norm, ResidualBlock
-from nndepth_core.blocks.correlation import correlation_pyramid, sample_window
+from nndepth_core.blocks.correlation import correlation_pyramid, sample_pyramid
 from nndepth_core.blocks.update import MotionEncoder, MultiLevelGru, head
 from nndepth_core.blocks.upsample import convex_upsample, residual_confidence, split_coarse
 from nndepth_core.encoders.residual import (
@@ -46,7 +48,7 @@ class RaftStereo(StereoNetwork):
     """
 
     name = 'raft_stereo'
-    variants = {
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
         'base': {},
         'realtime': {
             'downsample': 3,
@@ -159,14 +161,9 @@ class RaftStereo(StereoNetwork):
 
     def look_up(self, pyramid: list[Tensor], disparity: Tensor) -> Tensor:
         """Motion features (N, 128, h, w) of the correlation around a disparity (N, 1, h, w)."""
-        columns = torch.arange(disparity.shape[-1], device=disparity.device)
-        matches = (columns - disparity).permute(0, 2, 3, 1)
-        samples = [
-            sample_window(volume, matches / 2**level, self.radius, dim=3)
-            for level, volume in enumerate(pyramid)
-        ]
-        flow = torch.cat([-disparity, torch.zeros_like(disparity)], 1)
-        return self.motion(torch.cat(samples, 3).permute(0, 3, 1, 2), flow)
+        samples = sample_pyramid(pyramid, disparity, self.radius)
+        flow = F.pad(-disparity, (0, 0, 0, 0, 0, 1))  # no vertical component
+        return self.motion(samples, flow)
 
     def update_states(
         self, states: list[Tensor], contexts: list[Tensor], motion: Tensor
@@ -174,7 +171,7 @@ class RaftStereo(StereoNetwork):
         """One step of the GRUs, coarse to fine (3.3); coarse ones run ahead if slow-fast (3.4)."""
         if self.slow_fast:
             for finest in reversed(range(1, len(states))):
-                states = self.update(states, contexts, None, finest)
+                states = self.update(states, contexts, motion, finest)
         return self.update(states, contexts, motion)
 
     def upsample(self, disparity: Tensor, state: Tensor) -> Tensor:
