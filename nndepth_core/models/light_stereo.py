@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from nndepth_core.blocks.conv import ConvBlock, Norm
 from nndepth_core.blocks.cost_volume import correlation_volume, expected_disparity, peak_mass
 from nndepth_core.blocks.inverted_residual import InvertedResidual
+from nndepth_core.blocks.norm import InstanceNorm
 from nndepth_core.blocks.upsample import convex_upsample, split_fine
 from nndepth_core.encoders.efficientnet_v2 import EfficientNetV2
 from nndepth_core.encoders.mobilenet_v2 import MobileNetV2
@@ -162,7 +163,7 @@ class FeaturePyramid(nn.Module):
         self.to_quarter = UpAndJoin(eighth, quarter)
         self.to_matching = nn.Sequential(
             nn.Conv2d(quarter, quarter, 3, padding=1, bias=False, padding_mode='replicate'),
-            nn.InstanceNorm2d(quarter),
+            InstanceNorm(),
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
