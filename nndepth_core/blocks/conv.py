@@ -98,3 +98,12 @@ class ResidualBlock(nn.Module):
         y = self.second(self.first(x))
         shortcut = self.shortcut(x)
         return self.relu(y.add_(shortcut) if may_overwrite() else y + shortcut)
+
+
+def conv_pair(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequential:
+    """Two 3x3 convolutions with norm, the first strided and leaky, the second with ReLU."""
+    leaky, relu = nn.LeakyReLU(0.01, inplace=True), nn.ReLU(inplace=True)
+    return nn.Sequential(
+        ConvBlock(inputs, outputs, 3, stride, norm=norm, activation=leaky),
+        ConvBlock(outputs, outputs, norm=norm, activation=relu),
+    )

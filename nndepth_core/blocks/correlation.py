@@ -33,6 +33,24 @@ def correlation_pyramid(left: Tensor, right: Tensor, levels: int) -> list[Tensor
     return pyramid
 
 
+def volume_pyramid(volume: Tensor, levels: int) -> list[Tensor]:
+    """Halve the disparities of a volume by averaging, level by level.
+
+    Args:
+        volume: (N, C, D, h, w).
+        levels: number of levels.
+
+    Returns:
+        Per level i a volume (N, C, D // 2**i + 2, h, w), with a zero at both ends of D.
+    """
+    pyramid = []
+    for level in range(levels):
+        if level:
+            volume = F.avg_pool3d(volume, (2, 1, 1))
+        pyramid.append(F.pad(volume, (0, 0, 0, 0, 1, 1)))
+    return pyramid
+
+
 def sample_pyramid(pyramid: Sequence[Tensor], disparity: Tensor, radius: int) -> Tensor:
     """Sample every level of a correlation pyramid around the match of each left pixel.
 

@@ -128,6 +128,22 @@ class MotionEncoder(nn.Module):
         return torch.cat([self.join(joined), estimate], 1)
 
 
+def motion_rules(estimate: str) -> tuple[tuple[str, str], ...]:
+    """Rules from the entries of a `MotionEncoder` called 'motion' to the official ones.
+
+    Args:
+        estimate: official letter of the estimate, 'f' for a flow or 'd' for a disparity.
+    """
+    official = 'update_block.encoder.conv'
+    return (
+        (r'^motion\.from_samples\.0', f'{official}c1'),
+        (r'^motion\.from_samples\.2', f'{official}c2'),
+        (r'^motion\.from_estimate\.0', f'{official}{estimate}1'),
+        (r'^motion\.from_estimate\.2', f'{official}{estimate}2'),
+        (r'^motion\.join\.0', official),
+    )
+
+
 def head(inputs: int, hidden: int, outputs: int, kernel: int = 3) -> nn.Sequential:
     """A 3x3 convolution, ReLU, then a convolution to what is predicted."""
     return nn.Sequential(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from nndepth_core.blocks.conv import ConvBlock, Norm
 
 
 def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
@@ -25,6 +27,30 @@ def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
     weights = logits.softmax(1).unsqueeze(1)
     fine = (weights * neighbours[:, :, :, :, None, :, None]).sum(2)
     return fine.reshape(*estimate.shape[:2], height * factor, width * factor)
+
+
+class GuidedMask(nn.Module):
+    """Weights for `convex_upsample` by four, from coarse features and a finer guide (IGEV, 3.4).
+
+    Args:
+        inputs: channels of the coarse features.
+        guide: channels of the guide.
+        norm: 'batch' or 'instance'.
+    """
+
+    factor = 4
+
+    def __init__(self, inputs: int, guide: int, norm: Norm) -> None:
+        super().__init__()
+        leaky = nn.LeakyReLU(inplace=True)
+        self.up = ConvBlock(inputs, 32, 4, 2, norm=norm, activation=leaky, transposed=True)
+        self.join = ConvBlock(32 + guide, 64, norm=norm, activation=leaky)
+        self.to_logits = nn.ConvTranspose2d(64, 9, 4, 2, 1)
+
+    def forward(self, features: Tensor, guide: Tensor) -> Tensor:
+        """Map (N, inputs, h, w) and (N, guide, 2h, 2w) to (N, 9, h, 4, w, 4)."""
+        joined = self.join(torch.cat([self.up(features), guide], 1))
+        return split_fine(self.to_logits(joined), self.factor)
 
 
 def split_coarse(mask: Tensor, factor: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nndepth_core.blocks.conv import ConvBlock, Norm
+from nndepth_core.blocks.conv import ConvBlock, conv_pair
 from nndepth_core.blocks.cost_volume import correlation_volume, expected_disparity, peak_mass
 from nndepth_core.blocks.inverted_residual import InvertedResidual
 from nndepth_core.blocks.norm import InstanceNorm
@@ -259,12 +259,3 @@ class StripAttention(nn.Module):
         """Map features (N, inputs, h, w) to factors (N, outputs, h, w) of any size and sign."""
         x = self.enter(guide)
         return self.leave(x + sum(strip(x) for strip in self.strips))
-
-
-def conv_pair(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequential:
-    """Two 3x3 convolutions with norm, the first strided and leaky, the second with ReLU."""
-    leaky, relu = nn.LeakyReLU(0.01, inplace=True), nn.ReLU(inplace=True)
-    return nn.Sequential(
-        ConvBlock(inputs, outputs, 3, stride, norm=norm, activation=leaky),
-        ConvBlock(outputs, outputs, norm=norm, activation=relu),
-    )

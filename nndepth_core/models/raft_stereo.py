@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nndepth_core.blocks.conv import Norm, ResidualBlock
 from nndepth_core.blocks.correlation import correlation_pyramid, sample_pyramid
-from nndepth_core.blocks.update import MotionEncoder, MultiLevelGru, head
+from nndepth_core.blocks.update import MotionEncoder, MultiLevelGru, head, motion_rules
 from nndepth_core.blocks.upsample import convex_upsample, residual_confidence, split_coarse
 from nndepth_core.encoders.residual import (
     SHORTCUT_ALIASES,
@@ -66,11 +66,7 @@ class RaftStereo(StereoNetwork):
         (r'^matching\.0', 'fnet'),
         (r'^matching\.1\.', 'fnet.conv2.'),
         (r'^shared_matching\.', 'conv2.'),
-        (r'^motion\.from_samples\.0', 'update_block.encoder.convc1'),
-        (r'^motion\.from_samples\.2', 'update_block.encoder.convc2'),
-        (r'^motion\.from_estimate\.0', 'update_block.encoder.convf1'),
-        (r'^motion\.from_estimate\.2', 'update_block.encoder.convf2'),
-        (r'^motion\.join\.0', 'update_block.encoder.conv'),
+        *motion_rules('f'),
         (r'^flow_head\.0', 'update_block.flow_head.conv1'),
         (r'^flow_head\.2', 'update_block.flow_head.conv2'),
         (r'^mask_head', 'update_block.mask'),
@@ -162,7 +158,7 @@ class RaftStereo(StereoNetwork):
     def look_up(self, pyramid: list[Tensor], disparity: Tensor) -> Tensor:
         """Motion features (N, 128, h, w) of the correlation around a disparity (N, 1, h, w)."""
         samples = sample_pyramid(pyramid, disparity, self.radius)
-        flow = F.pad(-disparity, (0, 0, 0, 0, 0, 1))  # no vertical component
+        flow = F.pad(-disparity.permute(0, 2, 3, 1), (0, 1)).permute(0, 3, 1, 2)  # (-d, 0)
         return self.motion(samples, flow)
 
     def update_states(
