@@ -1,4 +1,4 @@
-"""Correlation in small windows around a flow, by channel groups (CREStereo, 3.2)."""
+"""Correlation in small windows around a flow, by channel groups (CREStereo, 3.1)."""
 
 from __future__ import annotations
 

@@ -59,13 +59,13 @@ class Scale:
 
 
 class CreStereo(StereoNetwork):
-    """Cascaded recurrent network with adaptive group correlation (figure 2).
+    """Cascaded recurrent network with adaptive group correlation.
 
     The flow that is refined has two channels, columns and rows, since real pairs are never
-    perfectly rectified (3.2); the disparity is the negative first one.
+    perfectly rectified; the disparity is the negative first one.
 
     Args:
-        cascade: refine the result of the halved images (figure 3), in eval mode.
+        cascade: in eval mode, refine the result of the halved images (stacked cascades, 3.2).
         iterations: steps at 1/4 where `forward` is not told; 1/16 and 1/8 take half as many.
     """
 
@@ -130,20 +130,20 @@ class CreStereo(StereoNetwork):
         """Estimate the disparity; see `StereoNetwork` for arguments and results.
 
         The train mode's predictions (N, 2, H, W) hold the vertical displacement as a second
-        channel, which the authors train towards zero (3.4).
+        channel, which the authors train towards zero.
         """
         self.check_images(left, right)
         steps = len(self.steps(iterations))
         pair = scale_to_unit(torch.cat((left, right)).flip(1))  # the weights expect BGR
-        nothing = pair.new_zeros(left.shape[0], 2, *left.shape[-2:])
+        zero = pair.new_zeros(left.shape[0], 2, *left.shape[-2:])
 
         if self.cascade and not self.training:
             size = [side // 2 for side in pair.shape[-2:]]
             halves = F.interpolate(pair, size, mode='bilinear', align_corners=True)
-            disparity = self.refine(halves, nothing, (16, 8, 4), steps)[0]
+            disparity = self.refine(halves, zero, (16, 8, 4), steps)[0]
             disparity, step, _ = self.refine(pair, -disparity, (4,), steps)
         else:
-            disparity, step, predictions = self.refine(pair, nothing, (16, 8, 4), steps)
+            disparity, step, predictions = self.refine(pair, zero, (16, 8, 4), steps)
 
         if self.training:
             return predictions
@@ -153,7 +153,7 @@ class CreStereo(StereoNetwork):
     def refine(
         self, pair: Tensor, flow: Tensor, scales: Sequence[int], steps: int
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Refine a flow stage by stage (figure 2).
+        """Refine a flow stage by stage (cascaded recurrent network, 3.2).
 
         Args:
             pair: left images, then right ones, (2 N, 3, H, W) in -1..1.
@@ -185,7 +185,7 @@ class CreStereo(StereoNetwork):
         return flow, step, predictions
 
     def scale(self, features: Sequence[Tensor], pool: int) -> Scale:
-        """Prepare a stage (3.3).
+        """Prepare a stage.
 
         Args:
             features: left, right, state and context at 1/4, (N, 256 or 128, H / 4, W / 4).
@@ -205,7 +205,7 @@ class CreStereo(StereoNetwork):
         return Scale(state, contexts, OffsetCorrelation(left, right, offsets, _WINDOWS, _GROUPS))
 
     def attend(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        """Let every pixel see both images (3.2), features (N, 256, h, w) each."""
+        """Let pixels see both images (local feature attention, 3.1); (N, 256, h, w) each."""
         height, width = left.shape[-2:]
         # The published weights were trained with frequencies that a slip makes exp(-k) instead of
         # 10000 ** (-k / 128); most of them are next to nothing.
@@ -234,8 +234,7 @@ class CreStereo(StereoNetwork):
         """Which official entries each of ours comes from."""
         sources = super().official_sources()
         for half in range(2):
-            update, reset, candidate = (f'update_block.gru.conv{g}{half + 1}' for g in 'zrq')
-            gates = (update, reset, candidate)
+            gates = [f'update_block.gru.conv{gate}{half + 1}' for gate in 'zrq']
             weights = tuple(f'{gate}.weight' for gate in gates)
             state, context, motion = slice(128), slice(128, 256), slice(256, None)
             sources |= {

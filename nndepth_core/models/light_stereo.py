@@ -33,7 +33,7 @@ _ENCODERS: dict[str, type[MobileNetV2 | EfficientNetV2]] = {
 
 
 class LightStereo(StereoNetwork):
-    """Features, correlation volume, 2-D aggregation, soft-argmax, convex upsampling (figure 2).
+    """Features, correlation volume, 2-D aggregation, soft-argmax, convex upsampling.
 
     Args:
         encoder: 'mobilenet_v2' or 'efficientnet_v2'.
@@ -194,7 +194,7 @@ class UpAndJoin(nn.Module):
 
 
 class Aggregation(nn.Module):
-    """Hourglass of inverted residuals over the volume, steered by the left features (3.2, 3.3).
+    """Hourglass of inverted residuals over the volume, steered by the left features.
 
     Args:
         guides: channels of the left features at 1/4, 1/8 and 1/16.
@@ -216,7 +216,7 @@ class Aggregation(nn.Module):
             nn.Sequential(*(block(width, width) for _ in range(count)))
             for width, count in zip(widths, (blocks[0], blocks[1] - 1, blocks[2] - 1), strict=True)
         )
-        self.attention = nn.ModuleList(map(StripAttention, guides, widths))
+        self.attention = nn.ModuleList(map(MultiScaleAttention, guides, widths))
         self.skip = nn.ModuleList(block(width, width) for width in widths[:2])
         self.up = nn.ModuleList(
             ConvBlock(2 * width, width, 3, 2, transposed=True) for width in widths[:2]
@@ -235,8 +235,10 @@ class Aggregation(nn.Module):
         return torch.relu(self.up[0](eighth) + self.skip[0](quarter))
 
 
-class StripAttention(nn.Module):
-    """Weights for the volume from the left features: crosses of long thin kernels (3.3).
+class MultiScaleAttention(nn.Module):
+    """Multi-scale convolutional attention: weights for the volume from the left features.
+
+    Pairs of long thin depthwise kernels, of three lengths, see far at little cost.
 
     Args:
         inputs: channels of the features.
