@@ -34,68 +34,77 @@ def correlation_pyramid(left: Tensor, right: Tensor, levels: int) -> list[Tensor
 
 
 def volume_pyramid(volume: Tensor, levels: int) -> list[Tensor]:
-    """Halve the disparities of a volume by averaging, level by level.
+    """Prepare a cost volume for `sample_volumes`; a level halves the disparities by averaging.
 
     Args:
         volume: (N, C, D, h, w).
         levels: number of levels.
 
     Returns:
-        Per level i a volume (N, C, D // 2**i + 2, h, w), with a zero at both ends of D.
+        Per level i a volume (N, h, w, C, D // 2**i + 2), with a zero at both ends of D.
     """
     pyramid = []
     for level in range(levels):
         if level:
             volume = F.avg_pool3d(volume, (2, 1, 1))
-        pyramid.append(F.pad(volume, (0, 0, 0, 0, 1, 1)))
+        pyramid.append(F.pad(volume.permute(0, 3, 4, 1, 2), (1, 1)))
     return pyramid
 
 
-def sample_pyramid(pyramid: Sequence[Tensor], disparity: Tensor, radius: int) -> Tensor:
-    """Sample every level of a correlation pyramid around the match of each left pixel.
+def sample_correlation(pyramid: Sequence[Tensor], disparity: Tensor, radius: int) -> list[Tensor]:
+    """Sample a correlation pyramid around the match of each left pixel.
 
     Args:
         pyramid: see `correlation_pyramid`.
-        disparity: (N, 1, h, w).
+        disparity: (N, h, w).
         radius: see `sample_window`.
 
     Returns:
-        (N, levels * (2 * radius + 1), h, w), level by level, from left to right.
+        Per level (N, h, w, 2 * radius + 1), along the right row.
     """
     columns = torch.arange(disparity.shape[-1], device=disparity.device)
-    matches = (columns - disparity).permute(0, 2, 3, 1)
-    samples = [
-        sample_window(volume, matches / 2**level, radius, dim=3)
+    matches = columns - disparity
+    return [
+        sample_window(volume, matches / 2**level, radius) for level, volume in enumerate(pyramid)
+    ]
+
+
+def sample_volumes(pyramid: Sequence[Tensor], disparity: Tensor, radius: int) -> list[Tensor]:
+    """Sample a volume pyramid around the disparity.
+
+    Args:
+        pyramid: see `volume_pyramid`.
+        disparity: (N, h, w).
+        radius: see `sample_window`.
+
+    Returns:
+        Per level (N, h, w, C * (2 * radius + 1)), channel by channel.
+    """
+    return [
+        sample_window(volume, disparity.unsqueeze(-1) / 2**level, radius).flatten(-2)
         for level, volume in enumerate(pyramid)
     ]
-    return torch.cat(samples, 3).permute(0, 3, 1, 2)
 
 
-def sample_window(volume: Tensor, centre: Tensor, radius: int, dim: int) -> Tensor:
+def sample_window(volume: Tensor, centre: Tensor, radius: int) -> Tensor:
     """Sample the 2 * radius + 1 places around a position, by linear interpolation.
 
     All places share one fraction, so 2 * radius + 2 neighbours serve them all.
 
     Args:
-        volume: cost volume whose axis `dim` has a zero at both ends, see `correlation_pyramid`.
-        centre: position along `dim`, in elements of the volume without its ends; shaped as the
-            volume but for size 1 along `dim` and along axes it is broadcast over.
+        volume: (..., D + 2), sampled along its last axis, which has a zero at both ends to stand
+            for everything beyond them.
+        centre: position in 0 .. D - 1; shaped as the volume without its last axis, or with ones.
         radius: how many whole steps to go to either side.
-        dim: axis sampled along.
 
     Returns:
-        As the volume, with size 2 * radius + 1 along `dim`.
+        (..., 2 * radius + 1).
     """
-    count = 2 * radius + 1
     floor = centre.floor()
-    fraction = (centre - floor).to(volume.dtype)
-    along_dim = [1] * volume.ndim
-    along_dim[dim] = count + 1
+    fraction = (centre - floor).unsqueeze(-1).to(volume.dtype)
     # +1 skips the zero in front; converting before clamping keeps a NaN from leaving the volume
-    steps = torch.arange(1 - radius, radius + 3, device=volume.device).view(along_dim)
-    index = (floor.long() + steps).clamp(0, volume.shape[dim] - 1)
-    shape = list(volume.shape)
-    shape[dim] = count + 1
-    values = volume.gather(dim, index.expand(shape))
-    low, high = values.narrow(dim, 0, count), values.narrow(dim, 1, count)
+    steps = torch.arange(1 - radius, radius + 3, device=volume.device)
+    index = (floor.long().unsqueeze(-1) + steps).clamp(0, volume.shape[-1] - 1)
+    values = volume.gather(-1, index.expand(*volume.shape[:-1], -1))
+    low, high = values[..., :-1], values[..., 1:]
     return low + fraction * (high - low)

@@ -158,5 +158,5 @@ def substitute(name: str, rules: Sequence[tuple[str, str]]) -> str:
 
 
 def scale_to_unit(image: Tensor) -> Tensor:
-    """Map an image from 0..255 to -1..1."""
-    return image * (2 / 255) - 1
+    """Map an image from 0..255 to -1..1; channels last, which convolutions are faster in."""
+    return (image * (2 / 255) - 1).contiguous(memory_format=torch.channels_last)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from nndepth_core.blocks.conv import ConvBlock, conv_pair
 from nndepth_core.blocks.correlation import (
     correlation_pyramid,
-    sample_pyramid,
-    sample_window,
+    sample_correlation,
+    sample_volumes,
     volume_pyramid,
 )
 from nndepth_core.blocks.cost_volume import correlation_volume, expected_disparity
@@ -39,7 +39,7 @@ from nndepth_core.models.base import (
 _FACTOR = 4
 _GROUPS = 8
 _LEVELS = 2
-_RADIUS = 4
+RADIUS = 4
 _ENCODER_RULES = (
     *MobileNetV2.official_rules,
     (r'^features\.encoder\.stages\.([0-3])', r'feature.block\1.0'),
@@ -65,7 +65,7 @@ class IgevStereo(StereoNetwork):
 
     hidden: ClassVar[int] = 128
     head_width: ClassVar[int] = 256
-    samples: ClassVar[int] = _LEVELS * (_GROUPS + 1) * (2 * _RADIUS + 1)
+    samples: ClassVar[int] = _LEVELS * (_GROUPS + 1) * (2 * RADIUS + 1)
     gru_names: ClassVar[tuple[str, ...]] = ('gru04', 'gru08', 'gru16')
 
     official_rules = (
@@ -158,20 +158,21 @@ class IgevStereo(StereoNetwork):
         states, contexts = self.start_states(left, features[0])
 
         geometry = self.aggregate(
-            correlation_volume(*matching, bins=self.disparities, groups=_GROUPS), features
+            correlation_volume(matching[0], matching[1], self.disparities, _GROUPS), features
         )
-        disparity = expected_disparity(self.classifier(geometry).squeeze(1))
+        disparity = expected_disparity(self.classifier(geometry).squeeze(1)).squeeze(1)
         pyramids = self.pyramids(geometry, matching)
         predictions = []
         if self.training:
             logits = self.start_mask(self.start_to_mask(features[0]), guide)
-            predictions.append(convex_upsample(disparity, logits, _FACTOR))
+            predictions.append(convex_upsample(disparity.unsqueeze(1), logits, _FACTOR))
 
         for _ in self.steps(iterations):
             disparity = disparity.detach()
-            motion = self.motion(self.look_up(pyramids, disparity), disparity)
+            samples = torch.cat(self.look_up(pyramids, disparity), -1).permute(0, 3, 1, 2)
+            motion = self.motion(samples, disparity.unsqueeze(-1).permute(0, 3, 1, 2))
             states = self.update(states, contexts, motion)
-            step = self.disparity_head(states[0])
+            step = self.disparity_head(states[0])[:, 0]
             disparity = disparity + step
             if self.training:
                 predictions.append(self.upsample(disparity, states[0], guide))
@@ -179,7 +180,7 @@ class IgevStereo(StereoNetwork):
         if self.training:
             return predictions
         result = self.upsample(disparity, states[0], guide)
-        return (result, residual_confidence(step, _FACTOR)) if confidence else result
+        return (result, residual_confidence(step.unsqueeze(1), _FACTOR)) if confidence else result
 
     def start_states(self, left: Tensor, features: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """States and contexts of the GRUs, from the left image in -1..1 (3.3)."""
@@ -197,22 +198,16 @@ class IgevStereo(StereoNetwork):
             correlation_pyramid(matching[0], matching[1], _LEVELS),
         ]
 
-    def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
-        """Sample around the disparity (N, 1, h, w); (N, samples, h, w), level by level."""
-        of_geometry = self.look_up_geometry(pyramids[0], disparity)
-        of_pairs = sample_pyramid(pyramids[1], disparity, _RADIUS).chunk(_LEVELS, 1)
-        return torch.cat([x for pair in zip(of_geometry, of_pairs, strict=True) for x in pair], 1)
-
-    def look_up_geometry(self, pyramid: list[Tensor], disparity: Tensor) -> list[Tensor]:
-        """Sample every level of the geometry around the disparity: (N, 8 * 9, h, w) each."""
-        return [
-            sample_window(volume, disparity.unsqueeze(2) / 2**level, _RADIUS, dim=2).flatten(1, 2)
-            for level, volume in enumerate(pyramid)
-        ]
+    def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> list[Tensor]:
+        """Sample around the disparity (N, h, w), level by level: (N, h, w, samples) in parts."""
+        of_geometry = sample_volumes(pyramids[0], disparity, RADIUS)
+        of_pairs = sample_correlation(pyramids[1], disparity, RADIUS)
+        return [x for level in zip(of_geometry, of_pairs, strict=True) for x in level]
 
     def upsample(self, disparity: Tensor, state: Tensor, guide: Tensor) -> Tensor:
-        """Bring the disparity (N, 1, h, w) to full size by the state and the guide (3.4)."""
-        return convex_upsample(disparity, self.mask(self.to_mask(state), guide), _FACTOR)
+        """Bring the disparity (N, h, w) to full size by the state and the guide (3.4)."""
+        logits = self.mask(self.to_mask(state), guide)
+        return convex_upsample(disparity.unsqueeze(1), logits, _FACTOR)
 
     def official_sources(self) -> dict[str, Source]:
         """Which official entries each of ours comes from."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 from nndepth_core.blocks.conv import Norm, ResidualBlock
-from nndepth_core.blocks.correlation import correlation_pyramid, sample_pyramid
+from nndepth_core.blocks.correlation import correlation_pyramid, sample_correlation
 from nndepth_core.blocks.update import MotionEncoder, MultiLevelGru, head, motion_rules
 from nndepth_core.blocks.upsample import convex_upsample, residual_confidence, split_coarse
 from nndepth_core.encoders.residual import (
@@ -122,21 +122,23 @@ class RaftStereo(StereoNetwork):
         self.check_images(left, right)
         states, contexts, pyramid = self.encode(scale_to_unit(left), scale_to_unit(right))
 
-        disparity = left.new_zeros(states[0].shape[0], 1, *states[0].shape[2:])
+        disparity = torch.zeros_like(states[0][:, 0])
         predictions = []
         for _ in self.steps(iterations):
             disparity = disparity.detach()
             motion = self.look_up(pyramid, disparity)
             states = self.update_states(states, contexts, motion)
-            flow_step = self.flow_head(states[0])[:, :1]  # the second channel is vertical
-            disparity = disparity - flow_step
+            step = self.flow_head(states[0])[:, 0]  # channel 1 would be vertical
+            disparity = disparity - step
             if self.training:
                 predictions.append(self.upsample(disparity, states[0]))
 
         if self.training:
             return predictions
         result = self.upsample(disparity, states[0])
-        return (result, residual_confidence(flow_step, self.factor)) if confidence else result
+        return (
+            (result, residual_confidence(step.unsqueeze(1), self.factor)) if confidence else result
+        )
 
     def encode(
         self, left: Tensor, right: Tensor
@@ -156,10 +158,10 @@ class RaftStereo(StereoNetwork):
         return *self.context(trunk), pyramid
 
     def look_up(self, pyramid: list[Tensor], disparity: Tensor) -> Tensor:
-        """Motion features (N, 128, h, w) of the correlation around a disparity (N, 1, h, w)."""
-        samples = sample_pyramid(pyramid, disparity, self.radius)
-        flow = F.pad(-disparity.permute(0, 2, 3, 1), (0, 1)).permute(0, 3, 1, 2)  # (-d, 0)
-        return self.motion(samples, flow)
+        """Motion features (N, 128, h, w) of the correlation around a disparity (N, h, w)."""
+        samples = torch.cat(sample_correlation(pyramid, disparity, self.radius), -1)
+        flow = torch.stack([-disparity, torch.zeros_like(disparity)], -1)
+        return self.motion(samples.permute(0, 3, 1, 2), flow.permute(0, 3, 1, 2))
 
     def update_states(
         self, states: list[Tensor], contexts: list[Tensor], motion: Tensor
@@ -171,9 +173,9 @@ class RaftStereo(StereoNetwork):
         return self.update(states, contexts, motion)
 
     def upsample(self, disparity: Tensor, state: Tensor) -> Tensor:
-        """Bring the disparity (N, 1, h, w) to full size by weights read off the finest state."""
-        mask = self.mask_head(state) / 4  # the authors' scale, which balances gradients
-        return convex_upsample(disparity, split_coarse(mask, self.factor), self.factor)
+        """Bring the disparity (N, h, w) to full size by weights read off the finest state."""
+        logits = split_coarse(self.mask_head(state) / 4, self.factor)  # /4 balances gradients
+        return convex_upsample(disparity.unsqueeze(1), logits, self.factor)
 
     def official_sources(self) -> dict[str, Source]:
         """Which official entries each of ours comes from."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nndepth_core.blocks.conv import ConvBlock
-from nndepth_core.models.igev_stereo import IgevStereo
+from nndepth_core.blocks.correlation import sample_volumes
+from nndepth_core.models.igev_stereo import RADIUS, IgevStereo
 
 
 class RtIgev(IgevStereo):
@@ -59,6 +60,6 @@ class RtIgev(IgevStereo):
         """What `look_up` samples: the geometry alone."""
         return super().pyramids(geometry, matching)[:1]
 
-    def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
-        """Sample the geometry around the disparity (N, 1, h, w)."""
-        return torch.cat(self.look_up_geometry(pyramids[0], disparity), 1)
+    def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> list[Tensor]:
+        """Sample the geometry around the disparity (N, h, w)."""
+        return sample_volumes(pyramids[0], disparity, RADIUS)
