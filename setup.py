@@ -10,6 +10,7 @@ from setuptools import find_packages, setup
 EXTRAS = {
     'bags': ['rosbags>=0.10'],
     'dev': ['hypothesis', 'mypy', 'pytest', 'ruff'],
+    'torch': ['torch>=2.4', 'safetensors>=0.4'],
 }
 
 setup(
@@ -21,6 +22,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['nndepth_core*', 'nndepth_ros*']),
+    package_data={'nndepth_core.weights': ['catalogue.yaml']},
     install_requires=['numpy>=1.23', 'opencv-python-headless>=4.6,<5', 'PyYAML>=5.4', 'tqdm>=4.60'],
     extras_require=EXTRAS,
     entry_points={'console_scripts': ['nndepth = nndepth_core.cli:main']},
