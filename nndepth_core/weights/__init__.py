@@ -1,4 +1,4 @@
-"""Weights: reading checkpoint files safely and loading official ones. Imports no torch itself."""
+"""Weights: safe reading of checkpoint files, the catalogue, the user's store. Imports no torch."""
 
 from nndepth_core.weights.checkpoint import (
     CheckpointError,
@@ -6,5 +6,14 @@ from nndepth_core.weights.checkpoint import (
     matching_models,
     read_checkpoint,
 )
+from nndepth_core.weights.store import load_weights, store_weights, stored_weights
 
-__all__ = ['CheckpointError', 'load_official', 'matching_models', 'read_checkpoint']
+__all__ = [
+    'CheckpointError',
+    'load_official',
+    'load_weights',
+    'matching_models',
+    'read_checkpoint',
+    'store_weights',
+    'stored_weights',
+]
