@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile
 
@@ -69,7 +69,7 @@ def download(checkpoint: Checkpoint, folder: Path) -> Path:
         else:
             arrived.replace(file)
         _verify(file, checkpoint.sha256)
-    except (URLError, HTTPException, ConnectionError, TimeoutError, DownloadError) as error:
+    except (HTTPError, HTTPException, ConnectionError, TimeoutError, DownloadError) as error:
         raise DownloadError(
             f'{checkpoint.id} was not downloaded: {error}. Get {checkpoint.file} by hand from '
             f'{checkpoint.page} and run: {import_command(checkpoint)}'
@@ -86,8 +86,8 @@ def import_command(checkpoint: Checkpoint) -> str:
 
 
 def _get(url: str, file: Path, label: str) -> None:
-    with urlopen(Request(url, headers={'User-Agent': 'nndepth'}), timeout=_TIMEOUT) as response:
-        headers: HTTPMessage = response.headers
+    with _open(url) as response:
+        headers = response.headers
         if headers.get_content_type() == 'text/html':
             raise DownloadError('its address answers with a web page, such as a login or a notice')
         due = int(headers['Content-Length']) if 'Content-Length' in headers else None
@@ -100,6 +100,15 @@ def _get(url: str, file: Path, label: str) -> None:
     came = file.stat().st_size
     if due is not None and came != due:
         raise DownloadError(f'only {came} of {due} bytes came')
+
+
+def _open(url: str) -> HTTPResponse:
+    try:
+        return urlopen(Request(url, headers={'User-Agent': 'nndepth'}), timeout=_TIMEOUT)
+    except HTTPError:  # an answer, though not the file
+        raise
+    except URLError as error:
+        raise DownloadError(f'its server cannot be reached ({error.reason})') from error
 
 
 def _unpack(archive: Path, file: Path) -> None:

@@ -144,7 +144,10 @@ BAD_DOWNLOADS = {
     'sha256 ': ('/file', {'sha256': 64 * '0'}),
     'the archive at its address does not hold it': ('/zip', {'archive': True, 'file': 'b.pth'}),
     'the archive at its address is damaged': ('/cut', {'archive': True}),
-    'Connection refused': ('http://127.0.0.1:1/file', {}),
+    'its server cannot be reached ([Errno 111]': (
+        'http://127.0.0.1:1/file',
+        {},
+    ),
 }
 
 
