@@ -39,10 +39,10 @@ class ConvGru(nn.Module):
             x: (N, inputs, h, w).
             context: added to the update gate, reset gate and candidate, (N, 3 * hidden, h, w).
         """
-        shares = self.from_input(x) + context
+        shares = self.from_input(x).add_(context)
         for_gates, for_candidate = shares.split([2 * self.hidden, self.hidden], 1)
-        update, reset = torch.sigmoid(self.gates(state) + for_gates).chunk(2, 1)
-        candidate = torch.tanh(self.candidate(reset * state) + for_candidate)
+        update, reset = self.gates(state).add_(for_gates).sigmoid_().chunk(2, 1)
+        candidate = self.candidate(reset * state).add_(for_candidate).tanh_()
         return state + update * (candidate - state)
 
 

@@ -84,7 +84,11 @@ class ResidualEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) to (N, 128, H / s, W / s), s the product of the strides."""
-        return self.stages(self.stem(image))
+        x = self.stem(image)
+        for stage in self.stages:
+            for block in stage.children():  # one by one, so that each input is freed when it was used
+                x = block(x)
+        return x
 
 
 class ContextEncoder(nn.Module):

@@ -38,7 +38,7 @@ from nndepth_core.models.base import (
 
 _FACTOR = 4
 _GROUPS = 8
-_LEVELS = 2
+LEVELS = 2
 RADIUS = 4
 _ENCODER_RULES = (
     *MobileNetV2.official_rules,
@@ -65,7 +65,7 @@ class IgevStereo(StereoNetwork):
 
     hidden: ClassVar[int] = 128
     head_width: ClassVar[int] = 256
-    samples: ClassVar[int] = _LEVELS * (_GROUPS + 1) * (2 * RADIUS + 1)
+    samples: ClassVar[int] = LEVELS * (_GROUPS + 1) * (2 * RADIUS + 1)
     gru_names: ClassVar[tuple[str, ...]] = ('gru04', 'gru08', 'gru16')
 
     official_rules = (
@@ -153,19 +153,13 @@ class IgevStereo(StereoNetwork):
         """See `StereoNetwork`; the train mode's first prediction is the start value."""
         self.check_images(left, right)
         left, right = scale_to_unit(left), scale_to_unit(right)
-        features, guide = self.features(left)
-        matching = [self.descriptor(x) for x in (features[0], self.features(right)[0][0])]
-        states, contexts = self.start_states(left, features[0])
-
-        geometry = self.aggregate(
-            correlation_volume(matching[0], matching[1], self.disparities, _GROUPS), features
-        )
-        disparity = expected_disparity(self.classifier(geometry).squeeze(1)).squeeze(1)
-        pyramids = self.pyramids(geometry, matching)
+        states, contexts, features, guide = self.encode(left)
+        disparity, pyramids = self.match(features, self.features(right)[0])
         predictions = []
         if self.training:
             logits = self.start_mask(self.start_to_mask(features[0]), guide)
             predictions.append(convex_upsample(disparity.unsqueeze(1), logits, _FACTOR))
+        del features
 
         for _ in self.steps(iterations):
             disparity = disparity.detach()
@@ -182,21 +176,29 @@ class IgevStereo(StereoNetwork):
         result = self.upsample(disparity, states[0], guide)
         return (result, residual_confidence(step.unsqueeze(1), _FACTOR)) if confidence else result
 
-    def start_states(self, left: Tensor, features: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """States and contexts of the GRUs, from the left image in -1..1 (3.3)."""
-        return self.context(self.context.trunk(left))
+    def encode(self, left: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
+        """States and contexts of the GRUs, features and guide of an image in -1..1 (3.1, 3.3).
+
+        The context comes first: its full-size maps are the largest of all.
+        """
+        return *self.context(self.context.trunk(left)), *self.features(left)
+
+    def match(self, left: list[Tensor], right: list[Tensor]) -> tuple[Tensor, list[list[Tensor]]]:
+        """Start value (N, h, w) and what `look_up` samples, from features of both images (3.2)."""
+        descriptors = self.descriptor(left[0]), self.descriptor(right[0])
+        volume = correlation_volume(*descriptors, self.disparities, _GROUPS)
+        volume = self.aggregate(volume, left)
+        disparity = expected_disparity(self.classifier(volume).squeeze(1)).squeeze(1)
+        return disparity, self.pyramids(volume, *descriptors)
 
     def aggregate(self, volume: Tensor, features: list[Tensor]) -> Tensor:
         """Turn the correlation volume (N, 8, D, h, w) into the geometry encoding volume (3.2)."""
         volume = self.volume_attention(self.volume_stem(volume), features[0])
         return self.hourglass(volume, features[1:])
 
-    def pyramids(self, geometry: Tensor, matching: list[Tensor]) -> list[list[Tensor]]:
-        """What `look_up` samples: the geometry and the all-pairs correlation, by level (3.2)."""
-        return [
-            volume_pyramid(geometry, _LEVELS),
-            correlation_pyramid(matching[0], matching[1], _LEVELS),
-        ]
+    def pyramids(self, geometry: Tensor, left: Tensor, right: Tensor) -> list[list[Tensor]]:
+        """Levels of the geometry encoding volume and of the all-pairs correlation (3.2)."""
+        return [volume_pyramid(geometry, LEVELS), correlation_pyramid(left, right, LEVELS)]
 
     def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> list[Tensor]:
         """Sample around the disparity (N, h, w), level by level: (N, h, w, samples) in parts."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nndepth_core.blocks.conv import ConvBlock
-from nndepth_core.blocks.correlation import sample_volumes
-from nndepth_core.models.igev_stereo import RADIUS, IgevStereo
+from nndepth_core.blocks.correlation import sample_volumes, volume_pyramid
+from nndepth_core.models.igev_stereo import LEVELS, RADIUS, IgevStereo
 
 
 class RtIgev(IgevStereo):
@@ -48,17 +48,19 @@ class RtIgev(IgevStereo):
             nn.Conv2d(self.hidden, 3 * self.hidden, 3, padding=1),
         )
 
-    def start_states(self, left: Tensor, features: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """State and context of the GRU, from the features (N, 96, h, w)."""
-        return [torch.tanh(self.to_state(features))], [self.to_context(features)]
+    def encode(self, left: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
+        """State and context of the GRU, both of the features at 1/4, these and the guide."""
+        features, guide = self.features(left)
+        state, context = torch.tanh(self.to_state(features[0])), self.to_context(features[0])
+        return [state], [context], features, guide
 
     def aggregate(self, volume: Tensor, features: list[Tensor]) -> Tensor:
         """Turn the correlation volume (N, 8, D, h, w) into the geometry encoding volume."""
         return self.hourglass(volume, features[1:])
 
-    def pyramids(self, geometry: Tensor, matching: list[Tensor]) -> list[list[Tensor]]:
-        """What `look_up` samples: the geometry alone."""
-        return super().pyramids(geometry, matching)[:1]
+    def pyramids(self, geometry: Tensor, left: Tensor, right: Tensor) -> list[list[Tensor]]:
+        """Levels of the geometry encoding volume."""
+        return [volume_pyramid(geometry, LEVELS)]
 
     def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> list[Tensor]:
         """Sample the geometry around the disparity (N, h, w)."""
