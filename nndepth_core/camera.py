@@ -100,7 +100,8 @@ class PinholeCamera:
 
     def _coordinates(self, depth: np.ndarray) -> list[np.ndarray]:
         x, y = self.rays()
-        z = np.where(np.isfinite(depth), depth, np.float32(np.nan))
+        with np.errstate(invalid='ignore'):
+            z = depth + 0 * depth  # infinities become NaN
         return [z * x, z * y[:, None], z]
 
 

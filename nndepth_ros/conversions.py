@@ -6,7 +6,6 @@ the same functions serve rclpy's messages and those of the `rosbags` library.
 
 from __future__ import annotations
 
-import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,10 @@ class ConversionError(ValueError):
 
 @dataclass(frozen=True)
 class MessageTypes:
-    """Constructors of the message classes in use, and how they hold bulk data."""
+    """Constructors of the message classes in use, and how one is made that holds bulk data.
+
+    `with_data(constructor, pixels, fields)` makes a message whose `data` are the array's bytes.
+    """
 
     image: Callable[..., Any]
     camera_info: Callable[..., Any]
@@ -31,7 +33,7 @@ class MessageTypes:
     disparity_image: Callable[..., Any]
     point_cloud: Callable[..., Any]
     point_field: Callable[..., Any]
-    data: Callable[[np.ndarray], Any]
+    with_data: Callable[[Callable[..., Any], np.ndarray, dict[str, Any]], Any]
 
 
 def ros_message_types() -> MessageTypes:
@@ -46,7 +48,7 @@ def ros_message_types() -> MessageTypes:
         DisparityImage,
         PointCloud2,
         PointField,
-        _byte_array,
+        _filled,
     )
 
 
@@ -118,6 +120,11 @@ def _pixels(message: Any, channels: int, size: int) -> np.ndarray:
         raise ConversionError(
             f'step is {step} but a row of {width} {message.encoding} pixels has {row} bytes'
         )
+    if channels == 2 and width % 2:
+        raise ConversionError(
+            f'{message.encoding} image is {width} pixels wide; two pixels share their colour, so '
+            'the width must be even'
+        )
     if data.size < step * (height - 1) + row:
         raise ConversionError(
             f'data has {data.size} bytes but {height} rows of {step} need {step * height}; '
@@ -133,18 +140,21 @@ def _pixels(message: Any, channels: int, size: int) -> np.ndarray:
 
 def _decode(message: Any) -> np.ndarray:
     data = np.frombuffer(message.data, np.uint8)
-    if data[:2].tobytes() == b'\xff\xd8' and b'\xff\xd9' not in data[-64:].tobytes():
+    # Drivers may fill the rest of a fixed buffer with zeros.
+    end = data.tobytes().rstrip(b'\0')[-64:]
+    if data[:2].tobytes() == b'\xff\xd8' and b'\xff\xd9' not in end:
         raise ConversionError(f'JPEG of {data.size} bytes has no end marker; it is cut off')
     encoding, _, coding = message.format.partition(';')
-    bayer = 'compressed bayer' in coding and encoding.strip() in _PACKED
-    flag = cv2.IMREAD_GRAYSCALE if bayer else cv2.IMREAD_COLOR
+    bayer = None
+    if 'compressed bayer' in coding:
+        bayer = _BAYER.get(encoding.strip().removeprefix('bayer_')[:4])
+    flag = cv2.IMREAD_COLOR if bayer is None else cv2.IMREAD_GRAYSCALE
     image = cv2.imdecode(data, flag) if data.size else None
     if image is None:
         raise ConversionError(
             f'compressed image of {data.size} bytes, format {message.format!r}, does not decode'
         )
-    code = _PACKED[encoding.strip()][2] if bayer else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(image, code)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if bayer is None else bayer)
 
 
 def _by_cv_bridge(message: Any) -> np.ndarray:
@@ -222,15 +232,16 @@ def stereo_camera(left_info: Any, right_info: Any, width: int, height: int) -> S
 
 def image_message(types: MessageTypes, header: Any, pixels: np.ndarray, encoding: str) -> Any:
     """sensor_msgs/Image of an array (H, W) or (H, W, C) whose type fits the encoding."""
-    return types.image(
-        header=header,
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding=encoding,
-        is_bigendian=0,
-        step=pixels.strides[0],
-        data=types.data(pixels),
-    )
+    pixels = np.ascontiguousarray(pixels)
+    fields = {
+        'header': header,
+        'height': pixels.shape[0],
+        'width': pixels.shape[1],
+        'encoding': encoding,
+        'is_bigendian': 0,
+        'step': pixels.strides[0],
+    }
+    return types.with_data(types.image, pixels, fields)
 
 
 def disparity_message(
@@ -280,17 +291,17 @@ def cloud_message(types: MessageTypes, header: Any, points: np.ndarray) -> Any:
         types.point_field(name=name, offset=4 * i, datatype=float32, count=1)
         for i, name in enumerate(('x', 'y', 'z', 'rgb'))
     ]
-    return types.point_cloud(
-        header=header,
-        height=height,
-        width=width,
-        fields=fields,
-        is_bigendian=False,
-        point_step=16,
-        row_step=16 * width,
-        data=types.data(points),
-        is_dense=False,
-    )
+    cloud = {
+        'header': header,
+        'height': height,
+        'width': width,
+        'fields': fields,
+        'is_bigendian': False,
+        'point_step': 16,
+        'row_step': 16 * width,
+        'is_dense': False,
+    }
+    return types.with_data(types.point_cloud, points, cloud)
 
 
 def depth_camera_info(
@@ -319,8 +330,8 @@ def depth_camera_info(
     return types.camera_info(header=header, **fields, binning_x=0, binning_y=0)
 
 
-def _byte_array(pixels: np.ndarray) -> array.array:
-    """The container that rclpy's setters take without a look at every element."""
-    data = array.array('B')
-    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
-    return data
+def _filled(make: Callable[..., Any], pixels: np.ndarray, fields: dict[str, Any]) -> Any:
+    """Fill the message's own container: rclpy's setters would copy or check every element."""
+    message = make(**fields)
+    message.data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
+    return message

@@ -33,6 +33,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from nndepth_ros import diagnostics
 from nndepth_ros.doctor import Doctor, Finding, Level
 from nndepth_ros.mailbox import Mailbox
+from nndepth_ros.memory import keep_freed_memory
 from nndepth_ros.parameters import Parameter
 
 OUTPUT_QOS = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -356,6 +357,7 @@ def _descriptor(row: Parameter) -> ParameterDescriptor:
 
 def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> int:
     """Run a node until it is asked to end; return the process's exit code."""
+    keep_freed_memory()
     rclpy.init(args=args)
     executor = SingleThreadedExecutor()
     node: DepthNode | None = None

@@ -17,8 +17,7 @@ from tqdm import tqdm
 from nndepth_core import StereoEstimator, StereoResult, calibration, io, visualization
 from nndepth_core.calibration import Calibration
 from nndepth_core.camera import StereoCamera
-from nndepth_core.cli import EXPECTED_ERRORS, explain
-from nndepth_core.engines import DEVICES, ENGINES, MODELS
+from nndepth_core.cli import EXPECTED_ERRORS, explain, options
 from nndepth_core.evaluation.metrics import stereo_metrics
 
 FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply')
@@ -66,31 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'disparity, depth a float32 NPY in metres and a 16-bit PNG in millimetres; default: '
         'pfm,color, and depth where calibrated',
     )
-    add('--model', default=MODELS[0], help=f'one of {", ".join(MODELS)}; default: %(default)s')
-    add('--engine', default='auto', help=f'one of {", ".join(ENGINES)}; default: %(default)s')
-    add('--device', default='auto', help=f'one of {", ".join(DEVICES)}; default: %(default)s')
-    add(
-        '--max-disparity',
-        type=int,
-        metavar='N',
-        help='largest disparity searched, in pixels of the processed image; sgbm rounds it up to '
-        'a multiple of 16',
-    )
-    add(
-        '--processing-size',
-        type=_size,
-        default=(0, 0),
-        metavar='WxH',
-        help='resample to this first',
-    )
+    options.add_estimator_arguments(parser)
     add('--confidence', action='store_true', help='write the confidence too, as an 8-bit picture')
-    add(
-        '--confidence-threshold',
-        type=float,
-        default=0.0,
-        metavar='C',
-        help='drop estimates less confident than this, 0..1',
-    )
     add('--truth', metavar='SOURCE', help='true disparities: a file, a folder or a quoted glob')
     add(
         '--truth-scale',
@@ -108,14 +84,7 @@ def run(args: argparse.Namespace) -> int:
     formats = args.formats or ('pfm', 'color') + ('depth',) * bool(source)
     if source is None and (wanted := sorted(set(formats) & set(CALIBRATED_FORMATS))):
         raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
-    estimator = StereoEstimator.load(
-        args.model,
-        args.engine,
-        args.device,
-        _model_options(args),
-        processing_size=args.processing_size,
-        confidence_threshold=args.confidence_threshold,
-    )
+    estimator = options.load_estimator(args)
     args.output.mkdir(parents=True, exist_ok=True)
 
     records = []
@@ -142,12 +111,6 @@ def _pairs(args: argparse.Namespace) -> list[Pair]:
         Pair(name, files[0], files[1], files[2] if args.truth else None)
         for name, files in zip(names, matched, strict=True)
     ]
-
-
-def _model_options(args: argparse.Namespace) -> dict[str, Any]:
-    if args.max_disparity is None:
-        return {}
-    return {'num_disparities': 16 * math.ceil(args.max_disparity / 16)}
 
 
 def _estimate(
@@ -287,10 +250,3 @@ def _formats(text: str) -> tuple[str, ...]:
     if unknown := [part for part in formats if part not in FORMATS]:
         raise argparse.ArgumentTypeError(f'{unknown[0]!r} is none of {", ".join(FORMATS)}')
     return formats
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition('x')
-    if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f'{text!r} is no size; give WIDTHxHEIGHT, e.g. 640x480')
-    return int(width), int(height)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
 os.environ.setdefault(
@@ -19,6 +17,7 @@ os.environ.setdefault(
 
 @pytest.fixture(scope='session')
 def ros():
+    rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed')
     rclpy.init()
     yield rclpy
     rclpy.try_shutdown()

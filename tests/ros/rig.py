@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 
+import bags
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -26,20 +27,11 @@ TIMEOUT = 20.0
 _numbers = itertools.count()
 
 
-def texture(width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> np.ndarray:
-    """Random blocks of 2x2 pixels, uint8 RGB (height, width, 3)."""
-    blocks = np.random.default_rng(seed).integers(
-        0, 256, (height // 2 + 1, width // 2 + 1, 3), np.uint8
-    )
-    return np.ascontiguousarray(blocks.repeat(2, 0).repeat(2, 1)[:height, :width])
-
-
 def shifted_pair(
     shift: int = SHIFT, width: int = WIDTH, height: int = HEIGHT
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A pair whose disparity is `shift` everywhere."""
-    wide = texture(width + shift, height)
-    return tuple(np.ascontiguousarray(wide[:, at : at + width]) for at in (0, shift))
+    """A pair of the rig's size whose disparity is `shift` everywhere."""
+    return bags.shifted_pair(0, shift, width, height)
 
 
 def header(stamp_ns: int, frame: str = FRAME) -> Header:

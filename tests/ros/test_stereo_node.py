@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from rig import (
     header,
     shifted_pair,
 )
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 
 from nndepth_core.camera import StereoCamera
@@ -245,3 +249,57 @@ def test_qos_can_be_overridden(make_rig):
     (info,) = rig.node.get_publishers_info_by_topic('/qos/disparity')
     assert rig.node.get_parameter(namespace_topic).value == 7
     assert info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
+
+
+def slow_down(engine):
+    """Make an engine tell when it runs, and wait until it is let go."""
+    run, running, go_on = engine.run, threading.Event(), threading.Event()
+
+    def slow(*images):
+        running.set()
+        assert go_on.wait(20)
+        return run(*images)
+
+    engine.run = slow
+    return running, go_on
+
+
+def test_under_overload_only_the_newest_pair_is_taken(make_rig):
+    rig = make_rig(outputs=('stats',))
+    running, go_on = slow_down(rig.node.estimator.engine)
+    counts = rig.node.synchronizer.counts
+    for frame in range(5):
+        rig.send_pair(STAMP + frame)
+        rig.wait_until(lambda n=frame: counts.paired > n, counts)
+        assert running.wait(20)
+    go_on.set()
+    first, second = rig.wait_for('stats', 2)
+    assert (first.header, second.header) == (header(STAMP), header(STAMP + 4))
+    assert second.dropped == 3
+
+
+def test_a_pair_older_than_max_age_is_skipped(make_rig):
+    rig = make_rig(outputs=('stats',), parameters={'max_age': 0.001})
+    running, go_on = slow_down(rig.node.estimator.engine)
+    rig.send_pair(STAMP)
+    assert running.wait(20)
+    rig.send_pair(STAMP + 1)
+    rig.wait_until(lambda: rig.node.synchronizer.counts.paired == 2, 'the second pair')
+    # The waiting pair ages by the clock; 10 ms are ten times what is allowed.
+    deadline = time.monotonic() + 0.01
+    rig.wait_until(lambda: time.monotonic() > deadline, 'ageing')
+    go_on.set()
+    rig.wait_for('stats')
+    rig.wait_until(lambda: rig.node.mailbox.late == 1, 'the late pair')
+
+
+def test_sim_time_is_what_age_is_measured_with(make_rig):
+    rig = make_rig(outputs=('stats',), parameters={'use_sim_time': True})
+    clock = rig.tester.create_publisher(Clock, '/clock', 10)
+    rig.wait_until(clock.get_subscription_count, 'the clock')
+    now = Clock()
+    now.clock.sec = 1000
+    clock.publish(now)
+    rig.wait_until(lambda: rig.node.get_clock().now().nanoseconds == 1000 * 10**9, 'sim time')
+    rig.send_pair(999_900_000_000)
+    assert rig.wait_for('stats')[0].age_ms == pytest.approx(100)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nndepth_ros.synchronizer import CameraInfoCache, StereoSynchronizer
+from nndepth_ros.synchronizer import (
+    CameraInfoCache,
+    MessageFiltersSynchronizer,
+    StereoSynchronizer,
+)
 
 MS = 1_000_000
 
@@ -112,3 +118,34 @@ def test_camera_info_of_the_same_stamp_is_preferred_to_the_newest():
     assert cache.get('left', 2) == 'info 2'
     assert cache.get('left', 99) == 'info 3'
     assert cache.get('right', 1) is None
+
+
+@pytest.mark.parametrize('tolerance', [0, 2 * MS])
+def test_message_filters_does_the_same_where_it_is_installed(tolerance):
+    pytest.importorskip('message_filters')
+    header = pytest.importorskip('std_msgs.msg').Header
+    image = pytest.importorskip('sensor_msgs.msg').Image
+
+    def message(stamp):
+        made = image(header=header())
+        made.header.stamp.sec, made.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        return made
+
+    sync = MessageFiltersSynchronizer(tolerance)
+    period, shift = 33 * MS, tolerance // 2
+    pairs = []
+    for frame in range(5):
+        stamp = frame * period
+        assert sync.add('left', stamp, message(stamp)) is None
+        pairs.append(sync.add('right', stamp + shift, message(stamp + shift)))
+    assert [(left.stamp, right.stamp) for left, right in pairs] == [
+        (frame * period, frame * period + shift) for frame in range(5)
+    ]
+    assert sync.counts.paired == 5
+
+
+def test_a_missing_message_filters_is_named():
+    if importlib.util.find_spec('message_filters'):
+        pytest.skip('message_filters is installed')
+    with pytest.raises(ValueError, match='set synchronizer to native'):
+        MessageFiltersSynchronizer()

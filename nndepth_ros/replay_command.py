@@ -1,0 +1,156 @@
+"""`nndepth replay`: a recorded bag in, a bag with what the stereo node would publish out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nndepth_core.cli import options
+from nndepth_ros.memory import keep_freed_memory
+from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
+
+DESCRIPTION = """
+Runs every stereo pair of a rosbag2 through the estimator, in order and without ROS, and writes
+what stereo_node would publish: the same topics, in the namespace that holds left/, under the
+stamps of the left images. The same input gives the same bytes; the topic `stats` is left out, for
+it holds times of the clock. OUT/report.json tells rates, unpaired and failed images with the
+reasons, density, times and the findings of the calibration doctor.
+"""
+EPILOG = """
+exit code: 0 done, 1 no pair could be processed, 2 wrong input or arguments, 130 interrupted by
+SIGINT or SIGTERM (the pair at hand is finished and OUT can be read; a second signal ends at once)
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `nndepth replay`."""
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    add = parser.add_argument
+    add('bag', metavar='IN', type=Path, help='rosbag2 folder (sqlite3, MCAP), or an .mcap file')
+    add('output', metavar='OUT', type=Path, help='folder of the MCAP bag to be made')
+    add('--overwrite', action='store_true', help='delete OUT first if it is a bag')
+    add('--json', action='store_true', help='print the report instead of its summary')
+    for side in ('left', 'right'):
+        add(
+            f'--{side}',
+            metavar='TOPIC',
+            default='',
+            help=f'{side} images, raw or compressed; default: the first that is there of '
+            f'{side}/image_rect, {side}/image_rect_color ... {side}/image_raw, in any namespace',
+        )
+    for side in ('left', 'right'):
+        add(
+            f'--{side}-info',
+            metavar='TOPIC',
+            default='',
+            help='default: camera_info beside the images',
+        )
+    add(
+        '--topics',
+        type=_outputs,
+        metavar='OUTPUTS',
+        default=STEREO_OUTPUTS,
+        help=f'comma-separated, of {", ".join(STEREO_OUTPUTS)}; default: all',
+    )
+    add('--copy', action='store_true', help='write the input topics too')
+    _add_number(parser, '--start', 0.0, 'leave out the beginning of the bag')
+    _add_number(parser, '--duration', math.inf, 'process no more than this; default: to the end')
+    _add_number(parser, '--sync-tolerance', 0.0, 'largest difference of the stamps of a pair')
+    options.add_estimator_arguments(parser)
+    add(
+        '--output-size',
+        choices=('camera', 'processing'),
+        default='camera',
+        help="size of what is written: the camera's, or the processing size; default: %(default)s",
+    )
+    _add_number(parser, '--min-depth', 0.0, 'nearer points are -inf in depth images', 'METRES')
+    _add_number(parser, '--max-depth', 0.0, 'farther points are +inf; 0: no limit', 'METRES')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Process the bag and tell what came of it."""
+    from nndepth_ros.replay import ReplaySettings, replay
+    from nndepth_ros.survey import StereoTopics
+
+    settings = ReplaySettings(
+        StereoTopics(args.left, args.right, args.left_info, args.right_info),
+        args.topics,
+        OutputSettings(args.min_depth, args.max_depth),
+        args.sync_tolerance,
+        args.start,
+        args.duration,
+        args.copy,
+    )
+    keep_freed_memory()
+    estimator = options.load_estimator(args, output=args.output_size)
+    estimator.self_test()
+    with _interruption() as interrupted:
+        report = replay(
+            args.bag, args.output, estimator, settings, args.overwrite, interrupted.is_set
+        )
+    print(json.dumps(report, indent=2) if args.json else _summary(report))
+    if report['interrupted']:
+        return 130
+    if report['problem']:
+        print(f'nndepth: error: {report["problem"]}', file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second one does what it always does."""
+    event = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def interrupt(*_: object) -> None:
+        event.set()
+        restore()
+
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield event
+    finally:
+        restore()
+
+
+def _summary(report: dict[str, Any]) -> str:
+    pairs, model = report['pairs'], report['model']
+    lines = [
+        f'{pairs["processed"]} of {pairs["found"]} pairs processed, {pairs["failed"]} failed; '
+        f'{report["pairs_per_second"]:.1f} pairs a second by {model["name"]} on {model["device"]}'
+    ]
+    for side, images in report['images'].items():
+        for reason, count in images['unpaired'].items():
+            lines.append(f'{count} of {images["count"]} {side} images without partner: {reason}')
+    if report['output']:
+        density = 100 * report['density']['mean']
+        lines.append(f'density {density:.1f} %; bag and report.json are in {report["output"]}')
+    return '\n'.join(lines)
+
+
+def _outputs(text: str) -> tuple[str, ...]:
+    outputs = tuple(part.strip() for part in text.split(','))
+    if unknown := [part for part in outputs if part not in STEREO_OUTPUTS]:
+        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is none of {", ".join(STEREO_OUTPUTS)}')
+    return outputs
+
+
+def _add_number(
+    parser: argparse.ArgumentParser, name: str, default: float, text: str, unit: str = 'SECONDS'
+) -> None:
+    parser.add_argument(name, type=float, default=default, metavar=unit, help=text)

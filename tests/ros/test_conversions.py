@@ -1,0 +1,535 @@
+"""Messages to numpy and back, with rclpy's classes and with those of the rosbags library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import bags
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
+from nndepth_core.estimator import StereoResult
+from nndepth_ros.conversions import (
+    ConversionError,
+    MessageTypes,
+    cloud_message,
+    depth_camera_info,
+    disparity_message,
+    effective_camera,
+    image_message,
+    ros_message_types,
+    stamp_ns,
+    stereo_camera,
+    to_rgb,
+)
+from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings, StereoInput, stereo_messages
+
+F = 500.0
+P_LEFT = np.array([F, 0, 320, 0, 0, F, 240, 0, 0, 0, 1, 0], np.float64)
+P_RIGHT = np.array([F, 0, 310, -60, 0, F, 240, 0, 0, 0, 1, 0], np.float64)
+
+
+@dataclass(frozen=True)
+class Library:
+    """Where messages come from."""
+
+    types: MessageTypes
+    header: Callable[[int], Any]
+    compressed_image: Callable[..., Any]
+
+    def image(self, encoding: str, size: tuple[int, int], step: int, data: bytes, big=0) -> Any:
+        fields = {
+            'header': self.header(0),
+            'height': size[0],
+            'width': size[1],
+            'encoding': encoding,
+            'is_bigendian': big,
+            'step': step,
+        }
+        return self.types.with_data(self.types.image, np.frombuffer(data, np.uint8), fields)
+
+    def compressed(self, kind: str, data: bytes) -> Any:
+        fields = {'header': self.header(0), 'format': kind}
+        return self.types.with_data(self.compressed_image, np.frombuffer(data, np.uint8), fields)
+
+    def info(
+        self, p: np.ndarray, size=(480, 640), k=None, roi=(0, 0, 0, 0), binning=(0, 0)
+    ) -> Any:
+        return self.types.camera_info(
+            header=self.header(0),
+            height=size[0],
+            width=size[1],
+            distortion_model='plumb_bob',
+            d=np.zeros(5),
+            k=np.array(p)[[0, 1, 2, 4, 5, 6, 8, 9, 10]] if k is None else np.array(k, np.float64),
+            r=np.eye(3).reshape(-1),
+            p=np.array(p, np.float64),
+            binning_x=binning[0],
+            binning_y=binning[1],
+            roi=self.types.region_of_interest(
+                x_offset=roi[0], y_offset=roi[1], width=roi[2], height=roi[3], do_rectify=False
+            ),
+        )
+
+
+def _of_rclpy() -> Library:
+    sensor_msgs = pytest.importorskip('sensor_msgs.msg', reason='ROS 2 is not installed')
+    from std_msgs.msg import Header
+
+    def header(stamp: int) -> Any:
+        message = Header(frame_id=bags.FRAME)
+        message.stamp.sec, message.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        return message
+
+    return Library(ros_message_types(), header, sensor_msgs.CompressedImage)
+
+
+def _of_rosbags() -> Library:
+    compressed = bags.TYPES.types['sensor_msgs/msg/CompressedImage']
+    return Library(bags.BAG_TYPES, bags.header, compressed)
+
+
+@pytest.fixture(params=[_of_rclpy, _of_rosbags], ids=['rclpy', 'rosbags'], scope='module')
+def library(request) -> Library:
+    return request.param()
+
+
+# --- images in -----------------------------------------------------------------------------------
+
+# How the channels of a pixel lie in each encoding; x is anything.
+CHANNELS = {
+    'rgb8': 'rgb',
+    'bgr8': 'bgr',
+    '8UC3': 'bgr',
+    'rgba8': 'rgbx',
+    'bgra8': 'bgrx',
+    '8UC4': 'bgrx',
+    'mono8': 'g',
+    '8UC1': 'g',
+}
+
+
+@given(data=st.data(), encoding=st.sampled_from(sorted(CHANNELS)))
+@settings(max_examples=60, deadline=None)
+def test_packed_encodings_come_back_whatever_the_row_step(library, data, encoding):
+    height, width, padding = (
+        data.draw(st.integers(low, high)) for low, high in ((1, 9), (1, 9), (0, 13))
+    )
+    layout = CHANNELS[encoding]
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    rgb = rng.integers(0, 256, (height, width, 3), np.uint8)
+    if layout == 'g':
+        rgb = rgb[..., 1:2].repeat(3, axis=2)
+    planes = {'r': rgb[..., 0], 'g': rgb[..., 1], 'b': rgb[..., 2]}
+    anything = rng.integers(0, 256, (height, width), np.uint8)
+    pixels = np.stack([planes.get(name, anything) for name in layout], axis=2)
+    row = pixels.reshape(height, -1)
+    padded = np.hstack([row, np.full((height, padding), 77, np.uint8)])
+    content = padded.tobytes()
+    if data.draw(st.booleans()):  # the last row may end without its padding
+        content = content[: len(content) - padding]
+    decoded = to_rgb(library.image(encoding, (height, width), padded.shape[1], content))
+    assert decoded.dtype == np.uint8
+    assert decoded.flags.c_contiguous
+    np.testing.assert_array_equal(decoded, rgb)
+
+
+@pytest.mark.parametrize('encoding', ['mono16', '16UC1'])
+@pytest.mark.parametrize(('big', 'order'), [(0, '<u2'), (1, '>u2')])
+@pytest.mark.parametrize('padding', [0, 1, 6])
+def test_sixteen_bits_are_scaled_to_eight(library, encoding, big, order, padding):
+    values = np.array([[0, 128, 129], [257, 65000, 65535]])
+    rows = values.astype(order).view(np.uint8)
+    rows = np.hstack([rows, np.zeros((2, padding), np.uint8)])
+    decoded = to_rgb(library.image(encoding, (2, 3), rows.shape[1], rows.tobytes(), big))
+    expected = np.rint(values * 255 / 65535)
+    np.testing.assert_array_equal(decoded, np.repeat(expected[..., None], 3, axis=2))
+
+
+# Channel at row, column (0, 0), (0, 1), (1, 0), (1, 1).
+BAYER = {'rggb': (0, 1, 1, 2), 'bggr': (2, 1, 1, 0), 'gbrg': (1, 2, 0, 1), 'grbg': (1, 0, 2, 1)}
+
+
+@pytest.mark.parametrize('pattern', BAYER)
+@pytest.mark.parametrize(('bits', 'big'), [(8, 0), (16, 0), (16, 1)])
+def test_bayer_patterns(library, pattern, bits, big):
+    rows, columns = np.mgrid[:16, :20]
+    rgb = np.stack([40 + 2 * columns, 120 + 3 * rows, 230 - 4 * columns], axis=2)
+    mosaic = np.empty(rows.shape, int)
+    for at, channel in enumerate(BAYER[pattern]):
+        place = slice(at // 2, None, 2), slice(at % 2, None, 2)
+        mosaic[place] = rgb[place][..., channel]
+    content = mosaic.astype(np.uint8)
+    if bits == 16:
+        content = (mosaic * 257).astype('>u2' if big else '<u2')
+    message = library.image(
+        f'bayer_{pattern}{bits}', rows.shape, 20 * bits // 8, content.tobytes(), big
+    )
+    inside = slice(2, -2), slice(2, -2)
+    np.testing.assert_allclose(to_rgb(message)[inside].astype(int), rgb[inside], atol=1)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'order'),
+    [('yuv422', 'uyvy'), ('uyvy', 'uyvy'), ('yuv422_yuy2', 'yuyv'), ('yuyv', 'yuyv')],
+)
+@pytest.mark.parametrize('padding', [0, 5])
+def test_yuv_by_bt601(library, encoding, order, padding):
+    # Two grey pixels, two of one red and two of one blue, 8 bits, limited range.
+    pairs = [(16, 235, 128, 128), (81, 145, 90, 240), (41, 41, 240, 110)]
+    content = bytearray()
+    for first, second, u, v in pairs:
+        places = {'u': [u], 'v': [v], 'y': [first, second]}
+        content += bytes(places[name].pop(0) for name in order)
+    content += bytes(padding)
+    decoded = to_rgb(library.image(encoding, (1, 6), len(content), bytes(content)))[0]
+    expected = []
+    for first, second, u, v in pairs:
+        for y in (first, second):
+            luma, cb, cr = 1.164 * (y - 16), u - 128, v - 128
+            expected.append((luma + 1.596 * cr, luma - 0.392 * cb - 0.813 * cr, luma + 2.017 * cb))
+    np.testing.assert_allclose(decoded, np.clip(expected, 0, 255), atol=2)
+
+
+def test_rgb8_without_padding_is_not_copied(library):
+    message = library.image('rgb8', (4, 5), 15, bytes(range(60)))
+    assert np.shares_memory(to_rgb(message), np.frombuffer(message.data, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'size', 'step', 'count', 'says'),
+    [
+        ('rgb8', (4, 5), 15, 59, r'data has 59 bytes but 4 rows of 15 need 60; .* truncated'),
+        ('mono8', (4, 5), 5, 0, r'data has 0 bytes'),
+        ('rgb8', (4, 5), 14, 60, r'step is 14 but a row of 5 rgb8 pixels has 15 bytes'),
+        ('mono16', (4, 5), 5, 60, r'step is 5 but a row of 5 mono16 pixels has 10 bytes'),
+        ('rgb8', (0, 5), 15, 60, r'image is 5x0'),
+        ('bayer_rggb8', (5, 0), 15, 60, r'image is 0x5'),
+        ('yuyv', (2, 5), 10, 60, r'yuyv image is 5 pixels wide; .* must be even'),
+    ],
+)
+def test_images_that_cannot_be_are_refused(library, encoding, size, step, count, says):
+    with pytest.raises(ConversionError, match=says):
+        to_rgb(library.image(encoding, size, step, bytes(count)))
+
+
+def test_an_unknown_encoding_is_named(library):
+    with pytest.raises(ConversionError, match=r"'rgb9'"):
+        to_rgb(library.image('rgb9', (2, 2), 6, bytes(12)))
+
+
+SMOOTH = cv2.GaussianBlur(bags.shifted_pair()[0], (0, 0), 3)
+
+
+def _encoded(rgb: np.ndarray, suffix: str) -> bytes:
+    return cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ('kind', 'suffix', 'tolerance'),
+    [
+        ('png', '.png', 0),
+        ('rgb8; png compressed bgr8', '.png', 0),
+        ('jpeg', '.jpg', 12),
+        ('bgr8; jpeg compressed bgr8', '.jpg', 12),
+    ],
+)
+def test_compressed_images(library, kind, suffix, tolerance):
+    decoded = to_rgb(library.compressed(kind, _encoded(SMOOTH, suffix)))
+    np.testing.assert_allclose(decoded.astype(int), SMOOTH, atol=tolerance)
+
+
+def test_compressed_grey_has_three_channels(library):
+    grey = SMOOTH[..., 0]
+    message = library.compressed(
+        'mono8; png compressed mono8', cv2.imencode('.png', grey)[1].tobytes()
+    )
+    np.testing.assert_array_equal(to_rgb(message), grey[..., None].repeat(3, 2))
+
+
+def test_compressed_bayer_is_demosaicked(library):
+    mosaic = np.full((8, 8), 60, np.uint8)
+    mosaic[::2, ::2], mosaic[1::2, 1::2] = 200, 10
+    message = library.compressed(
+        'bayer_rggb8; png compressed bayer_rggb8', cv2.imencode('.png', mosaic)[1].tobytes()
+    )
+    np.testing.assert_array_equal(to_rgb(message)[2:-2, 2:-2], np.full((4, 4, 3), (200, 60, 10)))
+
+
+def test_zeros_behind_a_jpeg_do_no_harm(library):
+    data = _encoded(SMOOTH, '.jpg')
+    padded = to_rgb(library.compressed('jpeg', data + bytes(500)))
+    np.testing.assert_array_equal(padded, to_rgb(library.compressed('jpeg', data)))
+
+
+@pytest.mark.parametrize(
+    ('data', 'says'),
+    [
+        (b'', 'compressed image of 0 bytes'),
+        (b'no picture at all', "17 bytes, format 'jpeg', does not decode"),
+        (b'\xff\xd8' + bytes(90) + b'\xff\xd9', 'does not decode'),
+        (_encoded(SMOOTH, '.jpg')[:-40], 'no end marker; it is cut off'),
+        (_encoded(SMOOTH, '.jpg')[:200], 'JPEG of 200 bytes'),
+        (_encoded(SMOOTH, '.png')[:-40], 'does not decode'),
+    ],
+)
+def test_damaged_compressed_images_are_refused(library, data, says):
+    with pytest.raises(ConversionError, match=says):
+        to_rgb(library.compressed('jpeg', data))
+
+
+# --- calibration in ------------------------------------------------------------------------------
+
+
+@given(
+    focal=st.tuples(st.floats(50, 2000), st.floats(50, 2000)),
+    centre=st.tuples(st.floats(-50, 900), st.floats(-50, 900)),
+    offset=st.tuples(st.integers(0, 200), st.integers(0, 200)),
+    binning=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    whole=st.booleans(),
+    point=st.tuples(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.5, 50)),
+)
+@settings(max_examples=60, deadline=None)
+def test_roi_and_binning_move_projections_as_they_move_pixels(
+    library, focal, centre, offset, binning, size, whole, point
+):
+    (fx, fy), (cx, cy), (x, y, z) = focal, centre, point
+    p = [fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0]
+    factor = [max(1, value) for value in binning]
+    width, height = size[0] * factor[0], size[1] * factor[1]
+    if whole:
+        offset = (0, 0)
+        info = library.info(p, (height, width), binning=binning)
+    else:
+        info = library.info(p, (1000, 1000), roi=(*offset, width, height), binning=binning)
+    camera = effective_camera(info, *size)
+    u, v = fx * x / z + cx, fy * y / z + cy
+    assert (camera.width, camera.height) == size
+    assert camera.fx * x / z + camera.cx == pytest.approx((u - offset[0]) / factor[0], abs=1e-6)
+    assert camera.fy * y / z + camera.cy == pytest.approx((v - offset[1]) / factor[1], abs=1e-6)
+
+
+def test_stereo_camera_of_p(library):
+    rig = stereo_camera(library.info(P_LEFT), library.info(P_RIGHT), 640, 480)
+    assert rig == StereoCamera(PinholeCamera(640, 480, F, F, 320, 240), 0.12, 310)
+
+
+def test_k_is_never_used(library):
+    k = [999, 0, 1, 0, 999, 1, 0, 0, 1]
+    assert effective_camera(library.info(P_LEFT, k=k), 640, 480).fx == F
+
+
+def _changed(p: np.ndarray, **entries: float) -> np.ndarray:
+    changed = p.copy()
+    for name, value in entries.items():
+        changed[int(name[1:])] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ('left', 'right', 'says'),
+    [
+        (_changed(P_LEFT, p0=np.nan), P_RIGHT, 'left camera_info: fx is nan'),
+        (P_LEFT, _changed(P_RIGHT, p2=np.inf), 'right camera_info: cx is inf'),
+        (_changed(P_LEFT, p0=0), P_RIGHT, 'left camera_info: focal lengths are fx=0.0'),
+        (P_LEFT, _changed(P_RIGHT, p5=-F), 'right camera_info: focal lengths are .* fy=-500.0'),
+        (np.zeros(12), P_RIGHT, 'left camera_info: P is all zeros while K is given'),
+        (P_LEFT, _changed(P_RIGHT, p3=0), r'P\[3\] of the right camera_info is 0'),
+        (P_LEFT, _changed(P_RIGHT, p3=60), r'right camera_info is positive; .* swapped'),
+        (P_LEFT, _changed(P_RIGHT, p3=np.nan), 'baseline is nan'),
+    ],
+)
+def test_calibrations_that_cannot_be_are_refused(library, left, right, says):
+    k = [F, 0, 320, 0, F, 240, 0, 0, 1]
+    with pytest.raises(CalibrationError, match=says):
+        stereo_camera(library.info(left, k=k), library.info(right), 640, 480)
+
+
+def test_an_uncalibrated_camera_is_refused(library):
+    with pytest.raises(CalibrationError, match='P is all zeros; the camera is not calibrated'):
+        effective_camera(library.info(np.zeros(12)), 640, 480)
+
+
+@pytest.mark.parametrize('options', [{}, {'binning': (2, 2)}, {'roi': (10, 10, 320, 240)}])
+def test_images_of_another_size_than_described_are_refused(library, options):
+    described = (320, 240) if options else (640, 480)
+    with pytest.raises(CalibrationError, match='images of {}x{} but they are'.format(*described)):
+        effective_camera(library.info(P_LEFT, **options), 641, 480)
+
+
+# --- messages out --------------------------------------------------------------------------------
+
+RIG = StereoCamera(PinholeCamera(6, 4, 50.0, 60.0, 2.5, 1.5), 0.2, 1.0)  # cx_offset 1.5
+
+
+def _floats(message: Any) -> np.ndarray:
+    return np.frombuffer(message.data, '<f4').reshape(message.height, -1)
+
+
+def test_images_go_out_and_come_back(library):
+    rgb = bags.shifted_pair()[0]
+    header = library.header(7)
+    message = image_message(library.types, header, rgb, 'rgb8')
+    assert message.header is header
+    assert (message.height, message.width, message.step) == (64, 96, 288)
+    assert message.is_bigendian == 0
+    np.testing.assert_array_equal(to_rgb(message), rgb)
+
+
+def test_a_cut_out_of_an_array_goes_out_without_the_rest(library):
+    values = np.arange(40, dtype=np.float32).reshape(5, 8)[:4, :6]
+    message = image_message(library.types, library.header(0), values, '32FC1')
+    assert message.step == 24
+    np.testing.assert_array_equal(_floats(message), values)
+
+
+def test_disparity_image_follows_stereo_image_proc(library):
+    disparity = np.linspace(2, 25, 24, dtype=np.float32).reshape(4, 6)
+    disparity[1, 2] = np.nan
+    header = library.header(5_000_000_006)
+    message = disparity_message(library.types, header, disparity, RIG, (1.0, 32.0), 0.0625)
+    assert stamp_ns(message.header.stamp) == stamp_ns(message.image.header.stamp) == 5_000_000_006
+    assert message.header.frame_id == bags.FRAME
+    assert (message.f, message.t) == (50.0, pytest.approx(0.2))
+    assert (message.min_disparity, message.max_disparity) == (-0.5, 30.5)
+    assert message.delta_d == 0.0625
+    window = message.valid_window
+    assert (window.x_offset, window.y_offset, window.width, window.height) == (0, 0, 6, 4)
+    assert message.image.encoding == '32FC1'
+    values = _floats(message.image)
+    assert values[1, 2] == message.min_disparity - 1
+    known = np.isfinite(disparity)
+    np.testing.assert_allclose(values[known], disparity[known] - 1.5, rtol=1e-6)
+    depth = RIG.disparity_to_depth(disparity)
+    np.testing.assert_allclose(message.f * message.t / values[known], depth[known], rtol=1e-6)
+    assert np.isnan(disparity[1, 2]), 'the estimate itself must not change'
+
+
+def test_cloud_layout_and_colours(library):
+    rgb = np.zeros((4, 6, 3), np.uint8)
+    rgb[2, 3] = (10, 20, 30)
+    depth = np.full((4, 6), 2.0, np.float32)
+    depth[0, 0], depth[0, 1], depth[0, 2] = np.nan, np.inf, -np.inf
+    points = RIG.left.colored_points(depth, rgb)
+    cloud = cloud_message(library.types, library.header(1), points)
+    assert [(f.name, f.offset, f.datatype, f.count) for f in cloud.fields] == [
+        ('x', 0, 7, 1),
+        ('y', 4, 7, 1),
+        ('z', 8, 7, 1),
+        ('rgb', 12, 7, 1),
+    ]
+    assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (4, 6, 16, 96)
+    assert not cloud.is_dense
+    assert not cloud.is_bigendian
+    data = np.frombuffer(cloud.data, np.uint8).reshape(4, 6, 16)
+    assert data[2, 3, 12:15].tolist() == [30, 20, 10]  # B, G, R
+    xyz = data.reshape(4, -1).view('<f4').reshape(4, 6, 4)[..., :3]
+    np.testing.assert_allclose(xyz[2, 3], [2 * 0.5 / 50, 2 * 0.5 / 60, 2], rtol=1e-6)
+    assert np.isnan(xyz[0, :3]).all()
+    assert np.isfinite(xyz[1:]).all()
+
+
+def test_depth_camera_info_at_the_images_size_is_the_left_one(library):
+    info = library.info(P_LEFT, (480, 640), roi=(20, 10, 400, 300), binning=(2, 2))
+    camera = effective_camera(info, 200, 150)
+    header = library.header(9)
+    out = depth_camera_info(library.types, header, info, camera, 200, 150)
+    assert out.header is header
+    for name in ('width', 'height', 'binning_x', 'binning_y', 'roi', 'distortion_model'):
+        assert getattr(out, name) == getattr(info, name), name
+    for name in ('d', 'k', 'r', 'p'):
+        np.testing.assert_array_equal(getattr(out, name), getattr(info, name))
+    assert effective_camera(out, 200, 150) == camera
+
+
+@given(
+    size=st.tuples(st.integers(20, 400), st.integers(20, 400)),
+    shift=st.floats(-80, 80),
+    delivered=st.booleans(),
+    point=st.tuples(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.5, 50)),
+)
+@settings(max_examples=40, deadline=None)
+def test_depth_camera_info_at_another_size_is_scaled(library, size, shift, delivered, point):
+    options = {'roi': (20, 10, 400, 300), 'binning': (2, 2)} if delivered else {}
+    p = _changed(P_LEFT, p3=shift)
+    k = [F + 3, 0, 322, 0, F - 3, 238, 0, 0, 1]
+    info = library.info(p, k=k, **options)
+    camera = effective_camera(info, *((200, 150) if delivered else (640, 480)))
+    width, height = size
+    if (width, height) == (camera.width, camera.height):
+        return
+    out = depth_camera_info(library.types, library.header(0), info, camera, width, height)
+    assert (out.width, out.height, out.binning_x, out.binning_y) == (width, height, 0, 0)
+    assert (out.roi.width, out.roi.height) == (0, 0)
+    offset, binning = ((20, 10), 2) if delivered else ((0, 0), 1)
+    scale = np.array([width / camera.width, height / camera.height])
+
+    def moved(pixel: np.ndarray) -> np.ndarray:
+        """Where a pixel of the full image lies in the map, by pixel centres."""
+        return ((pixel - offset) / binning + 0.5) * scale - 0.5
+
+    x, y, z = point
+    for before, after, where in (
+        (np.reshape(p, (3, 4)), np.reshape(out.p, (3, 4)), (x, y, z, 1)),
+        (np.reshape(k, (3, 3)), np.reshape(out.k, (3, 3)), (x, y, z)),
+    ):
+        full, mapped = before @ where, after @ where
+        np.testing.assert_allclose(mapped[:2] / z, moved(full[:2] / z), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('size', 'processed'), [((6, 4), (6, 4)), ((3, 2), (3, 2)), ((6, 4), (3, 2))]
+)
+def test_all_outputs_of_a_pair_agree(library, size, processed):
+    """Disparity, depth, cloud and camera_info tell the same, whatever size they have."""
+    width, height = size
+    p_left = [50.0, 0, 2.5, 0, 0, 60, 1.5, 0, 0, 0, 1, 0]
+    p_right = [50.0, 0, 1.0, -10.0, 0, 60, 1.5, 0, 0, 0, 1, 0]
+    header = library.header(3_000_000_004)
+    messages = [
+        image_message(library.types, header, np.full((4, 6, 3), value, np.uint8), 'rgb8')
+        for value in (50, 60)
+    ]
+    infos = library.info(p_left, (4, 6)), library.info(p_right, (4, 6))
+    pair = StereoInput.from_messages(*messages, *infos)
+    disparity = np.linspace(2, 25, width * height, dtype=np.float32).reshape(height, width)
+    disparity[0, 0] = np.nan
+    result = StereoResult(disparity, np.full_like(disparity, 0.5), processed)
+    out = stereo_messages(
+        library.types,
+        STEREO_OUTPUTS,
+        pair,
+        result,
+        (0.0, 15.0),
+        0.5,
+        OutputSettings(min_depth=0.5, max_depth=3.0),
+    )
+    assert set(out) == set(STEREO_OUTPUTS)
+    for message in out.values():
+        assert stamp_ns(message.header.stamp) == 3_000_000_004
+    image, info = out['disparity'], out['depth/camera_info']
+    assert image.f == pytest.approx(info.p[0]) == pytest.approx(50 * width / 6)
+    assert image.max_disparity - image.min_disparity == pytest.approx(15 * width / processed[0])
+    assert image.delta_d == pytest.approx(0.5 * width / processed[0])
+    z = image.f * image.t / _floats(image.image)
+    depth = _floats(out['depth/image'])
+    known = np.isfinite(depth)
+    np.testing.assert_allclose(depth[known], z[known], rtol=1e-5)
+    assert ((z[known] >= 0.5) & (z[known] <= 3)).all()
+    assert np.isnan(depth[0, 0])
+    assert (depth[np.isfinite(disparity) & (z > 3)] == np.inf).all()
+    assert (depth[np.isfinite(disparity) & (z < 0.5)] == -np.inf).all()
+    points = np.frombuffer(out['points2'].data, '<f4').reshape(height, width, 4)
+    np.testing.assert_array_equal(np.isfinite(points[..., 2]), known)
+    rows, columns = np.nonzero(known)
+    projected = np.reshape(info.p, (3, 4))[:, :3] @ points[known][:, :3].T
+    np.testing.assert_allclose(projected[:2] / projected[2], [columns, rows], atol=1e-4)
+    assert out['disparity/image_color'].encoding == 'bgr8'
+    assert (_floats(out['confidence']) == 0.5).all()
