@@ -52,7 +52,8 @@ def expected_disparity(logits: Tensor) -> Tensor:
     Returns:
         (N, 1, H, W) in pixels of the volume.
     """
-    return (logits.softmax(1) * _bin_disparities(logits)).sum(1, keepdim=True)
+    disparities = _bin_disparities(logits)
+    return (logits.to(disparities.dtype).softmax(1) * disparities).sum(1, keepdim=True)
 
 
 def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
@@ -72,4 +73,5 @@ def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
 
 def _bin_disparities(logits: Tensor) -> Tensor:
     bins = logits.shape[1]
-    return torch.arange(bins, dtype=logits.dtype, device=logits.device).view(bins, 1, 1)
+    dtype = torch.promote_types(logits.dtype, torch.float32)  # half would round their mean
+    return torch.arange(bins, dtype=dtype, device=logits.device).view(bins, 1, 1)

@@ -215,7 +215,9 @@ class CreStereo(StereoNetwork):
         left, right = self.self_attention(left, left), self.self_attention(right, right)
         left = self.cross_attention(left, right)
         right = self.cross_attention(right, left)
-        left, right = (x.transpose(1, 2).unflatten(2, (height, width)) for x in (left, right))
+        # reshaped, since an unflatten would bind an export to the traced size
+        shape = (left.shape[0], -1, height, width)
+        left, right = (x.transpose(1, 2).reshape(shape) for x in (left, right))
         return left, right
 
     def step(self, scale: Scale, flow: Tensor, window: Window) -> Tensor:
