@@ -124,6 +124,7 @@ class MotionEncoder(nn.Module):
 
     def forward(self, samples: Tensor, estimate: Tensor) -> Tensor:
         """Map (N, samples, h, w) and (N, estimate, h, w) to (N, outputs, h, w)."""
+        estimate = estimate.to(samples.dtype)  # half precision, where the estimate is kept in full
         joined = torch.cat([self.from_samples(samples), self.from_estimate(estimate)], 1)
         return torch.cat([self.join(joined), estimate], 1)
 

@@ -188,7 +188,7 @@ class IgevStereo(StereoNetwork):
         descriptors = self.descriptor(left[0]), self.descriptor(right[0])
         volume = correlation_volume(*descriptors, self.disparities, _GROUPS)
         volume = self.aggregate(volume, left)
-        disparity = expected_disparity(self.classifier(volume).squeeze(1)).squeeze(1)
+        disparity = expected_disparity(self.classifier(volume).squeeze(1).float()).squeeze(1)
         return disparity, self.pyramids(volume, *descriptors)
 
     def aggregate(self, volume: Tensor, features: list[Tensor]) -> Tensor:

@@ -122,7 +122,7 @@ class RaftStereo(StereoNetwork):
         self.check_images(left, right)
         states, contexts, pyramid = self.encode(scale_to_unit(left), scale_to_unit(right))
 
-        disparity = torch.zeros_like(states[0][:, 0])
+        disparity = torch.zeros_like(states[0][:, 0], dtype=torch.float32)
         predictions = []
         for _ in self.steps(iterations):
             disparity = disparity.detach()

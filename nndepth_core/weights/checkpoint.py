@@ -59,17 +59,20 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(content.get(wrapper), Mapping):
             return unwrap(content[wrapper])
-    strangers = [name for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    strangers = [
+        str(name)
+        for name, value in content.items()
+        if not (isinstance(name, str) and isinstance(value, torch.Tensor))
+    ]
     if strangers or not content:
         raise CheckpointError(
             f'the checkpoint holds no state dict (found {_some(strangers) or "nothing"}; expected '
             f'tensors, or one of {", ".join(_WRAPPERS)} around them)'
         )
-    state = dict(content)
-    for prefix in _PREFIXES:
-        while all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
+    names = list(content)
+    while all(name.startswith(_PREFIXES) for name in names):
+        names = [name.split('.', 1)[1] for name in names]
+    return dict(zip(names, content.values(), strict=True))
 
 
 def load_official(model: StereoNetwork, state_dict: Mapping[str, Any]) -> None:
