@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from nndepth_core.blocks.conv import ConvBlock, conv_pair
 from nndepth_core.blocks.correlation import (
     correlation_pyramid,
-    sample_correlation,
-    sample_volumes,
+    sample_pyramid,
     volume_pyramid,
 )
 from nndepth_core.blocks.cost_volume import correlation_volume, expected_disparity
@@ -163,8 +162,10 @@ class IgevStereo(StereoNetwork):
 
         for _ in self.steps(iterations):
             disparity = disparity.detach()
-            samples = torch.cat(self.look_up(pyramids, disparity), -1).permute(0, 3, 1, 2)
-            motion = self.motion(samples, disparity.unsqueeze(-1).permute(0, 3, 1, 2))
+            samples = self.look_up(pyramids, disparity).flatten(-2)
+            motion = self.motion(
+                samples.permute(0, 3, 1, 2), disparity.unsqueeze(-1).permute(0, 3, 1, 2)
+            )
             states = self.update(states, contexts, motion)
             step = self.disparity_head(states[0])[:, 0]
             disparity = disparity + step
@@ -200,11 +201,13 @@ class IgevStereo(StereoNetwork):
         """Levels of the geometry encoding volume and of the all-pairs correlation (3.2)."""
         return [volume_pyramid(geometry, LEVELS), correlation_pyramid(left, right, LEVELS)]
 
-    def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> list[Tensor]:
-        """Sample around the disparity (N, h, w), level by level: (N, h, w, samples) in parts."""
-        of_geometry = sample_volumes(pyramids[0], disparity, RADIUS)
-        of_pairs = sample_correlation(pyramids[1], disparity, RADIUS)
-        return [x for level in zip(of_geometry, of_pairs, strict=True) for x in level]
+    def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
+        """Sample around the disparity (N, h, w): (N, h, w, levels, channels)."""
+        geometry, correlation = pyramids
+        columns = torch.arange(disparity.shape[-1], device=disparity.device)
+        of_geometry = sample_pyramid(geometry, disparity, RADIUS)
+        of_pairs = sample_pyramid(correlation, columns - disparity, RADIUS)
+        return torch.cat([of_geometry, of_pairs], -1)
 
     def upsample(self, disparity: Tensor, state: Tensor, guide: Tensor) -> Tensor:
         """Bring the disparity (N, h, w) to full size by the state and the guide (3.4)."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nndepth_core.blocks.conv import Norm, ResidualBlock
-from nndepth_core.blocks.correlation import correlation_pyramid, sample_correlation
+from nndepth_core.blocks.correlation import correlation_pyramid, sample_pyramid
 from nndepth_core.blocks.update import MotionEncoder, MultiLevelGru, head, motion_rules
 from nndepth_core.blocks.upsample import convex_upsample, residual_confidence, split_coarse
 from nndepth_core.encoders.residual import (
@@ -159,7 +159,8 @@ class RaftStereo(StereoNetwork):
 
     def look_up(self, pyramid: list[Tensor], disparity: Tensor) -> Tensor:
         """Motion features (N, 128, h, w) of the correlation around a disparity (N, h, w)."""
-        samples = torch.cat(sample_correlation(pyramid, disparity, self.radius), -1)
+        columns = torch.arange(disparity.shape[-1], device=disparity.device)
+        samples = sample_pyramid(pyramid, columns - disparity, self.radius).flatten(-2)
         flow = torch.stack([-disparity, torch.zeros_like(disparity)], -1)
         return self.motion(samples.permute(0, 3, 1, 2), flow.permute(0, 3, 1, 2))
 

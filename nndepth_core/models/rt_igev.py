@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nndepth_core.blocks.conv import ConvBlock
-from nndepth_core.blocks.correlation import sample_volumes, volume_pyramid
+from nndepth_core.blocks.correlation import sample_pyramid, volume_pyramid
 from nndepth_core.models.igev_stereo import LEVELS, RADIUS, IgevStereo
 
 
@@ -62,6 +62,6 @@ class RtIgev(IgevStereo):
         """Levels of the geometry encoding volume."""
         return [volume_pyramid(geometry, LEVELS)]
 
-    def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> list[Tensor]:
+    def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
         """Sample the geometry around the disparity (N, h, w)."""
-        return sample_volumes(pyramids[0], disparity, RADIUS)
+        return sample_pyramid(pyramids[0], disparity, RADIUS)

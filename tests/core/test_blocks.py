@@ -12,9 +12,7 @@ from torch.nn import functional as F  # noqa: E402
 from nndepth_core.blocks.conv import ConvBlock  # noqa: E402
 from nndepth_core.blocks.correlation import (  # noqa: E402
     correlation_pyramid,
-    sample_correlation,
-    sample_volumes,
-    sample_window,
+    sample_pyramid,
     volume_pyramid,
 )
 from nndepth_core.blocks.norm import InstanceNorm  # noqa: E402
@@ -34,47 +32,40 @@ def random(*shape: int) -> torch.Tensor:
 @settings(max_examples=30, deadline=None)
 @given(position=st.floats(-20, 20), radius=st.integers(0, 4))
 def test_sampling_interpolates_and_finds_zeros_outside(position, radius):
-    inner = random(6)
-    places = position + np.arange(-radius, radius + 1)
-    expected = np.interp(places, np.arange(-1, 7), [0, *inner.tolist(), 0], left=0, right=0)
-    found = sample_window(F.pad(inner, (1, 1)), torch.tensor(position), radius)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    fine = random(8)
+    pyramid = volume_pyramid(fine.view(1, 1, 8, 1, 1), 2)
+    found = sample_pyramid(pyramid, torch.full((1, 1, 1), position), radius)
+    for level, line in enumerate((fine, fine.view(4, 2).mean(1))):
+        places = np.float32(position) / 2**level + np.arange(-radius, radius + 1)
+        padded = [0, *line.tolist(), 0]
+        expected = np.interp(places, np.arange(-1, len(line) + 1), padded, left=0, right=0)
+        np.testing.assert_allclose(found[0, 0, 0, level], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('position', [float('nan'), float('inf'), -1e30])
 def test_sampling_survives_positions_that_are_none(position):
-    found = sample_window(F.pad(random(6), (1, 1)), torch.tensor(position), 2)
-    assert found.shape == (5,)
+    pyramid = volume_pyramid(random(1, 3, 8, 2, 2), 2)
+    found = sample_pyramid(pyramid, torch.full((1, 2, 2), position), 2)
+    assert found.shape == (1, 2, 2, 2, 15)
 
 
 def test_correlation_pyramid_pools_the_product():
     left, right = random(2, 1, 5, 3, 11)
     volume = torch.einsum('nchx,nchy->nhxy', left, right)
     for level in correlation_pyramid(left, right, 3):
-        torch.testing.assert_close(level[..., 1:-1], volume)
+        torch.testing.assert_close(level[..., 0, 1:-1], volume)
         assert not level[..., [0, -1]].any()
         volume = F.avg_pool2d(volume, (1, 2))
 
 
-def test_correlation_is_sampled_around_the_match():
-    left, right = random(2, 1, 5, 3, 12)
-    disparity = torch.full((1, 3, 12), 2.0)
-    fine, coarse = sample_correlation(correlation_pyramid(left, right, 2), disparity, 1)
-    y, x = 1, 8
-    product = (left[0, :, y, x, None] * right[0, :, y]).sum(0)
-    torch.testing.assert_close(fine[0, y, x], product[5:8])
-    halved = product.view(-1, 2).mean(1)
-    torch.testing.assert_close(coarse[0, y, x], halved[2:5])
-
-
-def test_volumes_are_sampled_around_the_disparity_channel_by_channel():
+def test_volumes_are_sampled_channel_by_channel():
     volume = random(1, 2, 8, 3, 4)
-    disparity = torch.full((1, 3, 4), 5.0)
-    fine, coarse = sample_volumes(volume_pyramid(volume, 2), disparity, 1)
-    torch.testing.assert_close(fine[0, 2, 3], volume[0, :, 4:7, 2, 3].flatten())
-    pairs = volume.unflatten(2, (4, 2)).mean(3)[0, :, :, 2, 3]
-    between = (pairs[:, 1:] + pairs[:, :-1]) / 2  # 5 / 2 lies between the pairs 2 and 3
-    torch.testing.assert_close(coarse[0, 2, 3].view(2, 3)[:, :2], between[:, 1:])
+    found = sample_pyramid(volume_pyramid(volume, 2), torch.full((1, 3, 4), 4.0), 1)
+    assert found.shape == (1, 3, 4, 2, 6)
+    y, x = 2, 3
+    torch.testing.assert_close(found[0, y, x, 0], volume[0, :, 3:6, y, x].flatten())
+    pairs = volume.unflatten(2, (4, 2)).mean(3)
+    torch.testing.assert_close(found[0, y, x, 1], pairs[0, :, 1:4, y, x].flatten())
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
