@@ -7,10 +7,14 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+TORCH = ['torch>=2.5', 'safetensors>=0.4']
 EXTRAS = {
     'bags': ['rosbags>=0.10'],
+    'cpu': ['onnxruntime>=1.18'],
     'dev': ['hypothesis', 'mypy', 'pytest', 'ruff'],
-    'torch': ['torch>=2.4', 'safetensors>=0.4'],
+    'export': [*TORCH, 'onnx>=1.16', 'onnxruntime>=1.18', 'onnxscript>=0.5'],
+    'gpu': ['onnxruntime-gpu>=1.18'],
+    'torch': TORCH,
 }
 
 setup(
