@@ -12,7 +12,7 @@ from nndepth_core.blocks.upsample import resize_like
 
 
 class ConvGru(nn.Module):
-    """Convolutional GRU (RAFT, 3.2).
+    """Convolutional GRU (RAFT, 3.3).
 
     The gates' convolutions are split by what they look at, so that the inputs' share of all three
     gates is one convolution, and the constant context enters as a sum.
@@ -43,11 +43,11 @@ class ConvGru(nn.Module):
         for_gates, for_candidate = shares.split([2 * self.hidden, self.hidden], 1)
         update, reset = self.gates(state).add_(for_gates).sigmoid_().chunk(2, 1)
         candidate = self.candidate(reset * state).add_(for_candidate).tanh_()
-        return state + update * (candidate - state)
+        return torch.addcmul(state, update, candidate - state)
 
 
 class MultiLevelGru(nn.Module):
-    """GRUs at several resolutions that hear their neighbours (RAFT-Stereo, 3.3, figure 3).
+    """GRUs at several resolutions that hear their neighbours (RAFT-Stereo, 3.3).
 
     Args:
         levels: number of GRUs, each at half the resolution of the one before.
@@ -87,7 +87,7 @@ class MultiLevelGru(nn.Module):
 
 
 class MotionEncoder(nn.Module):
-    """Joins the samples of the correlation with the current estimate (RAFT, 3.2).
+    """Joins the samples of the correlation with the current estimate (RAFT, 3.3).
 
     Args:
         samples: channels of the lookup.

@@ -62,7 +62,7 @@ def residual_stage(
 
 
 class ResidualEncoder(nn.Module):
-    """A 7x7 stem and three stages of two residual blocks, 64, 96 and 128 wide (RAFT, figure 6).
+    """A 7x7 stem and three stages of two residual blocks, 64, 96 and 128 wide (RAFT, 3.1).
 
     Args:
         strides: of the stem and the three stages.
@@ -85,14 +85,14 @@ class ResidualEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) to (N, 128, H / s, W / s), s the product of the strides."""
         x = self.stem(image)
-        for stage in self.stages:
-            for block in stage.children():  # one by one, so that each input is freed when it was used
-                x = block(x)
+        # block by block: nested Sequentials would hold on to their full-size inputs
+        for block in (block for stage in self.stages.children() for block in stage.children()):
+            x = block(x)
         return x
 
 
 class ContextEncoder(nn.Module):
-    """Initial states and contexts of GRUs at several scales (RAFT-Stereo, 3.1 and figure 3).
+    """Initial states and contexts of GRUs at several scales (RAFT-Stereo, 3.1).
 
     The image goes through `trunk` first, whose result `forward` continues from: it may be shared
     with the matching features.

@@ -158,15 +158,11 @@ class IgevStereo(StereoNetwork):
         if self.training:
             logits = self.start_mask(self.start_to_mask(features[0]), guide)
             predictions.append(convex_upsample(disparity.unsqueeze(1), logits, _FACTOR))
-        del features
+        del left, right, features  # the steps need the memory
 
         for _ in self.steps(iterations):
             disparity = disparity.detach()
-            samples = self.look_up(pyramids, disparity).flatten(-2)
-            motion = self.motion(
-                samples.permute(0, 3, 1, 2), disparity.unsqueeze(-1).permute(0, 3, 1, 2)
-            )
-            states = self.update(states, contexts, motion)
+            states = self.update(states, contexts, self.look_up(pyramids, disparity))
             step = self.disparity_head(states[0])[:, 0]
             disparity = disparity + step
             if self.training:
@@ -175,10 +171,12 @@ class IgevStereo(StereoNetwork):
         if self.training:
             return predictions
         result = self.upsample(disparity, states[0], guide)
-        return (result, residual_confidence(step.unsqueeze(1), _FACTOR)) if confidence else result
+        if confidence:
+            return result, residual_confidence(step.unsqueeze(1), _FACTOR)
+        return result
 
     def encode(self, left: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
-        """States and contexts of the GRUs, features and guide of an image in -1..1 (3.1, 3.3).
+        """States and contexts of the GRUs, features and guide of an image in -1..1 (3.1).
 
         The context comes first: its full-size maps are the largest of all.
         """
@@ -202,7 +200,12 @@ class IgevStereo(StereoNetwork):
         return [volume_pyramid(geometry, LEVELS), correlation_pyramid(left, right, LEVELS)]
 
     def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
-        """Sample around the disparity (N, h, w): (N, h, w, levels, channels)."""
+        """Motion features (N, hidden, h, w) of the volumes around a disparity (N, h, w)."""
+        samples = self.sample(pyramids, disparity).flatten(-2)
+        return self.motion(samples.permute(0, 3, 1, 2), disparity[..., None].permute(0, 3, 1, 2))
+
+    def sample(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
+        """Look the volumes up around a disparity (N, h, w): (N, h, w, levels, samples)."""
         geometry, correlation = pyramids
         columns = torch.arange(disparity.shape[-1], device=disparity.device)
         of_geometry = sample_pyramid(geometry, disparity, RADIUS)

@@ -1,7 +1,7 @@
 """RAFT-Stereo (Lipson, Teed and Deng, 3DV 2021, arXiv 2109.07547).
 
-Features of both images are correlated along the rows once; a stack of GRUs then looks the
-correlation up around the current disparity and moves it, step by step.
+Features of both images are correlated along the rows, once. A stack of GRUs at several resolutions
+then looks the correlation up around the current disparity and moves it, step by step.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class RaftStereo(StereoNetwork):
     Args:
         downsample: features are at 1 / 2**downsample of the image.
         gru_levels: number of GRUs, each at half the resolution of the one before.
-        slow_fast: update the coarse GRUs more often than the fine ones (section 3.4).
-        shared_backbone: take matching features from the context encoder's trunk (section 3.4).
+        slow_fast: update the coarse GRUs more often than the fine ones.
+        shared_backbone: take matching features from the context encoder's trunk.
         context_norm: norm of the context encoder, 'batch' or 'instance'.
         correlation_levels: levels of the correlation pyramid.
         radius: steps looked up to either side of the disparity, on every level.
@@ -126,8 +126,7 @@ class RaftStereo(StereoNetwork):
         predictions = []
         for _ in self.steps(iterations):
             disparity = disparity.detach()
-            motion = self.look_up(pyramid, disparity)
-            states = self.update_states(states, contexts, motion)
+            states = self.update_states(states, contexts, self.look_up(pyramid, disparity))
             step = self.flow_head(states[0])[:, 0]  # channel 1 would be vertical
             disparity = disparity - step
             if self.training:
@@ -136,9 +135,9 @@ class RaftStereo(StereoNetwork):
         if self.training:
             return predictions
         result = self.upsample(disparity, states[0])
-        return (
-            (result, residual_confidence(step.unsqueeze(1), self.factor)) if confidence else result
-        )
+        if confidence:
+            return result, residual_confidence(step.unsqueeze(1), self.factor)
+        return result
 
     def encode(
         self, left: Tensor, right: Tensor
@@ -167,7 +166,7 @@ class RaftStereo(StereoNetwork):
     def update_states(
         self, states: list[Tensor], contexts: list[Tensor], motion: Tensor
     ) -> list[Tensor]:
-        """One step of the GRUs, coarse to fine (3.3); coarse ones run ahead if slow-fast (3.4)."""
+        """One step of the GRUs, coarse to fine; coarse ones run ahead if slow-fast (3.3)."""
         if self.slow_fast:
             for finest in reversed(range(1, len(states))):
                 states = self.update(states, contexts, motion, finest)
@@ -181,6 +180,6 @@ class RaftStereo(StereoNetwork):
     def official_sources(self) -> dict[str, Source]:
         """Which official entries each of ours comes from."""
         sources = super().official_sources()
-        for level, scale in zip(range(len(self.update.grus)), ('08', '16', '32'), strict=False):
+        for level, scale in enumerate(('08', '16', '32')[: len(self.update.grus)]):
             sources |= gru_sources(f'update.grus.{level}', f'update_block.gru{scale}', _HIDDEN)
         return sources

@@ -1,4 +1,4 @@
-"""RT-IGEV++, the real-time version (Xu et al., IGEV++, TPAMI 2025, arXiv 2409.00638, 3.6)."""
+"""RT-IGEV++, the real-time version (Xu et al., TPAMI 2025, arXiv 2409.00638)."""
 
 from __future__ import annotations
 
@@ -62,6 +62,6 @@ class RtIgev(IgevStereo):
         """Levels of the geometry encoding volume."""
         return [volume_pyramid(geometry, LEVELS)]
 
-    def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
-        """Sample the geometry around the disparity (N, h, w)."""
+    def sample(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
+        """Look the geometry up around a disparity (N, h, w): (N, h, w, levels, samples)."""
         return sample_pyramid(pyramids[0], disparity, RADIUS)
