@@ -7,9 +7,14 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+TORCH = ['torch>=2.5', 'safetensors>=0.4']
 EXTRAS = {
     'bags': ['rosbags>=0.10'],
+    'cpu': ['onnxruntime>=1.18'],
     'dev': ['hypothesis', 'mypy', 'pytest', 'ruff'],
+    'export': [*TORCH, 'onnx>=1.16', 'onnxruntime>=1.18', 'onnxscript>=0.5'],
+    'gpu': ['onnxruntime-gpu>=1.18'],
+    'torch': TORCH,
 }
 
 setup(
@@ -21,6 +26,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['nndepth_core*', 'nndepth_ros*']),
+    package_data={'nndepth_core.weights': ['catalogue.yaml']},
     install_requires=[
         'numpy>=1.23',
         'opencv-python-headless>=4.6,<5',

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from nndepth_core.engines import Engine, EngineError, create_engine
+from nndepth_core.engines import Engine, create_engine
 
 DEFAULT_MODEL = 'sgbm'
 
@@ -102,8 +102,7 @@ class StereoEstimator:
         maps = self._infer(*inputs, confidence=confidence or self.confidence_threshold > 0)
         clock.lap('inference')
 
-        width, height = size
-        maps = {name: values[:height, :width] for name, values in maps.items()}
+        maps = {name: self._crop(values, size) for name, values in maps.items()}
         if self.output == 'camera' and size != (left.shape[1], left.shape[0]):
             maps = _resample(maps, left.shape[1], left.shape[0])
         if self.confidence_threshold > 0:
@@ -119,36 +118,56 @@ class StereoEstimator:
         )
 
     def self_test(self) -> None:
-        """Check that the engine computes what it should, on a pair of known disparity.
+        """Check that the engine computes what the model should.
 
         Raises:
             EngineError: the engine gives something else.
         """
-        shift, height, width = 7, 64, 160
-        texture = np.random.default_rng(0).integers(0, 256, (height, width + shift), np.uint8)
-        texture = cv2.GaussianBlur(texture, (0, 0), 1.0)
-        left, right = (
-            np.repeat(np.ascontiguousarray(view)[..., None], 3, axis=2)
-            for view in (texture[:, :width], texture[:, shift:])
-        )
-        found = float(np.nanmedian(self._infer(left, right, confidence=False)['disparity']))
-        if not abs(found - shift) < 1:
-            spec = self.engine.spec
-            raise EngineError(
-                f'{spec.name} on {self.engine.name} ({self.engine.device}) measures {found:.2f} '
-                f'px on a pair of {shift} px; the backend computes something else: choose another '
-                'engine or device'
-            )
+        self.engine.self_test()
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Prepare for images of a size, so that their first pair takes no longer than others."""
+        blank = np.zeros((height, width, 3), np.uint8)
+        self(blank, blank)
+
+    @property
+    def iterations(self) -> int:
+        """Steps of an iterative network, fewer are faster; 0 for other models.
+
+        Setting it does nothing for other models, and raises EngineError where the engine cannot.
+        """
+        return self.engine.iterations
+
+    @iterations.setter
+    def iterations(self, count: int) -> None:
+        if self.engine.iterations:
+            self.engine.iterations = count
 
     def processed_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) at which images of width x height are processed."""
         wanted_width, wanted_height = self.processing_size
-        if not wanted_width and not wanted_height:
-            return width, height
-        return (
-            wanted_width or max(1, round(width * wanted_height / height)),
-            wanted_height or max(1, round(height * wanted_width / width)),
+        if wanted_width or wanted_height:
+            wanted = (
+                wanted_width or max(1, round(width * wanted_height / height)),
+                wanted_height or max(1, round(height * wanted_width / width)),
+            )
+        else:
+            wanted = (width, height)
+        fixed = self.engine.spec.fixed_size
+        if fixed is None or self._padded(wanted) == fixed:
+            return wanted
+        if self.processing_size == (0, 0):
+            return fixed[1], fixed[0]
+        raise ValueError(
+            f'processing size is {wanted[0]}x{wanted[1]}; this model takes only '
+            f'{fixed[1]}x{fixed[0]} (leave the processing size at 0, or export the model anew)'
         )
+
+    def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) after padding of (width, height)."""
+        width, height = size
+        above, below, left, right = self.engine.spec.margins(height, width)
+        return height + above + below, width + left + right
 
     def _checked_size(self, image: np.ndarray) -> tuple[int, int]:
         size = self.processed_size(image.shape[1], image.shape[0])
@@ -166,11 +185,16 @@ class StereoEstimator:
             image = cv2.resize(
                 image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             )
-        multiple = self.engine.spec.multiple
-        bottom, right = -size[1] % multiple, -size[0] % multiple
-        if bottom or right:
-            image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        margins = self.engine.spec.margins(size[1], size[0])
+        if any(margins):
+            image = cv2.copyMakeBorder(image, *margins, cv2.BORDER_REPLICATE)
         return image
+
+    def _crop(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Take the margins off again."""
+        width, height = size
+        above, _, left, _ = self.engine.spec.margins(height, width)
+        return values[above : above + height, left : left + width]
 
     def _infer(
         self, left: np.ndarray, right: np.ndarray, confidence: bool

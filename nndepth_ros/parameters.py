@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from nndepth_core.engines import SgbmSettings
+from nndepth_core.engines import PRECISIONS, SgbmSettings
 from nndepth_core.engines.sgbm import MODES
 from nndepth_ros.outputs import OutputSettings
 
@@ -59,9 +59,24 @@ _SGBM_DESCRIPTIONS = {
 }
 
 STEREO_PARAMETERS: tuple[Parameter, ...] = (
-    Parameter('model', 'sgbm', 'Network or algorithm that estimates the disparity.'),
+    Parameter(
+        'model',
+        'sgbm',
+        'sgbm, a network (raft_stereo, or with its variant raft_stereo-realtime), or a .onnx file.',
+    ),
+    Parameter(
+        'weights', '', 'Checkpoint file of the network; empty: the one stored last by nndepth.'
+    ),
     Parameter('engine', 'auto', 'What executes the model; auto: the best one present.'),
     Parameter('device', 'auto', 'Where the engine runs: auto, cpu, cuda or tensorrt.'),
+    Parameter(
+        'precision',
+        'auto',
+        'Arithmetic of a network; auto: what suits the device.',
+        choices=PRECISIONS,
+    ),
+    Parameter('iterations', 0, "Steps of an iterative network; 0: the network's.", high=1000),
+    Parameter('threads', 0, 'Threads of a network on the CPU; 0: one a core.', high=1024),
     Parameter('autostart', True, 'Configure and activate at start.', live=False),
     Parameter(
         'image_transport',
@@ -158,12 +173,27 @@ class ModelConfig:
     """What decides on the estimator; a change asks for a new one."""
 
     model: str
+    weights: str
     engine: str
     device: str
+    precision: str
+    iterations: int
+    threads: int
     processing_size: tuple[int, int]
     output_size: str
     confidence_threshold: float
     sgbm: SgbmSettings
+
+    def options(self) -> dict[str, Any]:
+        """What the engine of the model is made with."""
+        if self.model == 'sgbm':
+            return asdict(self.sgbm)
+        return {
+            'weights': self.weights,
+            'precision': self.precision,
+            'iterations': self.iterations,
+            'threads': self.threads,
+        }
 
 
 @dataclass(frozen=True)
@@ -207,8 +237,12 @@ class StereoConfig:
         return cls(
             ModelConfig(
                 values['model'],
+                values['weights'],
                 values['engine'],
                 values['device'],
+                values['precision'],
+                values['iterations'],
+                values['threads'],
                 (values['processing_width'], values['processing_height']),
                 values['output_size'],
                 values['confidence_threshold'],

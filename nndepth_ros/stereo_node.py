@@ -76,7 +76,8 @@ class StereoNode(DepthNode):
 
     def check_model(self, config: StereoConfig) -> None:
         """Names are checked at once; loading takes longer."""
-        check_names(config.model.model, config.model.engine, config.model.device)
+        model = config.model
+        check_names(model.model, model.engine, model.device, model.precision)
 
     def make_estimator(self, config: StereoConfig) -> StereoEstimator:
         """Load the model by its parameters and test it."""
@@ -85,7 +86,7 @@ class StereoNode(DepthNode):
             model.model,
             model.engine,
             model.device,
-            options=asdict(model.sgbm) if model.model == 'sgbm' else None,
+            options=model.options(),
             processing_size=model.processing_size,
             output=model.output_size,
             confidence_threshold=model.confidence_threshold,

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Measure speed: `benchmark.py node` for the cost of the ROS node beside its engine.
+"""Measure speed: `benchmark.py models` of the models, `benchmark.py node` of the ROS node.
 
-Run it in a terminal where the built workspace is sourced (`. scripts/env.sh`).
+`models` needs nothing but the library; run `node` in a terminal where the built workspace is
+sourced (`. scripts/env.sh`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from itertools import product
 
 import numpy as np
+
+from nndepth_core.benchmark import (
+    OFFICIAL,
+    BenchmarkError,
+    Case,
+    describe_machine,
+    engines_of,
+    format_table,
+    measure,
+)
+from nndepth_core.cli.options import image_size
+from nndepth_core.engines import DEVICES, MODELS, PRECISIONS
 
 NODE_OUTPUTS = {
     'depth': ['disparity', 'depth/image', 'depth/camera_info'],
@@ -21,15 +36,74 @@ NODE_OUTPUTS = {
 def main() -> int:
     """Parse, run, print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest='command', required=True)
+    commands = parser.add_subparsers(required=True)
+    models = commands.add_parser('models', help='latency and memory of models, one by one')
+    models.set_defaults(run=_models)
+    _declare_models(models.add_argument)
     node = commands.add_parser('node', help='milliseconds of each stage of stereo_node')
-    node.add_argument('--size', type=_size, default=(1280, 720), metavar='WxH')
+    node.set_defaults(run=_node)
+    node.add_argument('--size', type=image_size, default=(1280, 720), metavar='WxH')
     node.add_argument('--frames', type=int, default=50)
     node.add_argument('--outputs', choices=NODE_OUTPUTS, nargs='*', default=list(NODE_OUTPUTS))
     node.add_argument('-p', '--parameter', action='append', default=[], metavar='NAME:=VALUE')
     node.add_argument('--json', action='store_true', help='print the figures as JSON only')
     arguments = parser.parse_args()
-    return _node(arguments)
+    return arguments.run(arguments)
+
+
+def _declare_models(add: Callable[..., object]) -> None:
+    add('--models', type=_list, metavar='NAME,...', help='see nndepth models; default: all')
+    add('--engines', type=_list, metavar='NAME,...', help='default: all that are installed')
+    add('--sizes', type=_sizes, default=[(640, 320)], metavar='WxH,...', help='default: 640x320')
+    add('--iterations', type=int, default=0, metavar='N', help="default: each network's own")
+    add('--device', choices=DEVICES, default='cpu', help='default: %(default)s')
+    add('--precision', choices=PRECISIONS[1:], default='fp32', help='default: %(default)s')
+    add('--compile', action='store_true', help='engine torch: generate code')
+    add('--cuda-graph', action='store_true', help='engine torch: record once, replay')
+    add('--threads', type=int, default=0, metavar='N', help='default: one a physical core')
+    add('--weights', default='random', metavar='FILE', help='default: random numbers')
+    add('--against', metavar='PATH', help="checkout of the authors' code of the one model named")
+    add('--runs', type=int, default=10, metavar='N', help='of each; default: %(default)s')
+    add('--json', action='store_true', help='print the figures as JSON only')
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    models = arguments.models or MODELS
+    if arguments.against and len(models) != 1:
+        print('--against compares one model; name it by --models', file=sys.stderr)
+        return 2
+    machine, figures, failed = describe_machine(), [], False
+    for model, size in product(models, arguments.sizes):
+        try:
+            results = measure(_cases(model, size, arguments), arguments.runs)
+        except BenchmarkError as error:
+            print(error, file=sys.stderr)
+            failed = True
+            continue
+        base = results[0] if arguments.against else None
+        figures += [result.figures(base) for result in results]
+    if not figures and not failed:
+        print(f'no engine that was named runs {", ".join(models)}', file=sys.stderr)
+        return 2
+    if arguments.json:
+        print(json.dumps({'machine': machine, 'measurements': figures}, indent=2))
+    elif figures:
+        print(', '.join(f'{name} {value}' for name, value in machine.items()))
+        print(format_table(figures))
+    return int(failed)
+
+
+def _cases(model: str, size: tuple[int, int], arguments: argparse.Namespace) -> list[Case]:
+    """A model and size on every engine that has it and is wanted, the authors' code first."""
+    engines = [x for x in engines_of(model) if x in (arguments.engines or engines_of(model))]
+    if arguments.against:
+        engines.insert(0, OFFICIAL)
+    names = ('device', 'precision', 'iterations', 'threads', 'weights', 'compile', 'cuda_graph')
+    settings = {name: getattr(arguments, name) for name in names}
+    return [
+        Case(model, engine, size, checkout=arguments.against or '', **settings)
+        for engine in engines
+    ]
 
 
 def _node(arguments: argparse.Namespace) -> int:
@@ -54,12 +128,12 @@ def _node(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = map(int, text.lower().split('x'))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is not WxH, e.g. 1280x720') from None
-    return width, height
+def _list(text: str) -> list[str]:
+    return text.split(',')
+
+
+def _sizes(text: str) -> list[tuple[int, int]]:
+    return [image_size(part) for part in text.split(',')]
 
 
 if __name__ == '__main__':

@@ -12,8 +12,11 @@ from nndepth_core.engines import EngineError
 
 # A module offers add_arguments(parser) and run(args) -> exit code.
 COMMANDS = {
+    'export': ('nndepth_core.cli.export', 'a network and its weights to an ONNX file'),
     'infer': ('nndepth_core.cli.infer', 'disparity and depth of image pairs'),
+    'models': ('nndepth_core.cli.models', 'networks, published figures and weights at hand'),
     'replay': ('nndepth_ros.replay_command', 'run a recorded ROS bag through the estimator'),
+    'weights': ('nndepth_core.cli.weights', 'list, import, fetch and locate weights'),
 }
 
 EXPECTED_ERRORS = (ValueError, OSError, ModuleNotFoundError, EngineError)

@@ -1,54 +1,220 @@
-"""Engines: how a model is executed."""
+"""Engines: how a model is executed. Imports neither torch nor ONNX Runtime until one is made."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
+from nndepth_core.engines.exports import RANDOM, Origin, export_path
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
+from nndepth_core.weights.catalogue import catalogue
+from nndepth_core.weights.store import list_stored, stored_weights
 
 __all__ = [
+    'DEVICES',
     'ENGINES',
     'MODELS',
+    'PRECISIONS',
     'Engine',
     'EngineError',
     'ModelSpec',
     'check_names',
     'create_engine',
+    'find_weights',
+    'split_model',
 ]
 
-MODELS = ('sgbm',)
-ENGINES = ('auto', 'opencv')
-DEVICES = ('auto', 'cpu')
-
-
-def check_names(model: str, engine: str = 'auto', device: str = 'auto') -> None:
-    """Raise EngineError if a name is unknown."""
-    for kind, value, known in (
-        ('model', model, MODELS),
-        ('engine', engine, ENGINES),
-        ('device', device, DEVICES),
-    ):
-        if value not in known:
-            raise EngineError(f'{kind} {value!r} is unknown; choose one of {", ".join(known)}')
+MODELS = tuple(catalogue())
+ENGINES = ('auto', 'opencv', 'onnxruntime', 'torch')
+DEVICES = ('auto', 'cpu', 'cuda', 'tensorrt')
+PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16')
 
 
 def create_engine(
-    model: str, engine: str = 'auto', device: str = 'auto', **options: Any
+    model: str,
+    engine: str = 'auto',
+    device: str = 'auto',
+    *,
+    weights: str | Path = '',
+    precision: str = 'auto',
+    iterations: int = 0,
+    threads: int = 0,
+    **options: Any,
 ) -> Engine:
     """Make the engine that executes `model`.
 
     Args:
-        model: a name of MODELS.
-        engine: a name of ENGINES; 'auto' takes the best one present for the model.
-        device: a name of DEVICES.
-        options: settings of the model, e.g. those of SgbmSettings.
+        model: 'sgbm', a network ('raft_stereo', or with its variant 'raft_stereo-realtime'), or
+            the path of an .onnx file.
+        engine: a name of ENGINES. 'auto' runs sgbm by OpenCV, files by ONNX Runtime, and networks
+            by ONNX Runtime where `nndepth export` has put one of just these weights, iterations
+            and precision into the cache, else by torch.
+        device: a name of DEVICES; sgbm runs on the CPU.
+        weights: of a network: a checkpoint file, '' for the one stored last, or 'random' for
+            numbers that only serve to measure speed.
+        precision: of a network, a name of PRECISIONS; 'auto' is what suits the device.
+        iterations: of an iterative network; 0 for its default. Others have none.
+        threads: of a network on the CPU; 0 for one a physical core.
+        options: further settings of SgbmSettings, OnnxEngine or TorchEngine.
 
     Raises:
-        EngineError: a name is unknown or does not fit the others.
+        EngineError: a name is unknown, does not fit the others, or needs what is not there.
     """
-    check_names(model, engine, device)
+    check_names(model, engine, device, precision)
+    for kind, count in (('iterations', iterations), ('threads', threads)):
+        if count < 0:
+            raise EngineError(f'{kind} is {count}; give at least 1, or 0 for the default')
+
+    settings = {'precision': precision, 'iterations': iterations, 'threads': threads, **options}
     try:
-        return SgbmEngine(SgbmSettings(**options))
+        if model == 'sgbm':
+            _refuse_unless(model, engine, 'opencv')
+            if device not in ('auto', 'cpu'):
+                raise EngineError(f'sgbm runs on the cpu, not on {device}; choose device cpu')
+            return SgbmEngine(SgbmSettings(**options))
+        if Path(model).suffix == '.onnx':
+            _refuse_unless(model, engine, 'onnxruntime')
+            return _onnx_engine(model, device, settings)
+        return _network_engine(model, engine, device, weights, settings)
     except (TypeError, ValueError) as error:
         raise EngineError(f'{model}: {error}') from error
+
+
+def check_names(
+    model: str, engine: str = 'auto', device: str = 'auto', precision: str = 'auto'
+) -> None:
+    """Refuse names that no engine can be made of; quick, nothing is loaded.
+
+    Raises:
+        EngineError: a name is unknown, or a file is not there.
+    """
+    for kind, value, known in (
+        ('engine', engine, ENGINES),
+        ('device', device, DEVICES),
+        ('precision', precision, PRECISIONS),
+    ):
+        if value not in known:
+            raise EngineError(f'{kind} {value!r} is unknown; choose one of {", ".join(known)}')
+    if Path(model).suffix == '.onnx':
+        if not Path(model).is_file():
+            raise EngineError(f'model {model!r} is not there; give the path of an .onnx file')
+    elif model.partition('-')[0] not in MODELS:
+        raise EngineError(
+            f'model {model!r} is unknown; choose one of {", ".join(MODELS)}, or give the path '
+            'of an .onnx file'
+        )
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """Split a network's name into network and variant, by default its first one.
+
+    Raises:
+        EngineError: either is unknown.
+    """
+    name, _, variant = model.partition('-')
+    networks = {key: [*network.variants] for key, network in catalogue().items()}
+    networks = {key: variants for key, variants in networks.items() if variants}
+    if name not in networks:
+        raise EngineError(f'network {name!r} is unknown; choose one of {", ".join(networks)}')
+    if variant and variant not in networks[name]:
+        raise EngineError(
+            f'variant {variant!r} of {name} is unknown; choose one of {", ".join(networks[name])}'
+        )
+    return name, variant or networks[name][0]
+
+
+def find_weights(name: str, variant: str, weights: str | Path = '') -> str | Path:
+    """Find the weights of a network: those given, else those stored last.
+
+    Raises:
+        EngineError: there are none.
+    """
+    if weights == RANDOM:
+        return RANDOM
+    if weights:
+        if Path(weights).is_file():
+            return Path(weights)
+        raise EngineError(f'weights {weights} do not exist; give the path of a checkpoint file')
+    if stored := stored_weights(name, variant):
+        return stored
+    others = {
+        other
+        for entry in list_stored()
+        if entry.description.model == name
+        for other in entry.description.variants
+    }
+    known = ', '.join(entry.id for entry in catalogue()[name].checkpoints_of(variant))
+    raise EngineError(
+        f'{name}-{variant} has no weights yet'
+        + (f' (only {", ".join(sorted(others))} of {name} has)' if others else '')
+        + (f'; run `nndepth weights fetch` for one of {known}' if known else '')
+        + f'; run `nndepth weights import FILE --model {name}`, or set weights to a file'
+    )
+
+
+def _network_engine(
+    model: str, engine: str, device: str, weights: str | Path, settings: dict[str, Any]
+) -> Engine:
+    name, variant = split_model(model)
+    if engine == 'opencv':
+        raise EngineError(f'opencv runs sgbm only, not {model}; choose onnxruntime or torch')
+    source = find_weights(name, variant, weights)
+    special = settings.keys() - {'precision', 'iterations', 'threads'}  # of torch
+    if engine == 'onnxruntime' or (engine == 'auto' and not special and _onnx_serves(device)):
+        export = _find_export(name, variant, Origin.of(name, source), settings)
+        if export is not None:
+            return _onnx_engine(export, device, settings)
+        if engine == 'onnxruntime':
+            raise EngineError(
+                f'{model} has no export of these weights, iterations and precision; run '
+                f'`nndepth export {model}` with the same, or choose engine torch'
+            )
+    if not _installed('torch', 'safetensors'):
+        raise EngineError(
+            f'{model} needs torch: pip install "nndepth[torch]"; or `nndepth export` it where '
+            'torch is, and give the .onnx file as model, which needs "nndepth[cpu]" only'
+        )
+    from nndepth_core.engines.torch import TorchEngine, load_network
+
+    return TorchEngine(load_network(name, variant, source), device, **settings)
+
+
+def _find_export(name: str, variant: str, origin: Origin, settings: dict[str, Any]) -> Path | None:
+    precision = 'fp32' if settings['precision'] == 'auto' else settings['precision']
+    path = export_path(name, variant, origin, precision, settings['iterations'])
+    return path if path.is_file() else None
+
+
+def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> Engine:
+    if not _installed('onnxruntime'):
+        raise EngineError(
+            f'{path} needs onnxruntime: pip install "nndepth[cpu]", with an NVIDIA GPU '
+            '"nndepth[gpu]"'
+        )
+    from nndepth_core.engines.onnx import OnnxEngine
+
+    return OnnxEngine(path, device, **settings)
+
+
+def _onnx_serves(device: str) -> bool:
+    """Whether ONNX Runtime is there, and reaches the GPU if torch would."""
+    if not _installed('onnxruntime'):
+        return False
+    from nndepth_core.engines.onnx import find_devices
+
+    if device == 'cpu' or find_devices(device)[0] != 'cpu' or not _installed('torch'):
+        return True
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+def _refuse_unless(model: str, engine: str, fitting: str) -> None:
+    if engine not in ('auto', fitting):
+        raise EngineError(f'{model} is run by {fitting}, not by {engine}; choose auto')
+
+
+def _installed(*packages: str) -> bool:
+    return all(find_spec(package) is not None for package in packages)

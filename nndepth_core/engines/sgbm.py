@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.engines.base import ModelSpec
+from nndepth_core.engines.reference import Reference, textured_pair
 
 MODES = {
     'sgbm': cv2.STEREO_SGBM_MODE_SGBM,
@@ -67,6 +68,7 @@ class SgbmEngine:
     name = 'opencv'
     device = 'cpu'
     spec = ModelSpec('sgbm', minimum=(8, 8), resolution=1 / 16)
+    iterations = 0
 
     def __init__(self, settings: SgbmSettings | None = None) -> None:
         self.settings = settings or SgbmSettings()
@@ -83,6 +85,17 @@ class SgbmEngine:
         """The searched range."""
         low = self.settings.min_disparity
         return float(low), float(low + self.settings.num_disparities - 1)
+
+    def self_test(self) -> None:
+        """Match a textured pair whose disparity lies in the searched range."""
+        low, high = self.disparity_range()
+        shift = round(min(max(low + 7, 0), high))
+        blind = max(shift, -round(low))  # columns without a partner, at either side
+        pair = textured_pair(64, 160 + 2 * blind, abs(shift))
+        disparity = self.run(*(pair if shift >= 0 else pair[::-1]))['disparity'][0]
+        disparity = disparity[:, blind : blind + 160]
+        truth = np.full(disparity.shape, shift, np.float32)
+        Reference.of(truth, tolerance=1).check(self, disparity)
 
     def _match(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         pad = max(0, self.settings.min_disparity + self.settings.num_disparities)

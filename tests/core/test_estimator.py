@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nndepth_core import StereoEstimator
 from nndepth_core.engines import EngineError, ModelSpec
+from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.estimator import left_right_confidence
 
 BACKGROUND, FOREGROUND = 6, 22  # pixels
@@ -190,10 +191,72 @@ def test_confidence_of_the_model_is_used_where_it_has_one():
     np.testing.assert_array_equal(result.confidence, np.full((50, 70), np.float32(0.75)))
 
 
-def test_self_test():
-    StereoEstimator.default().self_test()
-    with pytest.raises(EngineError, match=r'ramp on fake .* computes something else'):
-        StereoEstimator(RampEngine(factor=-1)).self_test()
+def test_self_test(monkeypatch):
+    estimator = StereoEstimator.default()
+    estimator.self_test()
+    right = SgbmEngine.run
+
+    def mirrored(self, *images):
+        return {'disparity': right(self, *images)['disparity'][:, :, ::-1] + 2}
+
+    monkeypatch.setattr(SgbmEngine, 'run', mirrored)
+    with pytest.raises(EngineError, match=r'sgbm on opencv .cpu. .* computes something else'):
+        estimator.self_test()
+
+
+@pytest.mark.parametrize('low', [-90, -8, 0, 40])
+def test_self_test_of_any_searched_range(low):
+    options = {'min_disparity': low, 'num_disparities': 32}
+    StereoEstimator.load('sgbm', options=options).self_test()
+
+
+@pytest.mark.parametrize(
+    ('placement', 'margins'),
+    [('centre', (5, 6, 7, 7)), ('top_right', (11, 0, 0, 14)), ('bottom_right', (0, 11, 0, 14))],
+)
+def test_padding_goes_where_the_network_wants_it(placement, margins):
+    """53x50 to multiples of 32; the border is repeated and comes off again."""
+    engine = RampEngine()
+    engine.spec = ModelSpec('ramp', multiple=32, placement=placement)
+    left, right = shifted_pair(53, 50, 3)
+    result = StereoEstimator(engine)(left, right)
+    above, below, before, after = margins
+    assert engine.spec.margins(53, 50) == margins
+    padded = np.pad(left, ((above, below), (before, after), (0, 0)), mode='edge')
+    np.testing.assert_array_equal(engine.seen[0][0], padded)
+    np.testing.assert_array_equal(result.disparity, np.tile(np.arange(50) + 1 + before, (53, 1)))
+
+
+@pytest.mark.parametrize(
+    ('image', 'processed'), [((60, 90), (90, 60)), ((64, 96), (96, 64)), ((120, 200), (96, 64))]
+)
+def test_a_model_of_fixed_size_is_fed_that_size(image, processed):
+    """Images that padding brings to the size are padded, others resampled."""
+    engine = RampEngine()
+    engine.spec = ModelSpec('ramp', multiple=32, fixed_size=(64, 96))
+    result = StereoEstimator(engine)(*shifted_pair(*image, 3))
+    assert engine.seen[0].shape == (1, 64, 96, 3)
+    assert result.processing_size == processed
+    assert result.disparity.shape == image
+    with pytest.raises(ValueError, match=r'processing size is 48x32; this model takes only 96x64'):
+        StereoEstimator(engine, (48, 32))(*shifted_pair(*image, 3))
+
+
+def test_warm_up_runs_the_engine_at_the_size_of_the_images():
+    engine = RampEngine(multiple=32)
+    StereoEstimator(engine).warm_up(50, 40)
+    assert engine.seen[0].shape == (1, 64, 64, 3)
+
+
+def test_iterations_reach_engines_that_have_them():
+    engine = RampEngine()
+    estimator = StereoEstimator(engine)
+    engine.iterations = 12
+    estimator.iterations = 5
+    assert (estimator.iterations, engine.iterations) == (5, 5)
+    engine.iterations = 0
+    estimator.iterations = 7
+    assert engine.iterations == 0
 
 
 IMAGE = np.zeros((40, 50, 3), np.uint8)

@@ -22,6 +22,7 @@ CMAKE = (ROOT / 'CMakeLists.txt').read_text()
 
 # Modules that exist to use a package the base install lacks.
 HOMES_OF_OPTIONAL = (
+    'nndepth_core.export',
     'nndepth_core.engines.torch',
     'nndepth_core.engines.onnx',
     'nndepth_core.models',
@@ -34,7 +35,7 @@ ROSDEP_KEYS = {
     'tqdm': 'python3-tqdm',
     'yaml': 'python3-yaml',
 }
-ONLY_FROM_PIP = {'rosbags'}
+ONLY_FROM_PIP = {'onnx', 'onnxruntime', 'onnxscript', 'rosbags', 'safetensors', 'torch'}
 
 
 def imports(path: Path) -> set[str]:

@@ -1,0 +1,1 @@
+"""Building blocks shared by the networks; they import nothing of ours outside this folder."""

@@ -1,0 +1,109 @@
+"""Convolution, norm and activation as one block; the residual block of RAFT."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from nndepth_core.blocks.norm import InstanceNorm, may_overwrite
+
+Norm = Literal['batch', 'instance']
+
+_CONVOLUTIONS: dict[tuple[int, bool], type[nn.Module]] = {
+    (2, False): nn.Conv2d,
+    (3, False): nn.Conv3d,
+    (2, True): nn.ConvTranspose2d,
+    (3, True): nn.ConvTranspose3d,
+}
+_BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class ConvBlock(nn.Module):
+    """Convolution, then norm, then activation, the last two optional.
+
+    Odd kernels keep the size at stride 1; a transposed convolution enlarges it by the stride.
+    Instance norm has no weights and uses the input's statistics in eval mode too.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel: kernel size.
+        stride: stride, or the factor of enlargement where transposed.
+        norm: 'batch', 'instance' or None.
+        activation: module applied last, e.g. `nn.ReLU(inplace=True)`, or None.
+        dims: 2 for images, 3 for cost volumes.
+        transposed: use the transposed convolution.
+        bias: whether the convolution has a bias.
+        groups: convolution groups.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        *,
+        norm: Norm | None = 'batch',
+        activation: nn.Module | None = None,
+        dims: Literal[2, 3] = 2,
+        transposed: bool = False,
+        bias: bool = False,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        padding = (kernel - 1) // 2
+        extra = {'output_padding': stride + 2 * padding - kernel} if transposed else {}
+        self.conv = _CONVOLUTIONS[dims, transposed](
+            inputs, outputs, kernel, stride, padding, groups=groups, bias=bias, **extra
+        )
+        self.norm: nn.Module = nn.Identity()
+        if norm is not None:
+            self.norm = InstanceNorm() if norm == 'instance' else _BATCH_NORMS[dims](outputs)
+        self.activation = nn.Identity() if activation is None else activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, ...) to (N, outputs, ...)."""
+        return self.activation(self.norm(self.conv(x)))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (RAFT); ReLU after every norm and after the sum.
+
+    The shortcut is a 1x1 convolution with norm where size or width change, or where
+    `project` asks for it in any case, else the identity.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int = 1,
+        *,
+        norm: Norm = 'batch',
+        project: bool = False,
+    ) -> None:
+        super().__init__()
+        relu = nn.ReLU(inplace=True)
+        self.first = ConvBlock(inputs, outputs, 3, stride, norm=norm, activation=relu, bias=True)
+        self.second = ConvBlock(outputs, outputs, norm=norm, activation=relu, bias=True)
+        self.shortcut: nn.Module = nn.Identity()
+        if project or stride != 1 or inputs != outputs:
+            self.shortcut = ConvBlock(inputs, outputs, 1, stride, norm=norm, bias=True)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
+        y = self.second(self.first(x))
+        shortcut = self.shortcut(x)
+        return self.relu(y.add_(shortcut) if may_overwrite() else y + shortcut)
+
+
+def conv_pair(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequential:
+    """Two 3x3 convolutions with norm, the first strided and leaky, the second with ReLU."""
+    leaky, relu = nn.LeakyReLU(0.01, inplace=True), nn.ReLU(inplace=True)
+    return nn.Sequential(
+        ConvBlock(inputs, outputs, 3, stride, norm=norm, activation=leaky),
+        ConvBlock(outputs, outputs, norm=norm, activation=relu),
+    )

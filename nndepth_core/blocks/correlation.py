@@ -1,0 +1,85 @@
+"""Pyramids of correlation and cost volumes, and their lookup by gather and interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def correlation_pyramid(left: Tensor, right: Tensor, levels: int) -> list[Tensor]:
+    """Dot products of every left pixel with every right pixel of its row (RAFT-Stereo, 3.2).
+
+    A level halves the right width by averaging, which commutes with the product: the right
+    features are pooled instead of the volume.
+
+    Args:
+        left: features (N, C, h, w).
+        right: features (N, C, h, w).
+        levels: number of levels.
+
+    Returns:
+        Per level i a volume (N, h, w, 1, w // 2**i + 2) for `sample_pyramid`, which runs along
+        the right row.
+    """
+    rows = left.permute(0, 2, 3, 1).contiguous()
+    pyramid = []
+    for level in range(levels):
+        if level:
+            right = F.avg_pool2d(right, (1, 2))
+        volume = rows @ F.pad(right, (1, 1)).permute(0, 2, 1, 3)
+        pyramid.append(volume.unsqueeze(3))
+    return pyramid
+
+
+def volume_pyramid(volume: Tensor, levels: int) -> list[Tensor]:
+    """Halve the disparities of a cost volume by averaging, level by level.
+
+    Args:
+        volume: (N, C, D, h, w).
+        levels: number of levels.
+
+    Returns:
+        Per level i a volume (N, h, w, C, D // 2**i + 2) for `sample_pyramid`.
+    """
+    pyramid = []
+    for level in range(levels):
+        if level:
+            volume = F.avg_pool3d(volume, (2, 1, 1))
+        pyramid.append(F.pad(volume.permute(0, 3, 4, 1, 2), (1, 1)))
+    return pyramid
+
+
+def sample_pyramid(pyramid: Sequence[Tensor], centre: Tensor, radius: int) -> Tensor:
+    """Sample the 2 * radius + 1 places around a position on every level, by interpolation.
+
+    The places of a level share one fraction, so 2 * radius + 2 neighbours serve them all.
+
+    Args:
+        pyramid: per level i a volume (N, h, w, C, D // 2**i + 2), sampled along its last axis,
+            which has a zero at both ends to stand for everything beyond them.
+        centre: position on level 0, in 0 .. D - 1 or beyond, (N, h, w).
+        radius: how many whole steps to go to either side, on every level.
+
+    Returns:
+        (N, h, w, levels, C * (2 * radius + 1)), channel by channel.
+    """
+    scales = 2 ** torch.arange(len(pyramid), device=centre.device)
+    positions = centre.unsqueeze(-1) / scales
+    floor = positions.floor()
+    fraction = (positions - floor)[..., None, None]
+    # +1 skips the zero in front; converting before clamping keeps a NaN from leaving the volume
+    steps = torch.arange(1 - radius, radius + 3, device=centre.device)
+    indices = floor.long().unsqueeze(-1) + steps
+
+    neighbours = []
+    for level, volume in enumerate(pyramid):
+        index = indices[:, :, :, level, None].clamp(0, volume.shape[-1] - 1)
+        if volume.shape[3] > 1:
+            index = index.expand(-1, -1, -1, volume.shape[3], -1)
+        neighbours.append(volume.gather(-1, index))
+    values = torch.stack(neighbours, 3)
+    low, high = values[..., :-1], values[..., 1:]
+    return (low + fraction.to(values.dtype) * (high - low)).flatten(-2)

@@ -1,0 +1,77 @@
+"""Cost volumes over candidate disparities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) -> Tensor:
+    """Correlate each left pixel with the right pixels 0 .. bins - 1 columns to its left.
+
+    Rows are cut into tiles of `bins` columns. All matches of a tile lie in the tile itself and in
+    the one before it, so that one matrix product of each tile with such a pair, of which the
+    diagonals are kept, does the work of a loop over the disparities.
+
+    Args:
+        left: features (N, C, H, W).
+        right: features of the right image, of the same shape.
+        bins: number of disparities.
+        groups: channel groups that are correlated apart (Guo et al., CVPR 2019); divides C.
+
+    Returns:
+        (N, groups, bins, H, W): mean over a group's channels of left(x) * right(x - d), zero
+        where x < d.
+    """
+    batch, channels, height, width = left.shape
+    depth = channels // groups
+
+    def tiles(features: Tensor) -> Tensor:
+        padded = F.pad(features, (0, -width % bins))
+        return padded.reshape(batch, groups, depth, height, -1, bins).transpose(2, 3)
+
+    of_left = tiles(left / depth).permute(0, 1, 2, 4, 5, 3)
+    of_right = tiles(right).permute(0, 1, 2, 4, 3, 5).flip(-1)
+    before = F.pad(of_right, (0, 0, 0, 0, 1, 0))[:, :, :, :-1]
+    # Column j of the product is the right pixel bins - 1 - j of the tile, so that the match of
+    # pixel x at disparity d stands at j = bins - 1 - x + d: a diagonal, a row of the same numbers
+    # laid out with one column less.
+    product = of_left @ torch.cat((of_right, before), -1)
+    rows = product.flatten(-2)[..., bins - 1 : bins - 1 + bins * (2 * bins - 1)]
+    volume = rows.unflatten(-1, (bins, 2 * bins - 1))[..., :bins]
+    return volume.permute(0, 1, 5, 2, 3, 4).flatten(-2)[..., :width]
+
+
+def expected_disparity(logits: Tensor) -> Tensor:
+    """Softmax over the bins and the mean of their disparities (Kendall et al., ICCV 2017).
+
+    Args:
+        logits: (N, bins, H, W).
+
+    Returns:
+        (N, 1, H, W) in pixels of the volume.
+    """
+    disparities = _bin_disparities(logits)
+    return (logits.to(disparities.dtype).softmax(1) * disparities).sum(1, keepdim=True)
+
+
+def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
+    """Confidence of a soft-argmax: the probability that lies close to its result.
+
+    Args:
+        logits: (N, bins, H, W).
+        disparity: (N, 1, H, W) in pixels of the volume.
+        radius: how far from it counts as close, in pixels of the volume.
+
+    Returns:
+        (N, 1, H, W) in 0..1; small where several disparities compete.
+    """
+    close = (_bin_disparities(logits) - disparity).abs() <= radius
+    return (logits.softmax(1) * close).sum(1, keepdim=True)
+
+
+def _bin_disparities(logits: Tensor) -> Tensor:
+    bins = logits.shape[1]
+    dtype = torch.promote_types(logits.dtype, torch.float32)  # half would round their mean
+    return torch.arange(bins, dtype=dtype, device=logits.device).view(bins, 1, 1)

@@ -1,0 +1,101 @@
+"""Inverted residual blocks: wide inside, narrow outside (MobileNetV2, EfficientNetV2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nndepth_core.blocks.conv import ConvBlock
+
+
+class SqueezeExcite(nn.Module):
+    """Gates channels by what the whole map holds: mean, two 1x1 convolutions, sigmoid.
+
+    Args:
+        channels: width of the map.
+        squeezed: width between the two convolutions.
+    """
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the gated map of the same shape."""
+        gate = self.reduce(x.mean((2, 3), keepdim=True))
+        return x * torch.sigmoid(self.expand(nn.functional.silu(gate)))
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expansion, 3x3 depthwise, optional squeeze-excite, linear 1x1 projection.
+
+    The input is added where the block keeps size and width (Sandler et al., CVPR 2018, fig. 4).
+
+    Args:
+        inputs: width of the input.
+        outputs: width of the output.
+        stride: of the depthwise convolution.
+        expansion: inner width over `inputs`; 1 leaves the expansion out.
+        activation: after expansion and depthwise convolution.
+        squeezed: inner width of the squeeze-excite gate, 0 for none.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int = 1,
+        expansion: int = 6,
+        activation: type[nn.Module] = nn.ReLU6,
+        squeezed: int = 0,
+    ) -> None:
+        super().__init__()
+        width = inputs * expansion
+        self.expand: nn.Module = nn.Identity()
+        if expansion > 1:
+            self.expand = ConvBlock(inputs, width, 1, activation=activation(inplace=True))
+        self.depthwise = ConvBlock(
+            width, width, 3, stride, groups=width, activation=activation(inplace=True)
+        )
+        self.gate: nn.Module = SqueezeExcite(width, squeezed) if squeezed else nn.Identity()
+        self.project = ConvBlock(width, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        y = self.project(self.gate(self.depthwise(self.expand(x))))
+        return x + y if self.residual else y
+
+
+class FusedInvertedResidual(nn.Module):
+    """Inverted residual whose expansion and depthwise steps are one 3x3 convolution.
+
+    Cheaper than two steps on wide hardware at high resolution (Tan and Le, ICML 2021, fig. 2).
+
+    Args:
+        inputs: width of the input.
+        outputs: width of the output.
+        stride: of the 3x3 convolution.
+        expansion: inner width over `inputs`.
+        activation: after the 3x3 convolution.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int = 1,
+        expansion: int = 4,
+        activation: type[nn.Module] = nn.SiLU,
+    ) -> None:
+        super().__init__()
+        width = inputs * expansion
+        self.expand = ConvBlock(inputs, width, 3, stride, activation=activation(inplace=True))
+        self.project = ConvBlock(width, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        y = self.project(self.expand(x))
+        return x + y if self.residual else y

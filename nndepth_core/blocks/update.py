@@ -1,0 +1,154 @@
+"""The recurrent part of the RAFT family: motion encoder and convolutional GRUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nndepth_core.blocks.upsample import resize_like
+
+
+class ConvGru(nn.Module):
+    """Convolutional GRU (RAFT, 3.3).
+
+    The gates' convolutions are split by what they look at, so that the inputs' share of all three
+    gates is one convolution, and the constant context enters as a sum.
+
+    Args:
+        hidden: channels of the state.
+        inputs: channels of the input.
+        kernel: kernel size (vertical, horizontal), odd.
+    """
+
+    def __init__(self, hidden: int, inputs: int, kernel: tuple[int, int] = (3, 3)) -> None:
+        super().__init__()
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        self.hidden = hidden
+        self.from_input = nn.Conv2d(inputs, 3 * hidden, kernel, padding=padding)
+        self.gates = nn.Conv2d(hidden, 2 * hidden, kernel, padding=padding, bias=False)
+        self.candidate = nn.Conv2d(hidden, hidden, kernel, padding=padding, bias=False)
+
+    def forward(self, state: Tensor, x: Tensor, context: Tensor) -> Tensor:
+        """Return the new state.
+
+        Args:
+            state: (N, hidden, h, w).
+            x: (N, inputs, h, w).
+            context: added to the update gate, reset gate and candidate, (N, 3 * hidden, h, w).
+        """
+        shares = self.from_input(x).add_(context)
+        for_gates, for_candidate = shares.split([2 * self.hidden, self.hidden], 1)
+        update, reset = self.gates(state).add_(for_gates).sigmoid_().chunk(2, 1)
+        candidate = self.candidate(reset * state).add_(for_candidate).tanh_()
+        return torch.addcmul(state, update, candidate - state)
+
+
+class MultiLevelGru(nn.Module):
+    """GRUs at several resolutions that hear their neighbours (RAFT-Stereo, 3.3).
+
+    Args:
+        levels: number of GRUs, each at half the resolution of the one before.
+        hidden: channels of every state.
+        motion: channels of what the finest one receives.
+    """
+
+    def __init__(self, levels: int, hidden: int, motion: int) -> None:
+        super().__init__()
+        self.grus = nn.ModuleList(
+            ConvGru(hidden, (hidden if level else motion) + (hidden if level < levels - 1 else 0))
+            for level in range(levels)
+        )
+
+    def forward(
+        self,
+        states: Sequence[Tensor],
+        contexts: Sequence[Tensor],
+        motion: Tensor,
+        finest: int = 0,
+    ) -> list[Tensor]:
+        """Update the states from the coarsest to the level `finest`; finer ones stay.
+
+        Args:
+            states: (N, hidden, h / 2**i, w / 2**i), finest first.
+            contexts: (N, 3 * hidden, h / 2**i, w / 2**i), finest first.
+            motion: (N, motion, h, w), read by level 0 alone.
+            finest: last level updated.
+        """
+        states = list(states)
+        for level in reversed(range(finest, len(states))):
+            inputs = [F.avg_pool2d(states[level - 1], 3, 2, 1)] if level else [motion]
+            if level + 1 < len(states):
+                inputs.append(resize_like(states[level + 1], states[level]))
+            states[level] = self.grus[level](states[level], torch.cat(inputs, 1), contexts[level])
+        return states
+
+
+class MotionEncoder(nn.Module):
+    """Joins the samples of the correlation with the current estimate (RAFT, 3.3).
+
+    Args:
+        samples: channels of the lookup.
+        estimate: channels of the estimate: 1 for a disparity, 2 for a flow.
+        outputs: output channels; the last ones are the estimate itself.
+        sample_widths: widths of the 1x1 and the 3x3 convolution on the samples.
+        estimate_widths: widths of the 7x7 and the 3x3 convolution on the estimate.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        estimate: int,
+        outputs: int = 128,
+        sample_widths: tuple[int, int] = (64, 64),
+        estimate_widths: tuple[int, int] = (64, 64),
+    ) -> None:
+        super().__init__()
+        relu = nn.ReLU(inplace=True)
+        self.from_samples = nn.Sequential(
+            nn.Conv2d(samples, sample_widths[0], 1),
+            relu,
+            nn.Conv2d(*sample_widths, 3, padding=1),
+            relu,
+        )
+        self.from_estimate = nn.Sequential(
+            nn.Conv2d(estimate, estimate_widths[0], 7, padding=3),
+            relu,
+            nn.Conv2d(*estimate_widths, 3, padding=1),
+            relu,
+        )
+        joined = sample_widths[1] + estimate_widths[1]
+        self.join = nn.Sequential(nn.Conv2d(joined, outputs - estimate, 3, padding=1), relu)
+
+    def forward(self, samples: Tensor, estimate: Tensor) -> Tensor:
+        """Map (N, samples, h, w) and (N, estimate, h, w) to (N, outputs, h, w)."""
+        estimate = estimate.to(samples.dtype)  # half precision, where the estimate is kept in full
+        joined = torch.cat([self.from_samples(samples), self.from_estimate(estimate)], 1)
+        return torch.cat([self.join(joined), estimate], 1)
+
+
+def motion_rules(estimate: str) -> tuple[tuple[str, str], ...]:
+    """Rules from the entries of a `MotionEncoder` called 'motion' to the official ones.
+
+    Args:
+        estimate: official letter of the estimate, 'f' for a flow or 'd' for a disparity.
+    """
+    official = 'update_block.encoder.conv'
+    return (
+        (r'^motion\.from_samples\.0', f'{official}c1'),
+        (r'^motion\.from_samples\.2', f'{official}c2'),
+        (r'^motion\.from_estimate\.0', f'{official}{estimate}1'),
+        (r'^motion\.from_estimate\.2', f'{official}{estimate}2'),
+        (r'^motion\.join\.0', official),
+    )
+
+
+def head(inputs: int, hidden: int, outputs: int, kernel: int = 3) -> nn.Sequential:
+    """A 3x3 convolution, ReLU, then a convolution to what is predicted."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, hidden, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(hidden, outputs, kernel, padding=kernel // 2),
+    )

@@ -1,0 +1,98 @@
+"""`nndepth export`: a network and its weights to one ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nndepth_core.cli.options import image_size
+from nndepth_core.engines import DEVICES, EngineError, create_engine, find_weights, split_model
+from nndepth_core.engines.exports import Origin, export_path
+
+if TYPE_CHECKING:
+    from nndepth_core.export import ExportReport
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `nndepth export`."""
+    add = parser.add_argument
+    add('model', metavar='MODEL', help='a network, or one with its variant: raft_stereo-realtime')
+    add(
+        'output',
+        metavar='OUT.onnx',
+        type=Path,
+        nargs='?',
+        help='default: in the cache, where engine auto finds it',
+    )
+    add('--weights', default='', metavar='FILE', help='default: the ones stored last')
+    add('--iterations', type=int, default=0, metavar='N', help="default: the network's")
+    add(
+        '--size',
+        type=image_size,
+        metavar='WxH',
+        help='bind the file to this size; default: any size',
+    )
+    add('--precision', default='fp32', help='fp32 or fp16; default: %(default)s')
+    add(
+        '--device',
+        default='cpu',
+        choices=DEVICES,
+        help='test the file there too; default: %(default)s',
+    )
+    add('--json', action='store_true', help='print JSON instead')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, check, report."""
+    try:
+        from nndepth_core.engines.torch import load_network
+        from nndepth_core.export import ExportError, export_onnx
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f'exporting needs {error.name}; pip install "nndepth[export]"'
+        ) from error
+    name, variant = split_model(args.model)
+    weights = find_weights(name, variant, args.weights)
+    network, origin = load_network(name, variant, weights), Origin.of(name, weights)
+    iterations = args.iterations if args.iterations != network.iterations else 0
+    if args.output is None and args.size is not None:
+        raise ValueError('a file bound to a size is not kept in the cache; give OUT.onnx')
+    try:
+        report = export_onnx(
+            network,
+            args.output or export_path(name, variant, origin, args.precision, iterations),
+            size=args.size and args.size[::-1],
+            iterations=iterations,
+            precision=args.precision,
+            origin=origin,
+        )
+    except ExportError as error:
+        raise EngineError(str(error)) from error
+    if args.device != 'cpu':
+        create_engine(str(report.path), device=args.device).self_test()
+    print(json.dumps(asdict(report), default=str, indent=2) if args.json else _text(report))
+    return 0
+
+
+def _text(report: ExportReport) -> str:
+    size, steps = report.fixed_size, report.iterations
+    lines = [
+        f'{report.path}, {report.size / 1e6:.1f} MB, {report.precision}'
+        + (f', {steps} iterations' if steps else ''),
+        f'size: {size[1]}x{size[0]} only' if size else 'size: any, any batch',
+    ]
+    if report.reason:
+        lines.append(f'  because {report.reason}')
+    official = f" (the authors' code: {report.official_nodes})" if report.official_nodes else ''
+    common = ', '.join(f'{count} {name}' for name, count in [*report.operators.items()][:5])
+    lines.append(f'nodes: {report.nodes}{official}: {common} ...')
+    for check in report.checks:
+        count, height, width = check.shape
+        lines.append(
+            f'against torch at {width}x{height}, batch {count}: disparity differs by '
+            f'{check.largest:.2g} px at most, {check.mean:.2g} px in the mean'
+        )
+    return '\n'.join(lines)

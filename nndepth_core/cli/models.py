@@ -1,0 +1,110 @@
+"""`nndepth models`: the networks, what is published of them and which weights are at hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from nndepth_core.cli.table import table
+from nndepth_core.weights.catalogue import BENCHMARKS, Checkpoint, Network, catalogue, find_network
+from nndepth_core.weights.store import StoredWeights, list_stored
+
+_UNKNOWN = '-'
+_FOOTER = """\
+GMACs: billions of multiply-accumulates of one 640x480 pair at the default iterations.
+Figures: EPE in px, the others in per cent of pixels; as published, each of the checkpoint trained
+for that benchmark. Code: licence of the authors' code. *: in the store; `nndepth weights fetch` or
+`import` brings the others. `nndepth models NAME` says more."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `nndepth models`."""
+    parser.add_argument('name', nargs='?', metavar='NAME', help='show everything on this one')
+    parser.add_argument('--json', action='store_true', help='print JSON instead')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the networks."""
+    networks = [find_network(args.name)] if args.name else [*catalogue().values()]
+    stored = list_stored()
+    if args.json:
+        print(json.dumps([_record(network, stored) for network in networks], indent=2))
+    elif args.name:
+        print(_overview(networks, stored), *_details(networks[0], stored), sep='\n')
+    else:
+        print(_overview(networks, stored), _FOOTER, sep='\n\n')
+    return 0
+
+
+def _record(network: Network, stored: Sequence[StoredWeights]) -> dict[str, Any]:
+    record = asdict(network)
+    for name, variant in record['variants'].items():
+        variant['figures'] = network.figures(name)
+        variant['stored'] = [str(entry.path) for entry in _fitting(network.name, name, stored)]
+    return record
+
+
+def _overview(networks: Sequence[Network], stored: Sequence[StoredWeights]) -> str:
+    headings = ['model', 'variant', 'params', 'GMACs', *BENCHMARKS.values()]
+    rows = [[*headings, 'code', 'weights licence', 'weights']]
+    for network in networks:
+        rows += [_row(network, name, stored) for name in network.variants or (_UNKNOWN,)]
+    return table(rows, right=range(2, len(headings)))
+
+
+def _row(network: Network, name: str, stored: Sequence[StoredWeights]) -> list[str]:
+    variant = network.variants.get(name)
+    figures = network.figures(name)
+    return [
+        network.name,
+        name,
+        f'{variant.parameters / 1e6:.2f} M' if variant else _UNKNOWN,
+        f'{variant.macs / 1e9:.1f}' if variant and variant.macs else _UNKNOWN,
+        *(f'{figures[key]:.2f}' if key in figures else _UNKNOWN for key in BENCHMARKS),
+        network.code_license,
+        network.weights_license or _UNKNOWN,
+        _weights(network, name, stored) or _UNKNOWN,
+    ]
+
+
+def _weights(network: Network, variant: str, stored: Sequence[StoredWeights]) -> str:
+    """Names of the known and the stored weights, the stored ones marked."""
+    present = [entry.path.stem for entry in _fitting(network.name, variant, stored)]
+    known = [checkpoint.name for checkpoint in network.checkpoints_of(variant)]
+    return ' '.join(
+        f'{name}*' if name in present else name for name in dict.fromkeys([*known, *present])
+    )
+
+
+def _fitting(model: str, variant: str, stored: Sequence[StoredWeights]) -> list[StoredWeights]:
+    return [
+        entry
+        for entry in stored
+        if entry.description.model == model and variant in entry.description.variants
+    ]
+
+
+def _details(network: Network, stored: Sequence[StoredWeights]) -> list[str]:
+    lines = ['', network.title, f'paper: {network.paper}', f'code: {network.code}']
+    paths = {entry.id: entry.path for entry in stored if entry.description.model == network.name}
+    for checkpoint in network.checkpoints.values():
+        lines += ['', f'{checkpoint.id}: {checkpoint.file}', *_facts(checkpoint)]
+        lines.append(f'  stored: {paths.pop(checkpoint.id, "no")}')
+    return [*lines, '', *(f'{name}: stored in {path}' for name, path in paths.items())]
+
+
+def _facts(checkpoint: Checkpoint) -> list[str]:
+    figures = ', '.join(f'{BENCHMARKS[key]} {value}' for key, value in checkpoint.metrics.items())
+    facts = {
+        'fits': ', '.join(checkpoint.variants),
+        'trained on': checkpoint.trained_on,
+        'published': figures,
+        'note': checkpoint.note,
+        'size': f'{checkpoint.size} bytes' if checkpoint.size else '',
+        'sha256': checkpoint.sha256 and f'{checkpoint.sha256} ({checkpoint.sha256_source})',
+        'from': checkpoint.url or f'{checkpoint.page} (by hand)',
+    }
+    return [f'  {name}: {fact}' for name, fact in facts.items() if fact]

@@ -1,0 +1,63 @@
+"""EfficientNetV2-S as a feature pyramid (Tan and Le, ICML 2021, arXiv 2104.00298).
+
+The shape is that of timm's `efficientnetv2_rw_s`, slightly other than the paper's table 4.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from nndepth_core.blocks.inverted_residual import FusedInvertedResidual, InvertedResidual
+from nndepth_core.encoders.staged import StagedEncoder
+
+# (fused, expansion, width, blocks, stride) of the six stages
+_STAGES = (
+    (True, 1, 24, 2, 1),
+    (True, 4, 48, 4, 2),
+    (True, 4, 64, 4, 2),
+    (False, 4, 128, 6, 2),
+    (False, 6, 160, 9, 1),
+    (False, 6, 272, 15, 2),
+)
+
+
+class EfficientNetV2(StagedEncoder):
+    """Stem and six stages; the maps at 1/4, 1/8, 1/16 and 1/32 come out.
+
+    Attributes:
+        channels: widths of the four maps, finest first.
+        official_rules: (pattern, replacement) from our entry names to those of timm's
+            `efficientnetv2_rw_s`, one after the other. The stages stay `stages.0` to `stages.5`:
+            every checkpoint nests them in its own way.
+    """
+
+    channels = (48, 64, 160, 272)
+    official_rules = (
+        (r'stem\.conv', 'conv_stem'),
+        (r'stem\.norm', 'bn1'),
+        (r'(stages\.[0-2]\.\d)\.expand\.conv', r'\1.conv_exp'),
+        (r'(stages\.[0-2]\.\d)\.project\.norm', r'\1.bn2'),
+        (r'(stages\.\d\.\d+)\.expand\.conv', r'\1.conv_pw'),
+        (r'(stages\.\d\.\d+)\.expand\.norm', r'\1.bn1'),
+        (r'(stages\.\d\.\d+)\.depthwise\.conv', r'\1.conv_dw'),
+        (r'(stages\.\d\.\d+)\.depthwise\.norm', r'\1.bn2'),
+        (r'(stages\.\d\.\d+)\.gate\.', r'\1.se.conv_'),
+        (r'(stages\.\d\.\d+)\.project\.conv', r'\1.conv_pwl'),
+        (r'(stages\.\d\.\d+)\.project\.norm', r'\1.bn3'),
+    )
+
+    def __init__(self) -> None:
+        width = 24
+        stages = []
+        for fused, expansion, out_width, blocks, stride in _STAGES:
+            stage: list[nn.Module] = []
+            for index in range(blocks):
+                step = stride if index == 0 else 1
+                stage.append(
+                    FusedInvertedResidual(width, out_width, step, expansion)
+                    if fused
+                    else InvertedResidual(width, out_width, step, expansion, nn.SiLU, width // 4)
+                )
+                width = out_width
+            stages.append(stage)
+        super().__init__(24, nn.SiLU, stages)

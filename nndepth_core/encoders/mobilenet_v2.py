@@ -1,0 +1,57 @@
+"""MobileNetV2 as a feature pyramid (Sandler et al., CVPR 2018, arXiv 1801.04381)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from nndepth_core.blocks.inverted_residual import InvertedResidual
+from nndepth_core.encoders.staged import StagedEncoder
+
+# (expansion, width, blocks, stride) of the first six stages: table 2 of the paper, whose seventh
+# stage and head serve classification alone.
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+)
+
+
+class MobileNetV2(StagedEncoder):
+    """Stem and six stages; the maps at 1/4, 1/8, 1/16 and 1/32 come out.
+
+    Attributes:
+        channels: widths of the four maps, finest first.
+        official_rules: (pattern, replacement) from our entry names to those of timm's
+            `mobilenetv2_100`, one after the other. The stages stay `stages.0` to `stages.5`:
+            every checkpoint nests them in its own way.
+    """
+
+    channels = (24, 32, 96, 160)
+    official_rules = (
+        (r'stem\.conv', 'conv_stem'),
+        (r'stem\.norm', 'bn1'),
+        (r'(stages\.0\.0)\.depthwise\.norm', r'\1.bn1'),
+        (r'(stages\.0\.0)\.project\.conv', r'\1.conv_pw'),
+        (r'(stages\.0\.0)\.project\.norm', r'\1.bn2'),
+        (r'(stages\.\d\.\d)\.expand\.conv', r'\1.conv_pw'),
+        (r'(stages\.\d\.\d)\.expand\.norm', r'\1.bn1'),
+        (r'(stages\.\d\.\d)\.depthwise\.conv', r'\1.conv_dw'),
+        (r'(stages\.\d\.\d)\.depthwise\.norm', r'\1.bn2'),
+        (r'(stages\.\d\.\d)\.project\.conv', r'\1.conv_pwl'),
+        (r'(stages\.\d\.\d)\.project\.norm', r'\1.bn3'),
+    )
+
+    def __init__(self) -> None:
+        width = 32
+        stages = []
+        for expansion, out_width, blocks, stride in _STAGES:
+            stage = []
+            for index in range(blocks):
+                step = stride if index == 0 else 1
+                stage.append(InvertedResidual(width, out_width, step, expansion))
+                width = out_width
+            stages.append(stage)
+        super().__init__(32, nn.ReLU6, stages)

@@ -1,0 +1,140 @@
+"""RAFT's residual encoder, and the context encoder with states at several scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nndepth_core.blocks.conv import ConvBlock, Norm, ResidualBlock
+
+RESIDUAL_RULES = (
+    (r'\.stem\.conv', '.conv1'),
+    (r'\.stem\.norm', '.norm1'),
+    (r'\.stages\.0\.', '.layer1.'),
+    (r'\.stages\.1\.', '.layer2.'),
+    (r'\.stages\.2\.', '.layer3.'),
+    (r'\.first\.(conv|norm)', r'.\g<1>1'),
+    (r'\.second\.(conv|norm)', r'.\g<1>2'),
+    (r'\.shortcut\.conv', '.downsample.0'),
+    (r'\.shortcut\.norm', '.downsample.1'),
+)
+"""From entry names of the residual encoder to those in checkpoints of the RAFT family."""
+
+SHORTCUT_ALIASES = ((r'\.norm3\.', '.downsample.1.'),)
+"""Official checkpoints hold a shortcut's norm under two names."""
+
+
+def context_rules(official: str, scales: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Rules for a `ContextEncoder` called 'context', those of the residual encoder included.
+
+    Args:
+        official: prefix of the official context encoder.
+        scales: what the official heads are called, finest first, e.g. ('outputs08', 'outputs16').
+    """
+    heads = [
+        (
+            rf'^context\.{kind}_heads\.{level}\.{"0." if level > 1 else ""}',
+            rf'{official}.{scale}.{i}.',
+        )
+        for level, scale in enumerate(scales)
+        for i, kind in enumerate(('state', 'context'))
+    ]
+    return (
+        (r'^context\.to_gates', 'context_zqr_convs'),
+        (r'^context\.coarser\.0', f'{official}.layer4'),
+        (r'^context\.coarser\.1', f'{official}.layer5'),
+        (r'^context\.trunk', official),
+        *heads,
+        *RESIDUAL_RULES,
+    )
+
+
+def residual_stage(
+    inputs: int, outputs: int, stride: int, norm: Norm, project: bool = False
+) -> nn.Sequential:
+    """Two residual blocks, the first one strided."""
+    return nn.Sequential(
+        ResidualBlock(inputs, outputs, stride, norm=norm, project=project),
+        ResidualBlock(outputs, outputs, norm=norm, project=project),
+    )
+
+
+class ResidualEncoder(nn.Module):
+    """A 7x7 stem and three stages of two residual blocks, 64, 96 and 128 wide (RAFT, 3.1).
+
+    Args:
+        strides: of the stem and the three stages.
+        norm: 'batch' or 'instance'.
+        project: whether every shortcut has a convolution, even where size and width stay.
+    """
+
+    outputs = 128
+
+    def __init__(self, strides: Sequence[int], norm: Norm, project: bool = False) -> None:
+        super().__init__()
+        relu = nn.ReLU(inplace=True)
+        self.stem = ConvBlock(3, 64, 7, strides[0], norm=norm, activation=relu, bias=True)
+        self.stages = nn.Sequential(
+            residual_stage(64, 64, strides[1], norm, project),
+            residual_stage(64, 96, strides[2], norm, project),
+            residual_stage(96, 128, strides[3], norm, project),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to (N, 128, H / s, W / s), s the product of the strides."""
+        x = self.stem(image)
+        # block by block: nested Sequentials would hold on to their full-size inputs
+        for block in (block for stage in self.stages.children() for block in stage.children()):
+            x = block(x)
+        return x
+
+
+class ContextEncoder(nn.Module):
+    """Initial states and contexts of GRUs at several scales (RAFT-Stereo, 3.1).
+
+    The image goes through `trunk` first, whose result `forward` continues from: it may be shared
+    with the matching features.
+
+    Args:
+        strides: of the trunk, see `ResidualEncoder`.
+        levels: number of scales, each half the one before; the third has plainer heads.
+        norm: 'batch' or 'instance'.
+        hidden: channels of a state.
+    """
+
+    def __init__(self, strides: Sequence[int], levels: int, norm: Norm, hidden: int = 128) -> None:
+        super().__init__()
+        width = ResidualEncoder.outputs
+        self.trunk = ResidualEncoder(strides, norm)
+        self.coarser = nn.ModuleList(
+            residual_stage(width, width, 2, norm) for _ in range(levels - 1)
+        )
+        self.state_heads = nn.ModuleList(_head(width, hidden, norm, i) for i in range(levels))
+        self.context_heads = nn.ModuleList(_head(width, hidden, norm, i) for i in range(levels))
+        self.to_gates = nn.ModuleList(
+            nn.Conv2d(hidden, 3 * hidden, 3, padding=1) for _ in range(levels)
+        )
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Continue from the trunk's result (N, 128, h, w).
+
+        Returns:
+            States (N, hidden, h / 2**i, w / 2**i) and what the context adds to the three gates
+            (N, 3 * hidden, h / 2**i, w / 2**i), finest first.
+        """
+        scales = [x]
+        for stage in self.coarser:
+            scales.append(stage(scales[-1]))
+        states = [torch.tanh(head(x)) for head, x in zip(self.state_heads, scales, strict=True)]
+        contexts = [
+            to_gates(torch.relu(head(x)))
+            for to_gates, head, x in zip(self.to_gates, self.context_heads, scales, strict=True)
+        ]
+        return states, contexts
+
+
+def _head(width: int, hidden: int, norm: Norm, level: int) -> nn.Sequential:
+    blocks = [ResidualBlock(width, width, norm=norm)] if level < 2 else []
+    return nn.Sequential(*blocks, nn.Conv2d(width, hidden, 3, padding=1))

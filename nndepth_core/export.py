@@ -1,0 +1,299 @@
+"""Networks to ONNX files that hold all that running them needs, checked against torch on the spot.
+
+A file takes `left` and `right`, uint8 RGB (N, H, W, 3), normalises inside, and gives `disparity`
+and, where the network has its own, `confidence`, float32 (N, H, W). Its metadata is a `ModelCard`.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxscript.optimizer
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from nndepth_core.blocks.folding import fold_batch_norms
+from nndepth_core.engines.base import EngineError
+from nndepth_core.engines.card import ModelCard
+from nndepth_core.engines.exports import Origin
+from nndepth_core.engines.onnx import OnnxEngine
+from nndepth_core.engines.reference import textured_pair
+from nndepth_core.engines.torch import TOLERANCES, forward_maps, reference_of, small_size
+from nndepth_core.models.base import StereoNetwork
+from nndepth_core.weights.store import replaced_at_once
+
+OPSET = 17
+PRECISIONS = ('fp32', 'fp16')
+FIXED_SIZE = (480, 640)
+"""Height and width of exports whose graph does not serve every size."""
+_OFFICIAL_NODES = {
+    'igev_stereo': 'about 5000 at 2 iterations',
+    'light_stereo': 'about 5500',
+    'rt_igev': 'about 5000 at 2 iterations',
+}
+
+_INPUTS = ('left', 'right')
+_AXES = {0: 'batch', 1: 'height', 2: 'width'}
+_ALLOWED = {'fp32': (1e-3, 0.1), 'fp16': (0.1, 10.0)}
+"""Mean and largest difference of the disparity in pixels."""
+_ALLOWED_CONFIDENCE = 0.02
+"""Mean difference."""
+
+
+class ExportError(RuntimeError):
+    """A network that cannot be exported, or whose export computes something else."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Difference of file and torch, the latter in float32, on one pair.
+
+    Attributes:
+        shape: (N, H, W) of the pair.
+        largest: difference of the disparity in pixels.
+        mean: the same.
+        confidence: mean difference of the confidence, None where there is none.
+    """
+
+    shape: tuple[int, int, int]
+    largest: float
+    mean: float
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export gave.
+
+    Attributes:
+        path: the file.
+        size: of the file in bytes.
+        nodes: of the graph.
+        official_nodes: of the authors' code through the same exporter, '' where not measured.
+        operators: how many nodes of each kind, the most frequent first.
+        fixed_size: (height, width) it is bound to, None where it takes any.
+        reason: why it is bound to one, '' where that was asked for.
+        precision: 'fp32' or 'fp16'.
+        iterations: steps of the graph, 0 for none.
+        checks: differences from torch.
+    """
+
+    path: Path
+    size: int
+    nodes: int
+    official_nodes: str
+    operators: dict[str, int]
+    fixed_size: tuple[int, int] | None
+    reason: str
+    precision: str
+    iterations: int
+    checks: tuple[Check, ...]
+
+
+def export_onnx(
+    network: StereoNetwork,
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    iterations: int = 0,
+    precision: str = 'fp32',
+    origin: Origin | None = None,
+    opset: int = OPSET,
+) -> ExportReport:
+    """Write a network to an ONNX file and compare the file with torch.
+
+    Args:
+        network: in eval mode, its weights loaded, on the CPU; stays as it is.
+        path: the file; one that is there is replaced only if all goes well.
+        size: (height, width) to bind the graph to; None lets it take any, or binds it to
+            `FIXED_SIZE` where the graph would not serve others.
+        iterations: steps of an iterative network; 0 for its default.
+        precision: 'fp32', or 'fp16' for half in convolutions and matrix products.
+        origin: where the weights came from.
+        opset: version of the ONNX operators.
+
+    Raises:
+        ExportError: the exporter fails, or the file computes something else.
+        ValueError: an argument is not allowed.
+    """
+    _check_arguments(network, size, iterations, precision)
+    path = Path(path)
+    steps = (iterations or network.iterations) if network.iterative else 0
+    export = _Export(network, steps, precision, origin or Origin('', ''), opset)
+    reason = ''
+    with replaced_at_once(path) as file:
+        try:
+            checks = export.write(file, size)
+        except ExportError as error:
+            if size is not None:
+                raise
+            reason, size = str(error), FIXED_SIZE
+            checks = export.write(file, size)
+        operators = Counter(node.op_type for node in onnx.load(file).graph.node)
+    return ExportReport(
+        path,
+        path.stat().st_size,
+        operators.total(),
+        _OFFICIAL_NODES.get(network.name, ''),
+        dict(operators.most_common()),
+        size,
+        reason,
+        precision,
+        steps,
+        checks,
+    )
+
+
+@dataclass(frozen=True)
+class _Export:
+    """The parts of an export that do not change between attempts."""
+
+    network: StereoNetwork
+    iterations: int
+    precision: str
+    origin: Origin
+    opset: int
+
+    def write(self, file: Path, size: tuple[int, int] | None) -> tuple[Check, ...]:
+        """Write the file, bound to a size or not, and check it."""
+        self.trace(file, size)
+        model = onnxscript.optimizer.optimize(onnx.load(file))
+        onnx.helper.set_model_props(model, self.card(size).metadata())
+        model.producer_name = 'nndepth'
+        onnx.save(model, file)
+        height, width = size or small_size(self.network)
+        shapes = [(2, height, width)]
+        if size is None:
+            multiple = self.network.padding.multiple
+            shapes.append((1, height + multiple, width + 2 * multiple))
+        try:
+            engine = OnnxEngine(file, 'cpu')
+            checks = tuple(self.check(engine, shape) for shape in shapes)
+            engine.self_test()
+        except EngineError as error:
+            raise ExportError(f'the exported graph cannot be used: {error}') from error
+        return checks
+
+    def trace(self, file: Path, size: tuple[int, int] | None) -> None:
+        """Turn the network into a graph by TorchScript's exporter.
+
+        The torch.export based one takes twenty times as long, and binds the batch of networks
+        that split a stack of left and right features.
+        """
+        graph = _Graph(self.network, self.iterations, self.precision).eval()
+        outputs = ['disparity', 'confidence'][: 1 + graph.confidence]
+        free = {0: _AXES[0]} if size else _AXES
+        pair = [
+            torch.from_numpy(image).repeat(2, 1, 1, 1)
+            for image in textured_pair(*(size or small_size(self.network)))
+        ]
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # on traced sizes, which the checks are for
+            try:
+                torch.onnx.export(
+                    graph,
+                    tuple(pair),
+                    str(file),
+                    input_names=list(_INPUTS),
+                    output_names=outputs,
+                    dynamic_axes={name: free for name in (*_INPUTS, *outputs)},
+                    opset_version=self.opset,
+                    dynamo=False,
+                )
+            except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+                raise ExportError(f'{self.network.name} cannot be exported: {error}') from error
+
+    def card(self, size: tuple[int, int] | None) -> ModelCard:
+        """The metadata, with what torch computes on the pair of the self-test."""
+        network, origin = self.network, self.origin
+        return ModelCard(
+            network=network.name,
+            variant=network.variant,
+            weights=origin.source,
+            weights_sha256=origin.sha256,
+            license=origin.license,
+            precision=self.precision,
+            iterations=self.iterations,
+            multiple=network.padding.multiple,
+            placement=network.padding.placement,
+            minimum=network.minimum_size,
+            confidence=network.confidence,
+            reference=reference_of(network, TOLERANCES[self.precision], self.iterations, size),
+        )
+
+    def check(self, engine: OnnxEngine, shape: tuple[int, int, int]) -> Check:
+        """Compare the file with torch on a pair of (N, H, W) that it was not traced with.
+
+        Raises:
+            ExportError: they differ by more than is allowed.
+        """
+        count, height, width = shape
+        pair = [np.repeat(image, count, axis=0) for image in textured_pair(height, width, 11)]
+        found = engine.run(*pair)
+        with torch.inference_mode():
+            batches = [torch.from_numpy(image) for image in pair]
+            maps = forward_maps(self.network, batches, self.iterations, len(found) > 1)
+        off = [np.abs(values - x.numpy()) for values, x in zip(found.values(), maps, strict=True)]
+        means = [float(values.mean()) for values in off]
+        check = Check(shape, float(off[0].max()), means[0], means[1] if len(off) > 1 else None)
+        mean, largest = _ALLOWED[self.precision]
+        wrong = not (check.mean <= mean and check.largest <= largest)
+        if wrong or (check.confidence or 0) > _ALLOWED_CONFIDENCE:
+            raise ExportError(
+                f'at {width}x{height} the exported graph differs from torch by {check.mean:.2g} '
+                f'px in the mean and {check.largest:.2g} px at most, where {mean:g} and '
+                f'{largest:g} are allowed; nothing was written'
+            )
+        return check
+
+
+class _Graph(nn.Module):
+    """The contract of an ONNX file around a copy of a network that is made for inference."""
+
+    def __init__(self, network: StereoNetwork, iterations: int, precision: str) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network)
+        self.iterations = iterations
+        self.half_precision = precision == 'fp16'
+        self.confidence = network.confidence != 'left_right'
+        fold_batch_norms(self.network)
+        if self.half_precision:
+            _store_half(self.network)
+
+    def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
+        """Map uint8 (N, H, W, 3) to float32 (N, H, W)."""
+        # autocast keeps what would suffer from half, the disparities, in float32
+        with torch.autocast('cpu', torch.float16, enabled=self.half_precision):
+            maps = forward_maps(self.network, (left, right), self.iterations, self.confidence)
+        return tuple(maps)
+
+
+def _store_half(network: nn.Module) -> None:
+    """Put the weights of convolutions and linear layers into half precision."""
+    for module in network.modules():
+        if isinstance(module, _ConvNd | nn.Linear):
+            module.half()
+        elif isinstance(module, nn.LayerNorm):  # ONNX has it for one type at a time
+            module.register_forward_pre_hook(lambda _, inputs: tuple(x.float() for x in inputs))
+
+
+def _check_arguments(
+    network: StereoNetwork, size: tuple[int, int] | None, iterations: int, precision: str
+) -> None:
+    if precision not in PRECISIONS:
+        raise ValueError(f'precision is {precision!r}; choose one of {", ".join(PRECISIONS)}')
+    if iterations < 0:
+        raise ValueError(f'iterations is {iterations}; give at least 1, or 0 for the default')
+    multiple, minimum = network.padding.multiple, network.minimum_size
+    if size and (any(x % multiple for x in size) or size[0] < minimum[0] or size[1] < minimum[1]):
+        raise ValueError(
+            f'size is {size[1]}x{size[0]}; {network.name} takes multiples of {multiple}, at least '
+            f'{minimum[1]}x{minimum[0]}'
+        )

@@ -1,0 +1,58 @@
+"""The model library: networks by name. Importing this imports no torch; making a model does."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nndepth_core.models.base import StereoNetwork
+
+__all__ = ['create_model', 'model_names', 'network_class']
+
+_NETWORKS = {
+    'crestereo': ('nndepth_core.models.crestereo', 'CreStereo'),
+    'igev_stereo': ('nndepth_core.models.igev_stereo', 'IgevStereo'),
+    'light_stereo': ('nndepth_core.models.light_stereo', 'LightStereo'),
+    'raft_stereo': ('nndepth_core.models.raft_stereo', 'RaftStereo'),
+    'rt_igev': ('nndepth_core.models.rt_igev', 'RtIgev'),
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """Names that `create_model` knows."""
+    return tuple(_NETWORKS)
+
+
+def network_class(name: str) -> type[StereoNetwork]:
+    """Import and return the class behind a name.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in _NETWORKS:
+        raise ValueError(f'model {name!r} is unknown; choose one of {", ".join(_NETWORKS)}')
+    module, cls = _NETWORKS[name]
+    return getattr(import_module(module), cls)
+
+
+def create_model(name: str, variant: str | None = None, **settings: Any) -> StereoNetwork:
+    """Make a network with fresh weights, in eval mode.
+
+    Args:
+        name: a name of `model_names()`.
+        variant: a name of the class's `variants`; None takes the first.
+        settings: constructor arguments that override the variant's.
+
+    Raises:
+        ValueError: the name or the variant is unknown.
+    """
+    cls = network_class(name)
+    variant = next(iter(cls.variants)) if variant is None else variant
+    if variant not in cls.variants:
+        raise ValueError(
+            f'{name} has no variant {variant!r}; choose one of {", ".join(cls.variants)}'
+        )
+    model = cls(**{**cls.variants[variant], **settings})
+    model.variant = variant
+    return model.eval()

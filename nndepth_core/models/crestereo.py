@@ -1,0 +1,249 @@
+"""CREStereo (Li et al., CVPR 2022, arXiv 2203.11483).
+
+One recurrent update block refines a flow at 1/16, 1/8 and 1/4 of the image, each time correlating
+features in a small window around the flow. Cascaded, the same network runs on the halved images
+first and then on the full ones, from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nndepth_core.blocks.attention import LinearTransformerLayer
+from nndepth_core.blocks.group_correlation import OffsetCorrelation, WarpedCorrelation, Window
+from nndepth_core.blocks.position_encoding import sine_encoding
+from nndepth_core.blocks.update import ConvGru, MotionEncoder, head
+from nndepth_core.blocks.upsample import (
+    convex_upsample,
+    residual_confidence,
+    resize_like,
+    split_coarse,
+)
+from nndepth_core.encoders.residual import RESIDUAL_RULES, ResidualEncoder
+from nndepth_core.models.base import (
+    Padding,
+    Prediction,
+    Source,
+    StereoNetwork,
+    scale_to_unit,
+)
+
+_HIDDEN = 128
+_FEATURES = 256
+_GROUPS = 4
+_WINDOWS: list[Window] = [(1, 9), (3, 3)]
+"""Search windows of nine points, which take turns."""
+_KERNELS = ((1, 5), (5, 1))
+"""Of the two halves of the separable GRU."""
+
+
+@dataclass
+class Scale:
+    """What a stage refines its flow with, constant but for the state.
+
+    Attributes:
+        state: of the GRU, (N, 128, h, w).
+        contexts: what the context adds to the gates of both halves of the GRU, (N, 384, h, w).
+        correlate: correlation (N, 36, h, w) in a window around a flow (N, 2, h, w).
+    """
+
+    state: Tensor
+    contexts: list[Tensor]
+    correlate: Callable[[Tensor, Window], Tensor]
+
+
+class CreStereo(StereoNetwork):
+    """Cascaded recurrent network with adaptive group correlation.
+
+    The flow that is refined has two channels, columns and rows, since real pairs are never
+    perfectly rectified; the disparity is the negative first one.
+
+    Args:
+        cascade: in eval mode, refine the result of the halved images (stacked cascades, 3.2).
+        iterations: steps at 1/4 where `forward` is not told; 1/16 and 1/8 take half as many.
+    """
+
+    name = 'crestereo'
+    variants: ClassVar[dict[str, dict[str, Any]]] = {'base': {}, 'cascade': {'cascade': True}}
+    padding = Padding(8)
+    iterative = True
+    confidence = 'residual'
+
+    official_rules = (
+        (r'^encoder\.0', 'fnet'),
+        (r'^encoder\.1', 'fnet.conv2'),
+        *RESIDUAL_RULES,
+        (r'^(self|cross)_attention', r'\1_att_fn.layers.0'),
+        (r'to_queries', 'q_proj'),
+        (r'to_keys', 'k_proj'),
+        (r'to_values', 'v_proj'),
+        (r'merge_norm', 'norm1'),
+        (r'mlp\.3', 'norm2'),
+        (r'^offsets_sixteenth', 'conv_offset_16'),
+        (r'^offsets_eighth', 'conv_offset_8'),
+        (r'^motion\.from_samples\.0', 'update_block.encoder.convc1'),
+        (r'^motion\.from_samples\.2', 'update_block.encoder.convc2'),
+        (r'^motion\.from_estimate\.0', 'update_block.encoder.convf1'),
+        (r'^motion\.from_estimate\.2', 'update_block.encoder.convf2'),
+        (r'^motion\.join\.0', 'update_block.encoder.conv'),
+        (r'^flow_head\.0', 'update_block.flow_head.conv1'),
+        (r'^flow_head\.2', 'update_block.flow_head.conv2'),
+        (r'^mask_head', 'update_block.mask'),
+    )
+
+    def __init__(self, *, cascade: bool = False, iterations: int = 20) -> None:
+        super().__init__()
+        self.cascade = cascade
+        self.iterations = iterations
+        self.minimum_size = (64, 64) if cascade else (32, 32)
+
+        self.encoder = nn.Sequential(
+            ResidualEncoder((2, 1, 2, 1), 'instance', project=True), nn.Conv2d(128, _FEATURES, 1)
+        )
+        self.self_attention = LinearTransformerLayer(_FEATURES, heads=8)
+        self.cross_attention = LinearTransformerLayer(_FEATURES, heads=8)
+        self.offsets_sixteenth = nn.Conv2d(_FEATURES, 18, 3, padding=1)
+        self.offsets_eighth = nn.Conv2d(_FEATURES, 18, 3, padding=1)
+
+        self.motion = MotionEncoder(9 * _GROUPS, 2, 128, (256, 192), (128, 64))
+        self.grus = nn.ModuleList(ConvGru(_HIDDEN, 128, kernel) for kernel in _KERNELS)
+        self.from_context = nn.ModuleList(
+            nn.Conv2d(128, 3 * _HIDDEN, (v, h), padding=(v // 2, h // 2), bias=False)
+            for v, h in _KERNELS
+        )
+        self.flow_head = head(_HIDDEN, 256, 2)
+        self.mask_head = head(_HIDDEN, 256, 9 * 4**2, kernel=1)
+
+    def forward(
+        self,
+        left: Tensor,
+        right: Tensor,
+        iterations: int | None = None,
+        confidence: bool = False,
+    ) -> Prediction:
+        """Estimate the disparity; see `StereoNetwork` for arguments and results.
+
+        The train mode's predictions (N, 2, H, W) hold the vertical displacement as a second
+        channel, which the authors train towards zero.
+        """
+        self.check_images(left, right)
+        steps = len(self.steps(iterations))
+        pair = scale_to_unit(torch.cat((left, right)).flip(1))  # the weights expect BGR
+        zero = pair.new_zeros(left.shape[0], 2, *left.shape[-2:])
+
+        if self.cascade and not self.training:
+            size = [side // 2 for side in pair.shape[-2:]]
+            halves = F.interpolate(pair, size, mode='bilinear', align_corners=True)
+            disparity = self.refine(halves, zero, (16, 8, 4), steps)[0]
+            disparity, step, _ = self.refine(pair, -disparity, (4,), steps)
+        else:
+            disparity, step, predictions = self.refine(pair, zero, (16, 8, 4), steps)
+
+        if self.training:
+            return predictions
+        disparity = disparity[:, :1]
+        return (disparity, residual_confidence(step[:, :1], 4)) if confidence else disparity
+
+    def refine(
+        self, pair: Tensor, flow: Tensor, scales: Sequence[int], steps: int
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Refine a flow stage by stage (cascaded recurrent network, 3.2).
+
+        Args:
+            pair: left images, then right ones, (2 N, 3, H, W) in -1..1.
+            flow: where the first stage begins, (N, 2, any height, any width) in its own pixels.
+            scales: of the stages, as parts of the image size.
+            steps: taken at 1/4; at other scales half as many.
+
+        Returns:
+            Disparity and vertical displacement (N, 2, H, W), the last step of the flow
+            (N, 2, H / 4, W / 4), and in train mode the result of every step at full size.
+        """
+        left, right = self.encoder(pair).chunk(2)
+        state, context = left.chunk(2, 1)
+        features = (left, right, torch.tanh(state), torch.relu(context))
+        predictions = []
+        for part in scales:
+            scale = self.scale(features, part // 4)
+            flow = resize_like(flow, scale.state) * (scale.state.shape[-2] / flow.shape[-2])
+            for index in range(steps if part == 4 else steps // 2):
+                flow = flow.detach()
+                step = self.step(scale, flow, _WINDOWS[index % 2])
+                flow = flow + step
+                if self.training:
+                    fine = self.upsample(flow, scale.state)
+                    predictions.append(-part / 4 * resize_like(fine, pair))
+            # The next stage starts from the disparity although it refines its negative: the
+            # authors trained their weights so, and learned to make up for it.
+            flow = -self.upsample(flow, scale.state)
+        return flow, step, predictions
+
+    def scale(self, features: Sequence[Tensor], pool: int) -> Scale:
+        """Prepare a stage.
+
+        Args:
+            features: left, right, state and context at 1/4, (N, 256 or 128, H / 4, W / 4).
+            pool: how many times coarser the stage is.
+        """
+        if pool > 1:
+            features = [F.avg_pool2d(x, pool) for x in features]
+        left, right, state, context = features
+        contexts = [convolution(context) for convolution in self.from_context]
+        if pool == 1:
+            return Scale(state, contexts, WarpedCorrelation(left, right, _GROUPS))
+
+        to_offsets = self.offsets_sixteenth if pool == 4 else self.offsets_eighth
+        offsets = 2 * torch.sigmoid(to_offsets(left)) - 1
+        if pool == 4:
+            left, right = self.attend(left, right)
+        return Scale(state, contexts, OffsetCorrelation(left, right, offsets, _WINDOWS, _GROUPS))
+
+    def attend(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Let pixels see both images (local feature attention, 3.1); (N, 256, h, w) each."""
+        height, width = left.shape[-2:]
+        # The published weights were trained with frequencies that a slip makes exp(-k) instead of
+        # 10000 ** (-k / 128); most of them are next to nothing.
+        frequencies = torch.exp(-torch.arange(0.0, 128, 2, device=left.device))
+        position = sine_encoding(height, width, frequencies)
+        left, right = ((x + position).flatten(2).transpose(1, 2) for x in (left, right))
+        left, right = self.self_attention(left, left), self.self_attention(right, right)
+        left = self.cross_attention(left, right)
+        right = self.cross_attention(right, left)
+        # reshaped, since an unflatten would bind an export to the traced size
+        shape = (left.shape[0], -1, height, width)
+        left, right = (x.transpose(1, 2).reshape(shape) for x in (left, right))
+        return left, right
+
+    def step(self, scale: Scale, flow: Tensor, window: Window) -> Tensor:
+        """Advance the state of a scale and return the step its flow (N, 2, h, w) should take."""
+        motion = self.motion(scale.correlate(flow, window), flow)
+        for gru, context in zip(self.grus, scale.contexts, strict=True):
+            scale.state = gru(scale.state, motion, context)
+        return self.flow_head(scale.state)
+
+    def upsample(self, flow: Tensor, state: Tensor) -> Tensor:
+        """Enlarge a flow (N, 2, h, w) four times by weights read off the state."""
+        logits = split_coarse(self.mask_head(state) / 4, 4)  # a scale that balances gradients
+        return convex_upsample(flow, logits, 4)
+
+    def official_sources(self) -> dict[str, Source]:
+        """Which official entries each of ours comes from."""
+        sources = super().official_sources()
+        for half in range(2):
+            gates = [f'update_block.gru.conv{gate}{half + 1}' for gate in 'zrq']
+            weights = tuple(f'{gate}.weight' for gate in gates)
+            state, context, motion = slice(128), slice(128, 256), slice(256, None)
+            sources |= {
+                f'from_context.{half}.weight': Source(weights, context),
+                f'grus.{half}.from_input.weight': Source(weights, motion),
+                f'grus.{half}.from_input.bias': Source(tuple(f'{gate}.bias' for gate in gates)),
+                f'grus.{half}.gates.weight': Source(weights[:2], state),
+                f'grus.{half}.candidate.weight': Source(weights[2:], state),
+            }
+        return sources

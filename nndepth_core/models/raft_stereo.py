@@ -1,0 +1,185 @@
+"""RAFT-Stereo (Lipson, Teed and Deng, 3DV 2021, arXiv 2109.07547).
+
+Features of both images are correlated along the rows, once. A stack of GRUs at several resolutions
+then looks the correlation up around the current disparity and moves it, step by step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nndepth_core.blocks.conv import Norm, ResidualBlock
+from nndepth_core.blocks.correlation import correlation_pyramid, sample_pyramid
+from nndepth_core.blocks.update import MotionEncoder, MultiLevelGru, head, motion_rules
+from nndepth_core.blocks.upsample import convex_upsample, residual_confidence, split_coarse
+from nndepth_core.encoders.residual import (
+    SHORTCUT_ALIASES,
+    ContextEncoder,
+    ResidualEncoder,
+    context_rules,
+)
+from nndepth_core.models.base import (
+    Prediction,
+    Source,
+    StereoNetwork,
+    gru_sources,
+    scale_to_unit,
+)
+
+_HIDDEN = 128
+_FEATURES = 256
+
+
+class RaftStereo(StereoNetwork):
+    """Recurrent all-pairs field transforms along image rows.
+
+    Args:
+        downsample: features are at 1 / 2**downsample of the image.
+        gru_levels: number of GRUs, each at half the resolution of the one before.
+        slow_fast: update the coarse GRUs more often than the fine ones.
+        shared_backbone: take matching features from the context encoder's trunk.
+        context_norm: norm of the context encoder, 'batch' or 'instance'.
+        correlation_levels: levels of the correlation pyramid.
+        radius: steps looked up to either side of the disparity, on every level.
+        iterations: steps taken where `forward` is not told.
+    """
+
+    name = 'raft_stereo'
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        'base': {},
+        'realtime': {
+            'downsample': 3,
+            'gru_levels': 2,
+            'slow_fast': True,
+            'shared_backbone': True,
+            'iterations': 7,
+        },
+        'rvc': {'context_norm': 'instance'},
+    }
+    iterative = True
+    confidence = 'residual'
+
+    official_rules = (
+        (r'^matching\.0', 'fnet'),
+        (r'^matching\.1\.', 'fnet.conv2.'),
+        (r'^shared_matching\.', 'conv2.'),
+        *motion_rules('f'),
+        (r'^flow_head\.0', 'update_block.flow_head.conv1'),
+        (r'^flow_head\.2', 'update_block.flow_head.conv2'),
+        (r'^mask_head', 'update_block.mask'),
+        *context_rules('cnet', ('outputs08', 'outputs16', 'outputs32')),
+    )
+    official_aliases = SHORTCUT_ALIASES
+    official_unused = (r'cnet\.layer5\.', r'cnet\.outputs32\.', r'update_block\.gru32\.')
+
+    def __init__(
+        self,
+        *,
+        downsample: int = 2,
+        gru_levels: int = 3,
+        slow_fast: bool = False,
+        shared_backbone: bool = False,
+        context_norm: Norm = 'batch',
+        correlation_levels: int = 4,
+        radius: int = 4,
+        iterations: int = 32,
+    ) -> None:
+        super().__init__()
+        self.factor = 2**downsample
+        self.slow_fast = slow_fast
+        self.shared_backbone = shared_backbone
+        self.correlation_levels = correlation_levels
+        self.radius = radius
+        self.iterations = iterations
+        self.minimum_size = (32, 16 * self.factor)
+
+        strides = [1 + (downsample > 2), 1, 1 + (downsample > 1), 1 + (downsample > 0)]
+        self.context = ContextEncoder(strides, gru_levels, context_norm, _HIDDEN)
+        if shared_backbone:
+            self.shared_matching = nn.Sequential(
+                ResidualBlock(128, 128, norm='instance'), nn.Conv2d(128, _FEATURES, 3, padding=1)
+            )
+        else:
+            self.matching = nn.Sequential(
+                ResidualEncoder(strides, 'instance'), nn.Conv2d(128, _FEATURES, 1)
+            )
+        self.motion = MotionEncoder(correlation_levels * (2 * radius + 1), estimate=2)
+        self.update = MultiLevelGru(gru_levels, _HIDDEN, motion=128)
+        self.flow_head = head(_HIDDEN, 256, 2)
+        self.mask_head = head(_HIDDEN, 256, 9 * self.factor**2, kernel=1)
+
+    def forward(
+        self,
+        left: Tensor,
+        right: Tensor,
+        iterations: int | None = None,
+        confidence: bool = False,
+    ) -> Prediction:
+        """Estimate the disparity; see `StereoNetwork` for arguments and results."""
+        self.check_images(left, right)
+        states, contexts, pyramid = self.encode(scale_to_unit(left), scale_to_unit(right))
+
+        disparity = torch.zeros_like(states[0][:, 0], dtype=torch.float32)
+        predictions = []
+        for _ in self.steps(iterations):
+            disparity = disparity.detach()
+            states = self.update_states(states, contexts, self.look_up(pyramid, disparity))
+            step = self.flow_head(states[0])[:, 0]  # channel 1 would be vertical
+            disparity = disparity - step
+            if self.training:
+                predictions.append(self.upsample(disparity, states[0]))
+
+        if self.training:
+            return predictions
+        result = self.upsample(disparity, states[0])
+        if confidence:
+            return result, residual_confidence(step.unsqueeze(1), self.factor)
+        return result
+
+    def encode(
+        self, left: Tensor, right: Tensor
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Initial states, contexts and correlation pyramid of images scaled to -1..1 (3.1, 3.2).
+
+        The images go through the encoders one by one, which halves the peak of memory.
+        """
+        trunk = self.context.trunk(left)
+        if self.shared_backbone:
+            features = [self.shared_matching(x) for x in (trunk, self.context.trunk(right))]
+        else:
+            features = [self.matching(image) for image in (left, right)]
+        pyramid = correlation_pyramid(
+            features[0] / _FEATURES**0.5, features[1], self.correlation_levels
+        )
+        return *self.context(trunk), pyramid
+
+    def look_up(self, pyramid: list[Tensor], disparity: Tensor) -> Tensor:
+        """Motion features (N, 128, h, w) of the correlation around a disparity (N, h, w)."""
+        columns = torch.arange(disparity.shape[-1], device=disparity.device)
+        samples = sample_pyramid(pyramid, columns - disparity, self.radius).flatten(-2)
+        flow = torch.stack([-disparity, torch.zeros_like(disparity)], -1)
+        return self.motion(samples.permute(0, 3, 1, 2), flow.permute(0, 3, 1, 2))
+
+    def update_states(
+        self, states: list[Tensor], contexts: list[Tensor], motion: Tensor
+    ) -> list[Tensor]:
+        """One step of the GRUs, coarse to fine; coarse ones run ahead if slow-fast (3.3)."""
+        if self.slow_fast:
+            for finest in reversed(range(1, len(states))):
+                states = self.update(states, contexts, motion, finest)
+        return self.update(states, contexts, motion)
+
+    def upsample(self, disparity: Tensor, state: Tensor) -> Tensor:
+        """Bring the disparity (N, h, w) to full size by weights read off the finest state."""
+        logits = split_coarse(self.mask_head(state) / 4, self.factor)  # /4 balances gradients
+        return convex_upsample(disparity.unsqueeze(1), logits, self.factor)
+
+    def official_sources(self) -> dict[str, Source]:
+        """Which official entries each of ours comes from."""
+        sources = super().official_sources()
+        for level, scale in enumerate(('08', '16', '32')[: len(self.update.grus)]):
+            sources |= gru_sources(f'update.grus.{level}', f'update_block.gru{scale}', _HIDDEN)
+        return sources

@@ -1,0 +1,67 @@
+"""RT-IGEV++, the real-time version (Xu et al., TPAMI 2025, arXiv 2409.00638)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nndepth_core.blocks.conv import ConvBlock
+from nndepth_core.blocks.correlation import sample_pyramid, volume_pyramid
+from nndepth_core.models.igev_stereo import LEVELS, RADIUS, IgevStereo
+
+
+class RtIgev(IgevStereo):
+    """IGEV-Stereo with one GRU, no context encoder and no all-pairs correlation.
+
+    States and contexts come from the matching features at 1/4.
+    """
+
+    name = 'rt_igev'
+    variants: ClassVar[dict[str, dict[str, Any]]] = {'rt': {'iterations': 8}}
+
+    hidden = 96
+    head_width = 128
+    samples = 144
+    gru_names = ('gru',)
+
+    official_rules = (
+        (r'^to_state\.0', 'hnet.0'),
+        (r'^to_state\.1', 'hnet.1'),
+        (r'^to_context\.0', 'cnet'),
+        (r'^to_context\.1', 'context_zqr_conv'),
+        *IgevStereo.official_rules,
+    )
+    official_aliases = ()
+
+    def add_context(self) -> None:
+        """Make what the states and contexts are read off the features with."""
+        features = self.features.channels[0]
+        leaky = nn.LeakyReLU(inplace=True)
+        self.to_state = nn.Sequential(
+            ConvBlock(features, self.hidden, activation=leaky),
+            nn.Conv2d(self.hidden, self.hidden, 3, padding=1, bias=False),
+        )
+        self.to_context = nn.Sequential(
+            ConvBlock(features, self.hidden, activation=leaky),
+            nn.Conv2d(self.hidden, 3 * self.hidden, 3, padding=1),
+        )
+
+    def encode(self, left: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
+        """State and context of the GRU, both of the features at 1/4, these and the guide."""
+        features, guide = self.features(left)
+        state, context = torch.tanh(self.to_state(features[0])), self.to_context(features[0])
+        return [state], [context], features, guide
+
+    def aggregate(self, volume: Tensor, features: list[Tensor]) -> Tensor:
+        """Turn the correlation volume (N, 8, D, h, w) into the geometry encoding volume."""
+        return self.hourglass(volume, features[1:])
+
+    def pyramids(self, geometry: Tensor, left: Tensor, right: Tensor) -> list[list[Tensor]]:
+        """Levels of the geometry encoding volume."""
+        return [volume_pyramid(geometry, LEVELS)]
+
+    def sample(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
+        """Look the geometry up around a disparity (N, h, w): (N, h, w, levels, samples)."""
+        return sample_pyramid(pyramids[0], disparity, RADIUS)

@@ -1,0 +1,134 @@
+"""The catalogue of networks and published checkpoints (catalogue.yaml). Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+_FILE = Path(__file__).with_name('catalogue.yaml')
+
+BENCHMARKS = {
+    'scene_flow_epe': 'Scene Flow EPE',
+    'kitti_2012_3noc': 'KITTI-12 3-noc',
+    'kitti_2015_d1': 'KITTI-15 D1',
+    'middlebury_bad2': 'Middlebury bad-2',
+    'eth3d_bad1': 'ETH3D bad-1',
+}
+"""Headings of the published figures: an error in pixels, then shares of bad pixels in per cent."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of weights that a network's authors published; the fields are those of the YAML."""
+
+    model: str
+    name: str
+    file: str
+    variants: tuple[str, ...]
+    trained_on: str
+    license: str
+    page: str
+    metrics: Mapping[str, float]
+    url: str | None = None
+    archive: bool = False
+    sha256: str | None = None
+    sha256_source: str = ''
+    size: int | None = None
+    note: str = ''
+
+    @property
+    def id(self) -> str:
+        """How commands and the store call it."""
+        return f'{self.model}/{self.name}'
+
+    def is_file(self, file: str, sha256: str) -> bool:
+        """Whether a file of this name and hash is it; the name counts where no hash is known."""
+        return sha256.startswith(self.sha256) if self.sha256 else file == self.file
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Size and work of a variant; `macs` are those of one 640x480 pair, None where unknown."""
+
+    parameters: int
+    macs: float | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, its variants (default first) and the checkpoints published for it."""
+
+    name: str
+    title: str
+    paper: str
+    code: str
+    code_license: str
+    weights_license: str | None
+    page: str | None
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
+
+    def checkpoints_of(self, variant: str) -> list[Checkpoint]:
+        """The checkpoints that fit a variant."""
+        return [entry for entry in self.checkpoints.values() if variant in entry.variants]
+
+    def figures(self, variant: str) -> dict[str, float]:
+        """The best published figure on each benchmark, by key of BENCHMARKS."""
+        metrics = [checkpoint.metrics for checkpoint in self.checkpoints_of(variant)]
+        return {
+            key: min(values)
+            for key in BENCHMARKS
+            if (values := [figures[key] for figures in metrics if key in figures])
+        }
+
+
+@cache
+def catalogue() -> dict[str, Network]:
+    """Every network by name."""
+    networks = yaml.safe_load(_FILE.read_text(encoding='utf-8'))
+    return {name: _network(name, fields) for name, fields in networks.items()}
+
+
+def find_network(name: str) -> Network:
+    """Return a network by name.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if name not in catalogue():
+        raise ValueError(f'model {name!r} is unknown; choose one of {", ".join(catalogue())}')
+    return catalogue()[name]
+
+
+def find_checkpoint(identifier: str) -> Checkpoint:
+    """Return a checkpoint by network and name, e.g. 'raft_stereo/middlebury'.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    model, _, name = identifier.partition('/')
+    known = find_network(model).checkpoints
+    if name not in known:
+        names = ', '.join(entry.id for entry in known.values()) or f'nothing for {model}'
+        raise ValueError(f'{identifier!r} is not in the catalogue, which holds {names}')
+    return known[name]
+
+
+def identify(model: str, file: str, sha256: str) -> Checkpoint | None:
+    """Tell which published checkpoint a file is, by its hash or, where none is known, its name."""
+    entries = catalogue()[model].checkpoints.values() if model in catalogue() else ()
+    return next((entry for entry in entries if entry.is_file(file, sha256)), None)
+
+
+def _network(name: str, fields: Mapping) -> Network:
+    shared = {'model': name, 'license': fields['weights_license'], 'page': fields['page']}
+    checkpoints = {
+        key: Checkpoint(**shared, **{**entry, 'name': key, 'variants': tuple(entry['variants'])})
+        for key, entry in fields['checkpoints'].items()
+    }
+    variants = {key: Variant(**entry) for key, entry in fields['variants'].items()}
+    return Network(**{**fields, 'name': name, 'variants': variants, 'checkpoints': checkpoints})

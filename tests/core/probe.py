@@ -1,0 +1,71 @@
+"""Filling networks with official weights and looking what goes in and out of their modules."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from fill import fill
+from torch import Tensor, nn
+
+
+class Recording:
+    """Tensors by module name, one list item a call.
+
+    Attributes:
+        inputs: positional arguments of each call.
+        outputs: result of each call.
+    """
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, list[Any]] = defaultdict(list)
+        self.outputs: dict[str, list[Any]] = defaultdict(list)
+
+
+@contextmanager
+def record(model: nn.Module) -> Iterator[Recording]:
+    """Record every module call of `model`; tensors are copied, since modules work in place."""
+    recording = Recording()
+
+    def before(name: str) -> Any:
+        return lambda module, args: recording.inputs[name].append(_copy(args))
+
+    def after(name: str) -> Any:
+        return lambda module, args, output: recording.outputs[name].append(_copy(output))
+
+    hooks = []
+    for name, module in model.named_modules():
+        hooks += [module.register_forward_pre_hook(before(name))]
+        hooks += [module.register_forward_hook(after(name))]
+    try:
+        yield recording
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, list | tuple):
+        return type(value)(_copy(item) for item in value)
+    return value
+
+
+def official_state(facts: dict[str, Any]) -> dict[str, Tensor]:
+    """The official state dict under the fill rule, from a golden's entries and gain."""
+    state = {}
+    for name, shape in facts['entries']:
+        values = torch.from_numpy(np.asarray(fill(name, tuple(shape)), np.float32))
+        state[name] = values * facts['gain'].get(name, 1)
+    return state
+
+
+def every(values: Tensor, step: int, dim: int = 1) -> np.ndarray:
+    """Every `step`-th element along an axis, as goldens hold large arrays."""
+    index = torch.arange(0, values.shape[dim], step)
+    return values.detach().index_select(dim, index).numpy()

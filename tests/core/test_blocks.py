@@ -1,0 +1,126 @@
+"""Shared building blocks against their definitions."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from nndepth_core.blocks.conv import ConvBlock  # noqa: E402
+from nndepth_core.blocks.correlation import (  # noqa: E402
+    correlation_pyramid,
+    sample_pyramid,
+    volume_pyramid,
+)
+from nndepth_core.blocks.norm import InstanceNorm  # noqa: E402
+from nndepth_core.blocks.update import ConvGru  # noqa: E402
+from nndepth_core.blocks.upsample import (  # noqa: E402
+    convex_upsample,
+    residual_confidence,
+    split_coarse,
+    split_fine,
+)
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@settings(max_examples=30, deadline=None)
+@given(position=st.floats(-20, 20), radius=st.integers(0, 4))
+def test_sampling_interpolates_and_finds_zeros_outside(position, radius):
+    fine = random(8)
+    pyramid = volume_pyramid(fine.view(1, 1, 8, 1, 1), 2)
+    found = sample_pyramid(pyramid, torch.full((1, 1, 1), position), radius)
+    for level, line in enumerate((fine, fine.view(4, 2).mean(1))):
+        places = np.float32(position) / 2**level + np.arange(-radius, radius + 1)
+        padded = [0, *line.tolist(), 0]
+        expected = np.interp(places, np.arange(-1, len(line) + 1), padded, left=0, right=0)
+        np.testing.assert_allclose(found[0, 0, 0, level], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('position', [float('nan'), float('inf'), -1e30])
+def test_sampling_survives_positions_that_are_none(position):
+    pyramid = volume_pyramid(random(1, 3, 8, 2, 2), 2)
+    found = sample_pyramid(pyramid, torch.full((1, 2, 2), position), 2)
+    assert found.shape == (1, 2, 2, 2, 15)
+
+
+def test_correlation_pyramid_pools_the_product():
+    left, right = random(2, 1, 5, 3, 11)
+    volume = torch.einsum('nchx,nchy->nhxy', left, right)
+    for level in correlation_pyramid(left, right, 3):
+        torch.testing.assert_close(level[..., 0, 1:-1], volume)
+        assert not level[..., [0, -1]].any()
+        volume = F.avg_pool2d(volume, (1, 2))
+
+
+def test_volumes_are_sampled_channel_by_channel():
+    volume = random(1, 2, 8, 3, 4)
+    found = sample_pyramid(volume_pyramid(volume, 2), torch.full((1, 3, 4), 4.0), 1)
+    assert found.shape == (1, 3, 4, 2, 6)
+    y, x = 2, 3
+    torch.testing.assert_close(found[0, y, x, 0], volume[0, :, 3:6, y, x].flatten())
+    pairs = volume.unflatten(2, (4, 2)).mean(3)
+    torch.testing.assert_close(found[0, y, x, 1], pairs[0, :, 1:4, y, x].flatten())
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_instance_norm_overwrites_only_without_gradients(layout):
+    values = (3 + 2 * random(2, 3, 70, 5)).contiguous(memory_format=layout)
+    expected = F.instance_norm(values)
+    tracked = values.clone().requires_grad_()
+    torch.testing.assert_close(InstanceNorm()(tracked), expected)
+    torch.testing.assert_close(tracked.detach(), values)
+    with torch.inference_mode():
+        torch.testing.assert_close(InstanceNorm()(values), expected)
+
+
+@pytest.mark.parametrize('kernel', [3, 4])
+def test_transposed_block_doubles_the_size(kernel):
+    block = ConvBlock(2, 3, kernel, 2, transposed=True)
+    assert block(torch.zeros(1, 2, 5, 7)).shape == (1, 3, 10, 14)
+
+
+@torch.no_grad()
+def test_gru_equals_its_textbook_form():
+    state, x, context = random(1, 4, 5, 6), random(1, 3, 5, 6), random(1, 12, 5, 6)
+    gru = ConvGru(4, 3)
+    weight = torch.cat(
+        [torch.cat([gru.gates.weight, gru.candidate.weight]), gru.from_input.weight], 1
+    )
+    for_z, for_r, for_q = weight.chunk(3)
+    bias_z, bias_r, bias_q = gru.from_input.bias.chunk(3)
+    context_z, context_r, context_q = context.chunk(3, 1)
+    joined = torch.cat([state, x], 1)
+    z = torch.sigmoid(F.conv2d(joined, for_z, bias_z, padding=1) + context_z)
+    r = torch.sigmoid(F.conv2d(joined, for_r, bias_r, padding=1) + context_r)
+    reset = torch.cat([r * state, x], 1)
+    q = torch.tanh(F.conv2d(reset, for_q, bias_q, padding=1) + context_q)
+    torch.testing.assert_close(gru(state, x, context), (1 - z) * state + z * q)
+
+
+def test_convex_upsampling_takes_the_neighbour_that_its_weights_choose():
+    coarse = random(1, 1, 4, 5)
+    logits = torch.full((1, 9, 4, 2, 5, 2), -100.0)
+    logits[:, 5] = 100  # the right neighbour
+    fine = convex_upsample(coarse, logits, 2)
+    expected = F.pad(coarse[..., 1:], (0, 1)) * 2
+    torch.testing.assert_close(fine, expected.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_mask_layouts_agree_with_pixel_shuffle():
+    mask = random(1, 9 * 4, 3, 5)
+    full = F.pixel_shuffle(mask, 2)
+    torch.testing.assert_close(split_coarse(mask, 2), split_fine(full, 2))
+
+
+def test_residual_confidence_is_one_where_nothing_moved():
+    step = torch.zeros(1, 1, 2, 3)
+    assert residual_confidence(step, 4).shape == (1, 1, 8, 12)
+    assert (residual_confidence(step, 4) == 1).all()
+    moved = residual_confidence(step + 0.25, 4)
+    torch.testing.assert_close(moved, torch.full_like(moved, float(np.exp(-1))))

@@ -1,0 +1,111 @@
+"""The catalogue: what it promises of every entry, and its figures against the networks."""
+
+import re
+
+import pytest
+
+from nndepth_core.models import create_model, model_names, network_class
+from nndepth_core.weights.catalogue import (
+    BENCHMARKS,
+    catalogue,
+    find_checkpoint,
+    find_network,
+    identify,
+)
+
+CHECKPOINTS = [entry for network in catalogue().values() for entry in network.checkpoints.values()]
+MIDDLEBURY = 'd22e84c0e431bf31d7cc66902c40601859eb40b35ef7f4399ea81276c2915819'
+
+
+@pytest.mark.parametrize('entry', CHECKPOINTS, ids=lambda entry: entry.id)
+def test_entries_are_whole(entry):
+    assert entry.license
+    assert entry.trained_on
+    assert set(entry.variants) <= set(catalogue()[entry.model].variants)
+    assert set(entry.metrics) <= set(BENCHMARKS)
+    assert all(0 < figure < 10 for figure in entry.metrics.values())
+    for address in filter(None, (entry.page, entry.url)):
+        assert address.startswith('https://')
+    assert entry.page  # where `fetch` sends those whom it cannot help
+    if entry.sha256:
+        assert re.fullmatch('[0-9a-f]{12,64}', entry.sha256)
+        assert entry.sha256_source
+
+
+def test_every_variant_has_weights_and_every_network_a_licence():
+    for network in catalogue().values():
+        assert network.code_license
+        for variant in network.variants:
+            assert network.checkpoints_of(variant)
+
+
+def test_figures_are_the_best_of_a_variant():
+    assert find_network('raft_stereo').figures('base') == {
+        'scene_flow_epe': 0.79,
+        'kitti_2015_d1': 1.82,
+        'middlebury_bad2': 4.74,
+        'eth3d_bad1': 2.44,
+    }
+    assert find_network('raft_stereo').figures('rvc') == {}
+
+
+def test_finding():
+    entry = find_checkpoint('raft_stereo/middlebury')
+    assert (entry.id, entry.variants) == ('raft_stereo/middlebury', ('base',))
+    with pytest.raises(ValueError, match='holds raft_stereo/middlebury, raft_stereo/sceneflow'):
+        find_checkpoint('raft_stereo/nothing')
+    with pytest.raises(ValueError, match='holds nothing for sgbm'):
+        find_checkpoint('sgbm')
+    with pytest.raises(ValueError, match="model 'raft' is unknown; choose one of sgbm, raft"):
+        find_checkpoint('raft/middlebury')
+
+
+def test_files_are_known_by_hash_and_by_name_only_where_no_hash_is_known():
+    middlebury = find_checkpoint('raft_stereo/middlebury')
+    assert identify('raft_stereo', 'renamed.pth', MIDDLEBURY) is middlebury
+    assert identify('raft_stereo', middlebury.file, 64 * '0') is None
+    assert identify('raft_stereo', 'raftstereo-eth3d.pth', 64 * '0').name == 'eth3d'
+    assert identify('igev_stereo', 'x.pth', 'ce482e600c5c' + 52 * '0').name == 'sceneflow'
+    assert identify('igev_stereo', 'x.pth', 'ce482e600c5d' + 52 * '0') is None
+    assert identify('elsewhere', 'x.pth', MIDDLEBURY) is None
+
+
+def test_networks_and_variants_are_those_of_the_library():
+    pytest.importorskip('torch')
+    assert set(catalogue()) == {'sgbm', *model_names()}
+    for name in model_names():
+        assert list(catalogue()[name].variants) == list(network_class(name).variants)
+
+
+VARIANTS = [(name, key) for name, network in catalogue().items() for key in network.variants]
+
+
+@pytest.mark.parametrize(('name', 'variant'), VARIANTS)
+def test_parameters(name, variant):
+    torch = pytest.importorskip('torch')
+    with torch.device('meta'):
+        model = create_model(name, variant)
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    assert counted == catalogue()[name].variants[variant].parameters
+
+
+@pytest.mark.parametrize(
+    ('name', 'variant'),
+    [
+        ('raft_stereo', 'realtime'),
+        ('crestereo', 'base'),
+        ('igev_stereo', 'base'),
+        ('rt_igev', 'rt'),
+        ('light_stereo', 's'),
+    ],
+)
+def test_multiply_accumulates(name, variant):
+    """Counted on shapes alone; implementations may drift by a few thousandths."""
+    torch = pytest.importorskip('torch')
+    counter = pytest.importorskip('torch.utils.flop_counter').FlopCounterMode(display=False)
+    with torch.device('meta'):
+        model, image = create_model(name, variant), torch.empty(1, 3, 480, 640)
+    with torch.inference_mode(False), torch.no_grad(), counter:
+        model(image, image)
+    expected = catalogue()[name].variants[variant].macs
+    assert counter.get_total_flops() / 2 == pytest.approx(expected, rel=0.01)

@@ -1,0 +1,231 @@
+"""Exports: every network's file computes what torch does, says what it is, and holds no traps."""
+
+import json
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('onnxscript')
+
+from fill import load_golden  # noqa: E402
+from probe import official_state  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from nndepth_core import StereoEstimator, cli, export  # noqa: E402
+from nndepth_core.engines import EngineError, create_engine  # noqa: E402
+from nndepth_core.engines.exports import Origin, export_path  # noqa: E402
+from nndepth_core.engines.onnx import OnnxEngine  # noqa: E402
+from nndepth_core.engines.reference import textured_pair  # noqa: E402
+from nndepth_core.export import ExportError, export_onnx  # noqa: E402
+from nndepth_core.models import create_model  # noqa: E402
+from nndepth_core.models.base import Padding, StereoNetwork  # noqa: E402
+from nndepth_core.weights import load_official  # noqa: E402
+
+ORIGIN = Origin('some.pth', 'ab' * 32, 'MIT')
+TRAPS = {'ScatterND', 'ScatterElements', 'Loop', 'If', 'NonZero'}
+
+# Nodes at one iteration, a tenth more than now: unrolled samplers and volumes would be thousands.
+NETWORKS = {
+    ('raft_stereo', 'base'): 600,
+    ('raft_stereo', 'realtime'): 520,
+    ('crestereo', 'base'): 1000,
+    ('igev_stereo', 'base'): 950,
+    ('rt_igev', 'rt'): 700,
+    ('light_stereo', 's'): 430,
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
+
+
+def make_network(name: str, variant: str) -> StereoNetwork:
+    """A network under the weights of its golden."""
+    network = create_model(name, variant)
+    load_official(network, official_state(load_golden(f'{name}_{variant}')[0]))
+    return network
+
+
+@pytest.mark.parametrize(('name', 'variant'), NETWORKS)
+def test_every_network_at_any_size(name, variant, tmp_path):
+    network = make_network(name, variant)
+    path = tmp_path / 'model.onnx'
+    report = export_onnx(network, path, iterations=1, origin=ORIGIN)
+    assert report.fixed_size is None
+    assert [check.shape[0] for check in report.checks] == [2, 1]
+    assert all(check.largest < 1e-3 and check.confidence < 1e-3 for check in report.checks)
+    assert not TRAPS & report.operators.keys()
+    assert report.nodes == sum(report.operators.values()) < NETWORKS[name, variant]
+    assert report.size == path.stat().st_size
+
+    engine = OnnxEngine(path, 'cpu', threads=1)
+    card = engine.card
+    assert (card.network, card.variant, card.precision) == (name, variant, 'fp32')
+    assert (card.weights, card.weights_sha256, card.license) == ('some.pth', 'ab' * 32, 'MIT')
+    assert card.iterations == int(network.iterative)
+    assert engine.spec.multiple == network.padding.multiple
+    assert engine.spec.minimum == network.minimum_size
+    assert engine.spec.confidence == network.confidence
+    result = StereoEstimator(engine)(*(x[0] for x in textured_pair(70, 140)), confidence=True)
+    assert result.disparity.shape == result.confidence.shape == (70, 140)
+
+
+@pytest.fixture(scope='module')
+def realtime():
+    return make_network('raft_stereo', 'realtime')
+
+
+def test_half_precision(realtime, tmp_path):
+    path = tmp_path / 'half.onnx'
+    report = export_onnx(realtime, path, iterations=2, precision='fp16')
+    assert all(0 < check.mean < 0.02 for check in report.checks)
+    model = onnx.load(path)
+    halves = [x for x in model.graph.initializer if x.data_type == onnx.TensorProto.FLOAT16]
+    assert sum(len(x.raw_data) for x in halves) > 0.99 * sum(
+        len(x.raw_data) for x in model.graph.initializer
+    )
+    assert {x.type.tensor_type.elem_type for x in model.graph.output} == {onnx.TensorProto.FLOAT}
+    engine = create_engine(str(path), device='cpu', precision='fp16')
+    engine.self_test()
+    assert engine.card.precision == 'fp16'
+
+
+def test_size_can_be_fixed(realtime, tmp_path):
+    path = tmp_path / 'fixed.onnx'
+    report = export_onnx(realtime, path, iterations=1, size=(64, 160))
+    assert (report.fixed_size, report.reason) == ((64, 160), '')
+    engine = OnnxEngine(path, 'cpu')
+    assert engine.spec.fixed_size == (64, 160)
+    assert engine.run(*textured_pair(64, 160))['disparity'].shape == (1, 64, 160)
+
+
+def test_a_tampered_file_is_refused(realtime, tmp_path):
+    path = tmp_path / 'model.onnx'
+    export_onnx(realtime, path, iterations=2)
+    model = onnx.load(path)
+    largest = max(model.graph.initializer, key=lambda x: len(x.raw_data))
+    values = onnx.numpy_helper.to_array(largest)
+    largest.CopyFrom(onnx.numpy_helper.from_array(values[::-1].copy(), largest.name))
+    onnx.save(model, path)
+    engine = create_engine(str(path), device='cpu')
+    with pytest.raises(EngineError, match='the backend computes something else'):
+        StereoEstimator(engine).self_test()
+
+
+class Mean(StereoNetwork):
+    """Grey values for a disparity; subclasses go wrong in some way once they are traced."""
+
+    name = 'mean'
+    variants: ClassVar[dict] = {'only': {}}
+    padding = Padding(8)
+    minimum_size = (16, 16)
+    traced = 1.0
+
+    def forward(
+        self,
+        left: Tensor,
+        right: Tensor,
+        iterations: int | None = None,
+        confidence: bool = False,
+    ) -> Tensor:
+        factor = self.traced if torch.jit.is_tracing() else 1.0
+        return factor * (left - right / 2).mean(1, keepdim=True)
+
+
+class Frozen(Mean):
+    """Binds its graph to the traced size."""
+
+    def forward(self, left, right, iterations=None, confidence=False):
+        ramp = torch.linspace(0, 1, int(left.shape[3]))
+        return super().forward(left, right) + ramp
+
+
+class Wrong(Mean):
+    traced = 1.1
+
+
+def test_networks_without_confidence_export_none(tmp_path):
+    report = export_onnx(Mean().eval(), tmp_path / 'mean.onnx')
+    assert report.iterations == 0
+    assert all(check.confidence is None for check in report.checks)
+    assert list(OnnxEngine(tmp_path / 'mean.onnx').run(*textured_pair(16, 24))) == ['disparity']
+
+
+def test_a_graph_that_serves_one_size_is_bound_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, 'FIXED_SIZE', (32, 48))
+    report = export_onnx(Frozen().eval(), tmp_path / 'frozen.onnx')
+    assert report.fixed_size == (32, 48)
+    assert 'fails on cpu at 176x104' in report.reason
+    engine = OnnxEngine(tmp_path / 'frozen.onnx')
+    engine.self_test()
+    assert engine.spec.fixed_size == (32, 48)
+
+
+def test_an_export_that_computes_something_else_is_not_kept(tmp_path):
+    path = tmp_path / 'model.onnx'
+    path.write_text('the file that was there')
+    with pytest.raises(ExportError, match=r'differs from torch by .* px at most.*nothing was'):
+        export_onnx(Wrong().eval(), path)
+    assert path.read_text() == 'the file that was there'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({'precision': 'bf16'}, "precision is 'bf16'; choose one of fp32, fp16"),
+        ({'iterations': -3}, 'iterations is -3'),
+        ({'size': (64, 100)}, 'size is 100x64; mean takes multiples of 8'),
+        ({'size': (8, 64)}, 'size is 64x8; mean takes .* at least 16x16'),
+    ],
+)
+def test_bad_settings_are_named(tmp_path, settings, words):
+    with pytest.raises(ValueError, match=words):
+        export_onnx(Mean().eval(), tmp_path / 'model.onnx', **settings)
+
+
+def test_a_network_in_train_mode_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='in train mode'):
+        export_onnx(Mean(), tmp_path / 'model.onnx')
+    assert not list(tmp_path.iterdir())
+
+
+def test_command_puts_the_export_where_engine_auto_finds_it(capsys):
+    arguments = ['export', 'light_stereo', '--weights', 'random', '--json']
+    assert cli.main(arguments) == 0
+    report = json.loads(capsys.readouterr().out)
+    path = export_path('light_stereo', 's', Origin.of('light_stereo', 'random'), 'fp32')
+    assert report['path'] == str(path)
+    assert report['fixed_size'] is None
+    engine = create_engine('light_stereo', device='cpu', weights='random')
+    assert (engine.name, engine.path) == ('onnxruntime', path)
+
+
+def test_command_writes_where_it_is_told(tmp_path, capsys):
+    out = tmp_path / 'out.onnx'
+    arguments = ['export', 'light_stereo-s', str(out), '--weights', 'random', '--size', '96x64']
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert f'{out}, ' in said
+    assert 'size: 96x64 only' in said
+    assert "(the authors' code: about 5500)" in said
+    assert 'px in the mean' in said
+    assert np.isfinite(create_engine(str(out)).run(*textured_pair(64, 96))['disparity']).all()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['sgbm'], "network 'sgbm' is unknown; choose one of raft_stereo, "),
+        (['raft_stereo'], 'raft_stereo-base has no weights yet'),
+        (['light_stereo', '--weights', 'random', '--size', '64x64'], 'give OUT.onnx'),
+    ],
+)
+def test_command_names_what_is_wrong(arguments, words, capsys):
+    assert cli.main(['export', *arguments]) == 2
+    assert words in capsys.readouterr().err

@@ -1,0 +1,231 @@
+"""The store of weights: what goes in comes out, nothing else goes in."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nndepth_core import cli, models
+from nndepth_core.weights import store
+from nndepth_core.weights.checkpoint import CheckpointError
+from nndepth_core.weights.store import (
+    cache_folder,
+    describe,
+    list_stored,
+    load_weights,
+    store_weights,
+    stored_weights,
+)
+
+torch = pytest.importorskip('torch')
+safetensors = pytest.importorskip('safetensors.torch')
+
+from nndepth_core.models import create_model  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / 'cache'
+
+
+@pytest.fixture(autouse=True)
+def few_networks(monkeypatch):
+    """Spare the tests the making of every network when they look for the one that fits."""
+    networks = {name: models._NETWORKS[name] for name in ('raft_stereo', 'crestereo')}
+    monkeypatch.setattr(models, '_NETWORKS', networks)
+
+
+def make_checkpoint(
+    file: str, name: str = 'raft_stereo', variant: str = 'realtime', seed: int = 0
+):
+    """Write fresh weights under our entry names; return their network."""
+    torch.manual_seed(seed)
+    model = create_model(name, variant)
+    torch.save(model.state_dict(), file)
+    return model
+
+
+def assert_equal(model, other):
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_cache_folder(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/ann')
+    assert cache_folder() == Path(os.environ['NNDEPTH_CACHE'])
+    monkeypatch.setenv('NNDEPTH_CACHE', '~/depth')
+    assert cache_folder() == Path('/home/ann/depth')
+    monkeypatch.delenv('NNDEPTH_CACHE')
+    monkeypatch.setenv('XDG_CACHE_HOME', '/var/cache')
+    assert cache_folder() == Path('/var/cache/nndepth')
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    assert cache_folder() == Path('/home/ann/.cache/nndepth')
+
+
+def test_official_checkpoint_is_converted_and_described(cache, monkeypatch):
+    path = 'nndepth_core.models.light_stereo'
+    monkeypatch.setattr(models, '_NETWORKS', {'light_stereo': (path, 'LightStereo')})
+    torch.manual_seed(1)
+    model = create_model('light_stereo', 's')
+    sources = model.official_sources()
+    official = {f'module.{sources[n].names[0]}': value for n, value in model.state_dict().items()}
+    torch.save({'model_state': official, 'epoch': 90}, 'LightStereo-S-SceneFlow.ckpt')
+    path = store_weights('LightStereo-S-SceneFlow.ckpt', 'light_stereo')
+    assert path == cache / 'weights/light_stereo/s_sceneflow.safetensors'
+    assert safetensors.load_file(path).keys() == model.state_dict().keys()
+    about = describe(path)
+    assert (about.model, about.variant, about.variants) == ('light_stereo', 's', ('s',))
+    assert (about.source, about.checkpoint) == ('LightStereo-S-SceneFlow.ckpt', 's_sceneflow')
+    assert about.license == 'academic only'
+    assert len(about.source_sha256) == 64
+    for file in (path, 'LightStereo-S-SceneFlow.ckpt'):
+        loaded = create_model('light_stereo', 's')
+        load_weights(loaded, file)
+        assert_equal(model, loaded)
+
+
+def test_own_entries_find_their_variant(cache):
+    model = make_checkpoint('trained.pth')
+    path = store_weights('trained.pth', 'raft_stereo')
+    about = describe(path)
+    assert (path.stem, about.variant) == ('trained', 'realtime')
+    assert (about.source, about.checkpoint, about.license) == ('trained.pth', None, None)
+    loaded = create_model('raft_stereo', 'realtime')
+    load_weights(loaded, path)
+    assert_equal(model, loaded)
+
+
+def test_files_are_reproducible_and_survive_moving_to_another_store(cache, monkeypatch):
+    make_checkpoint('trained.pth')
+    first = store_weights('trained.pth', 'raft_stereo').read_bytes()
+    path = store_weights('trained.pth', 'raft_stereo', 'realtime')
+    assert path.read_bytes() == first
+    monkeypatch.setenv('NNDEPTH_CACHE', str(cache / 'other'))
+    moved = store_weights(path, 'raft_stereo', name='moved')
+    assert moved.read_bytes() == first
+    assert [entry.id for entry in list_stored()] == ['raft_stereo/moved']
+
+
+def test_weights_serve_every_variant_that_they_fit():
+    make_checkpoint('cre.pth', 'crestereo', 'base')
+    path = store_weights('cre.pth', 'crestereo')
+    assert describe(path).variants == ('base', 'cascade')
+    assert stored_weights('crestereo', 'cascade') == path
+    load_weights(create_model('crestereo', 'cascade'), path)
+
+
+def test_finding_stored_weights():
+    assert stored_weights('raft_stereo') is None
+    make_checkpoint('a.pth')
+    older, newer = (store_weights('a.pth', 'raft_stereo', name=name) for name in ('b', 'a'))
+    os.utime(older, (1, 1))
+    assert stored_weights('raft_stereo') == newer
+    os.utime(newer, (0, 0))
+    assert stored_weights('raft_stereo', 'realtime') == older
+    assert stored_weights('raft_stereo', 'realtime', 'a') == newer
+    assert stored_weights('raft_stereo', 'base') is None
+    assert stored_weights('crestereo') is None
+    assert [entry.id for entry in list_stored()] == ['raft_stereo/a', 'raft_stereo/b']
+
+
+def test_weights_of_another_variant_say_which():
+    make_checkpoint('a.pth')
+    for variant in ('base', 'rvc'):
+        with pytest.raises(CheckpointError) as caught:
+            store_weights('a.pth', 'raft_stereo', variant)
+        expected = f'a.pth: it is not raft_stereo {variant}, but raft_stereo realtime'
+        assert str(caught.value) == expected
+    with pytest.raises(CheckpointError, match='not crestereo base, but raft_stereo realtime'):
+        load_weights(create_model('crestereo'), 'a.pth')
+    assert list_stored() == []
+
+
+def test_what_fits_nothing_says_what_differs():
+    model = make_checkpoint('a.pth')
+    torch.save(dict([*model.state_dict().items()][1:]), 'a.pth')
+    with pytest.raises(CheckpointError, match=r'^a\.pth: .* fits no model known here'):
+        store_weights('a.pth', 'raft_stereo', 'realtime')
+
+
+def test_wrong_files_and_names():
+    with pytest.raises(CheckpointError, match=r'nothing\.pth does not exist'):
+        store_weights('nothing.pth', 'raft_stereo')
+    with pytest.raises(ValueError, match="model 'raft' is unknown"):
+        store_weights('nothing.pth', 'raft')
+    make_checkpoint('a.pth')
+    with pytest.raises(ValueError, match="no variant 'fast'"):
+        store_weights('a.pth', 'raft_stereo', 'fast')
+    for name in ('../a', '.a', 'a b', 'a/b'):
+        with pytest.raises(ValueError, match='name is'):
+            store_weights('a.pth', 'raft_stereo', name=name)
+    whole = Path('a.pth').read_bytes()
+    Path('a.pth').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r'a\.pth'):
+        store_weights('a.pth', 'raft_stereo')
+    assert list_stored() == []
+
+
+def test_a_write_that_fails_leaves_the_store_as_it_was(monkeypatch):
+    make_checkpoint('a.pth')
+    path = store_weights('a.pth', 'raft_stereo')
+    before = path.read_bytes()
+
+    def fill_disk(state, file, metadata):
+        Path(file).write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('safetensors.torch.save_file', fill_disk)
+    with pytest.raises(OSError, match='No space left'):
+        store_weights('a.pth', 'raft_stereo')
+    assert path.read_bytes() == before
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_listing_passes_over_what_is_not_ours():
+    make_checkpoint('a.pth')
+    path = store_weights('a.pth', 'raft_stereo')
+    for name, content in {
+        'empty': b'',
+        'short': path.read_bytes()[:100],
+        'huge': b'\xff' * 64,
+        'foreign': safetensors.save({'a': torch.ones(1)}, {'nndepth': '{"model": 3}'}),
+    }.items():
+        path.with_name(f'{name}.safetensors').write_bytes(content)
+    assert [entry.path for entry in list_stored()] == [path]
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=64), st.text(max_size=20))
+def test_describe_reads_anything(tmp_path, content, text):
+    file = tmp_path / 'any.safetensors'
+    header = f'{{"__metadata__": {{"nndepth": "{text}"}}}}'.encode()
+    for data in (content, len(header).to_bytes(8, 'little') + header):
+        file.write_bytes(data)
+        assert describe(file) is None
+
+
+def test_without_torch_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(store, 'find_spec', lambda name: None)
+    with pytest.raises(CheckpointError, match=r'torch and safetensors; pip install "nndepth\[to'):
+        store_weights('a.pth', 'raft_stereo')
+
+
+def test_listing_needs_no_torch():
+    make_checkpoint('a.pth')
+    store_weights('a.pth', 'raft_stereo', name='mine')
+    code = (
+        'import sys; sys.modules.update(torch=None, safetensors=None)\n'
+        'from nndepth_core.cli import main; sys.exit(main())'
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(Path(cli.__file__).parents[2])}
+    for command in (['models'], ['models', 'raft_stereo'], ['weights', 'list']):
+        arguments = [sys.executable, '-c', code, *command]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, '')
+        assert 'mine' in done.stdout
