@@ -62,7 +62,7 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         'model',
         'sgbm',
-        'sgbm, a network (raft_stereo, or with its variant raft_stereo-realtime), or a .onnx file.',
+        'sgbm, a network (raft_stereo, with variant raft_stereo-realtime), or an .onnx file.',
     ),
     Parameter(
         'weights', '', 'Checkpoint file of the network; empty: the one stored last by nndepth.'

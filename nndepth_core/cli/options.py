@@ -6,22 +6,35 @@ import argparse
 import math
 from typing import Any
 
-from nndepth_core.engines import DEVICES, ENGINES, MODELS
-from nndepth_core.estimator import StereoEstimator
+from nndepth_core.engines import DEVICES, ENGINES, MODELS, PRECISIONS
+from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 
 
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `load_estimator` reads."""
     add = parser.add_argument
-    add('--model', default=MODELS[0], help=f'one of {", ".join(MODELS)}; default: %(default)s')
+    add(
+        '--model',
+        default=DEFAULT_MODEL,
+        help=f'one of {", ".join(MODELS)}, with a variant as in raft_stereo-realtime, or an .onnx '
+        'file; default: %(default)s',
+    )
     add('--engine', default='auto', help=f'one of {", ".join(ENGINES)}; default: %(default)s')
     add('--device', default='auto', help=f'one of {", ".join(DEVICES)}; default: %(default)s')
+    add('--weights', default='', metavar='FILE', help='checkpoint of a network; default: stored')
+    add(
+        '--precision',
+        default='auto',
+        help=f'of a network, one of {", ".join(PRECISIONS)}; default: %(default)s',
+    )
+    add('--iterations', type=int, default=0, metavar='N', help='steps of an iterative network')
+    add('--threads', type=int, default=0, metavar='N', help='of a network on the CPU')
     add(
         '--max-disparity',
         type=int,
         metavar='N',
-        help='largest disparity searched, in pixels of the processed image; sgbm rounds it up to '
-        'a multiple of 16',
+        help='largest disparity sgbm searches, in pixels of the processed image, rounded up to a '
+        'multiple of 16',
     )
     add(
         '--processing-size',
@@ -45,9 +58,16 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
     Raises:
         ValueError, EngineError: an argument is not allowed; the message says which and what is.
     """
-    options = {}
+    options: dict[str, Any] = {}
     if args.max_disparity is not None:
+        if args.model != 'sgbm':
+            raise ValueError(
+                f'--max-disparity is for sgbm; {args.model} has its own range: leave it out'
+            )
         options['num_disparities'] = 16 * math.ceil(args.max_disparity / 16)
+    if args.model != 'sgbm':
+        names = ('weights', 'precision', 'iterations', 'threads')
+        options = {name: getattr(args, name) for name in names}
     return StereoEstimator.load(
         args.model,
         args.engine,
