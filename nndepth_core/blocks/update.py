@@ -43,7 +43,7 @@ class ConvGru(nn.Module):
         for_gates, for_candidate = shares.split([2 * self.hidden, self.hidden], 1)
         update, reset = self.gates(state).add_(for_gates).sigmoid_().chunk(2, 1)
         candidate = self.candidate(reset * state).add_(for_candidate).tanh_()
-        return torch.addcmul(state, update, candidate - state)
+        return state + update * (candidate - state)
 
 
 class MultiLevelGru(nn.Module):

@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import Any
 
-from nndepth_core.engines import DEVICES, ENGINES, MODELS, PRECISIONS
+from nndepth_core.engines import DEVICES, ENGINES, MODELS, PRECISIONS, check_names
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 
 
@@ -58,6 +58,7 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
     Raises:
         ValueError, EngineError: an argument is not allowed; the message says which and what is.
     """
+    check_names(args.model, args.engine, args.device, args.precision)
     options: dict[str, Any] = {}
     if args.max_disparity is not None:
         if args.model != 'sgbm':

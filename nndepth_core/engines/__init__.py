@@ -85,10 +85,10 @@ def create_engine(
 def check_names(
     model: str, engine: str = 'auto', device: str = 'auto', precision: str = 'auto'
 ) -> None:
-    """Refuse names that no engine can be made of; quick, nothing is loaded.
+    """Refuse names that no engine can be made of; quick, nothing is looked for or loaded.
 
     Raises:
-        EngineError: a name is unknown, or a file is not there.
+        EngineError: a name is unknown.
     """
     for kind, value, known in (
         ('engine', engine, ENGINES),
@@ -97,10 +97,7 @@ def check_names(
     ):
         if value not in known:
             raise EngineError(f'{kind} {value!r} is unknown; choose one of {", ".join(known)}')
-    if Path(model).suffix == '.onnx':
-        if not Path(model).is_file():
-            raise EngineError(f'model {model!r} is not there; give the path of an .onnx file')
-    elif model.partition('-')[0] not in MODELS:
+    if Path(model).suffix != '.onnx' and model.partition('-')[0] not in MODELS:
         raise EngineError(
             f'model {model!r} is unknown; choose one of {", ".join(MODELS)}, or give the path '
             'of an .onnx file'
