@@ -252,22 +252,22 @@ def test_qos_can_be_overridden(make_rig):
     assert info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
 
 
-def slow_down(engine):
-    """Make an engine tell when it runs, and wait until it is let go."""
-    run, running, go_on = engine.run, threading.Event(), threading.Event()
+def slow_down(target, method):
+    """Make a method tell when it is called, and wait until it is let go."""
+    call, called, go_on = getattr(target, method), threading.Event(), threading.Event()
 
-    def slow(*images):
-        running.set()
+    def slow(*arguments):
+        called.set()
         assert go_on.wait(20)
-        return run(*images)
+        return call(*arguments)
 
-    engine.run = slow
-    return running, go_on
+    setattr(target, method, slow)
+    return called, go_on
 
 
 def test_under_overload_only_the_newest_pair_is_taken(make_rig):
     rig = make_rig(outputs=('stats',))
-    running, go_on = slow_down(rig.node.estimator.engine)
+    running, go_on = slow_down(rig.node.estimator.engine, 'run')
     counts = rig.node.synchronizer.counts
     for frame in range(5):
         rig.send_pair(STAMP + frame)
@@ -281,7 +281,7 @@ def test_under_overload_only_the_newest_pair_is_taken(make_rig):
 
 def test_a_pair_older_than_max_age_is_skipped(make_rig):
     rig = make_rig(outputs=('stats',), parameters={'max_age': 1.0})
-    running, go_on = slow_down(rig.node.estimator.engine)
+    running, go_on = slow_down(rig.node.estimator.engine, 'run')
     rig.send_pair(STAMP)
     assert running.wait(20)
     rig.send_pair(STAMP + 1)
@@ -305,16 +305,9 @@ def test_sim_time_is_what_age_is_measured_with(make_rig):
     assert rig.wait_for('stats')[0].age_ms == pytest.approx(100)
 
 
-def test_the_old_model_works_until_the_new_one_is_ready(make_rig, monkeypatch):
+def test_the_old_model_works_until_the_new_one_is_ready(make_rig):
     rig = make_rig(outputs=('disparity',))
-    loading, go_on, make = threading.Event(), threading.Event(), rig.node.make_estimator
-
-    def load_slowly(config):
-        loading.set()
-        assert go_on.wait(20)
-        return make(config)
-
-    monkeypatch.setattr(rig.node, 'make_estimator', load_slowly)
+    loading, go_on = slow_down(rig.node, 'make_estimator')
     old = rig.node.estimator
     assert rig.set_parameters(sgbm__num_disparities=64) == ''
     assert loading.wait(20)
@@ -340,16 +333,9 @@ def test_a_model_that_fails_to_load_leaves_the_old_one_and_its_parameters(make_r
     assert rig.wait_for('disparity')[0].max_disparity == 127
 
 
-def test_the_last_of_several_changes_is_loaded(make_rig, monkeypatch):
+def test_the_last_of_several_changes_is_loaded(make_rig):
     rig = make_rig(outputs=('disparity',))
-    loading, go_on, make = threading.Event(), threading.Event(), rig.node.make_estimator
-
-    def load_slowly(config):
-        loading.set()
-        assert go_on.wait(20)
-        return make(config)
-
-    monkeypatch.setattr(rig.node, 'make_estimator', load_slowly)
+    loading, go_on = slow_down(rig.node, 'make_estimator')
     assert rig.set_parameters(sgbm__num_disparities=64) == ''
     assert loading.wait(20)
     assert rig.set_parameters(sgbm__num_disparities=32) == ''
