@@ -30,6 +30,20 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     add('--iterations', type=int, default=0, metavar='N', help='steps of an iterative network')
     add('--threads', type=int, default=0, metavar='N', help='of a network on the CPU')
     add(
+        '--inputs',
+        type=_names,
+        default=(),
+        metavar='LEFT,RIGHT',
+        help='tensors of an .onnx file that nndepth did not export: the images',
+    )
+    add(
+        '--outputs',
+        type=_names,
+        default=(),
+        metavar='DISPARITY[,CONFIDENCE]',
+        help='the same: its results',
+    )
+    add(
         '--max-disparity',
         type=int,
         metavar='N',
@@ -69,6 +83,10 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
     if args.model != 'sgbm':
         names = ('weights', 'precision', 'iterations', 'threads')
         options = {name: getattr(args, name) for name in names}
+    if args.inputs or args.outputs:
+        if not args.model.endswith('.onnx'):
+            raise ValueError(f'--inputs and --outputs are for .onnx files, not for {args.model}')
+        options |= {'inputs': args.inputs, 'outputs': args.outputs}
     return StereoEstimator.load(
         args.model,
         args.engine,
@@ -78,6 +96,10 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
         confidence_threshold=args.confidence_threshold,
         **settings,
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
 def image_size(text: str) -> tuple[int, int]:

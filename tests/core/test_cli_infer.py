@@ -181,6 +181,8 @@ WRONG_CALLS = {
     "'obj' is none of pfm": ['--formats', 'obj'],
     "'640' is no size": ['--processing-size', '640'],
     "model 'raft' is unknown": ['--model', 'raft'],
+    '--max-disparity is for sgbm': ['--model', 'raft_stereo'],
+    '--inputs and --outputs are for .onnx files': ['--inputs', 'a,b'],
     "engine 'magic' is unknown": ['--engine', 'magic'],
     "device 'tpu' is unknown": ['--device', 'tpu'],
     'confidence_threshold is 2.0': ['--confidence-threshold', '2'],
