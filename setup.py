@@ -12,7 +12,7 @@ EXTRAS = {
     'bags': ['rosbags>=0.10'],
     'cpu': ['onnxruntime>=1.18'],
     'dev': ['hypothesis', 'mypy', 'pytest', 'ruff'],
-    'export': [*TORCH, 'onnx>=1.16', 'onnxruntime>=1.18', 'onnxscript>=0.5'],
+    'export': [*TORCH, 'onnx>=1.17', 'onnxruntime>=1.18', 'onnxscript>=0.6'],
     'gpu': ['onnxruntime-gpu>=1.18'],
     'torch': TORCH,
 }

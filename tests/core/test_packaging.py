@@ -35,7 +35,15 @@ ROSDEP_KEYS = {
     'tqdm': 'python3-tqdm',
     'yaml': 'python3-yaml',
 }
-ONLY_FROM_PIP = {'onnx', 'onnxruntime', 'onnxscript', 'rosbags', 'safetensors', 'torch'}
+ONLY_FROM_PIP = {
+    'onnx',
+    'onnx_ir',
+    'onnxruntime',
+    'onnxscript',
+    'rosbags',
+    'safetensors',
+    'torch',
+}
 
 
 def imports(path: Path) -> set[str]:
