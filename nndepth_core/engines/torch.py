@@ -93,7 +93,7 @@ class TorchEngine:
                 weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
                 module.weight = nn.Parameter(weight, requires_grad=False)
         self.network = network
-        self._call: Callable = torch.compile(network) if compile else network
+        self._call: Callable = torch.compile(network, dynamic=False) if compile else network
         self._cuda_graph = cuda_graph
         self._graphs: dict[tuple, _Graph] = {}
 
