@@ -9,10 +9,8 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +20,6 @@ from onnx_ir.passes import common as passes
 from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.overrides import TorchFunctionMode
 
 from nndepth_core.blocks.folding import fold_batch_norms
 from nndepth_core.engines.base import EngineError
@@ -293,21 +290,9 @@ class _Graph(nn.Module):
     def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         """Map uint8 (N, H, W, 3) to float32 (N, H, W)."""
         # autocast keeps what would suffer from half, the disparities, in float32
-        with _Spelled(), torch.autocast('cpu', torch.float16, enabled=self.half_precision):
+        with torch.autocast('cpu', torch.float16, enabled=self.half_precision):
             maps = forward_maps(self.network, (left, right), self.iterations, self.confidence)
         return tuple(maps)
-
-
-class _Spelled(TorchFunctionMode):
-    """Spells out what the exporter would turn into float32 whatever comes in."""
-
-    def __torch_function__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is torch.addcmul and not kwargs:
-            first, *factors = args
-            return first + factors[0] * factors[1]
-        return func(*args, **(kwargs or {}))
 
 
 def _store_half(network: nn.Module) -> None:
