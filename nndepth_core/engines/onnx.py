@@ -127,8 +127,9 @@ class OnnxEngine:
         session = self._open([(name, {}) for name in (('cpu',) if by_shape else devices)])
         self._session = None if by_shape else session
         self.device = 'tensorrt' if by_shape else _device_of(session)
-        if device not in ('auto', self.device):
-            _warn(device, self.device)
+        wanted = devices[0] if device == 'auto' else device
+        if self.device != wanted:
+            _warn(wanted, self.device)
 
         self.card = ModelCard.read(session.get_modelmeta().custom_metadata_map)
         if self.card is not None:
