@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from nndepth_core.camera import PinholeCamera, StereoCamera
 from nndepth_core.data import synthetic
+from nndepth_core.data.sample import StereoSample
 from nndepth_ros.bag import TYPES, BagReader, BagWriter, bag_message_types
 from nndepth_ros.conversions import MessageTypes, image_message, to_rgb
 
@@ -73,7 +74,7 @@ def cached_sequence(folder: Path, settings: SequenceSettings) -> Path:
     return bag
 
 
-def write_sequence(path: Path, samples: Iterable[synthetic.StereoSample]) -> None:
+def write_sequence(path: Path, samples: Iterable[StereoSample]) -> None:
     """Write samples as camera topics and ground truth, stamps counted from START_NS."""
     with BagWriter(path) as bag:
         for sample in samples:
@@ -108,12 +109,14 @@ def float_image(message: Any) -> np.ndarray:
     return np.frombuffer(message.data, '<f4').reshape(message.height, message.width)
 
 
-def _messages(sample: synthetic.StereoSample, stamp: int) -> dict[str, Any]:
+def _messages(sample: StereoSample, stamp: int) -> dict[str, Any]:
     types = bag_message_types()
     time = TYPES.types['builtin_interfaces/msg/Time'](*divmod(stamp, 1_000_000_000))
     header = TYPES.types['std_msgs/msg/Header'](stamp=time, frame_id=FRAME_ID)
-    rig = sample.camera
-    hidden = sample.occluded.astype(np.uint8) * 255
+    rig, occluded = sample.camera, sample.occluded
+    if rig is None or occluded is None:
+        raise ValueError(f'sample {sample.name} has no camera or no occlusion mask; render both')
+    hidden = occluded.astype(np.uint8) * 255
     return {
         f'{NAMESPACE}/left/camera_info': _camera_info(types, header, rig, rig.left.cx, 0),
         f'{NAMESPACE}/right/camera_info': _camera_info(

@@ -6,7 +6,7 @@ render.py makes pictures of it, and sequence.py plays camera.
 
 from nndepth_core.data.synthetic.render import StereoPicture, StereoRenderer
 from nndepth_core.data.synthetic.scene import Light, Scene, SceneObject, drive_through, make_yard
-from nndepth_core.data.synthetic.sequence import Sensor, StereoSample, render_sequence
+from nndepth_core.data.synthetic.sequence import Sensor, render_sequence
 
 __all__ = [
     'Light',
@@ -15,7 +15,6 @@ __all__ = [
     'Sensor',
     'StereoPicture',
     'StereoRenderer',
-    'StereoSample',
     'drive_through',
     'make_yard',
     'render_sequence',

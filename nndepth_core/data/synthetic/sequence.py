@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nndepth_core.camera import StereoCamera
+from nndepth_core.data.sample import StereoSample
 from nndepth_core.data.synthetic.render import StereoRenderer
 from nndepth_core.data.synthetic.scene import drive_through, make_yard
 
@@ -37,27 +38,6 @@ class Sensor:
         return np.clip(values + 0.5, 0, 255).astype(np.uint8)
 
 
-@dataclass(frozen=True)
-class StereoSample:
-    """A pair of images and the truth about it.
-
-    Attributes:
-        left: uint8 (H, W, 3) RGB.
-        right: uint8 (H, W, 3) RGB.
-        disparity: float32 (H, W) pixels, left-referenced, exact; camera.cx_offset at the sky.
-        occluded: bool (H, W), left pixels whose surface point the right image does not show.
-        camera: the rig.
-        stamp: nanoseconds since the start of the sequence.
-    """
-
-    left: np.ndarray
-    right: np.ndarray
-    disparity: np.ndarray
-    occluded: np.ndarray
-    camera: StereoCamera
-    stamp: int
-
-
 def render_sequence(
     seed: int, frames: int, rig: StereoCamera, fps: float, sensor: Sensor | None = None
 ) -> Iterator[StereoSample]:
@@ -77,4 +57,6 @@ def render_sequence(
         rng = np.random.default_rng([seed, number])
         left, right = sensor.expose(picture.left, picture.right, rng)
         stamp = round(number * 1e9 / fps)
-        yield StereoSample(left, right, picture.disparity, picture.occluded, rig, stamp)
+        yield StereoSample(
+            left, right, picture.disparity, picture.occluded, rig, f'{number:06d}', stamp
+        )

@@ -1,0 +1,52 @@
+"""What every data set hands out: images and the truth about them, as numpy arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nndepth_core.camera import StereoCamera
+
+
+@dataclass(frozen=True)
+class StereoSample:
+    """A rectified pair of images and the truth about it.
+
+    Attributes:
+        left: uint8 (H, W, 3) RGB.
+        right: uint8 (H, W, 3) RGB.
+        disparity: float32 (H, W) pixels, positive, left-referenced, NaN where unknown.
+        occluded: bool (H, W), left pixels whose surface point the right image does not show;
+            None where the data set does not say.
+        camera: the rig; None where the data set does not say.
+        name: what to call it in messages and file names, unique in its data set.
+        stamp: nanoseconds since the start of its sequence, 0 where there is none.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    disparity: np.ndarray
+    occluded: np.ndarray | None = None
+    camera: StereoCamera | None = None
+    name: str = ''
+    stamp: int = 0
+
+
+@dataclass(frozen=True)
+class MonoSample:
+    """An image and its depth.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB.
+        depth: float32 (H, W), NaN where unknown: metres along Z, or, where `meaning` is
+            'relative_inverse', inverse depth up to an unknown scale and shift.
+        meaning: what `depth` holds.
+        name: what to call it in messages and file names, unique in its data set.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray
+    meaning: Literal['metric', 'relative_inverse'] = 'metric'
+    name: str = ''
