@@ -75,7 +75,7 @@ class StereoNetwork(nn.Module):
     padding: ClassVar[Padding] = Padding()
     iterative: ClassVar[bool] = False
     output: ClassVar[Literal['disparity']] = 'disparity'
-    confidence: ClassVar[Literal['left_right', 'softmax_peak', 'residual']] = 'left_right'
+    confidence: ClassVar[Literal['left_right', 'softmax_peak', 'residual', 'head']] = 'left_right'
 
     official_rules: ClassVar[Sequence[tuple[str, str]]] = ()
     """Regular expressions and replacements that turn our entry names into official ones."""

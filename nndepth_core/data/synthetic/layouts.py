@@ -1,0 +1,304 @@
+"""Where things stand: flying shapes, rooms, streets and close-up tables, all from patches.
+
+Coordinates are those of the left camera: x right, y down, z forward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from nndepth_core.camera import StereoCamera
+from nndepth_core.data.synthetic.materials import MaterialBank
+from nndepth_core.data.synthetic.patches import Patch, may_be_seen
+
+_MOST_TEXELS = 512
+"""Longest side of a baked texture; larger patches are drawn from this and look blurred."""
+
+
+class Stage:
+    """Builds the patches of one scene.
+
+    Args:
+        rig: the cameras.
+        bank: what things are covered with.
+        rng: decides everything.
+    """
+
+    def __init__(self, rig: StereoCamera, bank: MaterialBank, rng: np.random.Generator) -> None:
+        self.rig, self.bank, self.rng = rig, bank, rng
+        self.width, self.height, self.focal = rig.left.width, rig.left.height, rig.left.fx
+        self.patches: list[tuple[float, Patch]] = []
+
+    def add(
+        self,
+        origin: np.ndarray,
+        along: np.ndarray,
+        down: np.ndarray,
+        texels: tuple[float, float],
+        cut: bool = False,
+        bulge: float = 0.0,
+    ) -> None:
+        """Put up a patch with a new texture.
+
+        Args:
+            origin: (3,) its corner.
+            along: (3,) edge of u.
+            down: (3,) edge of v.
+            texels: height and width its texture should have, roughly the pixels it covers.
+            cut: whether a random shape is cut out of it.
+            bulge: height of its middle.
+        """
+        rng = self.rng
+        if not may_be_seen(origin, along, down, bulge, self.rig):
+            return
+        height, width = (int(np.clip(value, 6, _MOST_TEXELS)) for value in texels)
+        texture = self.bank.bake(rng, height, width)
+        alpha = self.bank.shape(rng, height, width) if cut else np.full_like(texture[..., 0], 255)
+        gloss = None
+        if rng.random() < 0.12:
+            gloss = (rng.uniform(), rng.uniform(), rng.uniform(20, 120))
+        patch = Patch(
+            origin,
+            along,
+            down,
+            cv2.merge((texture, alpha)),
+            bulge,
+            bool(rng.random() < 0.6),
+            gloss,
+        )
+        self.patches.append((float((origin + (along + down) / 2)[2]), patch))
+
+    def sorted_patches(self) -> list[Patch]:
+        """The patches from far to near."""
+        return [patch for _, patch in sorted(self.patches, key=lambda item: -item[0])]
+
+    def point(self, x: float, y: float, disparity: float) -> np.ndarray:
+        """The point (3,) seen at pixel (x, y) with a disparity."""
+        camera = self.rig.left
+        ray = np.array([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, 1])
+        return self.rig.focal_baseline / disparity * ray
+
+    def shape(self, x: float, y: float, disparity: float, size: tuple[float, float]) -> None:
+        """A cut-out seen at (x, y), `size` (width, height) pixels large, tilted somehow."""
+        rng = self.rng
+        centre = self.point(x, y, disparity)
+        unit = centre[2] / self.focal
+        tilt = rng.normal(0, 0.35, 2).clip(-1.0, 1.0) if rng.random() < 0.7 else np.zeros(2)
+        turn = rotation(tilt[0], tilt[1], rng.normal(0, 0.5))
+        along, down = turn[:, 0] * size[0] * unit, turn[:, 1] * size[1] * unit
+        bulge = 0.0
+        if rng.random() < 0.25:
+            bulge = float(min(size) * unit * rng.uniform(0.08, 0.3) * rng.choice([-1, 1]))
+        origin = centre - (along + down) / 2
+        self.add(origin, along, down, (size[1], size[0]), cut=rng.random() < 0.9, bulge=bulge)
+
+    def box(self, corner: np.ndarray, edges: np.ndarray, pixels: np.ndarray) -> None:
+        """The sides of a box (edges in columns, (3, 3)) that the camera can see."""
+        centre = corner + edges.sum(1) / 2
+        for axis in range(3):
+            first, second = (axis + 1) % 3, (axis + 2) % 3
+            for far in (0, 1):
+                origin = corner + far * edges[:, axis]
+                middle = origin + (edges[:, first] + edges[:, second]) / 2
+                if (middle - centre) @ middle < 0:
+                    size = pixels[second], pixels[first]
+                    self.add(origin, edges[:, first], edges[:, second], size)
+
+    def clutter(self, count: int, low: float, high: float) -> None:
+        """Shapes all over the picture with disparities between low and high."""
+        rng = self.rng
+        for _ in range(count):
+            share = rng.random() ** rng.choice([1.0, 2.0])
+            disparity = low + (high - low) * share
+            size = log_uniform(rng, 14, 0.6 * self.height)
+            aspect = log_uniform(rng, 0.35, 2.8)
+            wide, tall = size * math.sqrt(aspect), size / math.sqrt(aspect)
+            x, y = rng.uniform(-0.05, 1.05) * self.width, rng.uniform(-0.05, 1.05) * self.height
+            self.shape(x, y, disparity, (wide, tall))
+
+
+def flying(stage: Stage, nearest: float) -> None:
+    """Shapes in the air before a slanted wall."""
+    rng = stage.rng
+    farthest = nearest * rng.uniform(0.02, 0.35)
+    _backdrop(stage, max(farthest, 0.3))
+    stage.clutter(int(rng.integers(8, 40)), max(farthest, 0.3) * 1.15, nearest)
+
+
+def room(stage: Stage, nearest: float) -> None:
+    """A room seen from inside: floor, ceiling, walls, things hung on them, furniture."""
+    rng = stage.rng
+    product = stage.rig.focal_baseline
+    back = product / (nearest * rng.uniform(0.08, 0.4))
+    unit = back * stage.width / stage.focal  # what the picture spans at the back wall
+    left, right = -unit * rng.uniform(0.3, 1.0), unit * rng.uniform(0.3, 1.0)
+    top, floor = -unit * rng.uniform(0.25, 0.6), unit * rng.uniform(0.2, 0.45)
+    turn = rotation(rng.normal(0, 0.08), rng.normal(0, 0.3), rng.normal(0, 0.03))
+    x, y, z = turn.T
+    near = -0.3 * back
+    width, height, depth = right - left, floor - top, back - near
+
+    def at(a: float, b: float, c: float) -> np.ndarray:
+        return a * x + b * y + c * z
+
+    big = (stage.height * 0.8, stage.width * 0.8)
+    stage.add(at(left, top, back), width * x, height * y, big)
+    stage.add(at(left, top, near), depth * z, height * y, big)
+    stage.add(at(right, top, near), depth * z, height * y, big)
+    stage.add(at(left, top, near), width * x, depth * z, big)
+    _ground(stage, at(left, floor, 0), width * x, z, product / nearest * 0.7, back)
+    for _ in range(rng.integers(0, 7)):  # pictures, windows, doors
+        w, h = width * rng.uniform(0.05, 0.35), height * rng.uniform(0.1, 0.5)
+        a, b = rng.uniform(left, right - w), rng.uniform(top, floor - h)
+        front = back * (1 - rng.uniform(0.005, 0.06))
+        size = h * stage.focal / back, w * stage.focal / back
+        stage.add(at(a, b, front), w * x, h * y, size, cut=rng.random() < 0.3)
+    for _ in range(rng.integers(1, 9)):
+        place = product / (nearest * rng.uniform(0.25, 0.9))
+        w, h, d = unit * np.exp(rng.uniform(-3.2, -1.0, 3))
+        foot = floor if rng.random() < 0.8 else rng.uniform(top, floor)
+        _crate(stage, at(rng.uniform(-0.6, 0.6) * place, foot - h, place), (w, h, d), turn)
+    stage.clutter(int(rng.integers(2, 14)), product / back * 1.2, nearest)
+
+
+def street(stage: Stage, nearest: float) -> None:
+    """A road to the horizon between facades, with boxes, poles and bushes on it."""
+    rng = stage.rng
+    product = stage.rig.focal_baseline
+    turn = rotation(rng.normal(0, 0.05), rng.normal(0, 0.12), rng.normal(0, 0.02))
+    x, y, z = turn.T
+    close = product / nearest
+    high = close * rng.uniform(0.25, 0.6) * stage.height / stage.focal * 2
+    far = product / rng.uniform(0.2, 1.5)
+    sky = far * 2
+    wide = sky * stage.width / stage.focal * 3
+    sky_origin = sky * z - wide / 2 * x - wide / 2 * y
+    stage.add(sky_origin, wide * x, wide * y, (stage.height / 2, stage.width / 2))
+    reach = 40 * high
+    _ground(stage, -reach / 2 * x + high * y, reach * x, z, close * 0.8, far)
+    for side in (-1, 1):
+        if rng.random() < 0.75:
+            across = side * high * rng.uniform(1.2, 6)
+            tall = high * rng.uniform(1.5, 8)
+            start = close * rng.uniform(0, 2)
+            while start < far * 0.8:
+                length = start * 0.3 + high * rng.uniform(2, 8)
+                origin = across * x + (high - tall) * y + start * z
+                stage.add(origin, length * z, tall * y, (stage.height * 0.8, stage.width * 0.6))
+                start += length * rng.uniform(1, 1.3)
+                across *= rng.uniform(0.9, 1.2)
+                tall *= rng.uniform(0.7, 1.4)
+    for _ in range(rng.integers(3, 14)):
+        place = close / rng.uniform(0.04, 0.8)
+        a = rng.normal(0, 0.35) * place * stage.width / stage.focal
+        ground = high * y + place * z + a * x
+        unit = stage.focal / place
+        kind = rng.integers(3)
+        if kind == 0:
+            size = high * np.exp(rng.normal(0, 0.4, 3)) * (1.1, 0.9, 1.6)
+            _crate(stage, ground - size[1] * y, (size[0], size[1], size[2]), turn)
+            continue
+        tall = high * log_uniform(rng, 0.8, 4)
+        w = high * (log_uniform(rng, 0.03, 0.15) if kind == 1 else log_uniform(rng, 0.4, 2))
+        texels = tall * unit, max(w * unit, 6)
+        stage.add(ground - tall * y, w * x, tall * y, texels, cut=kind == 2)
+
+
+def table(stage: Stage, nearest: float) -> None:
+    """Close things before a wall near by: large disparities that differ little."""
+    rng = stage.rng
+    wall = nearest * rng.uniform(0.25, 0.6)
+    _backdrop(stage, wall)
+    product = stage.rig.focal_baseline
+    unit = product / nearest / stage.focal
+    turn = rotation(rng.normal(0, 0.1), rng.normal(0, 0.25), rng.normal(0, 0.04))
+    x, y, z = turn.T
+    low = stage.height * rng.uniform(0.25, 0.5) * unit
+    span = stage.width * unit * 4
+    if rng.random() < 0.7:
+        _ground(
+            stage, -span / 2 * x + low * y, span * x, z, product / nearest * 0.6, product / wall
+        )
+    for _ in range(rng.integers(2, 9)):
+        place = product / rng.uniform(wall * 1.1, nearest)
+        size = stage.height * unit * np.exp(rng.uniform(-2.3, -0.3, 3))
+        spin = turn @ rotation(0, rng.uniform(-1, 1), 0)
+        corner = low * y - size[1] * y + place * z + rng.uniform(-0.5, 0.5) * place * x
+        _crate(stage, corner, (size[0], size[1], size[2]), spin)
+    stage.clutter(int(rng.integers(2, 16)), wall * 1.1, nearest)
+
+
+LAYOUTS: tuple[tuple[float, Callable[[Stage, float], None]], ...] = (
+    (0.34, flying),
+    (0.24, room),
+    (0.24, street),
+    (0.18, table),
+)
+"""How often each layout comes, and what builds it."""
+
+
+def rotation(pitch: float, yaw: float, roll: float) -> np.ndarray:
+    """Rotation matrix (3, 3) from angles about x, y and z, radians."""
+    matrices = [
+        cv2.Rodrigues(np.array(axis, float))[0]
+        for axis in ((0, yaw, 0), (pitch, 0, 0), (0, 0, roll))
+    ]
+    return matrices[0] @ matrices[1] @ matrices[2]
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A draw whose logarithm is uniform."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+def _backdrop(stage: Stage, disparity: float) -> None:
+    """A wall that fills the picture, slanted at times."""
+    rng = stage.rng
+    centre = stage.point(stage.width / 2, stage.height / 2, disparity)
+    tilt = rng.normal(0, (0.2, 0.35)).clip(-0.7, 0.7) if rng.random() < 0.7 else (0.0, 0.0)
+    turn = rotation(tilt[0], tilt[1], 0)
+    span = 4 * centre[2] * stage.width / stage.focal
+    along, down = turn[:, 0] * span, turn[:, 1] * span
+    stage.add(centre - (along + down) / 2, along, down, (_MOST_TEXELS, _MOST_TEXELS))
+
+
+def _ground(
+    stage: Stage,
+    corner: np.ndarray,
+    across: np.ndarray,
+    ahead: np.ndarray,
+    near: float,
+    far: float,
+) -> None:
+    """A floor in strips, each twice as long as the one before, so that none is drawn too fine."""
+    bank, rng = stage.bank, stage.rng
+    texture = bank.bake(rng, _MOST_TEXELS, _MOST_TEXELS)
+    start = near
+    while start < far:
+        end = min(start * 1.6, far)
+        zoom = max(0.05, near / start)
+        side = max(16, int(_MOST_TEXELS * min(1.0, zoom * 2)))
+        strip = cv2.resize(texture, (side, side), interpolation=cv2.INTER_AREA)
+        if rng.random() < 0.5:
+            strip = cv2.flip(strip, int(rng.integers(-1, 2)))
+        alpha = np.full((side, side), 255, np.uint8)
+        width = across * min(1.0, 3 * end * stage.width / stage.focal / np.linalg.norm(across))
+        origin = corner + (across - width) / 2 + start * 0.97 * ahead
+        patch = Patch(origin, width, (end - 0.97 * start) * ahead, cv2.merge((strip, alpha)))
+        stage.patches.append((float((start + end) / 2 * 1.5), patch))
+        start = end
+
+
+def _crate(
+    stage: Stage, corner: np.ndarray, size: tuple[float, float, float], turn: np.ndarray
+) -> None:
+    """A box with its upper left front corner given, turned about its upright axis."""
+    spin = turn @ rotation(0, stage.rng.uniform(-0.7, 0.7), 0)
+    edges = spin * np.array(size)
+    depth = max(corner[2], 1e-3)
+    pixels = np.array(size) * stage.focal / depth
+    stage.box(corner, edges, pixels)

@@ -1,0 +1,272 @@
+"""Flat and bulging textured patches in space, drawn into rectified pairs with exact disparity.
+
+A patch maps (u, v) in 0..1 to the point `origin + u * along + v * down`. One 3x3 matrix takes a
+pixel to (u w, v w, w), w being the inverse depth times a constant: the same product gives the
+texture coordinates and the disparity. Both views are drawn from it, so the truth is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from nndepth_core.camera import PinholeCamera, StereoCamera
+
+NEAREST = 1e-3
+"""Smallest depth of a corner that can be projected."""
+_STEPS = 6
+"""Fixed-point steps towards a bulging surface; each shrinks the error to a third or less."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A textured parallelogram, bulging towards its normal where `bulge` says so.
+
+    Attributes:
+        origin: (3,) corner at u = v = 0.
+        along: (3,) edge of u.
+        down: (3,) edge of v.
+        texture: uint8 (h, w, 4): colour, and alpha that cuts its shape out.
+        bulge: height of the middle over the plane, in the scene's unit, along x down x along,
+            which is towards the camera for a patch seen from its front.
+        round_v: whether the bulge falls off along v too (a pillow, else a cylinder).
+        gloss: (du, dv, strength) shift of a highlight between the views and its grey levels.
+    """
+
+    origin: np.ndarray
+    along: np.ndarray
+    down: np.ndarray
+    texture: np.ndarray
+    bulge: float = 0.0
+    round_v: bool = True
+    gloss: tuple[float, float, float] | None = None
+
+    def seen_from(self, shift: float) -> Patch:
+        """The patch in the coordinates of a camera that stands `shift` to the right."""
+        return replace(self, origin=self.origin - np.array([shift, 0, 0]))
+
+
+class View(NamedTuple):
+    """What one camera sees.
+
+    Attributes:
+        image: uint8 (H, W, 3).
+        disparity: float32 (H, W), focal * baseline over depth; 0 where nothing is.
+        patch: int16 (H, W), number of the patch; -1 where nothing is.
+    """
+
+    image: np.ndarray
+    disparity: np.ndarray
+    patch: np.ndarray
+
+
+def draw_pair(
+    patches: list[Patch], rig: StereoCamera, misalignment: np.ndarray | None = None
+) -> tuple[View, View]:
+    """Draw patches as the two cameras of a rig see them.
+
+    Args:
+        patches: from far to near where they blend at soft edges; hidden parts are found by depth.
+        rig: the cameras, of equal principal points.
+        misalignment: (3, 3) from where a pixel of the right image should be to where it is.
+    """
+    intrinsics = camera_matrix(rig.left)
+    of_right = intrinsics if misalignment is None else misalignment @ intrinsics
+    views = []
+    for matrix, shift in ((intrinsics, 0.0), (of_right, rig.baseline)):
+        shape = rig.left.height, rig.left.width
+        view = View(
+            np.zeros((*shape, 3), np.uint8),
+            np.zeros(shape, np.float32),
+            np.full(shape, -1, np.int16),
+        )
+        for number, patch in enumerate(patches):
+            _draw_patch(
+                view, number, patch.seen_from(shift), matrix, rig.focal_baseline, shift > 0
+            )
+        views.append(view)
+    return views[0], views[1]
+
+
+def camera_matrix(camera: PinholeCamera) -> np.ndarray:
+    """Matrix (3, 3) from rays to pixels."""
+    return np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
+
+
+def occlusion(left: View, right: View) -> np.ndarray:
+    """Left pixels (H, W) whose point lies outside the right image or behind something in it."""
+    height, width = left.disparity.shape
+    columns = np.arange(width, dtype=np.float32) - left.disparity
+    nearest = np.rint(columns).astype(np.int32)
+    inside = (columns >= 0) & (columns <= width - 1)
+    rows = np.arange(height)[:, None]
+    found = right.disparity[rows, nearest.clip(0, width - 1)]
+    other = right.patch[rows, nearest.clip(0, width - 1)] != left.patch
+    return ~inside | (other & (found > left.disparity + 0.5))
+
+
+def _draw_patch(
+    view: View,
+    number: int,
+    patch: Patch,
+    intrinsics: np.ndarray,
+    focal_baseline: float,
+    right: bool,
+) -> None:
+    box = _bounds(patch, intrinsics, view.disparity.shape)
+    if box is None:
+        return
+    top, bottom, left, right_edge = box
+    to_patch = np.linalg.inv(
+        intrinsics @ np.column_stack((patch.along, patch.down, patch.origin))
+    )  # pixel -> (u, v, 1) / depth
+    to_patch = to_patch @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
+    size = right_edge - left, bottom - top
+    columns = np.arange(size[0], dtype=np.float32)
+    rows = np.arange(size[1], dtype=np.float32)[:, None]
+    if patch.bulge:
+        u, v, inverse = _bulging(patch, intrinsics, columns + left, rows + top)
+        colour = _sample_at(patch.texture, u, v)
+    else:
+        a, b, c = to_patch[2].astype(np.float32)
+        inverse = a * columns + (b * rows + c)
+        colour = _sample_plane(patch.texture, to_patch, size, inverse)
+    disparity = np.float32(focal_baseline) * inverse
+    _composite(view, number, box, colour, disparity, patch, right)
+
+
+def _composite(
+    view: View,
+    number: int,
+    box: tuple[int, int, int, int],
+    colour: np.ndarray,
+    disparity: np.ndarray,
+    patch: Patch,
+    right: bool,
+) -> None:
+    """Put coloured pixels (h, w, 4) of the box in front of what is farther away."""
+    top, bottom, left, right_edge = box
+    window = slice(top, bottom), slice(left, right_edge)
+    depth = view.disparity[window]
+    alpha = colour[..., 3]
+    front = disparity > depth
+    solid = front & (alpha >= 128)
+    if not solid.any():
+        return
+    image = view.image[window]
+    rgb = colour[..., :3]
+    if patch.gloss is not None:
+        rgb = _highlight(rgb, patch.gloss, right)
+    edge = front & (alpha > 8) & (alpha < 248)
+    share = alpha[edge, None] * np.float32(1 / 255)
+    mixed = rgb[edge] * share + image[edge] * (1 - share)
+    cv2.copyTo(rgb, solid.view(np.uint8), image)
+    image[edge] = mixed.astype(np.uint8)
+    cv2.copyTo(disparity, solid.view(np.uint8), depth)
+    view.patch[window][solid] = number
+
+
+def _bounds(
+    patch: Patch, intrinsics: np.ndarray, shape: tuple[int, ...]
+) -> tuple[int, int, int, int] | None:
+    """Rows and columns (top, bottom, left, right) that the patch may cover; None outside."""
+    height, width = shape
+    corners = patch.origin + np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) @ np.array(
+        [patch.along, patch.down]
+    )
+    if patch.bulge:
+        lift = patch.bulge * normal(patch)
+        corners = np.concatenate((corners, corners + lift))
+    if (corners[:, 2] < NEAREST).all():
+        return None
+    if (corners[:, 2] < NEAREST).any():
+        return 0, height, 0, width
+    pixels = corners @ intrinsics.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    left, top = (int(max(value, 0)) for value in np.floor(pixels.min(0)))
+    limits = zip(np.ceil(pixels.max(0)) + 1, (width, height), strict=True)
+    right, bottom = (int(min(value, limit)) for value, limit in limits)
+    return (top, bottom, left, right) if right - left > 1 and bottom - top > 1 else None
+
+
+def may_be_seen(
+    origin: np.ndarray, along: np.ndarray, down: np.ndarray, bulge: float, rig: StereoCamera
+) -> bool:
+    """Whether either camera may see a parallelogram."""
+    patch = Patch(origin, along, down, np.empty(0), bulge)
+    views = (patch.seen_from(shift) for shift in (0.0, rig.baseline))
+    matrix, shape = camera_matrix(rig.left), (rig.left.height, rig.left.width)
+    return any(_bounds(view, matrix, shape) is not None for view in views)
+
+
+def normal(patch: Patch) -> np.ndarray:
+    """Unit vector (3,) towards which the patch bulges."""
+    across = np.cross(patch.down, patch.along)
+    return across / np.linalg.norm(across)
+
+
+def _sample_plane(
+    texture: np.ndarray, to_patch: np.ndarray, size: tuple[int, int], inverse: np.ndarray
+) -> np.ndarray:
+    """Texture (h, w, 4) as seen, shrunk beforehand where it would alias."""
+    footprint = _footprint(to_patch, size) * max(texture.shape[:2])
+    while footprint > 1.5 and min(texture.shape[:2]) > 2:
+        texture = cv2.resize(texture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        footprint /= 2
+    height, width = texture.shape[:2]
+    to_texel = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]]) @ to_patch
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpPerspective(texture, to_texel, size, flags=flags)
+
+
+def _footprint(to_patch: np.ndarray, size: tuple[int, int]) -> float:
+    """Share of the texture that one pixel in the middle of the seen area spans."""
+    x, y = size[0] / 2, size[1] / 2
+    uvw = to_patch @ np.array([[x, x + 1, x], [y, y, y + 1], [1, 1, 1]])
+    if (uvw[2] <= 0).any():
+        return 0.0
+    uv = uvw[:2] / uvw[2]
+    return float(np.abs(uv[:, 1:] - uv[:, :1]).max())
+
+
+def _bulging(
+    patch: Patch, intrinsics: np.ndarray, columns: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where rays meet the bulging patch: u, v and inverse depth, each (h, w) float32."""
+    basis = np.linalg.inv(np.column_stack((patch.along, patch.down, normal(patch))))
+    eye = (basis @ -patch.origin).astype(np.float32)
+    ray = (basis @ np.linalg.inv(intrinsics)).astype(np.float32)
+    du, dv, dn = (row[0] * columns + (row[1] * rows + row[2]) for row in ray)
+    height = np.float32(patch.bulge)
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+        depth = -eye[2] / dn
+        for _ in range(_STEPS):
+            u = (eye[0] + depth * du).clip(0, 1)
+            lift = height * 4 * u * (1 - u)
+            if patch.round_v:
+                v = (eye[1] + depth * dv).clip(0, 1)
+                lift *= 4 * v * (1 - v)
+            depth = (lift - eye[2]) / dn
+        u, v = eye[0] + depth * du, eye[1] + depth * dv
+        inverse = np.where((depth > 0) & np.isfinite(depth), 1 / depth, -1).astype(np.float32)
+    return u, v, inverse
+
+
+def _sample_at(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Texture (h, w, 4) at u, v; transparent outside."""
+    height, width = texture.shape[:2]
+    return cv2.remap(texture, u * width - 0.5, v * height - 0.5, cv2.INTER_LINEAR)
+
+
+def _highlight(rgb: np.ndarray, gloss: tuple[float, float, float], right: bool) -> np.ndarray:
+    """Add a soft highlight, which stands elsewhere in the right view than on the surface."""
+    height, width = rgb.shape[:2]
+    x, y, strength = gloss
+    x += 0.08 if right else 0.0
+    across = np.exp(-np.square((np.arange(width, dtype=np.float32) / width - x) * 5))
+    along = np.exp(-np.square((np.arange(height, dtype=np.float32) / height - y) * 5))
+    spot = (np.float32(strength) * along[:, None] * across).astype(np.uint8)
+    return cv2.add(rgb, cv2.merge((spot, spot, spot)))

@@ -1,0 +1,73 @@
+"""Endless stereo pairs with exact dense disparity, for training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nndepth_core.camera import PinholeCamera, StereoCamera
+from nndepth_core.data.sample import StereoSample
+from nndepth_core.data.synthetic.layouts import LAYOUTS, Stage, log_uniform
+from nndepth_core.data.synthetic.materials import MaterialBank
+from nndepth_core.data.synthetic.patches import draw_pair, occlusion
+from nndepth_core.data.synthetic.sensor import CameraPair
+
+
+@dataclass(frozen=True)
+class ProceduralStereo:
+    """Map-style data set of rendered pairs; sample i depends on the seed and i alone.
+
+    Args:
+        size: height and width, pixels.
+        length: how many samples there are.
+        seed: decides all of them.
+        largest_disparity: limit of the disparities, pixels; each scene draws its own below it.
+        effects: whether the cameras have noise, blur, gain differences and misalignment.
+    """
+
+    size: tuple[int, int] = (320, 512)
+    length: int = 1_000_000
+    seed: int = 0
+    largest_disparity: float = 192.0
+    effects: bool = True
+    name = 'procedural'
+
+    def __len__(self) -> int:
+        return self.length
+
+    @cached_property
+    def bank(self) -> MaterialBank:
+        """The tiles everything is covered with."""
+        return MaterialBank(self.seed)
+
+    def __getitem__(self, index: int) -> StereoSample:
+        """Render sample `index`.
+
+        Raises:
+            IndexError: it is not in 0..length - 1.
+        """
+        if not 0 <= index < self.length:
+            raise IndexError(f'sample {index} of {self.length}; count from 0')
+        rng = np.random.default_rng([self.seed, index])
+        height, width = self.size
+        focal = width * rng.uniform(0.7, 1.6)
+        centre = (width - 1) / 2, (height - 1) / 2
+        rig = StereoCamera(PinholeCamera(width, height, focal, focal, *centre), 1.0, centre[0])
+        nearest = log_uniform(rng, min(14.0, self.largest_disparity / 2), self.largest_disparity)
+        stage = Stage(rig, self.bank, rng)
+        chances = [chance for chance, _ in LAYOUTS]
+        LAYOUTS[rng.choice(len(LAYOUTS), p=chances)][1](stage, nearest)
+        patches = stage.sorted_patches()
+        cameras = CameraPair.random(rng, self.size) if self.effects else CameraPair()
+        left, right = draw_pair(patches, rig, cameras.misalignment)
+        images = cameras.expose(left.image, right.image, rng)
+        known = (left.patch >= 0) & (left.disparity <= self.largest_disparity)
+        return StereoSample(
+            *images,
+            np.where(known, left.disparity, np.float32(np.nan)),
+            occlusion(left, right),
+            rig,
+            f'{self.seed}-{index:07d}',
+        )

@@ -1,0 +1,128 @@
+"""How two real cameras differ from two perfect ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+_NOISE_SIDE = 1280
+_noise: list[np.ndarray] = []
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera's flaws.
+
+    Attributes:
+        gain: (3,) factor of each channel, exposure and white balance.
+        gamma: exponent of the response.
+        blur: standard deviation of the blur, pixels.
+        noise: standard deviation of the noise at mid-grey, grey levels.
+        vignette: share of light missing in the corners.
+        jpeg: quality it compresses with; 0 where it does not.
+    """
+
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    gamma: float = 1.0
+    blur: float = 0.0
+    noise: float = 0.0
+    vignette: float = 0.0
+    jpeg: int = 0
+
+    def expose(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Turn a perfect uint8 (H, W, 3) picture into what this camera gives."""
+        if self.blur > 0.2:
+            picture = cv2.GaussianBlur(picture, (0, 0), self.blur)
+        level = np.arange(256) / 255
+        curves = np.stack(
+            [255 * (gain * level).clip(0, 1) ** self.gamma for gain in self.gain], -1
+        )
+        picture = cv2.LUT(picture, curves.clip(0, 255).round().astype(np.uint8)[None])
+        if self.vignette > 0:
+            picture = cv2.multiply(
+                picture, _vignette(picture.shape, self.vignette), dtype=cv2.CV_8U
+            )
+        if self.noise > 0:
+            picture = _add_noise(picture, self.noise, rng)
+        if self.jpeg:
+            coded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg])[1]
+            picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+        return picture
+
+
+@dataclass(frozen=True)
+class CameraPair:
+    """Two cameras, and the leftover of their rectification.
+
+    Attributes:
+        left: the left camera.
+        right: the right one.
+        misalignment: (3, 3) from where a pixel of the right image should be to where it is.
+    """
+
+    left: Camera = Camera()
+    right: Camera = Camera()
+    misalignment: np.ndarray = field(default_factory=lambda: np.eye(3))
+
+    @staticmethod
+    def random(rng: np.random.Generator, size: tuple[int, int]) -> CameraPair:
+        """Draw a pair as rigs have it: mostly alike, seldom quite different.
+
+        Args:
+            rng: source of randomness.
+            size: height and width of the images; rows differ by less than a pixel.
+        """
+        shared = rng.normal(1, 0.12) * rng.normal(1, 0.04, 3)
+        gamma, noise = rng.uniform(0.75, 1.35), abs(rng.normal(0, 3.0))
+        blur = rng.choice([0.0, rng.uniform(0.3, 1.0)])
+        differ = rng.choice([0.2, 1.0])
+        jpeg = int(rng.integers(55, 97)) if rng.random() < 0.25 else 0
+        vignette = rng.choice([0.0, rng.uniform(0.05, 0.35)])
+
+        def camera() -> Camera:
+            gain = shared * rng.normal(1, 0.06 * differ) * rng.normal(1, 0.03 * differ, 3)
+            return Camera(
+                tuple(gain.clip(0.5, 1.6)),
+                float(gamma * rng.normal(1, 0.05 * differ)),
+                float(blur * rng.uniform(0.8, 1.2)),
+                float(noise * rng.uniform(0.8, 1.2)),
+                float(vignette),
+                jpeg,
+            )
+
+        misalignment = np.eye(3)
+        if rng.random() < 0.5:
+            width = size[1]
+            shift, shear = rng.uniform(-0.5, 0.5), rng.uniform(-0.4, 0.4) / width
+            misalignment[1] = [shear, 1, shift - shear * width / 2]
+        return CameraPair(camera(), camera(), misalignment)
+
+    def expose(
+        self, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Turn perfect pictures into what the cameras give."""
+        return self.left.expose(left, rng), self.right.expose(right, rng)
+
+
+def _vignette(shape: tuple[int, ...], share: float) -> np.ndarray:
+    """Factors (H, W, 3) that fall off by `share` towards the corners."""
+    x = np.linspace(-1, 1, shape[1], dtype=np.float32)
+    y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
+    factor = 1 - np.float32(share / 2) * (x * x + y * y)
+    return cv2.merge((factor, factor, factor))
+
+
+def _add_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """Add a random window of noise drawn once; drawing it anew would cost more than rendering."""
+    if not _noise:
+        once = np.random.default_rng(0)
+        _noise.append(once.standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3)).astype(np.float32))
+    height, width = picture.shape[:2]
+    repeats = (height // _NOISE_SIDE + 1, width // _NOISE_SIDE + 1, 1)
+    noise = _noise[0] if repeats == (1, 1, 1) else np.tile(_noise[0], repeats)
+    top = rng.integers(noise.shape[0] - height + 1)
+    left = rng.integers(noise.shape[1] - width + 1)
+    window = noise[top : top + height, left : left + width]
+    return cv2.addWeighted(picture, 1, window, deviation, 0.5, dtype=cv2.CV_8U)

@@ -1,0 +1,204 @@
+"""Rendered training pairs: the truth is exact, hidden is hidden, equal seeds give equal pairs."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nndepth_core.camera import PinholeCamera, StereoCamera
+from nndepth_core.data.synthetic.materials import TILE, MaterialBank, power_noise
+from nndepth_core.data.synthetic.patches import Patch, draw_pair, normal, occlusion
+from nndepth_core.data.synthetic.procedural import ProceduralStereo
+from nndepth_core.data.synthetic.sensor import Camera, CameraPair
+
+RIG = StereoCamera(PinholeCamera(160, 120, 140.0, 140.0, 79.5, 59.5), 0.1, 79.5)
+SMALL = {'size': (96, 160), 'largest_disparity': 64.0}
+
+
+@pytest.fixture(scope='module')
+def perfect():
+    return ProceduralStereo(**SMALL, seed=5, effects=False)
+
+
+def texture(seed=0, side=64):
+    rng = np.random.default_rng(seed)
+    colour = cv2.resize(rng.integers(0, 256, (16, 16, 3)).astype(np.uint8), (side, side))
+    return np.dstack((colour, np.full((side, side), 255, np.uint8)))
+
+
+def wall(depth, width=10.0, seed=0, **settings):
+    """A square that faces the camera."""
+    corner = np.array([-width / 2, -width / 2, depth])
+    return Patch(
+        corner, np.array([width, 0, 0]), np.array([0, width, 0]), texture(seed), **settings
+    )
+
+
+def warped(sample):
+    height, width = sample.disparity.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return cv2.remap(sample.right, x - sample.disparity, y, cv2.INTER_LINEAR)
+
+
+@given(depth=st.floats(0.3, 50.0))
+@settings(max_examples=20, deadline=None)
+def test_a_wall_that_faces_the_camera_has_one_disparity(depth):
+    left, _ = draw_pair([wall(depth, width=6 * depth)], RIG)
+    np.testing.assert_allclose(left.disparity, RIG.focal_baseline / depth, rtol=1e-5)
+
+
+@given(yaw=st.floats(-0.9, 0.9), pitch=st.floats(-0.9, 0.9))
+@settings(max_examples=20, deadline=None)
+def test_a_slanted_wall_lies_in_its_plane(yaw, pitch):
+    along = np.array([np.cos(yaw), 0, np.sin(yaw)])
+    down = np.array([0, np.cos(pitch), np.sin(pitch)])
+    patch = Patch(np.array([0, 0, 2.0]) - (along + down) / 2, along, down, texture())
+    left, _ = draw_pair([patch], RIG)
+    seen = left.patch == 0
+    points = back_projected(left.disparity, seen)
+    offset = (points - [0, 0, 2.0]) @ np.cross(along, down)
+    np.testing.assert_allclose(offset, 0, atol=1e-4)
+
+
+def back_projected(disparity, seen):
+    y, x = np.nonzero(seen)
+    z = RIG.focal_baseline / disparity[seen]
+    camera = RIG.left
+    return np.stack(((x - camera.cx) / camera.fx * z, (y - camera.cy) / camera.fy * z, z), -1)
+
+
+@pytest.mark.parametrize('round_v', [True, False])
+def test_a_bulge_rises_as_the_formula_says(round_v):
+    patch = wall(1.0, width=0.7, bulge=0.12, round_v=round_v)
+    left, _ = draw_pair([patch], RIG)
+    seen = left.patch == 0
+    points = back_projected(left.disparity, seen) - patch.origin
+    u, v = points[:, 0] / 0.7, points[:, 1] / 0.7
+    lift = 0.12 * 4 * u * (1 - u) * (4 * v * (1 - v) if round_v else 1)
+    np.testing.assert_array_equal(normal(patch), [0, 0, -1])
+    np.testing.assert_allclose(-points[:, 2], lift, atol=5e-4)
+
+
+def test_what_stands_before_a_wall_hides_as_much_as_the_disparities_differ():
+    near, far = 1.0, 4.0
+    left, right = draw_pair([wall(far, 20, seed=1), wall(near, 0.4, seed=2)], RIG)
+    hidden = occlusion(left, right)
+    row = 60
+    band = np.flatnonzero(hidden[row, 14:] & (left.patch[row, 14:] == 0))
+    assert len(band) == pytest.approx(RIG.focal_baseline * (1 / near - 1 / far), abs=1)
+    assert (left.patch[row, band[-1] + 15 :][:3] == 1).all()  # it lies to the left of the object
+    outside = np.flatnonzero(hidden[row, :14])
+    assert len(outside) == pytest.approx(RIG.focal_baseline / far, abs=1)
+
+
+def test_patches_behind_the_camera_are_not_seen():
+    left, right = draw_pair([wall(-2.0)], RIG)
+    assert (left.patch == -1).all()
+    assert (right.patch == -1).all()
+
+
+def test_warping_the_right_image_gives_the_left_one(perfect):
+    shares = []
+    for index in range(24):
+        sample = perfect[index]
+        steps = cv2.morphologyEx(sample.disparity, cv2.MORPH_GRADIENT, np.ones((5, 5)))
+        inside = ~sample.occluded & (steps < 2)  # at edges pixels hold a mixture of two surfaces
+        difference = np.abs(warped(sample).astype(float) - sample.left).mean(-1)[inside]
+        assert np.median(difference) < 4
+        shares.append((difference > 16).mean())
+    assert np.mean(shares) < 0.04
+
+
+def test_a_wrong_truth_would_be_noticed(perfect):
+    right, wrong = [], []
+    for index in range(24):
+        sample = perfect[index]
+        known = ~sample.occluded & np.isfinite(sample.disparity)
+        for shift, errors in ((0, right), (1.5, wrong)):
+            moved = ProceduralStereo.__getitem__(perfect, index)
+            moved.disparity[:] += shift
+            errors.append(np.abs(warped(moved).astype(float) - sample.left).mean(-1)[known].mean())
+    assert np.mean(wrong) > 2 * np.mean(right)
+
+
+def test_samples_depend_on_seed_and_index_alone():
+    first, second = (ProceduralStereo(**SMALL, seed=7) for _ in range(2))
+    second[1]  # the order in which samples are taken has no influence
+    for name in ('left', 'right', 'disparity', 'occluded'):
+        np.testing.assert_array_equal(getattr(first[3], name), getattr(second[3], name))
+    assert not np.array_equal(first[3].left, first[4].left)
+    assert not np.array_equal(first[3].left, ProceduralStereo(**SMALL, seed=8)[3].left)
+
+
+def test_samples_are_what_the_contract_says():
+    data = ProceduralStereo(**SMALL, seed=1)
+    for index in range(12):
+        sample = data[index]
+        for image in (sample.left, sample.right):
+            assert image.shape == (96, 160, 3)
+            assert image.dtype == np.uint8
+        assert sample.disparity.dtype == np.float32
+        known = sample.disparity[np.isfinite(sample.disparity)]
+        assert known.size > 0.5 * sample.disparity.size
+        assert known.min() > 0
+        assert known.max() <= 64
+        assert sample.camera is not None
+        assert sample.camera.left.width == 160
+    with pytest.raises(IndexError, match='sample 5 of 5'):
+        ProceduralStereo(length=5)[5]
+
+
+def test_disparities_fill_the_range():
+    data = ProceduralStereo(size=(96, 320), largest_disparity=128.0, seed=2)
+    values = np.concatenate([data[index].disparity[::8, ::8].ravel() for index in range(40)])
+    values = values[np.isfinite(values)]
+    shares = np.histogram(values, [0, 2, 8, 32, 64, 128])[0] / len(values)
+    assert (shares > 0.02).all()
+
+
+def test_a_perfect_pair_of_cameras_changes_nothing():
+    picture = texture()[..., :3]
+    rng = np.random.default_rng(0)
+    for image in CameraPair().expose(picture, picture, rng):
+        np.testing.assert_array_equal(image, picture)
+
+
+def test_camera_flaws():
+    rng = np.random.default_rng(0)
+    grey = np.full((200, 200, 3), 100, np.uint8)
+    np.testing.assert_array_equal(
+        Camera(gain=(1.2, 1.0, 0.5)).expose(grey, rng)[0, 0], (120, 100, 50)
+    )
+    assert Camera(gamma=2.0).expose(grey, rng)[0, 0, 0] == round(255 * (100 / 255) ** 2)
+    noisy = Camera(noise=5.0).expose(grey, rng).astype(float)
+    assert noisy.std() == pytest.approx(5.0, rel=0.05)
+    assert noisy.mean() == pytest.approx(100, abs=0.6)
+    dark = Camera(vignette=0.3).expose(grey, rng)
+    assert dark[0, 0, 0] == pytest.approx(70, abs=1)
+    assert dark[100, 100, 0] == 100
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=50, deadline=None)
+def test_rows_are_misaligned_by_less_than_a_pixel(seed):
+    pair = CameraPair.random(np.random.default_rng(seed), (96, 160))
+    corners = np.array([[0, 0, 1], [159, 0, 1], [0, 95, 1], [159, 95, 1.0]])
+    moved = corners @ pair.misalignment.T
+    np.testing.assert_array_equal(moved[:, [0, 2]], corners[:, [0, 2]])
+    assert np.abs(moved - corners).max() < 1
+
+
+def test_noise_has_the_spectrum_asked_for():
+    noise = power_noise(np.random.default_rng(0), 1.0)
+    assert noise.shape == (TILE, TILE)
+    power = np.abs(np.fft.rfft2(noise)[1:200, 0]) ** 2
+    slope = np.polyfit(np.log(np.arange(1, 200)), np.log(power), 1)[0]
+    assert slope == pytest.approx(-2.0, abs=0.4)
+
+
+def test_textures_range_from_plain_to_rich():
+    bank, rng = MaterialBank(0, size=12), np.random.default_rng(0)
+    contrasts = [bank.bake(rng, 64, 64).std(axis=(0, 1)).mean() for _ in range(60)]
+    assert np.percentile(contrasts, 10) < 8
+    assert np.percentile(contrasts, 90) > 35
