@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nndepth_core.blocks.upsample import weighted_mean
+
 
 def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) -> Tensor:
     """Correlate each left pixel with the right pixels 0 .. bins - 1 columns to its left.
@@ -53,7 +55,7 @@ def expected_disparity(logits: Tensor) -> Tensor:
         (N, 1, H, W) in pixels of the volume.
     """
     disparities = _bin_disparities(logits)
-    return (logits.to(disparities.dtype).softmax(1) * disparities).sum(1, keepdim=True)
+    return weighted_mean(logits.to(disparities.dtype), disparities, 1).unsqueeze(1)
 
 
 def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
@@ -68,7 +70,7 @@ def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
         (N, 1, H, W) in 0..1; small where several disparities compete.
     """
     close = (_bin_disparities(logits) - disparity).abs() <= radius
-    return (logits.softmax(1) * close).sum(1, keepdim=True)
+    return weighted_mean(logits, close, 1).unsqueeze(1)
 
 
 def _bin_disparities(logits: Tensor) -> Tensor:

@@ -21,12 +21,39 @@ def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
         Estimate (N, C, h * factor, w * factor) in fine pixels.
     """
     height, width = estimate.shape[-2:]
-    padded = F.pad(estimate * factor, (1, 1, 1, 1))
-    bands = [padded[:, :, y : y + height] for y in range(3)]
-    neighbours = torch.stack([band[..., x : x + width] for band in bands for x in range(3)], 2)
-    weights = logits.softmax(1).unsqueeze(1)
-    fine = (weights * neighbours[:, :, :, :, None, :, None]).sum(2)
+    neighbours = _neighbours(estimate * factor)[:, :, :, :, None, :, None]
+    fine = weighted_mean(logits.unsqueeze(1), neighbours, 2)
     return fine.reshape(*estimate.shape[:2], height * factor, width * factor)
+
+
+def convex_upsample_coarse(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
+    """Do as `convex_upsample` with weights that come as coarse channels.
+
+    Args:
+        estimate: disparity or flow (N, C, h, w) in coarse pixels.
+        logits: (N, 9 * factor**2, h, w), neighbours before the fine pixels, both row by row.
+        factor: enlargement.
+    """
+    neighbours = _neighbours(estimate * factor).unsqueeze(3)
+    fine = weighted_mean(logits.unflatten(1, (1, 9, factor**2)), neighbours, 2)
+    return F.pixel_shuffle(fine.flatten(1, 2), factor)
+
+
+def weighted_mean(logits: Tensor, values: Tensor, dim: int) -> Tensor:
+    """Mean of values along a dimension, weighed by the softmax of logits.
+
+    The sums are written out, since runtimes transpose for a softmax over an inner dimension.
+    """
+    weights = (logits - logits.amax(dim, keepdim=True)).exp()
+    return (weights * values).sum(dim) / weights.sum(dim)
+
+
+def _neighbours(estimate: Tensor) -> Tensor:
+    """Stack the 3x3 neighbours of each pixel, row by row: (N, C, h, w) to (N, C, 9, h, w)."""
+    height, width = estimate.shape[-2:]
+    padded = F.pad(estimate, (1, 1, 1, 1))
+    bands = [padded[:, :, y : y + height] for y in range(3)]
+    return torch.stack([band[..., x : x + width] for band in bands for x in range(3)], 2)
 
 
 class GuidedMask(nn.Module):
@@ -51,11 +78,6 @@ class GuidedMask(nn.Module):
         """Map (N, inputs, h, w) and (N, guide, 2h, 2w) to (N, 9, h, 4, w, 4)."""
         joined = self.join(torch.cat([self.up(features), guide], 1))
         return split_fine(self.to_logits(joined), self.factor)
-
-
-def split_coarse(mask: Tensor, factor: int) -> Tensor:
-    """View coarse mask channels (N, 9 * factor**2, h, w) as (N, 9, h, factor, w, factor)."""
-    return mask.unflatten(1, (9, factor, factor)).permute(0, 1, 4, 2, 5, 3)
 
 
 def split_fine(mask: Tensor, factor: int) -> Tensor:

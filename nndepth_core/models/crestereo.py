@@ -20,10 +20,9 @@ from nndepth_core.blocks.group_correlation import OffsetCorrelation, WarpedCorre
 from nndepth_core.blocks.position_encoding import sine_encoding
 from nndepth_core.blocks.update import ConvGru, MotionEncoder, head
 from nndepth_core.blocks.upsample import (
-    convex_upsample,
+    convex_upsample_coarse,
     residual_confidence,
     resize_like,
-    split_coarse,
 )
 from nndepth_core.encoders.residual import RESIDUAL_RULES, ResidualEncoder
 from nndepth_core.models.base import (
@@ -229,8 +228,8 @@ class CreStereo(StereoNetwork):
 
     def upsample(self, flow: Tensor, state: Tensor) -> Tensor:
         """Enlarge a flow (N, 2, h, w) four times by weights read off the state."""
-        logits = split_coarse(self.mask_head(state) / 4, 4)  # a scale that balances gradients
-        return convex_upsample(flow, logits, 4)
+        logits = self.mask_head(state) / 4  # a scale that balances gradients
+        return convex_upsample_coarse(flow, logits, 4)
 
     def official_sources(self) -> dict[str, Source]:
         """Which official entries each of ours comes from."""

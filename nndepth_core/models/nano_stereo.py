@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from nndepth_core.blocks.conv import ConvBlock, ResidualBlock
 from nndepth_core.blocks.cost_volume import correlation_volume, expected_disparity, peak_mass
-from nndepth_core.blocks.upsample import convex_upsample, split_coarse
+from nndepth_core.blocks.upsample import convex_upsample_coarse
 from nndepth_core.models.base import Padding, Prediction, StereoNetwork, scale_to_unit
 
 _BINS = 48
@@ -80,8 +80,8 @@ class NanoStereo(StereoNetwork):
         if self.training:
             return [F.interpolate(4 * found.coarse, scale_factor=4.0), found.disparity]
         if confidence:
-            certainty = F.interpolate(found.certainty, scale_factor=4.0, mode='bilinear')
-            return found.disparity, certainty.sigmoid()
+            coarse = found.certainty.sigmoid()
+            return found.disparity, F.interpolate(coarse, scale_factor=4.0, mode='bilinear')
         return found.disparity
 
     def estimate(self, left: Tensor, right: Tensor) -> Estimate:
@@ -98,8 +98,8 @@ class NanoStereo(StereoNetwork):
         logits = volume + self.to_logits(aggregated).float()  # corrects what matching alone says
         coarse = expected_disparity(logits)
         joined = torch.cat((guides[0], aggregated), 1)
-        weights = split_coarse(self.to_weights(joined).float(), 4)
-        disparity = convex_upsample(coarse, weights, 4)
+        weights = self.to_weights(joined).float()
+        disparity = convex_upsample_coarse(coarse, weights, 4)
         evidence = torch.cat((joined, peak_mass(logits, coarse).to(joined.dtype)), 1)
         return Estimate(logits, coarse, disparity, self.to_certainty(evidence.detach()).float())
 

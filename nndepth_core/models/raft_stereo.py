@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nndepth_core.blocks.conv import Norm, ResidualBlock
 from nndepth_core.blocks.correlation import correlation_pyramid, sample_pyramid
 from nndepth_core.blocks.update import MotionEncoder, MultiLevelGru, head, motion_rules
-from nndepth_core.blocks.upsample import convex_upsample, residual_confidence, split_coarse
+from nndepth_core.blocks.upsample import convex_upsample_coarse, residual_confidence
 from nndepth_core.encoders.residual import (
     SHORTCUT_ALIASES,
     ContextEncoder,
@@ -174,8 +174,8 @@ class RaftStereo(StereoNetwork):
 
     def upsample(self, disparity: Tensor, state: Tensor) -> Tensor:
         """Bring the disparity (N, h, w) to full size by weights read off the finest state."""
-        logits = split_coarse(self.mask_head(state) / 4, self.factor)  # /4 balances gradients
-        return convex_upsample(disparity.unsqueeze(1), logits, self.factor)
+        logits = self.mask_head(state) / 4  # balances gradients
+        return convex_upsample_coarse(disparity.unsqueeze(1), logits, self.factor)
 
     def official_sources(self) -> dict[str, Source]:
         """Which official entries each of ours comes from."""

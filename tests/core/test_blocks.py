@@ -19,9 +19,10 @@ from nndepth_core.blocks.norm import InstanceNorm  # noqa: E402
 from nndepth_core.blocks.update import ConvGru  # noqa: E402
 from nndepth_core.blocks.upsample import (  # noqa: E402
     convex_upsample,
+    convex_upsample_coarse,
     residual_confidence,
-    split_coarse,
     split_fine,
+    weighted_mean,
 )
 
 
@@ -112,10 +113,18 @@ def test_convex_upsampling_takes_the_neighbour_that_its_weights_choose():
     torch.testing.assert_close(fine, expected.repeat_interleave(2, 2).repeat_interleave(2, 3))
 
 
-def test_mask_layouts_agree_with_pixel_shuffle():
-    mask = random(1, 9 * 4, 3, 5)
-    full = F.pixel_shuffle(mask, 2)
-    torch.testing.assert_close(split_coarse(mask, 2), split_fine(full, 2))
+def test_both_layouts_of_the_weights_give_the_same():
+    flow, mask = random(2, 2, 3, 5), random(2, 9 * 4, 3, 5)
+    full = split_fine(F.pixel_shuffle(mask, 2), 2)
+    torch.testing.assert_close(
+        convex_upsample_coarse(flow, mask, 2), convex_upsample(flow, full, 2)
+    )
+
+
+def test_the_weighted_mean_is_that_of_a_softmax():
+    logits, values = 300 * random(2, 7, 3), random(2, 7, 3)
+    expected = (logits.softmax(1) * values).sum(1)
+    torch.testing.assert_close(weighted_mean(logits, values, 1), expected)
 
 
 def test_residual_confidence_is_one_where_nothing_moved():
