@@ -10,7 +10,7 @@ PYTHON ?= python3
 ENV := . scripts/env.sh &&
 ROS := $(shell bash scripts/find_ros.sh)
 
-REQUIREMENTS := requirements/bags.txt requirements/dev.txt requirements/torch.txt
+REQUIREMENTS := requirements/bags.txt requirements/dev.txt requirements/torch.txt requirements/train.txt
 ifeq ($(ROS),wheels)
   REQUIREMENTS += requirements/core.txt requirements/ros.txt
   CMAKE_ARGS := --cmake-args '-DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/relocate_wheels.cmake'

@@ -15,6 +15,7 @@ EXTRAS = {
     'export': [*TORCH, 'onnx>=1.17', 'onnxruntime>=1.18', 'onnxscript>=0.6'],
     'gpu': ['onnxruntime-gpu>=1.18'],
     'torch': TORCH,
+    'train': [*TORCH, 'accelerate>=1.0', 'jsonargparse[signatures]>=4.35', 'h5py>=3'],
 }
 
 setup(
@@ -26,7 +27,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['nndepth_core*', 'nndepth_ros*']),
-    package_data={'nndepth_core.weights': ['catalogue.yaml']},
+    package_data={'nndepth_core.weights': ['catalogue.yaml', 'bundled/**/*']},
     install_requires=[
         'numpy>=1.23',
         'opencv-python-headless>=4.6,<5',

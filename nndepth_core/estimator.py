@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from nndepth_core.engines import Engine, create_engine
+from nndepth_core.engines import AUTO, Engine, create_engine
 
-DEFAULT_MODEL = 'sgbm'
+DEFAULT_MODEL = AUTO
 
 # Stands for "unknown" in the right map: NaN would spread to neighbours of weight 0 in remap.
 _UNMATCHED = 1e6

@@ -31,6 +31,16 @@ def read_image(path: str | Path) -> np.ndarray:
     return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
+def read_pixels(path: str | Path) -> np.ndarray:
+    """Read a picture as it is stored: 8 or 16 bits, (H, W) or (H, W, C) with colours as BGR(A).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no picture, or a damaged one.
+    """
+    return _decode(path, cv2.IMREAD_UNCHANGED)
+
+
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write uint8 RGB (H, W, 3) or grey (H, W) in the format of the suffix."""
     _encode(path, image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -126,6 +136,32 @@ def write_disparity(path: str | Path, disparity: np.ndarray) -> None:
         raise ValueError(f'{path}: disparities are written as .pfm, .npy or .png')
 
 
+def read_depth(path: str | Path, scale: float = 1000) -> np.ndarray:
+    """Read a depth map as float32 (H, W) metres, NaN where unknown: not finite or not positive.
+
+    Args:
+        path: .npy in metres, or a picture: of 16 bits and one channel, or of four channels of 8
+            bits, which together are one float32 in metres (TartanAir 2).
+        scale: stored value of one metre in a picture of 16 bits.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no depth map.
+    """
+    stored = _read_npy(path) if Path(path).suffix.lower() == '.npy' else read_pixels(path)
+    if stored.dtype == np.uint8 and stored.shape[2:] == (4,):
+        stored = np.ascontiguousarray(stored).view('<f4')[..., 0]
+    elif stored.dtype == np.uint16:
+        stored = stored / np.float32(scale)
+    if stored.ndim != 2 or stored.dtype == np.uint8:
+        raise ValueError(
+            f'{path} holds {stored.dtype} of the shape {stored.shape}; a depth map has one '
+            'channel of 16 bits or more'
+        )
+    depth = stored.astype(np.float32)
+    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
+
+
 def write_depth(path: str | Path, depth: np.ndarray) -> None:
     """Write depth (H, W) in metres.
 
@@ -216,7 +252,7 @@ def _read_npy(path: str | Path) -> np.ndarray:
 
 
 def _read_coded(path: str | Path, scale: float | None) -> tuple[np.ndarray, int]:
-    stored = _decode(path, cv2.IMREAD_UNCHANGED)
+    stored = read_pixels(path)
     if stored.ndim == 3:
         if (stored != stored[..., :1]).any():
             raise ValueError(f'{path} is a colour picture; a disparity map has one channel')

@@ -61,8 +61,9 @@ _SGBM_DESCRIPTIONS = {
 STEREO_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         'model',
-        'sgbm',
-        'sgbm, a network (raft_stereo, with variant raft_stereo-realtime), or an .onnx file.',
+        'auto',
+        'sgbm, a network (nano_stereo, raft_stereo, with variant raft_stereo-realtime), an .onnx '
+        'file, or auto: the network that comes with the package.',
     ),
     Parameter(
         'weights', '', 'Checkpoint file of the network; empty: the one stored last by nndepth.'

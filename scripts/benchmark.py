@@ -25,7 +25,7 @@ from nndepth_core.benchmark import (
     measure,
 )
 from nndepth_core.cli.options import image_size
-from nndepth_core.engines import DEVICES, MODELS, PRECISIONS
+from nndepth_core.engines import AUTO, DEVICES, MODELS, PRECISIONS
 
 NODE_OUTPUTS = {
     'depth': ['disparity', 'depth/image', 'depth/camera_info'],
@@ -68,7 +68,7 @@ def _declare_models(add: Callable[..., object]) -> None:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    models = arguments.models or MODELS
+    models = arguments.models or [name for name in MODELS if name != AUTO]
     if arguments.against and len(models) != 1:
         print('--against compares one model; name it by --models', file=sys.stderr)
         return 2

@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from nndepth_core.estimator import DEFAULT_MODEL
+from nndepth_core.engines import DEFAULT_NETWORK
 from nndepth_ros.demo import DemoError
 from nndepth_ros.demo.report import table
 from nndepth_ros.demo.run import run_demo
@@ -22,7 +22,7 @@ from nndepth_ros.demo.sequence import SequenceSettings
 def main() -> int:
     """Parse, run, print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('models', nargs='*', default=[DEFAULT_MODEL], help='run in turn')
+    parser.add_argument('models', nargs='*', default=[DEFAULT_NETWORK, 'sgbm'], help='run in turn')
     parser.add_argument(
         '--frames', type=int, default=SequenceSettings.frames, help='pairs in the sequence'
     )

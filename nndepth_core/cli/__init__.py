@@ -10,12 +10,18 @@ from collections.abc import Sequence
 from nndepth_core import __version__
 from nndepth_core.engines import EngineError
 
-# A module offers add_arguments(parser) and run(args) -> exit code.
+# A module offers add_arguments(parser) and run(args) -> exit code, or main(arguments) -> exit code
+# where argparse alone cannot know all arguments.
 COMMANDS = {
+    'compare': ('nndepth_core.cli.compare', 'two models side by side on the same images'),
+    'config': ('nndepth_core.cli.config', 'the settings of a class as commented YAML'),
+    'data': ('nndepth_core.cli.data', 'samples of a data set, and whether their truth is right'),
+    'evaluate': ('nndepth_core.cli.evaluate', 'errors and speed of models on a data set'),
     'export': ('nndepth_core.cli.export', 'a network and its weights to an ONNX file'),
     'infer': ('nndepth_core.cli.infer', 'disparity and depth of image pairs'),
     'models': ('nndepth_core.cli.models', 'networks, published figures and weights at hand'),
     'replay': ('nndepth_ros.replay_command', 'run a recorded ROS bag through the estimator'),
+    'train': ('nndepth_core.cli.train', 'train or fine-tune a network'),
     'weights': ('nndepth_core.cli.weights', 'list, import, fetch and locate weights'),
 }
 
@@ -36,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             subparser = subparsers.add_parser(name, help=summary, description=summary)
             if name == chosen:
                 module = importlib.import_module(path)
+                if hasattr(module, 'main'):
+                    return module.main(arguments[1:])
                 module.add_arguments(subparser)
         args = parser.parse_args(arguments)
         return module.run(args)

@@ -9,16 +9,22 @@ from typing import Any
 from nndepth_core.engines import DEVICES, ENGINES, MODELS, PRECISIONS, check_names
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 
+MODEL_HELP = (
+    f'one of {", ".join(MODELS)}, with a variant as in raft_stereo-realtime, or an .onnx file'
+)
+
 
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `load_estimator` reads."""
-    add = parser.add_argument
-    add(
-        '--model',
-        default=DEFAULT_MODEL,
-        help=f'one of {", ".join(MODELS)}, with a variant as in raft_stereo-realtime, or an .onnx '
-        'file; default: %(default)s',
+    parser.add_argument(
+        '--model', default=DEFAULT_MODEL, help=f'{MODEL_HELP}; default: %(default)s'
     )
+    add_settings(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Declare what `load_estimator` reads beside the model."""
+    add = parser.add_argument
     add('--engine', default='auto', help=f'one of {", ".join(ENGINES)}; default: %(default)s')
     add('--device', default='auto', help=f'one of {", ".join(DEVICES)}; default: %(default)s')
     add('--weights', default='', metavar='FILE', help='checkpoint of a network; default: stored')

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
-from nndepth_core.engines.exports import RANDOM, Origin, export_path
+from nndepth_core.engines.exports import RANDOM, Origin, find_export
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.store import list_stored, stored_weights
 
 __all__ = [
+    'AUTO',
+    'DEFAULT_NETWORK',
     'DEVICES',
     'ENGINES',
     'MODELS',
@@ -22,11 +25,15 @@ __all__ = [
     'ModelSpec',
     'check_names',
     'create_engine',
+    'default_model',
     'find_weights',
     'split_model',
 ]
 
-MODELS = tuple(catalogue())
+AUTO = 'auto'
+MODELS = (AUTO, *catalogue())
+DEFAULT_NETWORK = 'nano_stereo'
+"""The network whose weights come with the package."""
 ENGINES = ('auto', 'opencv', 'onnxruntime', 'torch')
 DEVICES = ('auto', 'cpu', 'cuda', 'tensorrt')
 PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16')
@@ -46,8 +53,8 @@ def create_engine(
     """Make the engine that executes `model`.
 
     Args:
-        model: 'sgbm', a network ('raft_stereo', or with its variant 'raft_stereo-realtime'), or
-            the path of an .onnx file.
+        model: 'sgbm', a network ('raft_stereo', or with its variant 'raft_stereo-realtime'), the
+            path of an .onnx file, or 'auto', see `default_model`.
         engine: a name of ENGINES. 'auto' runs sgbm by OpenCV, files by ONNX Runtime, and networks
             by ONNX Runtime where `nndepth export` has put one of just these weights, iterations
             and precision into the cache, else by torch.
@@ -67,6 +74,8 @@ def create_engine(
         if count < 0:
             raise EngineError(f'{kind} is {count}; give at least 1, or 0 for the default')
 
+    if model == AUTO:
+        model = default_model(engine)
     settings = {'precision': precision, 'iterations': iterations, 'threads': threads, **options}
     try:
         if model == 'sgbm':
@@ -80,6 +89,24 @@ def create_engine(
         return _network_engine(model, engine, device, weights, settings)
     except (TypeError, ValueError) as error:
         raise EngineError(f'{model}: {error}') from error
+
+
+def default_model(engine: str = 'auto') -> str:
+    """Name the model that 'auto' stands for.
+
+    The network that comes with the package, or sgbm where the engine is opencv or nothing is
+    installed that runs networks, which is warned of.
+    """
+    if engine == 'opencv':
+        return 'sgbm'
+    if _installed('onnxruntime') or _installed('torch', 'safetensors'):
+        return DEFAULT_NETWORK
+    warnings.warn(
+        f'sgbm takes the place of {DEFAULT_NETWORK}, since neither onnxruntime nor torch is '
+        'installed; pip install "nndepth[cpu]"',
+        stacklevel=2,
+    )
+    return 'sgbm'
 
 
 def check_names(
@@ -180,8 +207,7 @@ def _network_engine(
 
 def _find_export(name: str, variant: str, origin: Origin, settings: dict[str, Any]) -> Path | None:
     precision = 'fp32' if settings['precision'] == 'auto' else settings['precision']
-    path = export_path(name, variant, origin, precision, settings['iterations'])
-    return path if path.is_file() else None
+    return find_export(name, variant, origin, precision, settings['iterations'])
 
 
 def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> Engine:

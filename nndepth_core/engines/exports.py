@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nndepth_core.weights.catalogue import identify
-from nndepth_core.weights.store import cache_folder, describe
+from nndepth_core.weights.store import cache_folder, describe, folders
 
 RANDOM = 'random'
 """In place of a file of weights: numbers that mean nothing, to measure speed with."""
@@ -38,6 +38,18 @@ class Origin:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         known = identify(network, path.name, sha256)
         return cls(path.name, sha256, known.license if known else None)
+
+
+def find_export(
+    network: str, variant: str, origin: Origin, precision: str, iterations: int = 0
+) -> Path | None:
+    """Return the export of a network with these weights that is at hand, None if there is none.
+
+    The arguments are those of `export_path`.
+    """
+    name = export_path(network, variant, origin, precision, iterations).name
+    paths = (folder / 'onnx' / name for folder in folders())
+    return next((path for path in paths if path.is_file()), None)
 
 
 def export_path(

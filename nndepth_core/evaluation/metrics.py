@@ -6,6 +6,8 @@ Source of the measures: the Middlebury stereo evaluation (bad-N, Scharstein and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 BAD_PIXELS = (0.5, 1, 2, 3, 4)
@@ -33,25 +35,42 @@ def stereo_metrics(
     Raises:
         ValueError: the shapes differ, or no pixel is valid.
     """
+    known = np.isfinite(truth) if valid is None else valid & np.isfinite(truth)
+    regions = regional_metrics(disparity, truth, {'valid': known})
+    if not regions:
+        raise ValueError('the truth has no known pixel; is it the right file and scale?')
+    return regions['valid']
+
+
+def regional_metrics(
+    disparity: np.ndarray, truth: np.ndarray, regions: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Compare a disparity map with the truth region by region.
+
+    Args:
+        disparity: estimate (H, W), pixels, NaN where there is none.
+        truth: true disparity (H, W), pixels, NaN where unknown.
+        regions: name -> bool (H, W), see `stereo_regions`.
+
+    Returns:
+        Name -> what `stereo_metrics` returns; without regions where no truth is known.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
     if disparity.shape != truth.shape:
         raise ValueError(
             f'the truth is {truth.shape[1]}x{truth.shape[0]} and the disparity '
             f'{disparity.shape[1]}x{disparity.shape[0]}; they must have one size'
         )
-    known = np.isfinite(truth) if valid is None else valid & np.isfinite(truth)
-    if not known.any():
-        raise ValueError('the truth has no known pixel; is it the right file and scale?')
-    target = truth[known].astype(np.float64)
-    error = np.abs(disparity[known] - target)
-    filled = np.abs(fill_holes(disparity)[known] - target)
-    estimated = np.isfinite(error)
+    target = truth.astype(np.float64)
+    error = np.abs(disparity - target)
+    filled = np.abs(fill_holes(disparity) - target)
+    masks = {name: mask & np.isfinite(truth) for name, mask in regions.items()}
     return {
-        'epe': float(filled.mean()),
-        'epe_estimated': float(error[estimated].mean()) if estimated.any() else float('nan'),
-        'rmse': float(np.sqrt(np.square(filled).mean())),
-        **_bad(error, target, ''),
-        **_bad(filled, target, '_filled'),
-        'density': _percent(estimated),
+        name: _summary(error[mask], filled[mask], target[mask])
+        for name, mask in masks.items()
+        if mask.any()
     }
 
 
@@ -75,6 +94,18 @@ def fill_holes(disparity: np.ndarray) -> np.ndarray:
     filled = np.fmin(*neighbours).astype(np.float32)
     nearest = np.abs(np.arange(len(filled))[:, None] - rows).argmin(axis=1)
     return filled[rows[nearest]]
+
+
+def _summary(error: np.ndarray, filled: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    estimated = np.isfinite(error)
+    return {
+        'epe': float(filled.mean()),
+        'epe_estimated': float(error[estimated].mean()) if estimated.any() else float('nan'),
+        'rmse': float(np.sqrt(np.square(filled).mean())),
+        **_bad(error, target, ''),
+        **_bad(filled, target, '_filled'),
+        'density': _percent(estimated),
+    }
 
 
 def _bad(error: np.ndarray, target: np.ndarray, suffix: str) -> dict[str, float]:

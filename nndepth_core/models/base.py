@@ -55,8 +55,8 @@ class StereoNetwork(nn.Module):
     `forward(left, right, iterations=None, confidence=False)` takes RGB float32 (N, 3, H, W) in
     0..255 and normalises inside. In eval mode it returns the positive disparity (N, 1, H, W) in
     pixels of its input, with `confidence=True` a pair of it and the confidence (N, 1, H, W) in
-    0..1 (None where the network has none). In train mode it returns the list of predictions, each
-    a disparity (N, 1, H, W), that its loss needs, the last one being the result.
+    0..1 (None where the network has none). In train mode it returns the list of tensors that its
+    loss needs, for most networks disparities (N, 1, H, W); the last one is the result.
 
     Attributes:
         name: registry name.

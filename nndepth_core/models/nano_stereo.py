@@ -33,14 +33,14 @@ class Estimate(NamedTuple):
     Attributes:
         logits: (N, 48, H / 4, W / 4), softmax over them weighs the disparities.
         coarse: (N, 1, H / 4, W / 4) disparity, quarter pixels.
-        disparity: (N, 1, H, W) pixels.
         certainty: (N, 1, H / 4, W / 4), logit of the confidence.
+        disparity: (N, 1, H, W) pixels.
     """
 
     logits: Tensor
     coarse: Tensor
-    disparity: Tensor
     certainty: Tensor
+    disparity: Tensor
 
 
 class NanoStereo(StereoNetwork):
@@ -75,10 +75,10 @@ class NanoStereo(StereoNetwork):
         iterations: int | None = None,
         confidence: bool = False,
     ) -> Prediction:
-        """See `StereoNetwork`; the train mode's predictions are the coarse and the final one."""
+        """See `StereoNetwork`; in train mode all parts of an `Estimate`, for `NanoLoss`."""
         found = self.estimate(left, right)
         if self.training:
-            return [F.interpolate(4 * found.coarse, scale_factor=4.0), found.disparity]
+            return list(found)
         if confidence:
             coarse = found.certainty.sigmoid()
             return found.disparity, F.interpolate(coarse, scale_factor=4.0, mode='bilinear')
@@ -101,7 +101,8 @@ class NanoStereo(StereoNetwork):
         weights = self.to_weights(joined).float()
         disparity = convex_upsample_coarse(coarse, weights, 4)
         evidence = torch.cat((joined, peak_mass(logits, coarse).to(joined.dtype)), 1)
-        return Estimate(logits, coarse, disparity, self.to_certainty(evidence.detach()).float())
+        certainty = self.to_certainty(evidence.detach()).float()
+        return Estimate(logits, coarse, certainty, disparity)
 
 
 class Pyramid(nn.Module):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # One key only: safetensors writes several in random order, and files shall be reproducible.
 _KEY = 'nndepth'
+_BUNDLED = Path(__file__).with_name('bundled')
 _MAXIMUM_HEADER = 100_000_000
 """Bytes; larger headers are no valid safetensors."""
 
@@ -75,9 +76,15 @@ def cache_folder() -> Path:
     return folder.expanduser()
 
 
+def folders() -> tuple[Path, Path]:
+    """Where weights and exports lie: the user's store, then what comes with the package."""
+    return cache_folder(), _BUNDLED
+
+
 def list_stored() -> list[StoredWeights]:
-    """Everything in the store, by network and name; files that are not ours are passed over."""
-    files = sorted(cache_folder().glob('weights/*/*.safetensors'))
+    """All weights at hand, by network and name; files that are not ours are passed over."""
+    found = [path for folder in folders() for path in folder.glob('weights/*/*.safetensors')]
+    files = sorted(found, key=lambda path: (path.parent.name, path.name))
     described = ((path, describe(path)) for path in files)
     return [
         StoredWeights(f'{path.parent.name}/{path.stem}', path, description)
@@ -95,7 +102,7 @@ def stored_weights(model: str, variant: str | None = None, name: str | None = No
         name: theirs; None takes the file stored last.
 
     Returns:
-        The file, or None where there is none.
+        The file, or None where there is none; one of the package only where the user has none.
     """
     paths = [
         stored.path
@@ -104,7 +111,11 @@ def stored_weights(model: str, variant: str | None = None, name: str | None = No
         and variant in (None, *stored.description.variants)
         and name in (None, stored.path.stem)
     ]
-    return max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+    def rank(path: Path) -> tuple[bool, int]:
+        return _BUNDLED not in path.parents, path.stat().st_mtime_ns
+
+    return max(paths, key=rank, default=None)
 
 
 def describe(path: str | Path) -> Description | None:

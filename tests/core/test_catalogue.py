@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from nndepth_core.engines import DEFAULT_NETWORK
 from nndepth_core.models import create_model, model_names, network_class
 from nndepth_core.weights.catalogue import (
     BENCHMARKS,
@@ -26,7 +27,8 @@ def test_entries_are_whole(entry):
     assert all(0 < figure < 10 for figure in entry.metrics.values())
     for address in filter(None, (entry.page, entry.url)):
         assert address.startswith('https://')
-    assert entry.page  # where `fetch` sends those whom it cannot help
+    bundled = entry.model == DEFAULT_NETWORK
+    assert entry.page or bundled  # where `fetch` sends those whom it cannot help
     if entry.sha256:
         assert re.fullmatch('[0-9a-f]{12,64}', entry.sha256)
         assert entry.sha256_source
@@ -56,7 +58,7 @@ def test_finding():
         find_checkpoint('raft_stereo/nothing')
     with pytest.raises(ValueError, match='holds nothing for sgbm'):
         find_checkpoint('sgbm')
-    with pytest.raises(ValueError, match="model 'raft' is unknown; choose one of sgbm, raft"):
+    with pytest.raises(ValueError, match="model 'raft' is unknown; choose one of sgbm, nano"):
         find_checkpoint('raft/middlebury')
 
 
@@ -97,6 +99,7 @@ def test_parameters(name, variant):
         ('igev_stereo', 'base'),
         ('rt_igev', 'rt'),
         ('light_stereo', 's'),
+        ('nano_stereo', 'base'),
     ],
 )
 def test_multiply_accumulates(name, variant):

@@ -39,7 +39,9 @@ def infer(folder, capsys):
 
     def run(*arguments: object) -> tuple[int, str, str]:
         try:
-            code = cli.main(['infer', *map(str, arguments), '--max-disparity', '30'])
+            code = cli.main(
+                ['infer', '--model', 'sgbm', *map(str, arguments), '--max-disparity', '30']
+            )
         except SystemExit as stop:  # argparse
             code = int(stop.code or 0)
         return code, *capsys.readouterr()

@@ -27,6 +27,7 @@ HTML = {'Content-Type': 'text/html; charset=utf-8'}
 def folder(tmp_path, monkeypatch):
     """An empty store, an empty working directory, and no network but RAFT-Stereo."""
     monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(store, '_BUNDLED', tmp_path / 'nothing')
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     monkeypatch.setattr(models, '_NETWORKS', {'raft_stereo': models._NETWORKS['raft_stereo']})
     (tmp_path / 'here').mkdir()

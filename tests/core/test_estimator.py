@@ -192,7 +192,7 @@ def test_confidence_of_the_model_is_used_where_it_has_one():
 
 
 def test_self_test(monkeypatch):
-    estimator = StereoEstimator.default()
+    estimator = StereoEstimator.load('sgbm')
     estimator.self_test()
     right = SgbmEngine.run
 

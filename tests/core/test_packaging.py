@@ -28,6 +28,8 @@ HOMES_OF_OPTIONAL = (
     'nndepth_core.models',
     'nndepth_core.blocks',
     'nndepth_core.encoders',
+    'nndepth_core.training',
+    'nndepth_core.data.loader',
 )
 ROSDEP_KEYS = {
     'cv2': 'python3-opencv',
@@ -36,6 +38,9 @@ ROSDEP_KEYS = {
     'yaml': 'python3-yaml',
 }
 ONLY_FROM_PIP = {
+    'accelerate',
+    'h5py',
+    'jsonargparse',
     'onnx',
     'onnx_ir',
     'onnxruntime',

@@ -1,0 +1,92 @@
+"""`nndepth data inspect`: samples of a data set as pictures, and whether their truth is right."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nndepth_core import io
+from nndepth_core.cli import datasets
+from nndepth_core.cli.table import table
+from nndepth_core.data.datasets.base import DatasetError, StereoDataset, StereoSource
+from nndepth_core.data.datasets.mixture import Mixture
+from nndepth_core.data.inspect import TRUTH, TruthCheck, check_truth, picture
+
+HEADINGS = ('sample', 'known %', 'disparity px', 'error at truth', 'least elsewhere', 'verdict')
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Inspect; 1 if a sample looks wrong or cannot be read."""
+    settings, rest = datasets.split_settings(arguments)
+    args = _parser().parse_args(rest)
+    dataset = datasets.load_dataset(args.data, settings)
+    if not len(dataset):
+        raise DatasetError(f'{dataset.name} has no samples')
+    count = min(args.samples or len(dataset), len(dataset))
+    indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
+    rows: list[Sequence[str]] = [HEADINGS]
+    problems: list[str] = []
+    for index in tqdm(indices, unit='sample', disable=None, leave=False):
+        try:
+            sample = dataset[index]
+        except DatasetError as error:
+            problems.append(str(error))
+            continue
+        check = check_truth(sample, args.shift)
+        rows.append(_row(check))
+        if check.problem:
+            problems.append(f'{check.name}: {check.problem}{_files(dataset, index)}')
+        if args.output:
+            args.output.mkdir(parents=True, exist_ok=True)
+            io.write_image(args.output / f'{index:06d}_{check.name}.png', picture(sample))
+    print(table(rows, right=range(1, 5)))
+    for problem in problems:
+        print(f'nndepth: {problem}')
+    print(f'{dataset.name}: {len(problems)} of {count} samples look wrong')
+    return int(bool(problems))
+
+
+def _row(check: TruthCheck) -> tuple[str, ...]:
+    others = {name: error for name, error in check.errors.items() if name != TRUTH}
+    best = min(others, key=others.__getitem__, default='')
+    return (
+        check.name,
+        f'{100 * check.density:.1f}',
+        f'{check.low:.1f}..{check.high:.1f}',
+        f'{check.errors[TRUTH]:.3f}' if check.errors else '-',
+        f'{others[best]:.3f} ({best})' if best else '-',
+        'wrong?' if check.problem else 'good',
+    )
+
+
+def _files(dataset: StereoSource, index: int) -> str:
+    """The files of a sample, a line each."""
+    files = dataset.files(index) if isinstance(dataset, (StereoDataset, Mixture)) else {}
+    return ''.join(f'\n    {kind}: {path}' for kind, path in files.items())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser('nndepth data', description='Look at data sets.')
+    commands = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
+    add = commands.add_parser('inspect', help=__doc__, description=__doc__).add_argument
+    add('--data', required=True, metavar='DATA', help=datasets.HELP)
+    add(
+        '--samples',
+        type=int,
+        default=20,
+        metavar='N',
+        help='how many, spread evenly over the data set; 0 for all; default: %(default)s',
+    )
+    add('--output', type=Path, metavar='FOLDER', help='write a picture of each sample there')
+    add(
+        '--shift',
+        type=float,
+        default=2.0,
+        metavar='PX',
+        help='how far the truth is moved to see whether it fits better; default: %(default)s',
+    )
+    return parser

@@ -1,0 +1,114 @@
+"""`nndepth evaluate`: how good and how fast models are on a data set."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nndepth_core.cli import datasets, options, several
+from nndepth_core.cli.table import table
+from nndepth_core.evaluation import tables
+from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
+from nndepth_core.evaluation.names import STEREO_DEFAULT, STEREO_TITLES, metric_key
+from nndepth_core.evaluation.regions import REGIONS
+from nndepth_core.evaluation.report import Gallery, report_html
+
+CONFIDENCE_METRICS = ('ause', 'ause_normalized', 'aurg')
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Evaluate; 1 if samples had to be skipped."""
+    settings, rest = datasets.split_settings(arguments)
+    args = _parser().parse_intermixed_args(rest)
+    models = several.load_estimators(args.models, args)
+    dataset = datasets.load_dataset(args.data, settings)
+    gallery = Gallery(list(models), args.pictures) if args.report and args.pictures else None
+    evaluation = evaluate_stereo(
+        models,
+        dataset,
+        confidence=bool(set(args.metrics) & set(CONFIDENCE_METRICS)),
+        limit=args.limit,
+        strict=args.strict,
+        progress=True,
+        observe=gallery,
+    )
+    rows = tables.summary(evaluation, STEREO_TITLES, args.metrics, args.regions)
+    if args.csv:
+        args.csv.write_text(tables.csv_text(evaluation), 'utf-8')
+    if args.report:
+        args.report.write_text(report_html(evaluation, rows, gallery), 'utf-8')
+    show(evaluation, args.json, rows)
+    return int(bool(evaluation.skipped))
+
+
+def show(evaluation: Evaluation, json: str, rows: Sequence[Sequence[str]], **more: object) -> None:
+    """Print the table and what was skipped; write JSON to a file, or '-' in place of the table."""
+    text = tables.json_text(evaluation, **more) if json else ''
+    if json not in ('', '-'):
+        Path(json).write_text(text + '\n', 'utf-8')
+    print(text if json == '-' else table(rows, right=range(2, len(rows[0]))))
+    for name, why in evaluation.skipped.items():
+        print(f'nndepth: skipped {name}: {why}', file=sys.stderr)
+    if evaluation.skipped:
+        count = len(evaluation.skipped)
+        total = count + len(evaluation.models[0].samples)
+        print(f'nndepth: {count} of {total} samples skipped', file=sys.stderr)
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what evaluating and comparing share."""
+    add = parser.add_argument
+    add('--limit', type=int, default=0, metavar='N', help='samples at the most, spread evenly')
+    add('--strict', action='store_true', help='stop at a sample that cannot be used')
+    add('--json', default='', metavar='FILE', help='write all figures; - prints them instead')
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser('nndepth evaluate', description=__doc__)
+    add = parser.add_argument
+    add('models', nargs='+', metavar='MODEL', help=several.HELP)
+    add('--data', required=True, metavar='DATA', help=datasets.HELP)
+    add(
+        '--metrics',
+        type=_metrics,
+        default=STEREO_DEFAULT,
+        metavar='NAME,...',
+        help=f'columns of the table, of {", ".join(STEREO_TITLES)}, kitti-d1; '
+        f'{", ".join(CONFIDENCE_METRICS)} judge the confidence; '
+        f'default: {",".join(STEREO_DEFAULT)}',
+    )
+    add(
+        '--regions',
+        type=_regions,
+        default=REGIONS,
+        metavar='NAME,...',
+        help='rows of the table; default: all of %(default)s',
+    )
+    add_output_arguments(parser)
+    add('--csv', type=Path, metavar='FILE', help='write a row for each sample and region')
+    add('--report', type=Path, metavar='FILE.html', help='write a page with pictures')
+    add(
+        '--pictures',
+        type=int,
+        default=12,
+        metavar='N',
+        help='samples that the page shows, those with the largest errors; default: %(default)s',
+    )
+    options.add_settings(parser)
+    return parser
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(metric_key(name, STEREO_TITLES) for name in text.split(','))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _regions(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(','))
+    if unknown := [name for name in names if name not in REGIONS]:
+        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is none of {", ".join(REGIONS)}')
+    return names

@@ -1,0 +1,51 @@
+"""Several models as positional arguments, each with settings of its own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from nndepth_core.cli.options import MODEL_HELP, add_estimator_arguments, load_estimator
+from nndepth_core.estimator import StereoEstimator
+
+HELP = (
+    f'{MODEL_HELP}; settings of its own stand behind it, as in '
+    'light_stereo:weights=mine.safetensors or sgbm:max-disparity=192, and those below hold for all'
+)
+
+
+def load_estimators(models: Sequence[str], args: argparse.Namespace) -> dict[str, StereoEstimator]:
+    """Make the estimators, under what was typed.
+
+    Args:
+        models: 'NAME' or 'NAME:KEY=VALUE:KEY=VALUE', the keys those of the options.
+        args: parsed options, which hold where a model does not say otherwise.
+
+    Raises:
+        ValueError, EngineError: a model or setting is not allowed, or one is named twice.
+    """
+    estimators: dict[str, StereoEstimator] = {}
+    for text in models:
+        if text in estimators:
+            raise ValueError(f'{text} is named twice; name each model once')
+        name, *settings = text.split(':')
+        parser = _Parser(text)
+        add_estimator_arguments(parser)
+        own = parser.parse_args(
+            [f'--{setting}' for setting in settings], argparse.Namespace(**vars(args))
+        )
+        own.model = name
+        estimators[text] = load_estimator(own)
+    return estimators
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reads the settings of one model; raises instead of leaving the program."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(add_help=False, allow_abbrev=False)
+        self._model = model
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f'{self._model}: {message.replace("argument --", "")}')

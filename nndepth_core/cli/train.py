@@ -1,0 +1,16 @@
+"""`nndepth train`: train or fine-tune a network."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train as the arguments and the files they name say; see `nndepth train --help`."""
+    from nndepth_core.training.config import read_run
+
+    logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
+    weights = read_run(arguments, 'nndepth train').train()
+    print(f'trained; the weights to use are in {weights}')
+    return 0

@@ -1,0 +1,84 @@
+"""Pairs of your own: pictures and disparity maps in folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nndepth_core import calibration, io
+from nndepth_core.camera import StereoCamera
+from nndepth_core.data.datasets.base import DatasetError, Entry, StereoDataset
+
+
+class FolderPairs(StereoDataset):
+    """Rectified pairs of yours with disparity.
+
+    The files of a sample have one name (left/0001.png, right/0001.png, disparity/0001.pfm), or
+    else the first in order belong together, and the second, and so on.
+
+    Args:
+        root: the folder that holds them.
+        left: the left images, a pattern of paths below root.
+        right: the right images.
+        disparity: disparity maps of the left images: .pfm, .npy or .png.
+        scale: stored value of one pixel of disparity; none takes 1 for .pfm and .npy and KITTI's
+            256 for 16-bit pictures.
+        occluded: pictures that are not 0 where the right image does not show the surface; '' for
+            none.
+        camera: calibration of all pairs, a file below root as Middlebury or KITTI have it, or
+            fx,fy,cx,cy,baseline[,doffs]; '' for none.
+    """
+
+    source = 'where you keep it'
+
+    def __init__(
+        self,
+        root: Path,
+        left: str = 'left/*',
+        right: str = 'right/*',
+        disparity: str = 'disparity/*',
+        scale: float | None = None,
+        occluded: str = '',
+        camera: str = '',
+    ) -> None:
+        self.name = Path(root).name or str(root)
+        self.scale = scale
+        super().__init__(root)
+        patterns = {'left': left, 'right': right, 'disparity': disparity, 'occluded': occluded}
+        kinds = [kind for kind, pattern in patterns.items() if pattern]
+        lists = [self._list(kind, patterns[kind]) for kind in kinds]
+        try:
+            rows = io.match_files(*lists)
+        except ValueError as error:
+            raise DatasetError(f'{self.name}: {error}') from error
+        self.entries = [
+            Entry(name, dict(zip(kinds, row, strict=True)), {})
+            for name, row in zip(io.distinct_names([row[0] for row in rows]), rows, strict=True)
+        ]
+        numbers = camera.count(',') > 1
+        self.calibration = (
+            calibration.parse(camera if numbers else self.root / camera) if camera else None
+        )
+
+    def read_disparity(self, entry: Entry) -> np.ndarray:
+        """Disparity, float32 (H, W) pixels, NaN where unknown."""
+        return io.read_disparity(entry['disparity'], self.scale)
+
+    def read_occluded(self, entry: Entry, disparity: np.ndarray) -> np.ndarray | None:
+        """Where the picture is not 0."""
+        return io.read_image(entry['occluded'])[..., 0] > 0 if 'occluded' in entry.files else None
+
+    def read_camera(self, entry: Entry, width: int, height: int) -> StereoCamera | None:
+        """The rig of all pairs."""
+        return self.calibration.camera((width, height)) if self.calibration else None
+
+    def _list(self, kind: str, pattern: str) -> list[Path]:
+        suffixes = io.DISPARITY_SUFFIXES if kind == 'disparity' else io.IMAGE_SUFFIXES
+        found = [path for path in self.root.glob(pattern) if path.suffix.lower() in suffixes]
+        if not found:
+            raise DatasetError(
+                f'{self.name}: no {kind} of {", ".join(suffixes)} is at {self.root / pattern}; '
+                f'put them there, or set {kind} to the pattern of their paths below {self.root}'
+            )
+        return sorted(found)

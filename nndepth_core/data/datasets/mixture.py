@@ -1,0 +1,64 @@
+"""Several data sets as one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from nndepth_core.data.datasets.base import DatasetError, StereoDataset, StereoSource
+from nndepth_core.data.sample import StereoSample
+
+
+class Mixture:
+    """Several data sets as one, each as often as its weight says.
+
+    Args:
+        datasets: what to mix.
+        weights: how often each sample of each data set occurs: 1 is once, 4 four times, 0.5 every
+            second one; none is 1 for each.
+    """
+
+    def __init__(self, datasets: Sequence[StereoSource], weights: Sequence[float] = ()) -> None:
+        weights = weights or [1.0] * len(datasets)
+        if not datasets or len(weights) != len(datasets):
+            raise DatasetError(
+                f'the mixture has {len(datasets)} data sets and {len(weights)} weights; give at '
+                'least one data set, and a weight for each or none'
+            )
+        if min(weights) <= 0:
+            raise DatasetError(f'a weight of the mixture is {min(weights)}; it must be positive')
+        self.datasets = datasets
+        self.name = ' + '.join(dataset.name for dataset in datasets)
+        self.counts = [
+            round(weight * len(dataset)) for weight, dataset in zip(weights, datasets, strict=True)
+        ]
+        self.ends = list(accumulate(self.counts))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, index: int) -> StereoSample:
+        """Read one sample: those of the first data set come first, evenly spaced or repeated.
+
+        Raises:
+            IndexError: there is no such sample.
+            DatasetError: it cannot be read.
+        """
+        dataset, own = self._locate(index)
+        return dataset[own]
+
+    def files(self, index: int) -> Mapping[str, Path]:
+        """The files of one sample; none where its data set does not tell them."""
+        dataset, own = self._locate(index)
+        return dataset.files(own) if isinstance(dataset, (StereoDataset, Mixture)) else {}
+
+    def _locate(self, index: int) -> tuple[StereoSource, int]:
+        """The data set of a sample, and the sample's index in it."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f'sample {index} of {len(self)}')
+        index %= len(self)
+        which = bisect_right(self.ends, index)
+        dataset, count = self.datasets[which], self.counts[which]
+        return dataset, (index - self.ends[which] + count) * len(dataset) // count

@@ -1,0 +1,137 @@
+"""Cutting a window of one size out of images of any size, in a single resampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from nndepth_core.camera import StereoCamera
+
+
+@dataclass(frozen=True)
+class Window:
+    """A crop of a resized, perhaps flipped image.
+
+    Attributes:
+        source: height and width of the image.
+        resized: height and width after resizing.
+        size: height and width of the crop.
+        y: first row of the crop in the resized image; negative where the crop is larger.
+        x: first column.
+        mirrored: left and right are exchanged.
+        upside_down: top and bottom are exchanged.
+    """
+
+    source: tuple[int, int]
+    resized: tuple[int, int]
+    size: tuple[int, int]
+    y: int
+    x: int
+    mirrored: bool
+    upside_down: bool
+
+    @property
+    def scale_x(self) -> float:
+        """Pixels of the crop per pixel of the image, along a row."""
+        return self.resized[1] / self.source[1]
+
+    def cut(self, array: np.ndarray, shift: int = 0, nearest: bool = False) -> np.ndarray:
+        """Resample an array; `shift` moves the crop down.
+
+        Beyond the image its border is repeated; float arrays are NaN there.
+        """
+        matrix = np.zeros((2, 3))
+        for axis, (start, flip) in enumerate(
+            ((self.x, self.mirrored), (self.y + shift, self.upside_down))
+        ):
+            source, resized = self.source[1 - axis], self.resized[1 - axis]
+            step = source / resized
+            first = (start + 0.5) * step - 0.5
+            matrix[axis, axis] = -step if flip else step
+            matrix[axis, 2] = source - 1 - first if flip else first
+        copied = nearest or self.resized == self.source
+        window = cv2.warpAffine(
+            array,
+            matrix,
+            self.size[::-1],
+            flags=cv2.WARP_INVERSE_MAP | (cv2.INTER_NEAREST if copied else cv2.INTER_LINEAR),
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        if array.dtype == np.float32:
+            window[self._beyond(0)] = np.nan
+            window[:, self._beyond(1)] = np.nan
+        return window
+
+    def _beyond(self, axis: int) -> np.ndarray:
+        """Which rows (0) or columns (1) of the crop lie beyond the image."""
+        position = np.arange(self.size[axis]) + (self.y, self.x)[axis]
+        return (position < 0) | (position >= self.resized[axis])
+
+    def scatter(self, array: np.ndarray) -> np.ndarray:
+        """Move every finite value of an array to the nearest pixel; others are NaN.
+
+        Of several that meet in one pixel, the last in the order of the rows stays.
+        """
+        known = np.isfinite(array)
+        targets = []
+        for axis, (start, flip) in enumerate(
+            ((self.y, self.upside_down), (self.x, self.mirrored))
+        ):
+            source, resized = self.source[axis], self.resized[axis]
+            position = np.arange(source)[::-1] if flip else np.arange(source)
+            target = np.floor((position + 0.5) * (resized / source)).astype(np.intp) - start
+            known &= np.expand_dims((target >= 0) & (target < self.size[axis]), 1 - axis)
+            targets.append(target)
+        rows, columns = np.nonzero(known)
+        moved = np.full(self.size, np.nan, np.float32)
+        moved[targets[0][rows], targets[1][columns]] = array[rows, columns]
+        return moved
+
+    def leaves(self, disparity: np.ndarray) -> np.ndarray:
+        """Which pixels of the crop, with these disparities, the right crop does not show."""
+        first = max(0, -self.x)
+        last = min(self.size[1], self.resized[1] - self.x) - 1
+        column = np.arange(self.size[1], dtype=np.float32) - disparity
+        return (column < first - 0.5) | (column > last + 0.5)
+
+    def camera(self, camera: StereoCamera) -> StereoCamera:
+        """The rig of the crop, never mirrored."""
+        if self.upside_down:
+            left = replace(camera.left, cy=camera.left.height - 1 - camera.left.cy)
+            camera = replace(camera, left=left)
+        resized = camera.resized(self.resized[1], self.resized[0])
+        return resized.cropped(self.x, self.y, self.size[1], self.size[0])
+
+
+def draw_window(
+    image: np.ndarray,
+    scales: np.ndarray,
+    crop: tuple[int, int],
+    rng: np.random.Generator,
+    mirrored: float,
+    upside_down: float,
+) -> Window:
+    """Draw where to crop an image resized by the factors (y, x), and whether to flip it."""
+    height, width = np.maximum(1, np.rint(image.shape[:2] * scales)).astype(int).tolist()
+    free = (height - crop[0], width - crop[1])
+    y, x = (int(rng.integers(min(0, n), max(0, n), endpoint=True)) for n in free)
+    flips = rng.random(2) < (mirrored, upside_down)
+    return Window(
+        (image.shape[0], image.shape[1]),
+        (height, width),
+        crop,
+        y,
+        x,
+        bool(flips[0]),
+        bool(flips[1]),
+    )
+
+
+def fill_crop(
+    scales: np.ndarray, image: np.ndarray, crop: tuple[int, int], log2_range: tuple[float, float]
+) -> np.ndarray:
+    """Raise factors until the image fills the crop, as far as the range allows."""
+    needed = np.max(np.divide(crop, image.shape[:2]))
+    return np.maximum(scales, min(needed, 2 ** log2_range[1]))

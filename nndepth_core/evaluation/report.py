@@ -1,0 +1,192 @@
+"""An evaluation as one HTML file with its pictures in it."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+import cv2
+import numpy as np
+
+from nndepth_core.data.sample import StereoSample
+from nndepth_core.estimator import StereoResult
+from nndepth_core.evaluation.evaluate import Evaluation, SampleScore
+from nndepth_core.evaluation.regions import ALL
+from nndepth_core.visualization import colorize, error_map, value_range
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 110em;
+  padding: 0 1em; color: #1c1c1c; background: #fff }
+table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto }
+th, td { padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: right;
+  white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+th { white-space: normal; overflow-wrap: anywhere; min-width: 4em; vertical-align: bottom }
+.row { display: flex; flex-wrap: wrap; gap: .8em; margin: .4em 0 }
+figure { margin: 0; flex: 0 1 32%; min-width: 16em }
+img { width: 100%; display: block }
+figcaption { font-size: .88em; color: #555; overflow-wrap: anywhere }
+h3 { margin: 1.6em 0 .3em; overflow-wrap: anywhere }
+"""
+
+
+@dataclass
+class Gallery:
+    """Pictures of the samples with the largest mean error of any model; an `Observer`.
+
+    Attributes:
+        models: what to call them, in their order.
+        most: samples to keep.
+        width: wider pictures are reduced to this, pixels.
+        worst: error that error maps show in red, pixels.
+    """
+
+    models: Sequence[str]
+    most: int = 12
+    width: int = 640
+    worst: float = 4.0
+    _kept: list[tuple[float, str]] = field(default_factory=list)
+
+    def __call__(
+        self,
+        sample: StereoSample,
+        results: Sequence[StereoResult],
+        scores: Sequence[SampleScore],
+    ) -> None:
+        """Take the sample in if it is among the worst so far."""
+        errors = [score.metrics[ALL]['epe'] for score in scores]
+        worst = max(math.inf if math.isnan(error) else error for error in errors)
+        if len(self._kept) == self.most and not any(worst > other for other, _ in self._kept):
+            return
+        self._kept.append((worst, self._section(sample, results, scores)))
+        self._kept.sort(key=lambda kept: -kept[0])
+        del self._kept[self.most :]
+
+    def html(self) -> str:
+        """All that was kept, the worst first."""
+        return ''.join(section for _, section in self._kept)
+
+    def _section(
+        self,
+        sample: StereoSample,
+        results: Sequence[StereoResult],
+        scores: Sequence[SampleScore],
+    ) -> str:
+        truth = sample.disparity
+        low, high = value_range(truth)
+        rows = [
+            [
+                self._figure('left image', sample.left),
+                self._map(
+                    f'truth, {low:.1f} (blue) to {high:.1f} px (red)', colorize(truth, low, high)
+                ),
+            ]
+        ]
+        for model, result, score in zip(self.models, results, scores, strict=True):
+            metrics = score.metrics[ALL]
+            figures = (
+                f'EPE {metrics["epe"]:.2f} px, bad-3 {metrics["bad_3"]:.1f} %, '
+                f'density {metrics["density"]:.1f} %'
+            )
+            row = [
+                self._map(f'{model}: disparity', colorize(result.disparity, low, high)),
+                self._map(
+                    f'{model}: {figures}; error of 0 (blue) to {self.worst:g} px (red), no '
+                    'estimate white',
+                    error_map(result.disparity, truth, self.worst),
+                ),
+            ]
+            if result.confidence is not None:
+                picture = colorize(result.confidence, 0, 1)
+                row.append(self._map(f'{model}: confidence, 0 (blue) to 1 (red)', picture))
+            rows.append(row)
+        pictures = ''.join(f'<div class="row">{"".join(row)}</div>' for row in rows)
+        return f'<h3>{escape(scores[0].name)}</h3>{pictures}'
+
+    def _figure(self, caption: str, picture: np.ndarray) -> str:
+        bgr = cv2.cvtColor(self._reduced(picture), cv2.COLOR_RGB2BGR)
+        jpeg = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+        data = base64.b64encode(jpeg.tobytes()).decode()
+        return (
+            f'<figure><img alt="{escape(caption)}" src="data:image/jpeg;base64,{data}">'
+            f'<figcaption>{escape(caption)}</figcaption></figure>'
+        )
+
+    def _map(self, caption: str, picture: np.ndarray) -> str:
+        """The same for a map: black, which is unknown, does not darken what is known.
+
+        Else nothing would be seen of sparse truth.
+        """
+        known = self._reduced(np.asarray(picture.any(axis=2), np.float32))[..., None]
+        picture = self._reduced(picture.astype(np.float32)) / np.maximum(known, 1e-6)
+        return self._figure(caption, np.clip(picture, 0, 255).astype(np.uint8))
+
+    def _reduced(self, picture: np.ndarray) -> np.ndarray:
+        height, width = picture.shape[:2]
+        if width <= self.width:
+            return picture
+        size = (self.width, max(1, round(height * self.width / width)))
+        return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def report_html(
+    evaluation: Evaluation, rows: Sequence[Sequence[str]], gallery: Gallery | None = None
+) -> str:
+    """The page.
+
+    Args:
+        evaluation: what was found.
+        rows: the table of results, headings first, see `tables.summary`.
+        gallery: pictures; it has observed the evaluation.
+    """
+    count = len(evaluation.models[0].samples)
+    engines = ', '.join(f'{model.model} on {model.runs_on}' for model in evaluation.models)
+    title = f'{", ".join(model.model for model in evaluation.models)} on {evaluation.dataset}'
+    parts = [
+        f'<h1>{escape(title)}</h1>',
+        f'<p>{count} samples; {escape(engines)}. Every sample has the same weight in the means; '
+        'a missing estimate counts as bad, and is filled from the background for EPE and '
+        'RMSE.</p>',
+        _table(rows),
+    ]
+    if evaluation.skipped:
+        skipped = [['sample', 'skipped because'], *map(list, evaluation.skipped.items())]
+        parts.append(f'<h2>{len(evaluation.skipped)} skipped</h2>{_table(skipped)}')
+    if gallery is not None and (pictures := gallery.html()):
+        parts.append(f'<h2>Largest errors</h2>{pictures}')
+    parts.append(f'<h2>Samples</h2>{_table(_samples(evaluation))}')
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f'<title>{escape(title)}</title><style>{_STYLE}</style></head>\n'
+        f'<body>{"".join(parts)}</body></html>\n'
+    )
+
+
+def _samples(evaluation: Evaluation) -> list[list[str]]:
+    """A row for each sample, with three columns for each model."""
+    headings = [
+        f'{model.model} {what}' for model in evaluation.models for what in ('EPE', 'D1 %', 'ms')
+    ]
+    rows = [['sample', 'size', *headings]]
+    for scores in zip(*(model.samples for model in evaluation.models), strict=True):
+        row = [scores[0].name, '{}x{}'.format(*scores[0].size)]
+        for score in scores:
+            metrics = score.metrics[ALL]
+            row += [
+                f'{metrics["epe"]:.3f}',
+                f'{metrics["d1_all"]:.2f}',
+                f'{score.milliseconds:.1f}',
+            ]
+        rows.append(row)
+    return rows
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
+    lines = [''.join(f'<th>{escape(cell)}</th>' for cell in head)]
+    lines += [''.join(f'<td>{escape(cell)}</td>' for cell in row) for row in body]
+    return f'<table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table>'

@@ -1,0 +1,102 @@
+"""Evaluations as tables, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nndepth_core.evaluation.evaluate import Evaluation
+
+
+def summary(
+    evaluation: Evaluation,
+    titles: Mapping[str, str],
+    metrics: Sequence[str],
+    regions: Sequence[str],
+) -> list[list[str]]:
+    """Rows of cells, the headings first: a model and region each, with speed in the first.
+
+    Args:
+        evaluation: what was found.
+        titles: measure -> its heading.
+        metrics: those to show.
+        regions: those to show, if there are such.
+    """
+    rows = [['MODEL', 'REGION', *(titles[key] for key in metrics), 'p50 ms', 'p95 ms']]
+    for model in evaluation.models:
+        mean = model.mean()
+        speed = [f'{value:.1f}' for value in model.speed().values()]
+        for region in [name for name in regions if name in mean]:
+            cells = [_cell(mean[region].get(key), titles[key]) for key in metrics]
+            rows.append([model.model, region, *cells, *speed])
+            speed = [''] * len(speed)
+    return rows
+
+
+def json_text(evaluation: Evaluation, **more: Any) -> str:
+    """Everything that was found, and more entries; null stands for NaN."""
+    models = [
+        {
+            'model': model.model,
+            'runs_on': model.runs_on,
+            'milliseconds': model.speed(),
+            'mean': model.mean(),
+            'samples': [
+                {
+                    'name': sample.name,
+                    'width': sample.size[0],
+                    'height': sample.size[1],
+                    'milliseconds': sample.milliseconds,
+                    'metrics': sample.metrics,
+                }
+                for sample in model.samples
+            ],
+        }
+        for model in evaluation.models
+    ]
+    content = {
+        'dataset': evaluation.dataset,
+        'samples': len(evaluation.models[0].samples),
+        'skipped': evaluation.skipped,
+        'models': models,
+        **more,
+    }
+    return json.dumps(_finite(content), indent=2)
+
+
+def csv_text(evaluation: Evaluation) -> str:
+    """A row for each model, sample and region."""
+    found = [
+        (model, sample, region, metrics)
+        for model in evaluation.models
+        for sample in model.samples
+        for region, metrics in sample.metrics.items()
+    ]
+    measures = [*found[0][3]] if found else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['model', 'sample', 'width', 'height', 'milliseconds', 'region', *measures])
+    for model, sample, region, metrics in found:
+        values = [f'{metrics[key]:.6g}' for key in measures]
+        time = f'{sample.milliseconds:.3f}'
+        writer.writerow([model.model, sample.name, *sample.size, time, region, *values])
+    return text.getvalue()
+
+
+def _cell(value: float | None, title: str) -> str:
+    if value is None or math.isnan(value):
+        return '-'
+    return f'{value:.2f}' if title.endswith('%') else f'{value:.3f}'
+
+
+def _finite(value: Any) -> Any:
+    """The value with None in place of what JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

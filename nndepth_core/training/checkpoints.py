@@ -1,0 +1,180 @@
+"""Checkpoints that a crash, a full disk or a kill cannot leave half written.
+
+A checkpoint is a folder `step_00001000` with the weights to use, in safetensors, and the rest of
+the training's state, a torch file of tensors and plain containers. It is written under another
+name and takes its own when all of it is on the disk.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from nndepth_core.weights.checkpoint import CheckpointError
+
+WEIGHTS = 'weights.safetensors'
+_STATE = 'state.pt'
+_UNFINISHED = '.unfinished_'
+
+
+def save_checkpoint(
+    folder: Path, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any], keep: int
+) -> Path:
+    """Write a checkpoint, then remove old ones.
+
+    Args:
+        folder: where checkpoints are.
+        step: number of steps done.
+        weights: of the network, to use.
+        state: what else resuming needs: tensors, numbers and strings in dicts and lists.
+        keep: how many of the latest checkpoints stay.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be written; earlier ones are whole.
+    """
+    path = folder / f'step_{step:08d}'
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    with _replacing(path) as temporary:
+        temporary.mkdir()
+        _write(temporary / WEIGHTS, _serialized(weights))
+        _write(temporary / _STATE, buffer.getbuffer())
+        _sync(temporary)
+    for old in _checkpoints(folder)[:-keep]:
+        # under its own name a folder that is half gone would pass for a checkpoint
+        shutil.rmtree(old.rename(old.with_name(f'{_UNFINISHED}{old.name}')))
+    return path
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the highest step in a folder; None where there is none."""
+    return max(_checkpoints(folder), default=None)
+
+
+def load_state(checkpoint: Path) -> dict[str, Any]:
+    """Read the state of a checkpoint, on the CPU, without running anything in the file.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    path = checkpoint / _STATE
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+        raise CheckpointError(
+            f'{path} is no whole training state; remove {checkpoint} to go on from an earlier one'
+        ) from error
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write weights as safetensors, in one go.
+
+    Raises:
+        CheckpointError: they cannot be written; an earlier file of that name is whole.
+    """
+    with _replacing(path) as temporary:
+        _write(temporary, _serialized(weights))
+
+
+def save_best(
+    folder: Path, metric: str, value: float, step: int, weights: Mapping[str, Tensor], keep: int
+) -> bool:
+    """Keep weights if they are among the best so far.
+
+    The value stands in the file's name, from which the order is read again after a resume.
+
+    Args:
+        folder: where the best ones are.
+        metric: what is compared; less is better.
+        value: of these weights.
+        step: number of steps done.
+        weights: of the network.
+        keep: how many stay.
+
+    Returns:
+        Whether these are the best of all.
+
+    Raises:
+        CheckpointError: they cannot be written.
+    """
+    path = folder / f'{metric}_{value:.5f}_step_{step:08d}.safetensors'
+    others = [other for other in folder.glob(f'{metric}_*_step_*.safetensors') if other != path]
+    again = [other for other in others if _rank(other)[1] == _rank(path)[1]]  # after a resume
+    ranking = sorted([path, *(other for other in others if other not in again)], key=_rank)
+    if path in ranking[:keep]:
+        save_weights(path, weights)
+    for worse in [*ranking[keep:], *again]:
+        worse.unlink(missing_ok=True)
+    return ranking[0] == path
+
+
+def _rank(path: Path) -> tuple[float, str]:
+    """Value and step in the name of one of the best."""
+    value, _, step = path.stem.split('_')[-3:]
+    return float(value), step
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob('step_*') if path.name[5:].isdecimal())
+
+
+def _serialized(weights: Mapping[str, Tensor]) -> bytes:
+    # cloned, since safetensors refuses tensors that share memory
+    whole = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
+    return safetensors.torch.save(whole)
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    with path.open('wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write to, which becomes `path` when all of it is on the disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path.parent)
+        temporary = path.with_name(f'{_UNFINISHED}{path.name}')
+        yield temporary
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        _clear(path.parent)
+        raise CheckpointError(
+            f'{path} cannot be saved ({error.strerror or error}); earlier files are whole: make '
+            'room and resume'
+        ) from error
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a save that failed or was killed has left."""
+    for leftover in folder.glob(f'{_UNFINISHED}*'):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()

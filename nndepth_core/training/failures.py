@@ -1,0 +1,46 @@
+"""What is done when a step fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nndepth_core.data.loader import Batch
+from nndepth_core.training import TrainingError
+
+
+def save_failed(path: Path, passes: Sequence[Batch]) -> None:
+    """Save the batches of a step as .npz: their tensors by name and pass, and all sample names."""
+    arrays: dict[str, Any] = {
+        f'{name}_{index}': value.numpy()
+        for index, batch in enumerate(passes)
+        for name, value in batch.items()
+        if isinstance(value, torch.Tensor)
+    }
+    names = [name for batch in passes for name in batch['names']]
+    np.savez_compressed(path, names=np.array(names), **arrays)
+
+
+@contextmanager
+def out_of_memory_named(passes: Sequence[Batch]) -> Iterator[None]:
+    """Turn running out of memory into one message with the batch size.
+
+    Raises:
+        TrainingError: memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not exhausted and "can't allocate memory" not in str(error):
+            raise
+        count, _, height, width = passes[0]['left'].shape
+        raise TrainingError(
+            f'out of memory with {count} samples of {width}x{height} a pass; lower '
+            'data.batch_size and raise trainer.accumulation by as much, or crop smaller'
+        ) from error

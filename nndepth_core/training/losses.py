@@ -1,0 +1,116 @@
+"""Losses of stereo networks.
+
+They are sums over the pixels that count, not means. The trainer divides by the number of those
+pixels in all that one step sees, so that a step does not depend on how its samples are spread
+over processes and passes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class StereoLoss(ABC):
+    """Base of the losses.
+
+    Args:
+        max_disparity: pixels whose true disparity is this or more do not count.
+    """
+
+    def __init__(self, max_disparity: float) -> None:
+        self.max_disparity = max_disparity
+
+    def counts(self, truth: Tensor) -> Tensor:
+        """Which pixels of the truth (N, 1, H, W), NaN where unknown, count: bool (N, 1, H, W)."""
+        return truth.isfinite() & (truth < self.max_disparity)
+
+    @abstractmethod
+    def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
+        """Sum the loss over the pixels that count.
+
+        Args:
+            predictions: of the network in train mode, (N, 1, H, W) each, or (N, 2, H, W) with the
+                vertical displacement, whose truth is 0.
+            truth: disparity (N, 1, H, W), NaN where unknown.
+
+        Returns:
+            A scalar.
+        """
+
+    def total(self, prediction: Tensor, truth: Tensor, error: Callable[..., Tensor]) -> Tensor:
+        """Sum an error function over the pixels that count and average it over the channels."""
+        target = F.pad(truth.nan_to_num(), (0, 0, 0, 0, 0, prediction.shape[1] - 1))
+        errors = error(prediction.float(), target, reduction='none').mean(1, keepdim=True)
+        return torch.where(self.counts(truth), errors, 0.0).sum()
+
+
+class SequenceLoss(StereoLoss):
+    """L1 of the results of all iterations, later ones weighing more.
+
+    Source: RAFT-Stereo (Lipson et al., arXiv 2109.07547, 3.4); the start value's part is that of
+    IGEV-Stereo (Xu et al., arXiv 2303.06615, 3.5).
+
+    Args:
+        gamma: weight of a prediction over that of the next one.
+        adjust_gamma: take gamma for a run of 16 iterations and let others span the same weights,
+            gamma ** (15 / (iterations - 1)), as RAFT-Stereo does.
+        start_weight: of the smooth L1 of the first prediction, for networks that return a start
+            value before the iterations; 0 for networks without one.
+        max_disparity: pixels whose true disparity is this or more do not count.
+    """
+
+    def __init__(
+        self,
+        gamma: float = 0.9,
+        adjust_gamma: bool = True,
+        start_weight: float = 0.0,
+        max_disparity: float = 700.0,
+    ) -> None:
+        super().__init__(max_disparity)
+        self.gamma = gamma
+        self.adjust_gamma = adjust_gamma
+        self.start_weight = start_weight
+
+    def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
+        """See `StereoLoss`."""
+        loss = truth.new_zeros(())
+        if self.start_weight:
+            start, *predictions = predictions
+            loss = self.start_weight * self.total(start, truth, F.smooth_l1_loss)
+        last = len(predictions) - 1
+        gamma = self.gamma ** (15 / last) if self.adjust_gamma and last else self.gamma
+        for index, prediction in enumerate(predictions):
+            loss = loss + gamma ** (last - index) * self.total(prediction, truth, F.l1_loss)
+        return loss
+
+
+class MultiScaleLoss(StereoLoss):
+    """Smooth L1 of the predictions that a volume network makes at several scales.
+
+    Source of the defaults: LightStereo (Guo et al., arXiv 2406.19833).
+
+    Args:
+        weights: of the predictions, the result's last.
+        max_disparity: pixels whose true disparity is this or more do not count.
+    """
+
+    def __init__(
+        self, weights: Sequence[float] = (0.3, 1.0), max_disparity: float = 192.0
+    ) -> None:
+        super().__init__(max_disparity)
+        self.weights = tuple(weights)
+
+    def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
+        """See `StereoLoss`."""
+        if len(predictions) != len(self.weights):
+            raise ValueError(
+                f'MultiScaleLoss has {len(self.weights)} weights and the network '
+                f'{len(predictions)} predictions; give one weight each'
+            )
+        totals = [self.total(p, truth, F.smooth_l1_loss) for p in predictions]
+        return torch.stack([w * t for w, t in zip(self.weights, totals, strict=True)]).sum()

@@ -1,0 +1,73 @@
+"""The loss of the default model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nndepth_core.training.losses import StereoLoss
+
+_FACTOR = 4
+"""Full size over that of the volume."""
+
+
+class NanoLoss(StereoLoss):
+    """Smooth L1 of the disparities, cross entropy of the volume, and of the confidence.
+
+    The cross entropy asks for one narrow peak at the true disparity, where the mean of a
+    soft-argmax would also be served by two peaks on both sides of an edge (Zhang et al., "Adaptive
+    unimodal cost volume filtering", AAAI 2020). The confidence learns exp(-error / scale).
+
+    Args:
+        coarse_weight: of the smooth L1 of the quarter-size disparity.
+        peak_weight: of the volume's cross entropy.
+        confidence_weight: of the confidence's cross entropy; it trains its own layers only.
+        peak_width: of the peak asked for, in bins of the volume.
+        confidence_scale: error in pixels at which the confidence shall be 1 / e.
+        max_disparity: pixels whose true disparity is this or more do not count.
+    """
+
+    def __init__(
+        self,
+        coarse_weight: float = 0.3,
+        peak_weight: float = 0.7,
+        confidence_weight: float = 0.3,
+        peak_width: float = 0.35,
+        confidence_scale: float = 1.5,
+        max_disparity: float = 188.0,
+    ) -> None:
+        super().__init__(max_disparity)
+        self.coarse_weight = coarse_weight
+        self.peak_weight = peak_weight
+        self.confidence_weight = confidence_weight
+        self.peak_width = peak_width
+        self.confidence_scale = confidence_scale
+
+    def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
+        """See `StereoLoss`; the predictions are the fields of an `Estimate`."""
+        logits, coarse, certainty, disparity = predictions
+        middle = _FACTOR // 2
+        sparse = truth[..., middle::_FACTOR, middle::_FACTOR]  # each stands for 16 pixels
+        error = (disparity.detach() - truth).abs()[..., middle::_FACTOR, middle::_FACTOR]
+
+        loss = self.total(disparity, truth, F.smooth_l1_loss)
+        coarse_loss = self.total(_FACTOR * coarse, sparse, F.smooth_l1_loss)
+        counted = self.counts(sparse)
+        peak = self.peak(logits, sparse.nan_to_num() / _FACTOR)
+        confident = torch.exp(-error.nan_to_num() / self.confidence_scale)
+        doubt = F.binary_cross_entropy_with_logits(certainty, confident, reduction='none')
+        parts = (
+            self.coarse_weight * coarse_loss,
+            self.peak_weight * torch.where(counted, peak, 0.0).sum(),
+            self.confidence_weight * torch.where(counted, doubt, 0.0).sum(),
+        )
+        return loss + _FACTOR**2 * sum(parts)
+
+    def peak(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Cross entropy (N, 1, h, w) between the bins and a narrow peak at target (N, 1, h, w)."""
+        bins = torch.arange(logits.shape[1], device=logits.device).view(-1, 1, 1)
+        wanted = torch.softmax(-(bins - target).abs() / self.peak_width, 1)
+        return -(wanted * logits.log_softmax(1)).sum(1, keepdim=True)

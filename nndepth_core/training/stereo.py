@@ -1,0 +1,95 @@
+"""Training of stereo networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from nndepth_core.data.loader import Batch, StereoData
+from nndepth_core.data.sample import StereoSample
+from nndepth_core.engines.torch import spec_of
+from nndepth_core.evaluation.metrics import stereo_metrics
+from nndepth_core.training import TrainingError
+from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss, StereoLoss
+from nndepth_core.training.trainer import BaseTrainer
+from nndepth_core.visualization import colorize, error_map, panel, value_range
+
+
+@dataclass(kw_only=True)
+class StereoTrainer(BaseTrainer):
+    """Trains stereo networks on pairs with disparity.
+
+    Args:
+        loss: what is minimised; none takes SequenceLoss for iterative networks and MultiScaleLoss
+            for others.
+        iterations: of an iterative network in training; 0 takes its own number, as validation
+            does.
+    """
+
+    loss: StereoLoss | None = None
+    iterations: int = 0
+
+    @cached_property
+    def criterion(self) -> StereoLoss:
+        """The loss, or that of the network's kind."""
+        return self.loss or (SequenceLoss() if self.network.iterative else MultiScaleLoss())
+
+    def count_targets(self, batch: Batch) -> int:
+        """Number of pixels that count."""
+        return int(self.criterion.counts(batch['disparity']).sum())
+
+    def compute_loss(self, batch: Batch) -> Tensor:
+        """Loss summed over the pixels that count."""
+        left, right = batch['left'].float(), batch['right'].float()
+        predictions = self.model(left, right, self.iterations or None)
+        return self.criterion(predictions, batch['disparity'])
+
+    def validate(self, data: StereoData) -> dict[str, float]:
+        """Means over the samples of what `stereo_metrics` gives; pictures of the first samples."""
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        rows: list[dict[str, float]] = []
+        pictures: dict[str, np.ndarray] = {}
+        for sample in data.validation_samples(self.validation_limit, rank, ranks):
+            disparity = self.predict(sample)
+            if len(pictures) < self.pictures:
+                pictures[f'validation_{len(pictures)}'] = _picture(sample, disparity)
+            if np.isfinite(sample.disparity).any():
+                rows.append(stereo_metrics(disparity, sample.disparity))
+        self.log_pictures(pictures)
+        rows = gather_object(rows)
+        if not rows:
+            raise TrainingError('no validation sample can be read and has known disparities')
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    def predict(self, sample: StereoSample) -> np.ndarray:
+        """Disparity of a sample, float32 (H, W), by the weights that are validated."""
+        height, width = sample.disparity.shape
+        above, below, left, right = spec_of(self.network).margins(height, width)
+        pair = (
+            F.pad(
+                torch.tensor(image, device=self.accelerator.device).permute(2, 0, 1)[None].float(),
+                (left, right, above, below),
+                mode='replicate',
+            )
+            for image in (sample.left, sample.right)
+        )
+        disparity = self.evaluated(*pair)[0, 0].float().cpu().numpy()
+        return disparity[above : above + height, left : left + width]
+
+
+def _picture(sample: StereoSample, disparity: np.ndarray) -> np.ndarray:
+    low, high = value_range(sample.disparity)
+    return panel(
+        {
+            'left': sample.left,
+            'truth': colorize(sample.disparity, low, high),
+            'prediction': colorize(disparity, low, high),
+            'error, 0 to 4 px': error_map(disparity, sample.disparity),
+        }
+    )

@@ -1,0 +1,107 @@
+"""Where a run's figures and pictures go: plain files, and accelerate's trackers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from accelerate.tracking import GeneralTracker, on_main_process
+
+from nndepth_core.io import write_image
+from nndepth_core.training import TrainingError
+
+TrackerName = Literal['tensorboard', 'wandb']
+
+
+class PlainTracker(GeneralTracker):
+    """Writes figures as lines of JSON and pictures as PNG files.
+
+    Args:
+        folder: gets `metrics.jsonl` and `pictures/`.
+        step: where the run goes on; figures of later steps are dropped, for they will be written
+            again.
+    """
+
+    name = 'plain'
+    requires_logging_directory = False
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        super().__init__()
+        self.folder = folder
+        self.path = folder / 'metrics.jsonl'
+        self.first_step = step
+
+    @property
+    def tracker(self) -> Path:
+        """The file of figures."""
+        return self.path
+
+    @on_main_process
+    def store_init_configuration(self, values: dict) -> None:
+        """Begin the file, or go on with it."""
+        lines = self.path.read_text('utf-8').splitlines() if self.path.exists() else []
+        kept = [line for line in lines if _step(line) <= self.first_step]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(''.join(f'{line}\n' for line in kept), 'utf-8')
+
+    @on_main_process
+    def log(self, values: dict, step: int | None = None, **kwargs: Any) -> None:
+        """Append a line."""
+        with self.path.open('a', encoding='utf-8') as file:
+            file.write(json.dumps({'step': step, **values}) + '\n')
+
+    @on_main_process
+    def log_images(self, values: dict, step: int | None = None, **kwargs: Any) -> None:
+        """Write the picture of each name as `pictures/NAME_STEP.png`."""
+        folder = self.folder / 'pictures'
+        folder.mkdir(exist_ok=True)
+        for name, (picture,) in values.items():
+            write_image(folder / f'{name}_{step:08d}.png', picture)
+
+
+def check_trackers(names: Sequence[TrackerName]) -> None:
+    """Refuse trackers whose package is not there, which accelerate would leave out.
+
+    Raises:
+        TrainingError: names the package.
+    """
+    for name in names:
+        if find_spec(name) is None:
+            raise TrainingError(
+                f'tracker {name} is not installed; pip install {name}, or take it off '
+                'trainer.trackers'
+            )
+
+
+def log_pictures(
+    trackers: Sequence[GeneralTracker], pictures: Mapping[str, np.ndarray], step: int
+) -> None:
+    """Hand pictures by name, uint8 RGB (H, W, 3), to every tracker."""
+    values = {name: picture[None] for name, picture in pictures.items()}
+    for tracker in trackers:
+        layout = {'dataformats': 'NHWC'} if tracker.name == 'tensorboard' else {}
+        tracker.log_images(values, step=step, **layout)
+
+
+def flat_settings(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Settings by dotted name, in types that every tracker takes."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flat_settings(value, f'{prefix}{key}.')
+        else:
+            flat[f'{prefix}{key}'] = value if isinstance(value, bool | int | float) else str(value)
+    return flat
+
+
+def _step(line: str) -> float:
+    """Step of a line of figures; infinite for a line that was cut short."""
+    try:
+        return json.loads(line)['step']
+    except ValueError:
+        return math.inf

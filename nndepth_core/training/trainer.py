@@ -1,0 +1,387 @@
+"""The training loop: steps, checkpoints, resuming, figures. What is learned is a subclass's."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from nndepth_core.data.loader import Batch, StereoData
+from nndepth_core.models.base import StereoNetwork
+from nndepth_core.training import TrainingError
+from nndepth_core.training.checkpoints import (
+    WEIGHTS,
+    latest_checkpoint,
+    load_state,
+    save_best,
+    save_checkpoint,
+    save_weights,
+)
+from nndepth_core.training.failures import out_of_memory_named, save_failed
+from nndepth_core.training.schedules import ScheduleName, learning_rate_factor
+from nndepth_core.training.tracking import (
+    PlainTracker,
+    TrackerName,
+    check_trackers,
+    flat_settings,
+    log_pictures,
+)
+from nndepth_core.weights.store import load_weights
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class BaseTrainer(ABC):
+    """Trains a network with AdamW, on one process or many.
+
+    What a step does depends on the weights before it, the seed and the step's number alone, so
+    that a run that was killed goes on from its last checkpoint as if nothing had happened.
+
+    The folder of a run holds config.yaml, metrics.jsonl, pictures/, checkpoints/ to resume from,
+    best/ and weights.safetensors: the weights of the best validation, or the latest ones where
+    there is no validation set.
+
+    Args:
+        folder: of the run.
+        resume: go on with the run in the folder; begin it where there is none yet.
+        weights: checkpoint file to begin with, for fine-tuning; none begins with random weights.
+        max_steps: optimiser steps of the run.
+        learning_rate: the largest one.
+        schedule: course of the learning rate; see `schedules`.
+        warmup: part of the steps in which the learning rate rises.
+        weight_decay: of AdamW.
+        accumulation: passes of data.batch_size samples that make one step.
+        clip_norm: limit of the gradient's norm; 0 for none.
+        clip_value: limit of each entry of the gradient; 0 for none.
+        precision: of the network's arithmetic; bf16 and fp16 are mixed with fp32.
+        batch_norm: 'train' uses and learns each process's own statistics, 'synchronized' those of
+            all processes (GPUs only), 'frozen' keeps the statistics as they are.
+        ema_decay: of the running average of the weights that is validated and saved in their
+            place, e.g. 0.999; 0 for none.
+        seed: of everything random.
+        device: 'auto' for the GPU if there is one, or 'cpu'.
+        log_every: steps between two lines of figures.
+        validate_every: steps between two validations.
+        validation_limit: samples to validate on; 0 for all.
+        pictures: how many validation samples to draw.
+        metric: figure of the validation that decides which weights are best; less is better.
+        save_every: steps between two checkpoints.
+        keep_checkpoints: how many of the latest checkpoints stay.
+        keep_best: how many weights of the best validations stay.
+        trackers: where figures and pictures go besides the folder: tensorboard, wandb.
+    """
+
+    folder: Path = Path('runs/train')
+    resume: bool = False
+    weights: Path | None = None
+    max_steps: int = 100_000
+    learning_rate: float = 2e-4
+    schedule: ScheduleName = 'one_cycle'
+    warmup: float = 0.01
+    weight_decay: float = 1e-5
+    accumulation: int = 1
+    clip_norm: float = 1.0
+    clip_value: float = 0.0
+    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'
+    batch_norm: Literal['train', 'synchronized', 'frozen'] = 'train'
+    ema_decay: float = 0.0
+    seed: int = 0
+    device: Literal['auto', 'cpu'] = 'auto'
+    log_every: int = 10
+    validate_every: int = 5000
+    validation_limit: int = 0
+    pictures: int = 4
+    metric: str = 'epe'
+    save_every: int = 1000
+    keep_checkpoints: int = 2
+    keep_best: int = 3
+    trackers: Sequence[TrackerName] = ()
+
+    step: int = field(default=0, init=False)
+    network: StereoNetwork = field(init=False, repr=False)
+    accelerator: Accelerator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        counts = ('max_steps', 'accumulation', 'log_every', 'validate_every', 'save_every')
+        for name in (*counts, 'keep_checkpoints'):
+            if getattr(self, name) < 1:
+                raise TrainingError(f'{name} is {getattr(self, name)}; give at least 1')
+        if not 0 <= self.warmup < 1 or not 0 <= self.ema_decay < 1:
+            raise TrainingError(
+                f'warmup is {self.warmup} and ema_decay {self.ema_decay}; both must be in 0..1, '
+                'below 1'
+            )
+
+    @abstractmethod
+    def count_targets(self, batch: Batch) -> int:
+        """Of how many errors the loss of a batch is the sum, e.g. its known pixels."""
+
+    @abstractmethod
+    def compute_loss(self, batch: Batch) -> Tensor:
+        """Run `self.model` on a batch and sum the loss over what `count_targets` counts."""
+
+    @abstractmethod
+    def validate(self, data: StereoData) -> dict[str, float]:
+        """Measure `self.evaluated` on the validation set, on all processes together."""
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network to validate and save: the running average if there is one."""
+        return self.network if self.ema is None else self.ema.module
+
+    def train(self, network: StereoNetwork, data: StereoData, config: str = '') -> Path:
+        """Train a network, or go on with training it.
+
+        Args:
+            network: with fresh weights, which are replaced on resuming or fine-tuning.
+            data: what it learns from.
+            config: YAML that describes the run, to be kept with it.
+
+        Returns:
+            The file of the weights to use.
+
+        Raises:
+            TrainingError: the run cannot begin, the loss is not finite or memory runs out.
+            CheckpointError: weights do not fit, or a checkpoint cannot be saved or read.
+            DatasetError: samples cannot be read.
+        """
+        self.start(network, data, config)
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        batches = data.batches(self.seed, self.step * self.accumulation, rank, ranks)
+        with self.progress() as bar, closing(batches):
+            while self.step < self.max_steps:
+                torch.manual_seed(hash((self.seed, self.step, rank)))
+                passes = [next(batches) for _ in range(self.accumulation)]
+                with out_of_memory_named(passes):
+                    loss = self.train_step(passes)
+                self.step += 1
+                self.report(passes, loss, bar)
+                if data.validation is not None and self.is_due(self.validate_every):
+                    self.run_validation(data)
+                if self.is_due(self.save_every):
+                    self.save(data)
+        self.accelerator.end_training()
+        return self.folder / WEIGHTS
+
+    def start(self, network: StereoNetwork, data: StereoData, config: str) -> None:
+        """Bring everything to where the first step begins."""
+        checkpoint = latest_checkpoint(self.folder / 'checkpoints')
+        if checkpoint and not self.resume:
+            raise TrainingError(
+                f'{self.folder} holds a run already ({checkpoint.name}); set trainer.resume to go '
+                'on with it, or give another trainer.folder'
+            )
+        check_trackers(self.trackers)
+        self.network = network
+        if checkpoint:
+            load_weights(network, checkpoint / WEIGHTS)
+        elif self.weights:
+            load_weights(network, self.weights)
+        state = load_state(checkpoint) if checkpoint else {}
+        self.step = state.get('step', 0)
+        self.skipped = state.get('skipped', 0)
+        self.recent: list[float] = []
+        self.clock = time.perf_counter()
+        self.accelerator = self.make_accelerator()
+        self.prepare(state)
+        if state and state['data'] != self.fingerprint(data):
+            _log.warning('seed or batch size are not those the run began with; so will batches be')
+        if self.accelerator.is_main_process and config:
+            (self.folder / 'config.yaml').write_text(config, 'utf-8')
+        self.accelerator.init_trackers(
+            'nndepth',
+            config=flat_settings(yaml.safe_load(config) or {}),
+            init_kwargs={'wandb': {'name': self.folder.name, 'dir': str(self.folder)}},
+        )
+
+    def make_accelerator(self) -> Accelerator:
+        """Find the device and the other processes."""
+        if self.precision == 'fp16' and (self.device == 'cpu' or not torch.cuda.is_available()):
+            raise TrainingError('precision fp16 needs a GPU; choose bf16 or fp32')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Accelerator(
+            cpu=self.device == 'cpu',
+            mixed_precision='no' if self.precision == 'fp32' else self.precision,
+            log_with=[*self.trackers, PlainTracker(self.folder, self.step)],
+            project_dir=self.folder,
+            # a network may have outputs that the loss leaves out
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+
+    def prepare(self, state: Mapping[str, Any]) -> None:
+        """Make optimiser and running average, and bring them to a checkpoint's state."""
+        if self.batch_norm == 'synchronized' and self.accelerator.device.type == 'cuda':
+            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        self.network.to(self.accelerator.device)
+        self.ema: AveragedModel | None = None
+        if self.ema_decay:
+            average = get_ema_multi_avg_fn(self.ema_decay)
+            self.ema = AveragedModel(self.network, multi_avg_fn=average)
+            self.ema.n_averaged.fill_(self.step)
+        if 'network' in state:
+            self.network.load_state_dict(state['network'])
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+        if state:
+            self.optimizer.load_state_dict(state['optimizer'])
+            if self.accelerator.scaler and state['scaler']:
+                self.accelerator.scaler.load_state_dict(state['scaler'])
+        self.set_train_mode()
+
+    def set_train_mode(self) -> None:
+        """Put the network into train mode, batch norms as `batch_norm` says."""
+        self.model.train()
+        if self.batch_norm == 'frozen':
+            for module in self.network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+
+    def train_step(self, passes: Sequence[Batch]) -> float:
+        """Update the weights by the mean loss over all passes and processes; return it."""
+        accelerator = self.accelerator
+        rate = self.learning_rate * learning_rate_factor(
+            self.schedule, self.step, self.max_steps, self.warmup
+        )
+        for group in self.optimizer.param_groups:
+            group['lr'] = rate
+        self.optimizer.zero_grad()
+        count = torch.tensor(
+            float(sum(self.count_targets(batch) for batch in passes)), device=accelerator.device
+        )
+        # the mean over processes, since their gradients are averaged
+        count = accelerator.reduce(count, 'mean').clamp(min=1e-9)
+        total = torch.zeros((), device=accelerator.device)
+        for index, batch in enumerate(passes, 1):
+            last = index == len(passes)
+            with nullcontext() if last else accelerator.no_sync(self.model):
+                loss = self.compute_loss(self.to_device(batch)) / count
+                accelerator.backward(loss)
+            total += loss.detach()
+        mean = accelerator.reduce(total, 'mean').item()
+        if not np.isfinite(mean):
+            path = self.folder / f'failed_step_{self.step}_{accelerator.process_index}.npz'
+            save_failed(path, passes)
+            raise TrainingError(
+                f'the loss of step {self.step} is {mean}; its batch is in {path}: look at it, or '
+                'lower trainer.learning_rate, and resume'
+            )
+        if self.clip_value:
+            accelerator.clip_grad_value_(self.model.parameters(), self.clip_value)
+        if self.clip_norm:
+            accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.network)
+        return mean
+
+    def to_device(self, batch: Batch) -> Batch:
+        """Move the tensors of a batch to where the network is."""
+        device = self.accelerator.device
+        return {
+            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            for name, value in batch.items()
+        }
+
+    def report(self, passes: Sequence[Batch], loss: float, bar: tqdm) -> None:
+        """Show and log how far the run is and how it goes."""
+        for reason in (reason for batch in passes for reason in batch['skipped']):
+            self.skipped += 1
+            _log.warning('sample skipped, %d so far: %s', self.skipped, reason)
+        self.recent.append(loss)
+        bar.update()
+        if not self.is_due(self.log_every):
+            return
+        figures = {
+            'train/loss': float(np.mean(self.recent)),
+            'train/learning_rate': self.optimizer.param_groups[0]['lr'],
+            'train/skipped_samples': self.skipped,
+            'train/steps_per_second': len(self.recent) / (time.perf_counter() - self.clock),
+        }
+        self.recent.clear()
+        self.clock = time.perf_counter()
+        bar.set_postfix(loss=f'{figures["train/loss"]:.4g}', refresh=False)
+        self.accelerator.log(figures, self.step)
+
+    def run_validation(self, data: StereoData) -> None:
+        """Validate, log the figures and keep the weights if they are among the best."""
+        self.evaluated.eval()
+        with torch.no_grad():
+            figures = self.validate(data)
+        self.set_train_mode()
+        if self.metric not in figures:
+            raise TrainingError(
+                f'trainer.metric is {self.metric}; validation gives {", ".join(figures) or "none"}'
+            )
+        self.accelerator.log({f'validation/{k}': v for k, v in figures.items()}, self.step)
+        _log.info('step %d: %s %.4f', self.step, self.metric, figures[self.metric])
+        if self.accelerator.is_main_process and np.isfinite(value := figures[self.metric]):
+            weights, best = self.evaluated.state_dict(), self.folder / 'best'
+            if save_best(best, self.metric, value, self.step, weights, self.keep_best):
+                save_weights(self.folder / WEIGHTS, weights)
+
+    def log_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
+        """Log pictures by name, uint8 RGB (H, W, 3)."""
+        if self.accelerator.is_main_process:
+            log_pictures(self.accelerator.trackers, pictures, self.step)
+
+    def save(self, data: StereoData) -> None:
+        """Write a checkpoint."""
+        if not self.accelerator.is_main_process:
+            return
+        state: dict[str, Any] = {
+            'step': self.step,
+            'skipped': self.skipped,
+            'data': self.fingerprint(data),
+            'optimizer': self.optimizer.state_dict(),
+            'scaler': self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+        }
+        if self.ema is not None:
+            state['network'] = self.network.state_dict()
+        weights, checkpoints = self.evaluated.state_dict(), self.folder / 'checkpoints'
+        if data.validation is None:
+            save_weights(self.folder / WEIGHTS, weights)
+        save_checkpoint(checkpoints, self.step, weights, state, self.keep_checkpoints)
+
+    def fingerprint(self, data: StereoData) -> list[int]:
+        """What decides which samples a step sees."""
+        samples = data.batch_size * self.accelerator.num_processes * self.accumulation
+        return [self.seed, samples, len(data.train)]
+
+    def is_due(self, every: int) -> bool:
+        """Whether something that is done every so many steps is due; at the end it always is."""
+        return self.step % every == 0 or self.step == self.max_steps
+
+    @contextmanager
+    def progress(self) -> Iterator[tqdm]:
+        """Show a bar with rate and remaining time, rarely where no one watches it move."""
+        with (
+            logging_redirect_tqdm(),
+            tqdm(
+                total=self.max_steps,
+                initial=self.step,
+                unit='step',
+                desc=self.folder.name,
+                disable=not self.accelerator.is_main_process,
+                mininterval=0.5 if sys.stderr.isatty() else 60,
+            ) as bar,
+        ):
+            yield bar

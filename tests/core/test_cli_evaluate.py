@@ -1,0 +1,154 @@
+"""`nndepth evaluate` on folders of pairs, and every wrong call."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from nndepth_core import cli, io
+
+SHIFT = 8
+
+
+def write_pairs(root: Path, count: int = 3) -> None:
+    """Pairs of constant disparity SHIFT, the truth half a pixel more."""
+    for index in range(count):
+        noise = np.random.default_rng(index).integers(0, 256, (60, 120 + SHIFT, 3), np.uint8)
+        texture = cv2.GaussianBlur(noise, (0, 0), 1.0)
+        truth = np.full((60, 120), SHIFT + 0.5, np.float32)
+        for kind, image in (('left', texture[:, :-SHIFT]), ('right', texture[:, SHIFT:])):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            io.write_image(root / kind / f'{index}.png', np.ascontiguousarray(image))
+        (root / 'disparity').mkdir(exist_ok=True)
+        io.write_pfm(root / 'disparity' / f'{index}.pfm', truth)
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch, capsys):
+    """Run the command beside a folder of pairs; returns (exit code, stdout, stderr)."""
+    pytest.importorskip('jsonargparse')
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / 'pairs')
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main(['evaluate', *map(str, arguments)])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_command_with_every_output(evaluate):
+    code, out, err = evaluate(
+        'sgbm:max-disparity=32', '--max-disparity', 16, '--data', 'pairs',
+        'sgbm:processing-size=60x0', '--metrics', 'epe,kitti-d1,density', '--regions', 'all',
+        '--json', 'all.json', '--csv', 'all.csv', '--report', 'all.html', '--pictures', 1,
+    )  # fmt: skip
+    assert (code, err) == (0, '')
+    head, first, second = (line.split() for line in out.splitlines())
+    assert ' '.join(head) == 'MODEL REGION EPE px D1-all % density % p50 ms p95 ms'
+    assert first[:2] == ['sgbm:max-disparity=32', 'all']
+    assert float(first[2]) == pytest.approx(0.5, abs=0.02)
+    assert second[0] == 'sgbm:processing-size=60x0'
+    content = json.loads(Path('all.json').read_text())
+    assert content['dataset'] == 'pairs'
+    assert [x['name'] for x in content['models'][0]['samples']] == ['0', '1', '2']
+    assert len(Path('all.csv').read_text().splitlines()) == 1 + 2 * 3 * 2  # all, textureless
+    assert Path('all.html').read_text().count('<img') == 2 + 2 * 2
+
+
+def test_command_prints_json(evaluate):
+    code, out, _ = evaluate(
+        'sgbm', '--data', 'pairs', '--json', '-', '--limit', 1, '--metrics', 'ause'
+    )
+    assert code == 0
+    assert 'ause' in json.loads(out)['models'][0]['mean']['all']
+
+
+def test_command_takes_a_class_and_its_settings(evaluate):
+    Path('pairs/disparity').rename('pairs/truth')
+    code, out, err = evaluate(
+        '--data.disparity=truth/*', '--data.root', 'pairs', '--data', 'FolderPairs', 'sgbm',
+        '--metrics', 'epe',
+    )  # fmt: skip
+    assert (code, err) == (0, '')
+    assert 'textureless' in out
+
+
+@pytest.mark.parametrize(
+    'nested', ['{}', 'train: null\nvalidation: {}', 'data: {{validation: {}}}']
+)
+def test_command_takes_yaml(evaluate, nested):
+    one = '{class_path: FolderPairs, init_args: {root: pairs}}'
+    mixture = f'{{class_path: Mixture, init_args: {{datasets: [{one}], weights: [2]}}}}'
+    Path('data.yaml').write_text(nested.format(mixture))
+    code, out, _ = evaluate('sgbm', '--data', 'data.yaml', '--json', '-')
+    assert code == 0
+    assert json.loads(out)['samples'] == 6
+
+
+def test_command_skips_or_refuses_broken_samples(evaluate):
+    Path('pairs/left/1.png').write_bytes(b'no picture')
+    io.write_pfm('pairs/disparity/2.pfm', np.ones((5, 6), np.float32))
+    code, out, err = evaluate('sgbm', '--data', 'pairs')
+    assert code == 1
+    assert 'sgbm' in out
+    assert 'skipped 1: pairs, sample 1: pairs/left/1.png' in err
+    assert 'skipped 2: pairs, sample 2: ' in err
+    assert '2 of 3 samples skipped' in err
+    code, out, err = evaluate('sgbm', '--data', 'pairs', '--strict')
+    assert (code, out) == (2, '')
+    assert 'pairs/left/1.png' in err
+
+
+FOLDER = ('--data', 'FolderPairs', '--data.root', 'pairs')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['sgbm'], 'required: --data'),
+        (['sgbm', '--data', 'Nothing'], "'Nothing' is unknown; choose one of ETH3D, KITTI"),
+        (['sgbm', '--data', './nothing'], "'./nothing' is unknown"),
+        (['sgbm', '--data', 'nothing.yaml'], 'nothing.yaml: No such file'),
+        (['sgbm', '--data', 'empty.yaml'], 'empty.yaml names no data set'),
+        (['sgbm', '--data', 'torn.yaml'], 'torn.yaml is no YAML'),
+        (['sgbm', '--data', 'no.such.Class'], "No module named 'no'"),
+        (['sgbm', '--data', 'KITTI'], 'arguments are required: root'),
+        (['sgbm', '--data', 'KITTI', '--data.root', 'nowhere'], 'no folder nowhere'),
+        (['sgbm', *FOLDER, '--data.scal', '3'], "FolderPairs has no 'scal'; it has root, left"),
+        (['sgbm', *FOLDER, '--data.scale', 'x'], 'scale: expected float'),
+        (['sgbm', *FOLDER, '--data.scale'], '--data.scale has no value'),
+        (['sgbm', *FOLDER, '--metrics', 'epe,d2'], "metric 'd2' is unknown"),
+        (['sgbm', *FOLDER, '--regions', 'some'], "'some' is none of all, noc, edges, textureless"),
+        (['sgbm', 'sgbm', *FOLDER], 'sgbm is named twice'),
+        (['sgbn', *FOLDER], "model 'sgbn' is unknown"),
+        (['sgbm:speed=3', *FOLDER], 'sgbm:speed=3: unrecognized arguments: --speed=3'),
+        (['sgbm:max-disparity', *FOLDER], 'max-disparity: expected one argument'),
+    ],
+)
+def test_command_refuses(evaluate, arguments, words):
+    Path('empty.yaml').write_text('train: null\n')
+    Path('torn.yaml').write_text('a: [')
+    code, out, err = evaluate(*arguments)
+    assert (code, out) == (2, '')
+    assert words in err
+
+
+def test_script_is_the_command(tmp_path):
+    script = Path(__file__).parents[2] / 'scripts' / 'evaluate.py'
+    done = subprocess.run(
+        [sys.executable, script, '--help'],
+        capture_output=True,
+        text=True,
+        env={'PYTHONPATH': str(script.parents[1])},
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'MODEL' in done.stdout

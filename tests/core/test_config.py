@@ -1,0 +1,232 @@
+"""Configurations: files, the command line over them, and what is said of wrong ones."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('accelerate')
+pytest.importorskip('jsonargparse')
+
+from nndepth_core import cli  # noqa: E402
+from nndepth_core.data.synthetic.procedural import ProceduralStereo  # noqa: E402
+from nndepth_core.models.light_stereo import LightStereo  # noqa: E402
+from nndepth_core.models.raft_stereo import RaftStereo  # noqa: E402
+from nndepth_core.training import TrainingError  # noqa: E402
+from nndepth_core.training.commented import argument_notes, commented_yaml  # noqa: E402
+from nndepth_core.training.config import class_yaml, known_classes, read_run  # noqa: E402
+from nndepth_core.training.losses import SequenceLoss  # noqa: E402
+from nndepth_core.training.stereo import StereoTrainer  # noqa: E402
+
+CONFIG = Path(__file__).parents[2] / 'config'
+LIGHT = CONFIG / 'model' / 'light_stereo.yaml'
+PROCEDURAL = CONFIG / 'data' / 'procedural.yaml'
+FILES = [f'--model={LIGHT}', f'--data={PROCEDURAL}', f'--trainer={CONFIG}/training/quick.yaml']
+
+
+def read(*arguments, files=FILES):
+    return read_run([*map(str, files), *arguments])
+
+
+def test_three_files_make_a_run():
+    run = read()
+    assert isinstance(run.model, LightStereo)
+    assert run.model.variant == 's'
+    assert run.data.train == ProceduralStereo((384, 640))
+    assert run.data.validation.seed == 1
+    assert run.data.augmentation.crop == (320, 512)
+    assert isinstance(run.trainer, StereoTrainer)
+    assert run.trainer.max_steps == 200
+
+
+def test_command_line_wins_over_files():
+    run = read(
+        '--trainer.max_steps', '1000', '--data.batch_size=3', '--data.train.length', '7',
+        '--data.augmentation.crop', '[64, 96]', '--model.expansion', '8',
+        '--trainer.loss', 'SequenceLoss', '--trainer.loss.gamma', '0.5',
+    )  # fmt: skip
+    assert run.trainer.max_steps == 1000
+    assert run.trainer.learning_rate == 5e-4
+    assert (run.data.batch_size, len(run.data.train)) == (3, 7)
+    assert run.data.augmentation.crop == (64, 96)
+    assert run.model.variant == 'custom'
+    assert isinstance(run.trainer.loss, SequenceLoss)
+    assert run.trainer.loss.gamma == 0.5
+
+
+def test_one_file_that_names_the_others(tmp_path):
+    (tmp_path / 'light.yaml').write_text(LIGHT.read_text())
+    text = f'model: light.yaml\ndata: {PROCEDURAL}\ntrainer: {{class_path: StereoTrainer}}\n'
+    (tmp_path / 'run.yaml').write_text(text)
+    run = read('--trainer.seed', '3', files=['--config', tmp_path / 'run.yaml'])
+    assert (run.model.variant, run.trainer.seed, run.data.batch_size) == ('s', 3, 8)
+
+
+def test_printed_configuration_describes_the_same_run(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        read('--trainer.max_steps', '17', '--trainer.loss', 'SequenceLoss', '--print_config')
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert '# optimiser steps of the run.\n    max_steps: 17\n' in text
+    (tmp_path / 'run.yaml').write_text(text)
+    run = read(files=['--config', tmp_path / 'run.yaml'])
+    assert run.text == text
+    assert run.trainer.max_steps == 17
+
+
+def test_random_weights_follow_from_the_seed():
+    first, same, other = (
+        read('--trainer.seed', seed).model.state_dict()['to_weights.weight'] for seed in '112'
+    )
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'key', 'allowed'),
+    [
+        (['--trainer.max_step', '3'], 'trainer.max_step is unknown', 'max_steps, learning_rate'),
+        (['--trainer.max_steps', 'x'], 'trainer.max_steps', 'expected int, got x'),
+        (['--trainer.precision', 'fp8'], 'trainer.precision', "'fp32', 'bf16', 'fp16', got fp8"),
+        (['--data.batch_sise', '3'], 'data.batch_sise is unknown', 'augmentation, batch_size'),
+        (['--data.augmentation.crob', '3'], 'data.augmentation.crob is unknown', 'crop, scale'),
+        (['--data.train.lenght', '3'], 'data.train.lenght is unknown', 'size, length'),
+        (['--model.block', '3'], 'model.block is unknown', 'encoder, blocks, expansion'),
+        (['--model', 'RaftSterio'], 'RaftSterio is no class', 'RaftStereo'),
+        (['--data.train', 'Scenes'], 'data.train: Scenes is no class', 'SceneFlow'),
+        (['--modle', 'x'], '--modle is no argument', '--config, --model, --data, --trainer'),
+        (['--trainer', 'absent.yaml'], 'no file absent.yaml', 'give the path'),
+        (['--trainer.trackers', '[csv]'], 'trainer.trackers', "'tensorboard', 'wandb', got csv"),
+        (['--trainer.accumulation', '0'], 'accumulation is 0', 'at least 1'),
+        (['--data.batch_size', '0'], 'batch_size is 0', 'at least 1'),
+    ],
+)
+def test_wrong_arguments_are_named_with_what_is_allowed(arguments, key, allowed):
+    with pytest.raises(ValueError, match=re.escape(key)) as error:
+        read(*arguments)
+    assert allowed in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('part', 'text', 'message'),
+    [
+        (
+            'trainer',
+            'class_path: StereoTrainer\ninit_args: {steps: 3}',
+            'trainer.steps is unknown',
+        ),
+        ('trainer', 'class_path: StereoTrainer\nmax_steps: 3', 'go below trainer.init_args'),
+        ('trainer', 'max_steps: 3', 'trainer has no class_path'),
+        ('model', 'class_path: [', 'is no YAML'),
+        ('model', 'RaftStereo', 'holds no settings'),
+        ('model', 'class_path: LightStereo', 'required: encoder, blocks, expansion'),
+        ('model', 'class_path: StereoTrainer', 'model'),
+        ('data', 'batch_size: 3', 'required: data.train'),
+        ('data', 'train: {class_path: SceneFlow}', 'required: root'),
+        ('data', 'train: {class_path: SceneFlow, init_args: {root: absent}}', 'no folder absent'),
+        ('data', 'trian: {class_path: SceneFlow}', 'data.trian is unknown'),
+    ],
+)
+def test_wrong_files_are_named_with_what_is_allowed(tmp_path, part, text, message):
+    (tmp_path / 'wrong.yaml').write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read(f'--{part}={tmp_path}/wrong.yaml')
+
+
+def test_command_line_reports_errors_in_one_line(capsys):
+    assert cli.main(['train', *map(str, FILES), '--trainer.max_step', '3']) == 2
+    output = capsys.readouterr().err
+    assert output.startswith('nndepth: error: trainer.max_step is unknown')
+    assert output.count('\n') == 1
+
+
+def test_yaml_of_a_class():
+    settings = yaml.safe_load(class_yaml('RaftStereo'))
+    assert settings['class_path'] == 'RaftStereo'
+    model = RaftStereo(**settings['init_args'])
+    assert model.iterations == settings['init_args']['iterations'] == 32
+    text = class_yaml('StereoTrainer')
+    assert '  # optimiser steps of the run.\n  max_steps: 100000\n' in text
+    assert '[fp32 | bf16 | fp16]\n' in text
+    assert max(len(line) for line in text.splitlines()) < 100
+
+
+@pytest.mark.parametrize('name', sorted(known_classes()))
+def test_every_setting_of_every_class_has_a_comment(name):
+    cls = known_classes()[name]
+    settings = yaml.safe_load(class_yaml(name))
+    settings = settings.get('init_args', settings)
+    assert set(settings) <= set(argument_notes(cls))
+
+
+def test_yaml_of_a_dotted_path_and_of_nothing():
+    path = 'nndepth_core.data.augment.ColorJitter'
+    assert yaml.safe_load(class_yaml(path))['init_args']['brightness'] == 0.4
+    for wrong in ('Nothing', 'nndepth_core.Nothing', 'nothing.Nothing', ''):
+        with pytest.raises(TrainingError, match='is unknown; give its dotted path, or one of'):
+            class_yaml(wrong)
+
+
+def test_comments_come_from_docstrings():
+    class Base:
+        """Base.
+
+        Args:
+            one: the first,
+                over two lines.
+            two: the second.
+        """
+
+        def __init__(self, one: int = 1, two: str = 'x') -> None: ...
+
+    class Derived(Base):
+        """Derived.
+
+        Args:
+            two: another second.
+
+        Raises:
+            ValueError: never.
+        """
+
+    assert argument_notes(Derived) == {
+        'one': 'the first, over two lines.',
+        'two': 'another second.',
+    }
+    assert commented_yaml({'one': 1, 'two': 'a: b', 'three': [1, 2]}, Derived) == (
+        "# the first, over two lines.\none: 1\n# another second.\ntwo: 'a: b'\nthree: [1, 2]\n"
+    )
+
+
+@pytest.mark.parametrize(
+    'path', sorted((CONFIG / 'training').glob('*.yaml')), ids=lambda p: p.stem
+)
+def test_published_training_settings_are_settings(path):
+    model = CONFIG / 'model' / path.name
+    run = read(
+        *([f'--model={model}'] if model.exists() else []),
+        f'--trainer={path}',
+    )
+    assert run.trainer.loss is None or run.model.iterative == isinstance(
+        run.trainer.loss, SequenceLoss
+    )
+
+
+@pytest.mark.parametrize('path', sorted((CONFIG / 'data').glob('*.yaml')), ids=lambda p: p.stem)
+def test_published_data_settings_name_real_ones(path):
+    """All is right with them up to the folders, which are not here."""
+    if path.stem == 'procedural':
+        read(f'--data={path}')
+    else:
+        with pytest.raises(ValueError, match=r'there is no folder data/'):
+            read(f'--data={path}')
+
+
+@pytest.mark.parametrize('path', sorted((CONFIG / 'model').glob('*.yaml')), ids=lambda p: p.stem)
+def test_models_are_published_variants(path):
+    run = read(f'--model={path}')
+    assert run.model.name == path.stem
+    assert run.model.variant in run.model.variants

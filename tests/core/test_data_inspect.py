@@ -1,0 +1,114 @@
+"""The check of truth by warping, and `nndepth data inspect`."""
+
+import re
+from dataclasses import replace
+
+import cv2
+import dataset_trees as trees
+import numpy as np
+import pytest
+
+from nndepth_core.cli import data
+from nndepth_core.data.datasets import FolderPairs
+from nndepth_core.data.inspect import TRUTH, check_truth, picture
+from nndepth_core.data.sample import MonoSample, StereoSample
+
+
+@pytest.fixture
+def sample() -> StereoSample:
+    """A textured slope and a nearer square, seen under two exposures and with noise."""
+    rng = np.random.default_rng(3)
+    height, width = 96, 160
+    disparity = np.repeat(np.linspace(8, 20, height, dtype=np.float32)[:, None], width, axis=1)
+    disparity[30:60, 80:120] = 26
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (height, width), np.uint8), (0, 0), 1.2)
+    right = np.repeat(texture[..., None], 3, axis=2)
+    x = np.arange(width, dtype=np.float32) - disparity
+    y = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
+    left = cv2.remap(right, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT)
+    left = np.clip(left * 0.7 + 12 + rng.normal(0, 2, left.shape), 0, 255).astype(np.uint8)
+    return StereoSample(left, right, disparity, name='slope')
+
+
+def test_the_truth_fits(sample):
+    check = check_truth(sample)
+    assert check.problem == ''
+    assert check.name == 'slope'
+    assert (check.low, check.high, check.density) == (8, 26, 1)
+    best = min(check.errors, key=check.errors.__getitem__)
+    assert best == TRUTH
+    assert check.errors[TRUTH] < 0.5 * sorted(check.errors.values())[1]
+
+
+@pytest.mark.parametrize(
+    ('change', 'problem'),
+    [
+        (lambda truth: truth + 2, r'better 2 px smaller'),
+        (lambda truth: truth - 2, r'better 2 px larger'),
+        (lambda truth: truth / 2, r'better twice as large; is it that of smaller images'),
+        (lambda truth: truth * 2, r'better half as large; is it that of larger images'),
+        (lambda truth: truth[::-1].copy(), r'no better than wrong disparities'),
+        (lambda truth: truth * 256, r'hardly any pixel .* is the scale right'),
+        (lambda truth: np.full_like(truth, np.nan), r'no pixel has a disparity'),
+        (lambda truth: -truth, r'negative, down to -26.0 px; .* better of the other sign'),
+    ],
+)
+def test_wrong_truths_are_told(sample, change, problem):
+    check = check_truth(replace(sample, disparity=change(sample.disparity)))
+    assert re.search(problem, check.problem), check.problem
+
+
+def test_swapped_images_are_told(sample):
+    check = check_truth(replace(sample, left=sample.right, right=sample.left))
+    assert 'better of the other sign; are left and right swapped?' in check.problem
+
+
+def test_occluded_pixels_do_not_count(sample):
+    left = sample.left.copy()
+    left[:, :100] = 255 - left[::-1, :100]
+    damaged = replace(sample, left=left)
+    hidden = np.zeros(sample.disparity.shape, bool)
+    hidden[:, :106] = True
+    assert check_truth(damaged).errors[TRUTH] > 0.5
+    assert check_truth(replace(damaged, occluded=hidden)).errors[TRUTH] < 0.3
+
+
+def test_small_disparities_have_no_double(sample):
+    far = replace(sample, left=sample.right, disparity=np.full_like(sample.disparity, 0.1))
+    check = check_truth(far)
+    assert set(check.errors) == {TRUTH, '2 px larger', '2 px smaller'}
+    assert check.problem == ''
+
+
+def test_pictures_show_what_there_is(sample):
+    plain = picture(sample)
+    hidden = picture(replace(sample, occluded=np.zeros(sample.disparity.shape, bool)))
+    assert plain.dtype == np.uint8
+    assert plain.shape == hidden.shape == (2 * (96 + 16), 3 * 160, 3)
+    large = np.zeros((1000, 2000, 3), np.uint8)
+    mono = picture(MonoSample(large, np.ones((1000, 2000), np.float32)))
+    assert mono.shape[1] == 2 * 640
+
+
+def test_the_command_writes_pictures_and_names_wrong_files(tmp_path, capsys):
+    trees.folder_pairs(tmp_path)
+    arguments = ['inspect', '--data', str(tmp_path), '--output', str(tmp_path / 'out')]
+    assert data.main(arguments) == 0
+    assert '0 of 2 samples look wrong' in capsys.readouterr().out
+    pictures = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert pictures == ['000000_0001.png', '000001_0002.png']
+    for wrong, name in ((trees.DISPARITY + 2, '0001'), (b'Pf', '0002')):
+        trees.write(tmp_path / 'disparity' / f'{name}.pfm', wrong)
+    assert data.main([*arguments, '--data.camera=calib.txt']) == 1
+    told = capsys.readouterr().out
+    assert '0001: the images fit the truth better 2 px smaller' in told
+    assert f'disparity: {tmp_path / "disparity" / "0001.pfm"}' in told
+    assert f'sample 0002: {tmp_path / "disparity" / "0002.pfm"} does not begin' in told
+    assert '2 of 2 samples look wrong' in told
+
+
+def test_the_command_takes_part_of_the_samples(tmp_path, capsys):
+    trees.folder_pairs(tmp_path)
+    assert data.main(['inspect', '--data', str(tmp_path), '--samples', '1']) == 0
+    assert '0 of 1 samples look wrong' in capsys.readouterr().out
+    assert len(FolderPairs(tmp_path)) == 2

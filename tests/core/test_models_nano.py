@@ -1,0 +1,143 @@
+"""The default model: network, loss, and the weights that come with the package."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nndepth_core import StereoEstimator, engines
+from nndepth_core.data.synthetic.procedural import ProceduralStereo
+from nndepth_core.engines import DEFAULT_NETWORK, create_engine, default_model
+from nndepth_core.weights import store
+from nndepth_core.weights.store import stored_weights
+
+BUNDLED = sorted(path for path in store._BUNDLED.rglob('*') if path.is_file())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
+
+
+@pytest.fixture
+def network():
+    torch = pytest.importorskip('torch')
+    from nndepth_core.models import create_model
+
+    torch.manual_seed(0)
+    return create_model(DEFAULT_NETWORK)
+
+
+def test_what_comes_with_the_package_is_small_and_licensed():
+    kinds = {path.suffix for path in BUNDLED}
+    assert kinds == {'.onnx', '.safetensors'}
+    assert all(path.stat().st_size < 8e6 for path in BUNDLED)
+    description = store.describe(stored_weights(DEFAULT_NETWORK))
+    assert description.license == 'Apache-2.0'
+
+
+def test_the_default_needs_nothing_downloaded():
+    pytest.importorskip('onnxruntime')
+    estimator = StereoEstimator.default()
+    assert estimator.engine.spec.name == DEFAULT_NETWORK
+    estimator.self_test()
+    rendered = ProceduralStereo(size=(200, 300), seed=77, largest_disparity=64.0, effects=False)
+    errors = []
+    for index in range(6):
+        sample = rendered[index]
+        result = estimator(sample.left, sample.right, confidence=True)
+        assert result.disparity.shape == (200, 300)
+        assert 0 <= result.confidence.min() <= result.confidence.max() <= 1
+        error = np.abs(result.disparity - sample.disparity)
+        errors.append(np.nanmedian(error))
+        sure = result.confidence > np.median(result.confidence)
+        assert np.nanmean(error[sure]) < np.nanmean(error[~sure])
+    assert np.median(errors) < 1.0
+
+
+def test_bundled_export_and_weights_are_one_model():
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('torch')
+    left, right = np.random.default_rng(0).integers(0, 256, (2, 1, 96, 160, 3), np.uint8)
+    by_onnx, by_torch = (
+        create_engine(DEFAULT_NETWORK, engine, 'cpu', precision='fp32').run(left, right)
+        for engine in ('onnxruntime', 'torch')
+    )
+    assert np.abs(by_onnx['disparity'] - by_torch['disparity']).mean() < 1e-3
+    assert np.abs(by_onnx['confidence'] - by_torch['confidence']).mean() < 1e-3
+
+
+def test_weights_of_the_user_come_before_those_of_the_package(tmp_path):
+    own = tmp_path / 'cache/weights' / DEFAULT_NETWORK / 'mine.safetensors'
+    own.parent.mkdir(parents=True)
+    bundled = stored_weights(DEFAULT_NETWORK)
+    assert store._BUNDLED in bundled.parents
+    own.write_bytes(Path(bundled).read_bytes())
+    assert stored_weights(DEFAULT_NETWORK) == own
+
+
+def test_without_a_runtime_sgbm_takes_its_place(monkeypatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert default_model('opencv') == 'sgbm'
+    monkeypatch.setattr(engines, '_installed', lambda *packages: False)
+    with pytest.warns(UserWarning, match='neither onnxruntime nor torch is installed; pip'):
+        assert create_engine('auto').spec.name == 'sgbm'
+
+
+def test_train_mode_gives_what_the_loss_needs(network):
+    import torch
+
+    from nndepth_core.training.nano import NanoLoss
+
+    pair = torch.rand(2, 2, 3, 64, 96) * 255
+    truth = torch.rand(2, 1, 64, 96) * 40
+    predictions = network.train()(*pair)
+    assert [tuple(x.shape) for x in predictions] == [
+        (2, 48, 16, 24),
+        (2, 1, 16, 24),
+        (2, 1, 16, 24),
+        (2, 1, 64, 96),
+    ]
+    NanoLoss()(predictions, truth).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_the_confidence_trains_its_own_layers_only(network):
+    import torch
+
+    from nndepth_core.training.nano import NanoLoss
+
+    pair, truth = torch.rand(2, 1, 3, 64, 96) * 255, torch.rand(1, 1, 64, 96) * 40
+    predictions = network.train()(*pair)
+    others = NanoLoss(confidence_weight=0.0)(predictions, truth)
+    (NanoLoss()(predictions, truth) - others).backward()
+    reached = {
+        name.partition('.')[0]
+        for name, p in network.named_parameters()
+        if p.grad is not None and p.grad.abs().max() > 1e-5
+    }
+    assert reached == {'to_certainty'}
+
+
+def test_loss_of_a_perfect_estimate():
+    torch = pytest.importorskip('torch')
+    from nndepth_core.training.nano import NanoLoss
+
+    truth = torch.full((1, 1, 8, 12), 20.0)
+    truth[..., :4] = torch.nan
+    bins = torch.arange(48.0).view(1, 48, 1, 1).expand(1, 48, 2, 3)
+    logits = -(bins - 5).abs() / 0.35
+    sure = torch.full((1, 1, 2, 3), 30.0)
+    estimate = [logits, torch.full((1, 1, 2, 3), 5.0), sure, torch.full((1, 1, 8, 12), 20.0)]
+    peak = logits[0, :, 0, 0].log_softmax(0)
+    entropy = float(-(peak.exp() * peak).sum())
+    pixels = 8 * 8
+    torch.testing.assert_close(
+        NanoLoss()(estimate, truth), torch.tensor(0.7 * entropy * pixels), rtol=1e-4, atol=1e-3
+    )
+    estimate[3] = estimate[3] + 2.0  # smooth L1 of 2 is 1.5, and the confidence is now too high
+    doubt = 0.3 * 30 * (1 - np.exp(-2 / 1.5))
+    expected = (1.5 + 0.7 * entropy + doubt) * pixels
+    assert float(NanoLoss()(estimate, truth)) == pytest.approx(expected, rel=1e-4)

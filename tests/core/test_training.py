@@ -1,0 +1,312 @@
+"""Training: what a step does, and that killing, resuming and splitting it changes nothing."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('accelerate')
+pytest.importorskip('jsonargparse')
+
+from accelerate.state import AcceleratorState  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from tiny_training import (  # noqa: E402
+    TinyPairs,
+    TinyStereo,
+    make_data,
+    network,
+    settings,
+)
+
+from nndepth_core.data.datasets.base import DatasetError  # noqa: E402
+from nndepth_core.training import TrainingError  # noqa: E402
+from nndepth_core.training.checkpoints import latest_checkpoint, load_state  # noqa: E402
+from nndepth_core.training.stereo import StereoTrainer  # noqa: E402
+
+PROGRAM = Path(__file__).with_name('tiny_training.py')
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process():
+    """As in a new process: accelerate remembers the first run's precision."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def train(folder, data=None, trainer_class=StereoTrainer, **changes):
+    trainer = trainer_class(**settings(folder, **changes))
+    trainer.train(network(), data or make_data())
+    return trainer
+
+
+def run_program(folder, rank=None, port=0, **changes):
+    """Start a training process, one of two if it has a rank."""
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    root = str(PROGRAM.parents[2])
+    environment['PYTHONPATH'] = os.pathsep.join([root, environment.get('PYTHONPATH', '')])
+    if rank is not None:
+        names = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
+        values = (rank, rank, 2, '127.0.0.1', port)
+        environment |= {name: str(value) for name, value in zip(names, values, strict=True)}
+    command = [sys.executable, str(PROGRAM), str(folder), json.dumps(changes)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def figures(folder):
+    """Lines of the log, but for the speed."""
+    lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+    return [{k: v for k, v in line.items() if 'per_second' not in k} for line in lines]
+
+
+def best_of(folder):
+    return {path.name: path.read_bytes() for path in (folder / 'best').iterdir()}
+
+
+def assert_same(state, other, exactly=True):
+    tolerance = {} if exactly else {'atol': 1e-6, 'rtol': 1e-5}
+    assert state.keys() == other.keys()
+    for name, value in state.items():
+        if exactly:
+            assert torch.equal(value, other[name]), name
+        else:
+            torch.testing.assert_close(value, other[name], **tolerance)
+
+
+def test_killed_and_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    data = make_data(validation=TinyPairs(3))
+    changes = {'ema_decay': 0.9, 'max_steps': 11, 'log_every': 1, 'validate_every': 2}
+    train(tmp_path / 'whole', data, **changes)
+    for death in ({'die_in_step': 4}, {'die_in_save': 9}):
+        child = run_program(tmp_path / 'killed', resume=True, validation=3, **changes, **death)
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == -signal.SIGKILL, errors
+    assert latest_checkpoint(tmp_path / 'killed/checkpoints').name == 'step_00000006'
+    AcceleratorState._reset_state(reset_partial_state=True)
+    train(tmp_path / 'killed', data, resume=True, **changes)
+
+    whole, killed = (tmp_path / name / 'checkpoints/step_00000011' for name in ('whole', 'killed'))
+    assert (whole / 'weights.safetensors').read_bytes() == (
+        killed / 'weights.safetensors'
+    ).read_bytes()
+    expected, resumed = load_state(whole), load_state(killed)
+    assert_same(expected['network'], resumed['network'])
+    for index, entry in expected['optimizer']['state'].items():
+        assert_same(entry, resumed['optimizer']['state'][index])
+    assert figures(tmp_path / 'killed') == figures(tmp_path / 'whole')
+    assert best_of(tmp_path / 'killed') == best_of(tmp_path / 'whole')
+    assert not list((tmp_path / 'killed/checkpoints').glob('.*'))
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    train(tmp_path)
+    before = (tmp_path / 'weights.safetensors').read_bytes(), figures(tmp_path)
+    train(tmp_path, resume=True)
+    assert before == ((tmp_path / 'weights.safetensors').read_bytes(), figures(tmp_path))
+
+
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    shared = {'batch_norm': 'frozen', 'log_every': 1}
+    children = [
+        run_program(tmp_path / 'two', rank, port, validation=3, **shared) for rank in range(2)
+    ]
+    for child in children:
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors
+    train(tmp_path / 'one', make_data(batch_size=4, validation=TinyPairs(3)), **shared)
+    one, two = (load_file(tmp_path / name / 'weights.safetensors') for name in ('one', 'two'))
+    assert_same(one, two, exactly=False)
+    assert not torch.equal(one['layers.0.weight'], network().state_dict()['layers.0.weight'])
+    for line, other in zip(figures(tmp_path / 'one'), figures(tmp_path / 'two'), strict=True):
+        assert line == pytest.approx(other, rel=1e-4)
+
+
+def test_accumulation_equals_a_larger_batch(tmp_path):
+    train(tmp_path / 'large', make_data(batch_size=4), batch_norm='frozen')
+    train(tmp_path / 'parts', make_data(batch_size=2), batch_norm='frozen', accumulation=2)
+    large, parts = (load_file(tmp_path / x / 'weights.safetensors') for x in ('large', 'parts'))
+    assert_same(large, parts, exactly=False)
+
+
+def test_it_learns(tmp_path):
+    train(tmp_path, make_data(validation=TinyPairs(4), batch_size=4), max_steps=60)
+    epe = [line['validation/epe'] for line in figures(tmp_path) if 'validation/epe' in line]
+    assert epe[-1] < 0.6 * epe[0]
+    assert len(list((tmp_path / 'pictures').iterdir())) == 4 * 15
+
+
+def test_best_weights_are_kept(tmp_path):
+    train(
+        tmp_path, make_data(validation=TinyPairs(3)), max_steps=12, keep_best=2, validate_every=2
+    )
+    lines = [line for line in figures(tmp_path) if 'validation/epe' in line]
+    best = sorted(lines, key=lambda line: line['validation/epe'])[:2]
+    names = [f'epe_{x["validation/epe"]:.5f}_step_{x["step"]:08d}.safetensors' for x in best]
+    assert {path.name for path in (tmp_path / 'best').iterdir()} == set(names)
+    assert (tmp_path / 'best' / names[0]).read_bytes() == (
+        tmp_path / 'weights.safetensors'
+    ).read_bytes()
+
+
+class RecordingTrainer(StereoTrainer):
+    """Remembers weights and gradients of every step."""
+
+    def train_step(self, passes):
+        loss = super().train_step(passes)
+        self.history = [*getattr(self, 'history', []), self.snapshot()]
+        return loss
+
+    def snapshot(self):
+        weights = {k: v.detach().clone() for k, v in self.network.named_parameters()}
+        used = [p for p in self.network.parameters() if p.grad is not None]
+        gradients = torch.cat([p.grad.flatten() for p in used])
+        return weights, gradients
+
+
+def test_running_average_of_the_weights(tmp_path):
+    trainer = train(tmp_path, trainer_class=RecordingTrainer, ema_decay=0.75, max_steps=5)
+    average = trainer.history[0][0]
+    for weights, _ in trainer.history[1:]:
+        average = {name: 0.75 * average[name] + 0.25 * weights[name] for name in weights}
+    saved = load_file(tmp_path / 'weights.safetensors')
+    assert_same(average, {name: saved[name] for name in average}, exactly=False)
+
+
+@pytest.mark.parametrize(('limit', 'norm'), [('clip_norm', 2), ('clip_value', float('inf'))])
+def test_gradients_are_clipped(tmp_path, limit, norm):
+    free = {'clip_norm': 0.0, 'clip_value': 0.0, 'max_steps': 3}
+    for folder, changes in (('free', free), ('clipped', {**free, limit: 0.01})):
+        trainer = train(tmp_path / folder, trainer_class=RecordingTrainer, **changes)
+        largest = max(torch.linalg.vector_norm(g, norm) for _, g in trainer.history)
+        assert (largest <= 0.01 + 1e-6) == (folder == 'clipped')
+
+
+def test_frozen_batch_norm(tmp_path):
+    fresh = network().state_dict()
+    for mode in ('frozen', 'train'):
+        train(tmp_path / mode, batch_norm=mode, max_steps=3)
+        weights = load_file(tmp_path / mode / 'weights.safetensors')
+        kept = torch.equal(weights['layers.1.running_mean'], fresh['layers.1.running_mean'])
+        assert kept == (mode == 'frozen')
+        assert not torch.equal(weights['layers.1.weight'], fresh['layers.1.weight'])
+
+
+def test_learning_rate_follows_the_schedule(tmp_path):
+    train(tmp_path, log_every=1, schedule='cosine', warmup=0.0, learning_rate=0.1)
+    rates = [line['train/learning_rate'] for line in figures(tmp_path) if 'train/loss' in line]
+    assert rates == pytest.approx([0.05 * (1 + np.cos(np.pi * k / 8)) for k in range(8)])
+    assert all(later < earlier for earlier, later in pairwise(rates))
+
+
+def test_mixed_precision(tmp_path):
+    trainer = train(tmp_path, precision='bf16', max_steps=3)
+    assert all(p.dtype == torch.float32 for p in trainer.network.parameters())
+    assert all(np.isfinite(line['train/loss']) for line in figures(tmp_path))
+    with pytest.raises(TrainingError, match='fp16 needs a GPU'):
+        train(tmp_path / 'other', precision='fp16')
+
+
+def test_infinite_loss_stops_and_keeps_the_batch(tmp_path):
+    class Diverging(StereoTrainer):
+        def compute_loss(self, batch):
+            return super().compute_loss(batch) * (torch.nan if self.step == 4 else 1)
+
+    data = make_data()
+    with pytest.raises(TrainingError, match=r'loss of step 4 is nan.*failed_step_4_0\.npz'):
+        train(tmp_path, data, Diverging)
+    failed = np.load(tmp_path / 'failed_step_4_0.npz')
+    batch = next(data.batches(seed=0, start=4))
+    assert failed['names'].tolist() == batch['names']
+    for name in ('left', 'right', 'disparity'):
+        np.testing.assert_array_equal(failed[f'{name}_0'], batch[name])
+    assert latest_checkpoint(tmp_path / 'checkpoints').name == 'step_00000003'
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB'),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_names_the_batch_size(tmp_path, error):
+    class Greedy(StereoTrainer):
+        def compute_loss(self, batch):
+            raise error
+
+    with pytest.raises(TrainingError, match=r'2 samples of 24x16.*batch_size'):
+        train(tmp_path, trainer_class=Greedy)
+
+
+def test_other_runtime_errors_pass(tmp_path):
+    class Broken(StereoTrainer):
+        def compute_loss(self, batch):
+            raise RuntimeError('shapes differ')
+
+    with pytest.raises(RuntimeError, match='shapes differ'):
+        train(tmp_path, trainer_class=Broken)
+
+
+def test_unreadable_samples_are_counted_or_refused(tmp_path, caplog):
+    data = make_data(train=TinyPairs(6, broken=(2, 3)))
+    train(tmp_path / 'lenient', data, max_steps=6, log_every=1)
+    # six steps of two are two epochs, in each of which both broken samples are skipped, sample 2
+    # by way of sample 3
+    assert figures(tmp_path / 'lenient')[-1]['train/skipped_samples'] == 6
+    assert 'tiny, sample 2: cut short' in caplog.text
+    with pytest.raises(DatasetError, match='cut short'):
+        train(tmp_path / 'strict', make_data(train=data.train, strict=True))
+
+
+def test_trackers(tmp_path):
+    train(tmp_path, make_data(validation=TinyPairs(2)), trackers=['tensorboard'])
+    assert list(tmp_path.rglob('events.out.tfevents*'))
+    assert [line['step'] for line in figures(tmp_path)] == [2, 4, 4, 6, 8, 8]
+    with pytest.raises(TrainingError, match='pip install absent'):
+        train(tmp_path / 'other', trackers=['absent'])
+
+
+def test_samples_without_any_known_pixel(tmp_path):
+    class Unknown(TinyPairs):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            sample.disparity[:] = np.nan
+            return sample
+
+    before = network().state_dict()
+    train(tmp_path / 'train', make_data(train=Unknown()), weight_decay=0.0, max_steps=2)
+    weights = load_file(tmp_path / 'train' / 'weights.safetensors')
+    assert torch.equal(weights['layers.0.weight'], before['layers.0.weight'])
+    with pytest.raises(TrainingError, match='known disparities'):
+        train(tmp_path / 'validate', make_data(validation=Unknown()))
+
+
+def test_wrong_settings(tmp_path):
+    with pytest.raises(TrainingError, match='accumulation is 0'):
+        StereoTrainer(folder=tmp_path, accumulation=0)
+    with pytest.raises(TrainingError, match=r'trainer\.metric is speed; validation gives epe'):
+        train(tmp_path, make_data(validation=TinyPairs(2)), metric='speed')
+
+
+def test_validation_pads_images_of_any_size(tmp_path):
+    trainer = train(tmp_path, max_steps=1)
+    sample = TinyPairs()[0]
+    cut = type(sample)(sample.left[:13, :21], sample.right[:13, :21], sample.disparity[:13, :21])
+    trainer.evaluated.eval()
+    with torch.no_grad():
+        assert trainer.predict(cut).shape == (13, 21)
+    assert isinstance(trainer.evaluated, TinyStereo)
