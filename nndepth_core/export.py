@@ -29,10 +29,12 @@ from nndepth_core.engines.onnx import OnnxEngine
 from nndepth_core.engines.reference import textured_pair
 from nndepth_core.engines.torch import TOLERANCES, forward_maps, reference_of, small_size
 from nndepth_core.models.base import StereoNetwork
+from nndepth_core.quantize import quantize
 from nndepth_core.weights.store import replaced_at_once
 
 OPSET = 17
-PRECISIONS = ('fp32', 'fp16')
+PRECISIONS = ('fp32', 'fp16', 'int8')
+CALIBRATION_SIZE = (256, 512)
 FIXED_SIZE = (480, 640)
 """Height and width of exports whose graph does not serve every size."""
 _OFFICIAL_NODES = {
@@ -43,7 +45,7 @@ _OFFICIAL_NODES = {
 
 _INPUTS = ('left', 'right')
 _AXES = {0: 'batch', 1: 'height', 2: 'width'}
-_ALLOWED = {'fp32': (1e-3, 0.1), 'fp16': (0.1, 10.0)}
+_ALLOWED = {'fp32': (1e-3, 0.1), 'fp16': (0.1, 10.0), 'int8': (0.5, 30.0)}
 """Mean and largest difference of the disparity in pixels."""
 _ALLOWED_CONFIDENCE = 0.02
 """Mean difference."""
@@ -82,7 +84,7 @@ class ExportReport:
         operators: how many nodes of each kind, the most frequent first.
         fixed_size: (height, width) it is bound to, None where it takes any.
         reason: why it is bound to one, '' where that was asked for.
-        precision: 'fp32' or 'fp16'.
+        precision: 'fp32', 'fp16' or 'int8'.
         iterations: steps of the graph, 0 for none.
         checks: differences from torch.
     """
@@ -117,7 +119,8 @@ def export_onnx(
         size: (height, width) to bind the graph to; None lets it take any, or binds it to
             `FIXED_SIZE` where the graph would not serve others.
         iterations: steps of an iterative network; 0 for its default.
-        precision: 'fp32', or 'fp16' for half in convolutions and matrix products.
+        precision: 'fp32', 'fp16' for half in convolutions and matrix products, or 'int8' for
+            8 bits in convolutions, calibrated on rendered pairs.
         origin: where the weights came from.
         opset: version of the ONNX operators.
 
@@ -167,6 +170,8 @@ class _Export:
         """Write the file, bound to a size or not, and check it."""
         self.trace(file, size)
         model = simplify(onnx.load(file))
+        if self.precision == 'int8':
+            model = quantize(model, size or CALIBRATION_SIZE)
         onnx.helper.set_model_props(model, self.card(size).metadata())
         model.producer_name = 'nndepth'
         onnx.save(model, file)

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='WxH',
         help='bind the file to this size; default: any size',
     )
-    add('--precision', default='fp32', help='fp32 or fp16; default: %(default)s')
+    add('--precision', default='fp32', help='fp32, fp16 or int8; default: %(default)s')
     add(
         '--device',
         default='cpu',

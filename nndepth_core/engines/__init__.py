@@ -36,7 +36,7 @@ DEFAULT_NETWORK = 'nano_stereo'
 """The network whose weights come with the package."""
 ENGINES = ('auto', 'opencv', 'onnxruntime', 'torch')
 DEVICES = ('auto', 'cpu', 'cuda', 'tensorrt')
-PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16')
+PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16', 'int8')
 
 
 def create_engine(

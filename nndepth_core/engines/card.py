@@ -22,7 +22,7 @@ class ModelCard:
         weights: where they came from.
         weights_sha256: hash of the file they were published in.
         license: of the weights, None where unknown.
-        precision: 'fp32' or 'fp16'.
+        precision: 'fp32', 'fp16' or 'int8'.
         iterations: steps the graph takes; 0 where the network has none.
         multiple: height and width must be multiples of this.
         placement: where padding goes, see `ModelSpec`.

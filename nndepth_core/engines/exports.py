@@ -61,7 +61,7 @@ def export_path(
         network: registry name.
         variant: of the network.
         origin: of the weights.
-        precision: 'fp32' or 'fp16'.
+        precision: 'fp32', 'fp16' or 'int8'.
         iterations: steps of the graph; 0 where they are the network's default.
     """
     steps = f'-{iterations}-iterations' if iterations else ''

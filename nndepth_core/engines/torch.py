@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 _MAPS = ('disparity', 'confidence')
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
-TOLERANCES = {'fp32': 0.05, 'fp16': 0.25, 'bf16': 0.5}
+TOLERANCES = {'fp32': 0.05, 'fp16': 0.25, 'bf16': 0.5, 'int8': 0.5}
 """Mean difference in pixels that the self-test allows."""
 _TEST_ITERATIONS = 4
 """Of the self-test at most: enough to tell, and too few to blow up what rounding does."""
@@ -72,6 +72,11 @@ class TorchEngine:
         torch.set_num_threads(threads or physical_cores())
         self.device = _find_device(device)
         self.precision = precision if precision != 'auto' else _default_precision(self.device)
+        if self.precision not in _TYPES:
+            raise EngineError(
+                f'torch computes in {", ".join(_TYPES)}, not in {self.precision}; run `nndepth export '
+                f'{network.name} --precision {self.precision}` and choose engine onnxruntime'
+            )
         if self.device == 'cpu' and (self.precision == 'fp16' or cuda_graph):
             wish = 'cuda_graph' if cuda_graph else 'precision fp16'
             raise EngineError(f'{wish} needs device cuda; on the cpu choose fp32 or bf16')

@@ -24,6 +24,7 @@ from nndepth_core.models.base import StereoNetwork
 from nndepth_core.training import TrainingError
 from nndepth_core.training.commented import commented_yaml
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss
+from nndepth_core.training.nano import NanoLoss
 from nndepth_core.training.stereo import StereoTrainer
 from nndepth_core.training.trainer import BaseTrainer
 
@@ -101,7 +102,7 @@ def known_classes() -> dict[str, type]:
     classes: list[type] = [network_class(name) for name in model_names()]
     classes += [getattr(datasets, name) for name in datasets.__all__]
     classes += [ProceduralStereo, StereoData, StereoAugmentation]
-    classes += [StereoTrainer, SequenceLoss, MultiScaleLoss]
+    classes += [StereoTrainer, SequenceLoss, MultiScaleLoss, NanoLoss]
     return {cls.__name__: cls for cls in classes if cls.__module__ != datasets.base.__name__}
 
 

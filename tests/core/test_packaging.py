@@ -23,6 +23,7 @@ CMAKE = (ROOT / 'CMakeLists.txt').read_text()
 # Modules that exist to use a package the base install lacks.
 HOMES_OF_OPTIONAL = (
     'nndepth_core.export',
+    'nndepth_core.quantize',
     'nndepth_core.engines.torch',
     'nndepth_core.engines.onnx',
     'nndepth_core.models',
