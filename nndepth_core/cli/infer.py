@@ -19,6 +19,7 @@ from nndepth_core.calibration import Calibration
 from nndepth_core.camera import StereoCamera
 from nndepth_core.cli import EXPECTED_ERRORS, explain, options
 from nndepth_core.evaluation.metrics import stereo_metrics
+from nndepth_core.evaluation.tables import finite
 
 FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply')
 CALIBRATED_FORMATS = ('depth', 'ply')
@@ -206,7 +207,7 @@ def _report(
         'pairs': records,
         'mean': mean,
     }
-    text = json.dumps(_finite(results), indent=2)
+    text = json.dumps(finite(results), indent=2)
     (args.output / 'results.json').write_text(text + '\n')
     print(text if args.json else _table(records, mean))
 
@@ -234,15 +235,6 @@ def _mean(metrics: list[dict[str, float]]) -> dict[str, float]:
     if not metrics:
         return {}
     return {key: float(np.mean([row[key] for row in metrics])) for key in metrics[0]}
-
-
-def _finite(value: Any) -> Any:
-    """The value with null in place of what JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _formats(text: str) -> tuple[str, ...]:

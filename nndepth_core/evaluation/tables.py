@@ -65,7 +65,7 @@ def json_text(evaluation: Evaluation, **more: Any) -> str:
         'models': models,
         **more,
     }
-    return json.dumps(_finite(content), indent=2)
+    return json.dumps(finite(content), indent=2)
 
 
 def csv_text(evaluation: Evaluation) -> str:
@@ -93,10 +93,10 @@ def _cell(value: float | None, title: str) -> str:
     return f'{value:.2f}' if title.endswith('%') else f'{value:.3f}'
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The value with None in place of what JSON cannot hold."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
