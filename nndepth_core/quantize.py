@@ -35,7 +35,7 @@ class RenderedPairs(CalibrationDataReader):
     def get_next(self) -> dict[str, np.ndarray] | None:
         """Return the images of the next pair, None after the last one."""
         sample = next(self._samples, None)
-        return sample and {'left': sample.left[None], 'right': sample.right[None]}
+        return None if sample is None else {'left': sample.left[None], 'right': sample.right[None]}
 
 
 def quantize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -345,7 +346,8 @@ class DepthNode(LifecycleNode):
             self._outcome = values, self.make_estimator(config)
         except (ValueError, RuntimeError, OSError) as error:
             self._outcome = values, error
-        self._loader_done.trigger()
+        with suppress(RuntimeError):  # the node may have ended meanwhile
+            self._loader_done.trigger()
 
     def _finish_loading(self) -> None:
         """Take the new model into use, or go back to the parameters of the old one."""

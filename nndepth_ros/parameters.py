@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from nndepth_core.engines import PRECISIONS, SgbmSettings
+from nndepth_core.engines import AUTO, PRECISIONS, SgbmSettings, default_model
 from nndepth_core.engines.sgbm import MODES
 from nndepth_ros.outputs import OutputSettings
 
@@ -61,7 +61,7 @@ _SGBM_DESCRIPTIONS = {
 STEREO_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         'model',
-        'auto',
+        AUTO,
         'sgbm, a network (nano_stereo, raft_stereo, with variant raft_stereo-realtime), an .onnx '
         'file, or auto: the network that comes with the package.',
     ),
@@ -187,7 +187,8 @@ class ModelConfig:
 
     def options(self) -> dict[str, Any]:
         """What the engine of the model is made with."""
-        if self.model == 'sgbm':
+        model = default_model(self.engine) if self.model == AUTO else self.model
+        if model == 'sgbm':
             return asdict(self.sgbm)
         return {
             'weights': self.weights,

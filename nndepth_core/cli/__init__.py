@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def explain(error: BaseException) -> str:
     """One line that says what is wrong."""
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError) and error.name:
         return f'the Python package {error.name} is not installed; install it'
     if isinstance(error, OSError) and error.filename:
         return f'{error.filename}: {error.strerror}'

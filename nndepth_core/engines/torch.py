@@ -74,8 +74,8 @@ class TorchEngine:
         self.precision = precision if precision != 'auto' else _default_precision(self.device)
         if self.precision not in _TYPES:
             raise EngineError(
-                f'torch computes in {", ".join(_TYPES)}, not in {self.precision}; run `nndepth export '
-                f'{network.name} --precision {self.precision}` and choose engine onnxruntime'
+                f'torch computes in {", ".join(_TYPES)}, not in {self.precision}; run `nndepth '
+                f'export {network.name} --precision {self.precision}`, and choose onnxruntime'
             )
         if self.device == 'cpu' and (self.precision == 'fp16' or cuda_graph):
             wish = 'cuda_graph' if cuda_graph else 'precision fp16'

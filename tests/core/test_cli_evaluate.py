@@ -1,5 +1,6 @@
 """`nndepth evaluate` on folders of pairs, and every wrong call."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -81,6 +82,16 @@ def test_command_takes_a_class_and_its_settings(evaluate):
     assert 'textureless' in out
 
 
+def test_command_takes_rendered_pairs(evaluate):
+    Path('data.yaml').write_text('{class_path: ProceduralStereo, init_args: {size: [64, 96]}}')
+    for data in (['ProceduralStereo', '--data.size', '[64, 96]'], ['data.yaml']):
+        settings = ['--data.length', 2, '--data.seed', 1]
+        code, out, _ = evaluate('sgbm', '--data', *data, *settings, '--json', '-')
+        assert code == 0
+        names = [x['name'] for x in json.loads(out)['models'][0]['samples']]
+        assert names == ['1-0000000', '1-0000001']
+
+
 @pytest.mark.parametrize(
     'nested', ['{}', 'train: null\nvalidation: {}', 'data: {{validation: {}}}']
 )
@@ -116,15 +127,23 @@ FOLDER = ('--data', 'FolderPairs', '--data.root', 'pairs')
         (['sgbm'], 'required: --data'),
         (['sgbm', '--data', 'Nothing'], "'Nothing' is unknown; choose one of ETH3D, KITTI"),
         (['sgbm', '--data', './nothing'], "'./nothing' is unknown"),
-        (['sgbm', '--data', 'nothing.yaml'], 'nothing.yaml: No such file'),
+        (['sgbm', '--data', 'nothing.yaml'], 'there is no file nothing.yaml'),
         (['sgbm', '--data', 'empty.yaml'], 'empty.yaml names no data set'),
         (['sgbm', '--data', 'torn.yaml'], 'torn.yaml is no YAML'),
         (['sgbm', '--data', 'no.such.Class'], "No module named 'no'"),
         (['sgbm', '--data', 'KITTI'], 'arguments are required: root'),
         (['sgbm', '--data', 'KITTI', '--data.root', 'nowhere'], 'no folder nowhere'),
-        (['sgbm', *FOLDER, '--data.scal', '3'], "FolderPairs has no 'scal'; it has root, left"),
-        (['sgbm', *FOLDER, '--data.scale', 'x'], 'scale: expected float'),
+        (
+            ['sgbm', *FOLDER, '--data.scal', '3'],
+            'data.scal is unknown; FolderPairs has root, left',
+        ),
+        (['sgbm', *FOLDER, '--data.scale', 'x'], 'data.scale: expected float'),
+        (
+            ['sgbm', '--data', 'beside.yaml'],
+            'data.root: settings of KITTI go below data.init_args',
+        ),
         (['sgbm', *FOLDER, '--data.scale'], '--data.scale has no value'),
+        (['sgbm', '--data', 'pairs', '--data.left=*/0.*'], 'error: pairs: 2 and 3 and 3 files'),
         (['sgbm', *FOLDER, '--metrics', 'epe,d2'], "metric 'd2' is unknown"),
         (['sgbm', *FOLDER, '--regions', 'some'], "'some' is none of all, noc, edges, textureless"),
         (['sgbm', 'sgbm', *FOLDER], 'sgbm is named twice'),
@@ -136,9 +155,17 @@ FOLDER = ('--data', 'FolderPairs', '--data.root', 'pairs')
 def test_command_refuses(evaluate, arguments, words):
     Path('empty.yaml').write_text('train: null\n')
     Path('torn.yaml').write_text('a: [')
+    Path('beside.yaml').write_text('data: {class_path: KITTI, root: pairs}')
     code, out, err = evaluate(*arguments)
     assert (code, out) == (2, '')
     assert words in err
+
+
+def test_missing_packages_are_told():
+    assert cli.explain(ModuleNotFoundError('it needs one; pip it')) == 'it needs one; pip it'
+    with pytest.raises(ModuleNotFoundError) as error:
+        importlib.import_module('no_such_package')
+    assert cli.explain(error.value).startswith('the Python package no_such_package is not')
 
 
 def test_script_is_the_command(tmp_path):

@@ -19,6 +19,7 @@ FRAME = 'left_optical'
 START = 1_700_000_000_000_000_000
 PERIOD = 100_000_000
 DELAY = 3_000_000  # from a stamp to its recording
+MODEL = 'sgbm'  # of tests about other things: loads at once, exact on shifted pairs
 BAG_TYPES = bag_message_types()
 
 # topic, time of recording in nanoseconds, message

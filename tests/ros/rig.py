@@ -58,7 +58,8 @@ class Rig:
 
     Args:
         outputs: topics to subscribe to.
-        parameters: overrides of the node's parameters.
+        model: the node's; None leaves its default.
+        parameters: overrides of the node's other parameters.
         start: 'active', 'inactive' (configured) or 'unconfigured'.
         transport: 'raw' or 'compressed' images.
         image_qos: of the camera's image publishers.
@@ -67,6 +68,7 @@ class Rig:
     def __init__(
         self,
         outputs=('disparity',),
+        model=bags.MODEL,
         parameters=None,
         start='active',
         transport='raw',
@@ -79,6 +81,8 @@ class Rig:
         self.received = defaultdict(list)
         self.changed = threading.Condition()
         parameters = {'image_transport': transport, **(parameters or {})}
+        if model is not None:
+            parameters['model'] = model
         self.node = StereoNode(
             namespace=self.namespace,
             parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],

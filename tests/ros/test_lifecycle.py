@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import bags
 import pytest
 
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
@@ -19,9 +20,9 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 def test_a_model_that_cannot_be_loaded_fails_configure_and_can_be_tried_again(make_rig):
-    rig = make_rig(parameters={'model': '/nowhere/model.onnx'}, start='unconfigured')
+    rig = make_rig(model='/nowhere/model.onnx', start='unconfigured')
     assert rig.in_executor(rig.node.trigger_configure) is FAILURE
-    assert rig.set_parameters(model='sgbm') == ''
+    assert rig.set_parameters(model=bags.MODEL) == ''
     assert rig.in_executor(rig.node.trigger_configure) is SUCCESS
     assert rig.in_executor(rig.node.trigger_activate) is SUCCESS
     rig.wait_connected()
@@ -55,6 +56,7 @@ class Process:
     """The stereo_node executable, its output read line by line."""
 
     def __init__(self, *parameters: str) -> None:
+        parameters = (f'model:={bags.MODEL}', *parameters)
         arguments = [part for parameter in parameters for part in ('-p', parameter)]
         self.process = subprocess.Popen(
             [sys.executable, '-m', 'nndepth_ros.stereo_node', '--ros-args', *arguments],
@@ -86,7 +88,7 @@ class Process:
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_the_process_cleanly(number):
     process = Process()
-    process.wait_line('active: sgbm')
+    process.wait_line(f'active: {bags.MODEL}')
     code, seconds, said = process.end(number)
     assert code == 0
     assert 'Traceback' not in said
@@ -97,7 +99,7 @@ def test_signals_end_the_process_cleanly(number):
 def test_two_interrupts_end_the_process_cleanly():
     """`ros2 launch` passes Ctrl-C on to a node that got it already."""
     process = Process()
-    process.wait_line('active: sgbm')
+    process.wait_line(f'active: {bags.MODEL}')
     process.process.send_signal(signal.SIGINT)
     code, _, said = process.end(signal.SIGINT)
     assert (code, 'Traceback' in said) == (0, False)

@@ -48,7 +48,7 @@ def test_a_damaged_file_is_refused_and_the_old_model_goes_on(make_rig, exported,
 
 def test_a_network_without_weights_is_refused_with_the_cure(make_rig, monkeypatch, tmp_path):
     monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path))
-    rig = make_rig(parameters={'model': 'raft_stereo'}, start='unconfigured')
+    rig = make_rig(model='raft_stereo', start='unconfigured')
     said = []
     monkeypatch.setattr(rig.node.get_logger(), 'error', said.append)
     rig.in_executor(rig.node.trigger_configure)

@@ -15,6 +15,14 @@ def test_defaults_are_a_valid_config():
     assert config.sync_tolerance_ns == 0
 
 
+@pytest.mark.parametrize(
+    'choice', [{'model': 'sgbm'}, {'model': 'auto', 'engine': 'opencv'}], ids=['named', 'auto']
+)
+def test_settings_of_sgbm_reach_it_by_either_name(choice):
+    values = {**DEFAULTS, 'sgbm.num_disparities': 64, **choice}
+    assert StereoConfig.from_values(values).model.options()['num_disparities'] == 64
+
+
 def test_every_row_is_described_and_unique():
     assert len({row.name for row in STEREO_PARAMETERS}) == len(STEREO_PARAMETERS)
     for row in STEREO_PARAMETERS:

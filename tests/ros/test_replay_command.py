@@ -23,6 +23,8 @@ from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.conversions import stamp_ns
 from nndepth_ros.replay import replay
 
+REPLAY = ('replay', '--model', bags.MODEL)
+
 
 @pytest.fixture
 def small(tmp_path) -> Path:
@@ -30,7 +32,7 @@ def small(tmp_path) -> Path:
 
 
 def _replayed(source: Path, target: Path, *options: str) -> int:
-    return main(['replay', str(source), str(target), '--topics', 'disparity', *options])
+    return main([*REPLAY, str(source), str(target), '--topics', 'disparity', *options])
 
 
 def _stamps(bag: Path) -> list[int]:
@@ -124,7 +126,7 @@ def _cut(file: Path) -> None:
 )
 def test_a_bag_that_cannot_be_read_is_one_error(tmp_path, capsys, spoil, name):
     says = spoil(tmp_path / name)
-    assert main(['replay', str(tmp_path / name), str(tmp_path / 'out')]) == 2
+    assert main([*REPLAY, str(tmp_path / name), str(tmp_path / 'out')]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('nndepth: error: ')
     assert re.search(says, line), line
@@ -216,11 +218,11 @@ def test_an_output_that_cannot_be_made_is_one_error(small, tmp_path, capsys):
 
 def test_the_command_prints_a_summary_or_the_report(small, tmp_path, capsys):
     options = ['--max-disparity', '32', '--topics', 'disparity,depth/image', '--max-depth', '9']
-    assert main(['replay', str(small), str(tmp_path / 'a'), *options]) == 0
+    assert main([*REPLAY, str(small), str(tmp_path / 'a'), *options]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith('1 of 1 pairs processed, 0 failed; ')
     assert printed.err == ''
-    assert main(['replay', str(small), str(tmp_path / 'b'), *options, '--json']) == 0
+    assert main([*REPLAY, str(small), str(tmp_path / 'b'), *options, '--json']) == 0
     report = json.loads(capsys.readouterr().out)
     assert report['written'] == {'/stereo/disparity': 1, '/stereo/depth/image': 1}
 
@@ -228,7 +230,7 @@ def test_the_command_prints_a_summary_or_the_report(small, tmp_path, capsys):
 def test_the_command_without_any_result_says_why_and_ends_with_1(tmp_path, capsys):
     entries = [*bags.frame(0, sides=('left',)), *bags.frame(1, sides=('right',))]
     bags.write_bag(tmp_path / 'in', entries)
-    assert main(['replay', str(tmp_path / 'in'), str(tmp_path / 'out')]) == 1
+    assert main([*REPLAY, str(tmp_path / 'in'), str(tmp_path / 'out')]) == 1
     assert 'nndepth: error: no pair in 1 left and 1 right images' in capsys.readouterr().err
 
 
@@ -247,7 +249,7 @@ def test_the_command_without_any_result_says_why_and_ends_with_1(tmp_path, capsy
 )
 def test_wrong_arguments(small, tmp_path, capsys, options, says):
     try:
-        code = main(['replay', str(small), str(tmp_path / 'out'), *options])
+        code = main([*REPLAY, str(small), str(tmp_path / 'out'), *options])
     except SystemExit as refusal:
         code = refusal.code
     assert code == 2
@@ -268,7 +270,7 @@ def test_ros_is_not_needed(small, tmp_path):
         'from nndepth_core.cli import main\n'
         'sys.exit(main())\n'
     )
-    arguments = ['replay', str(small), str(tmp_path / 'out')]
+    arguments = [*REPLAY, str(small), str(tmp_path / 'out')]
     subprocess.run([sys.executable, '-c', code, *arguments], env=ENVIRONMENT, check=True)
     assert _stamps(tmp_path / 'out') == [bags.START]
 
@@ -277,7 +279,7 @@ def test_a_full_disk_is_one_error(tmp_path):
     source = bags.write_bag(tmp_path / 'in', bags.frames(30))
     limit = 1_000_000
     process = subprocess.run(
-        [*COMMAND, 'replay', str(source), str(tmp_path / 'out')],
+        [*COMMAND, *REPLAY, str(source), str(tmp_path / 'out')],
         env=ENVIRONMENT,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         stderr=subprocess.PIPE,
@@ -293,7 +295,7 @@ def test_a_full_disk_is_one_error(tmp_path):
 def test_interrupted_the_bag_can_be_read(tmp_path, number):
     count = 40
     source = bags.write_bag(tmp_path / 'in', bags.frames(count))
-    arguments = ['replay', str(source), str(tmp_path / 'out'), '--topics', 'disparity']
+    arguments = [*REPLAY, str(source), str(tmp_path / 'out'), '--topics', 'disparity']
     # Enlarged, so that the signal comes long before the end.
     arguments += ['--processing-size', '1280x960']
     terminal, screen = os.openpty()
@@ -321,7 +323,7 @@ def test_interrupted_the_bag_can_be_read(tmp_path, number):
 
 
 def test_interrupted_at_once_nothing_is_left(small, tmp_path):
-    report = replay(small, tmp_path / 'out', StereoEstimator.default(), stopped=lambda: True)
+    report = replay(small, tmp_path / 'out', StereoEstimator.load(bags.MODEL), stopped=lambda: True)
     assert report['interrupted']
     assert report['written'] == {}
     assert not (tmp_path / 'out').exists()

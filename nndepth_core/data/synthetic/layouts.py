@@ -55,7 +55,8 @@ class Stage:
         rng = self.rng
         if not may_be_seen(origin, along, down, bulge, self.rig):
             return
-        height, width = (int(np.clip(value, 6, _MOST_TEXELS)) for value in texels)
+        sharpness = rng.uniform(0.5, 1)  # no lens shows everything in focus
+        height, width = (int(np.clip(sharpness * x, 6, _MOST_TEXELS)) for x in texels)
         texture = self.bank.bake(rng, height, width)
         alpha = self.bank.shape(rng, height, width) if cut else np.full_like(texture[..., 0], 255)
         gloss = None
@@ -280,16 +281,18 @@ def _ground(
     start = near
     while start < far:
         end = min(start * 1.6, far)
-        zoom = max(0.05, near / start)
-        side = max(16, int(_MOST_TEXELS * min(1.0, zoom * 2)))
-        strip = cv2.resize(texture, (side, side), interpolation=cv2.INTER_AREA)
-        if rng.random() < 0.5:
-            strip = cv2.flip(strip, int(rng.integers(-1, 2)))
-        alpha = np.full((side, side), 255, np.uint8)
         width = across * min(1.0, 3 * end * stage.width / stage.focal / np.linalg.norm(across))
         origin = corner + (across - width) / 2 + start * 0.97 * ahead
-        patch = Patch(origin, width, (end - 0.97 * start) * ahead, cv2.merge((strip, alpha)))
-        stage.patches.append((float((start + end) / 2 * 1.5), patch))
+        down = (end - 0.97 * start) * ahead
+        if may_be_seen(origin, width, down, 0.0, stage.rig):
+            zoom = max(0.05, near / start)
+            side = max(16, int(_MOST_TEXELS * min(1.0, zoom * 2)))
+            strip = cv2.resize(texture, (side, side), interpolation=cv2.INTER_AREA)
+            if rng.random() < 0.5:
+                strip = cv2.flip(strip, int(rng.integers(-1, 2)))
+            alpha = np.full((side, side), 255, np.uint8)
+            patch = Patch(origin, width, down, cv2.merge((strip, alpha)))
+            stage.patches.append((float((start + end) / 2 * 1.5), patch))
         start = end
 
 

@@ -17,6 +17,8 @@ from nndepth_core.camera import PinholeCamera, StereoCamera
 
 NEAREST = 1e-3
 """Smallest depth of a corner that can be projected."""
+_SOLID, _EDGE = 128, (9, 247)
+"""Alpha from which a pixel belongs to a patch, and between which its colours mix."""
 _STEPS = 6
 """Fixed-point steps towards a bulging surface; each shrinks the error to a third or less."""
 
@@ -53,7 +55,7 @@ class View(NamedTuple):
     """What one camera sees.
 
     Attributes:
-        image: uint8 (H, W, 3).
+        image: uint8 (H, W, 4), the last channel means nothing.
         disparity: float32 (H, W), focal * baseline over depth; 0 where nothing is.
         patch: int16 (H, W), number of the patch; -1 where nothing is.
     """
@@ -79,7 +81,7 @@ def draw_pair(
     for matrix, shift in ((intrinsics, 0.0), (of_right, rig.baseline)):
         shape = rig.left.height, rig.left.width
         view = View(
-            np.zeros((*shape, 3), np.uint8),
+            np.zeros((*shape, 4), np.uint8),
             np.zeros(shape, np.float32),
             np.full(shape, -1, np.int16),
         )
@@ -150,23 +152,21 @@ def _composite(
     """Put coloured pixels (h, w, 4) of the box in front of what is farther away."""
     top, bottom, left, right_edge = box
     window = slice(top, bottom), slice(left, right_edge)
-    depth = view.disparity[window]
-    alpha = colour[..., 3]
-    front = disparity > depth
-    solid = front & (alpha >= 128)
-    if not solid.any():
+    depth, image = view.disparity[window], view.image[window]
+    alpha = cv2.extractChannel(colour, 3)
+    front = cv2.compare(disparity, depth, cv2.CMP_GT)
+    solid = cv2.bitwise_and(front, cv2.inRange(alpha, _SOLID, 255))
+    if not cv2.countNonZero(solid):
         return
-    image = view.image[window]
-    rgb = colour[..., :3]
     if patch.gloss is not None:
-        rgb = _highlight(rgb, patch.gloss, right)
-    edge = front & (alpha > 8) & (alpha < 248)
+        colour = _highlight(colour, patch.gloss, right)
+    edge = cv2.bitwise_and(front, cv2.inRange(alpha, *_EDGE)) > 0
     share = alpha[edge, None] * np.float32(1 / 255)
-    mixed = rgb[edge] * share + image[edge] * (1 - share)
-    cv2.copyTo(rgb, solid.view(np.uint8), image)
+    mixed = colour[edge] * share + image[edge] * (1 - share)
+    cv2.copyTo(colour, solid, image)
     image[edge] = mixed.astype(np.uint8)
-    cv2.copyTo(disparity, solid.view(np.uint8), depth)
-    view.patch[window][solid] = number
+    cv2.copyTo(disparity, solid, depth)
+    np.copyto(view.patch[window], number, where=solid > 0)
 
 
 def _bounds(
@@ -261,12 +261,12 @@ def _sample_at(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return cv2.remap(texture, u * width - 0.5, v * height - 0.5, cv2.INTER_LINEAR)
 
 
-def _highlight(rgb: np.ndarray, gloss: tuple[float, float, float], right: bool) -> np.ndarray:
+def _highlight(colour: np.ndarray, gloss: tuple[float, float, float], right: bool) -> np.ndarray:
     """Add a soft highlight, which stands elsewhere in the right view than on the surface."""
-    height, width = rgb.shape[:2]
+    height, width = colour.shape[:2]
     x, y, strength = gloss
     x += 0.08 if right else 0.0
     across = np.exp(-np.square((np.arange(width, dtype=np.float32) / width - x) * 5))
     along = np.exp(-np.square((np.arange(height, dtype=np.float32) / height - y) * 5))
     spot = (np.float32(strength) * along[:, None] * across).astype(np.uint8)
-    return cv2.add(rgb, cv2.merge((spot, spot, spot)))
+    return cv2.add(colour, cv2.merge((spot, spot, spot, np.zeros_like(spot))))

@@ -62,7 +62,7 @@ class ProceduralStereo:
         patches = stage.sorted_patches()
         cameras = CameraPair.random(rng, self.size) if self.effects else CameraPair()
         left, right = draw_pair(patches, rig, cameras.misalignment)
-        images = cameras.expose(left.image, right.image, rng)
+        images = cameras.expose(left.image[..., :3], right.image[..., :3], rng)
         known = (left.patch >= 0) & (left.disparity <= self.largest_disparity)
         return StereoSample(
             *images,
