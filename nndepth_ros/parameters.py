@@ -185,10 +185,14 @@ class ModelConfig:
     confidence_threshold: float
     sgbm: SgbmSettings
 
+    @property
+    def name(self) -> str:
+        """The model, also where it is left to the package."""
+        return default_model(self.engine) if self.model == AUTO else self.model
+
     def options(self) -> dict[str, Any]:
         """What the engine of the model is made with."""
-        model = default_model(self.engine) if self.model == AUTO else self.model
-        if model == 'sgbm':
+        if self.name == 'sgbm':
             return asdict(self.sgbm)
         return {
             'weights': self.weights,

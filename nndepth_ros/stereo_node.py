@@ -83,7 +83,7 @@ class StereoNode(DepthNode):
         """Load the model by its parameters and test it."""
         model = config.model
         estimator = StereoEstimator.load(
-            model.model,
+            model.name,
             model.engine,
             model.device,
             options=model.options(),

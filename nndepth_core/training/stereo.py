@@ -15,8 +15,10 @@ from nndepth_core.data.loader import Batch, StereoData
 from nndepth_core.data.sample import StereoSample
 from nndepth_core.engines.torch import spec_of
 from nndepth_core.evaluation.metrics import stereo_metrics
+from nndepth_core.models.nano_stereo import NanoStereo
 from nndepth_core.training import TrainingError
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss, StereoLoss
+from nndepth_core.training.nano import NanoLoss
 from nndepth_core.training.trainer import BaseTrainer
 from nndepth_core.visualization import colorize, error_map, panel, value_range
 
@@ -26,8 +28,8 @@ class StereoTrainer(BaseTrainer):
     """Trains stereo networks on pairs with disparity.
 
     Args:
-        loss: what is minimised; none takes SequenceLoss for iterative networks and MultiScaleLoss
-            for others.
+        loss: what is minimised; none takes SequenceLoss for iterative networks, NanoLoss for
+            NanoStereo and MultiScaleLoss for others.
         iterations: of an iterative network in training; 0 takes its own number, as validation
             does.
     """
@@ -38,7 +40,11 @@ class StereoTrainer(BaseTrainer):
     @cached_property
     def criterion(self) -> StereoLoss:
         """The loss, or that of the network's kind."""
-        return self.loss or (SequenceLoss() if self.network.iterative else MultiScaleLoss())
+        if self.loss is not None:
+            return self.loss
+        if isinstance(self.network, NanoStereo):
+            return NanoLoss()
+        return SequenceLoss() if self.network.iterative else MultiScaleLoss()
 
     def count_targets(self, batch: Batch) -> int:
         """Number of pixels that count."""

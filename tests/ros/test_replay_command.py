@@ -323,7 +323,9 @@ def test_interrupted_the_bag_can_be_read(tmp_path, number):
 
 
 def test_interrupted_at_once_nothing_is_left(small, tmp_path):
-    report = replay(small, tmp_path / 'out', StereoEstimator.load(bags.MODEL), stopped=lambda: True)
+    report = replay(
+        small, tmp_path / 'out', StereoEstimator.load(bags.MODEL), stopped=lambda: True
+    )
     assert report['interrupted']
     assert report['written'] == {}
     assert not (tmp_path / 'out').exists()
