@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nndepth_core.blocks.conv import ResidualBlock
+
 _POINTS = (0, 1, -1, 0.5, -2, 2, -0.5)
 """Of those in use, the ones that round least."""
 _TILE = 4
@@ -40,6 +42,9 @@ def use_fast_convolutions(network: nn.Module) -> None:
             replacement = _equivalent(child)
             if replacement is not None:
                 setattr(module, name, replacement)
+    for block in network.modules():
+        if isinstance(block, ResidualBlock) and isinstance(block.second.conv, WinogradConv2d):
+            block.second.conv.overwrite = True
 
 
 def _equivalent(module: nn.Module) -> nn.Module | None:
@@ -67,8 +72,12 @@ class WinogradConv2d(nn.Module):
 
     Args:
         conv: of an odd kernel, stride 1, and padding that keeps the size.
+
+    Attributes:
+        overwrite: whether the result may take the place of the input, which nothing else reads.
     """
 
+    overwrite = False
     spread: Tensor
     collect: Tensor
     weight: Tensor
@@ -95,12 +104,14 @@ class WinogradConv2d(nn.Module):
         places, inputs, outputs = self.weight.shape
         height, width = x.shape[-2:]
         down, across = -(-height // tall), -(-width // wide)
-        result = x.new_empty(len(x), down, tall, across, wide, outputs)
+        images = x.permute(0, 2, 3, 1)
+        shape = (len(x), down * tall, across * wide, outputs)
+        fits = images.is_contiguous() and images.shape == shape
+        result = images if self.overwrite and fits else x.new_empty(shape)
 
-        strips = -(-down // max(1, _TILES * torch.get_num_threads() // across))
-        rows = -(-down // strips)  # of tiles; the last strip overlaps the one before if need be
+        rows = _largest_divisor(down, _TILES * torch.get_num_threads() // across)
         many = rows * across
-        strip = x.new_zeros(rows * tall + 2 * above, across * wide + 2 * before, inputs)
+        strip = x.new_empty(rows * tall + 2 * above, across * wide + 2 * before, inputs)
         line, column, channel = strip.stride()
         tiles = strip.as_strided(
             (tall + 2 * above, wide + 2 * before, rows, across, inputs),
@@ -110,26 +121,28 @@ class WinogradConv2d(nn.Module):
         values = x.new_empty(places, many * inputs)
         products = x.new_empty(places, many, outputs)
         sums = x.new_empty(tall * wide, many * outputs)
-        for image, output in zip(x.permute(0, 2, 3, 1), result, strict=True):
-            for first in range(0, down, rows):
-                first = min(first, down - rows)
-                top = first * tall - above
-                inside = slice(max(-top, 0), min(height - top, len(strip)))
-                strip[: inside.start].zero_()
-                strip[inside.stop :].zero_()
-                source = image[top + inside.start : top + inside.stop]
-                strip[inside, before : before + width].copy_(source)
+
+        def load(first: int, source: Tensor) -> None:
+            strip[first : first + len(source), before : before + width] = source
+
+        for image, output in zip(images, result, strict=True):
+            strip.zero_()
+            load(above, image[:above])
+            for top in range(0, down * tall, rows * tall):
+                fresh = image[top + above : top + rows * tall + above]
+                load(2 * above, fresh)
+                strip[2 * above + len(fresh) :].zero_()
                 patches.copy_(tiles)
                 torch.mm(self.spread, patches.view(places, -1), out=values)
                 torch.bmm(values.view(places, many, inputs), self.weight, out=products)
                 torch.mm(self.collect, products.view(places, -1), out=sums)
                 torch.add(
-                    sums.view(tall, wide, rows, across, outputs),
+                    sums.view(tall, wide, rows, across, outputs).permute(2, 0, 3, 1, 4),
                     self.bias,
-                    out=output[first : first + rows].permute(1, 3, 0, 2, 4),
+                    out=output[top : top + rows * tall].view(rows, tall, across, wide, outputs),
                 )
-        flat = result.flatten(3, 4).flatten(1, 2)
-        return flat[:, :height, :width].permute(0, 3, 1, 2)
+                strip[: 2 * above].copy_(strip[rows * tall :])
+        return result[:, :height, :width].permute(0, 3, 1, 2)
 
 
 class NarrowConv2d(nn.Module):
@@ -177,6 +190,11 @@ class OneDnnConv3d(nn.Module):
         return torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )
+
+
+def _largest_divisor(number: int, most: int) -> int:
+    """Of a number, `most` at most where that is possible."""
+    return next(divisor for divisor in range(max(1, most), 0, -1) if number % divisor == 0)
 
 
 def _transforms(outputs: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -36,24 +36,28 @@ def same_size(inputs: int, outputs: int, kernel: tuple[int, int], bias: bool = T
         return nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     kernel=st.sampled_from([(3, 3), (1, 5), (5, 1)]),
-    size=st.tuples(st.integers(1, 23), st.integers(1, 23)),
+    size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
+    inputs=st.integers(4, 5),
     batch=st.integers(1, 2),
     bias=st.booleans(),
     last=st.booleans(),
     tiles=st.integers(1, 12),
+    overwrite=st.booleans(),
 )
 @torch.inference_mode()
-def test_winograd_is_a_convolution(kernel, size, batch, bias, last, tiles):
-    conv, x = same_size(6, 5, kernel, bias), random(batch, 6, *size)
+def test_winograd_is_a_convolution(kernel, size, inputs, batch, bias, last, tiles, overwrite):
+    conv, x = same_size(inputs, 5, kernel, bias), random(batch, inputs, *size)
     if last:
         x = x.contiguous(memory_format=torch.channels_last)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fast_convolution, '_TILES', tiles)  # one strip of rows or many
-        found = WinogradConv2d(conv)(x)
-    torch.testing.assert_close(found, conv.double()(x.double()).float(), rtol=0, atol=2e-5)
+        fast = WinogradConv2d(conv)
+        fast.overwrite = overwrite
+        expected = conv.double()(x.double()).float()
+        torch.testing.assert_close(fast(x), expected, rtol=0, atol=2e-5)
 
 
 @torch.inference_mode()
