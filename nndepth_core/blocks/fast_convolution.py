@@ -49,10 +49,13 @@ def use_fast_convolutions(network: nn.Module) -> None:
 
 def _equivalent(module: nn.Module) -> nn.Module | None:
     if type(module) is nn.Conv3d:
-        return OneDnnConv3d(module)
+        return OneDnnConv(module)
+    if type(module) is not nn.Conv2d:
+        return None
+    if module.kernel_size == (1, 1):
+        return OneDnnConv(module)
     if (
-        type(module) is not nn.Conv2d
-        or module.kernel_size not in _KERNELS
+        module.kernel_size not in _KERNELS
         or module.padding != tuple(taps // 2 for taps in module.kernel_size)
         or (module.padding_mode, module.groups) != ('zeros', 1)
         or (module.stride, module.dilation) != ((1, 1), (1, 1))
@@ -170,14 +173,14 @@ class NarrowConv2d(nn.Module):
         return F.fold(shares, x.shape[-2:], self.kernel, padding=padding).add_(self.bias)
 
 
-class OneDnnConv3d(nn.Module):
-    """A 3-D convolution by oneDNN, which torch passes over for one volume on one thread.
+class OneDnnConv(nn.Module):
+    """A convolution by oneDNN, which torch often passes over on one thread, to its loss.
 
     Args:
         conv: zero-padded.
     """
 
-    def __init__(self, conv: nn.Conv3d) -> None:
+    def __init__(self, conv: nn.Conv2d | nn.Conv3d) -> None:
         super().__init__()
         self.weight, self.bias = conv.weight, conv.bias
         self.padding, self.stride, self.dilation = (
@@ -186,7 +189,7 @@ class OneDnnConv3d(nn.Module):
         self.groups = conv.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, D, h, w) as the convolution does."""
+        """Map (N, inputs, ...) as the convolution does."""
         return torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )

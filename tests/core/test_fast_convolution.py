@@ -13,7 +13,7 @@ from torch import nn  # noqa: E402
 from nndepth_core.blocks import fast_convolution  # noqa: E402
 from nndepth_core.blocks.fast_convolution import (  # noqa: E402
     NarrowConv2d,
-    OneDnnConv3d,
+    OneDnnConv,
     WinogradConv2d,
     use_fast_convolutions,
 )
@@ -76,12 +76,14 @@ def test_narrow_convolution_is_a_convolution(outputs, kernel):
 
 
 @pytest.mark.parametrize('threads', [1, 2])
+@pytest.mark.parametrize('dims', [2, 3])
 @torch.inference_mode()
-def test_onednn_convolution_is_a_convolution(threads):
+def test_onednn_convolution_is_a_convolution(threads, dims):
     before = torch.get_num_threads()
-    conv, x = nn.Conv3d(4, 6, 3, stride=2, padding=1, bias=False), random(1, 4, 6, 8, 10)
+    kind, size = (nn.Conv2d, (8, 10)) if dims == 2 else (nn.Conv3d, (6, 8, 10))
+    conv, x = kind(4, 6, 3, stride=2, padding=1, bias=dims == 2), random(1, 4, *size)
     torch.set_num_threads(threads)
-    found = OneDnnConv3d(conv)(x)
+    found = OneDnnConv(conv)(x)
     torch.set_num_threads(before)
     torch.testing.assert_close(found, conv(x))
 
@@ -91,6 +93,7 @@ def test_only_convolutions_that_gain_are_replaced():
         same_size(64, 64, (3, 3)),
         nn.Sequential(same_size(256, 1, (3, 3)), nn.Conv3d(8, 8, 3)),
         same_size(64, 32, (3, 3)),
+        nn.Conv2d(64, 64, 1),
         nn.Conv2d(64, 64, 3, 2, 1),
         nn.Conv2d(64, 64, 3, padding=1, groups=64),
         nn.Conv2d(64, 64, 3, padding=1, padding_mode='replicate'),
@@ -98,9 +101,10 @@ def test_only_convolutions_that_gain_are_replaced():
         nn.ConvTranspose2d(64, 64, 3, 1, 1),
     ).eval()
     use_fast_convolutions(network)
-    kinds = [WinogradConv2d, nn.Sequential, *5 * [nn.Conv2d], nn.ConvTranspose2d]
+    kinds = [WinogradConv2d, nn.Sequential, nn.Conv2d, OneDnnConv]
+    kinds += [*4 * [nn.Conv2d], nn.ConvTranspose2d]
     assert [type(module) for module in network] == kinds
-    assert [type(module) for module in network[1]] == [NarrowConv2d, OneDnnConv3d]
+    assert [type(module) for module in network[1]] == [NarrowConv2d, OneDnnConv]
 
 
 @pytest.mark.parametrize('name', NETWORKS)
