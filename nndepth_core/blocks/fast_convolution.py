@@ -189,7 +189,9 @@ class OneDnnConv(nn.Module):
         self.groups = conv.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, ...) as the convolution does."""
+        """Map (N, inputs, ...) as the convolution does, channels last."""
+        layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+        x = x.contiguous(memory_format=layout)
         return torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )
