@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nndepth_core.blocks.norm import may_overwrite
 from nndepth_core.blocks.upsample import resize_like
 
 
@@ -41,8 +42,12 @@ class ConvGru(nn.Module):
         """
         shares = self.from_input(x).add_(context)
         for_gates, for_candidate = shares.split([2 * self.hidden, self.hidden], 1)
-        update, reset = self.gates(state).add_(for_gates).sigmoid_().chunk(2, 1)
+        gates = self.gates(state)
+        gates = for_gates.add_(gates) if may_overwrite() else gates.add_(for_gates)
+        update, reset = gates.sigmoid_().chunk(2, 1)
         candidate = self.candidate(reset * state).add_(for_candidate).tanh_()
+        if may_overwrite():
+            return candidate.sub_(state).mul_(update).add_(state)
         return state + update * (candidate - state)
 
 
@@ -79,11 +84,17 @@ class MultiLevelGru(nn.Module):
         """
         states = list(states)
         for level in reversed(range(finest, len(states))):
-            inputs = [F.avg_pool2d(states[level - 1], 3, 2, 1)] if level else [motion]
-            if level + 1 < len(states):
-                inputs.append(resize_like(states[level + 1], states[level]))
-            states[level] = self.grus[level](states[level], torch.cat(inputs, 1), contexts[level])
+            heard = _listen(states, motion, level)
+            states[level] = self.grus[level](states[level], heard, contexts[level])
         return states
+
+
+def _listen(states: Sequence[Tensor], motion: Tensor, level: int) -> Tensor:
+    """The next finer state, or the motion, and the next coarser state if there is one."""
+    inputs = [F.avg_pool2d(states[level - 1], 3, 2, 1)] if level else [motion]
+    if level + 1 < len(states):
+        inputs.append(resize_like(states[level + 1], states[level]))
+    return torch.cat(inputs, 1)
 
 
 class MotionEncoder(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from nndepth_core.blocks.fast_convolution import use_fast_convolutions
 from nndepth_core.blocks.folding import fold_batch_norms
 from nndepth_core.engines.base import (
     NETWORK_RANGE,
@@ -90,6 +91,8 @@ class TorchEngine:
         self._reference = reference_of(network, TOLERANCES[self.precision], self._test_iterations)
 
         fold_batch_norms(network)
+        if (self.device, self.precision, compile) == ('cpu', 'fp32', False):
+            use_fast_convolutions(network)
         network.to(self.device)
         for module in network.modules():
             if isinstance(module, _ConvNd | nn.Linear):

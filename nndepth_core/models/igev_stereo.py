@@ -152,13 +152,17 @@ class IgevStereo(StereoNetwork):
         """See `StereoNetwork`; the train mode's first prediction is the start value."""
         self.check_images(left, right)
         left, right = scale_to_unit(left), scale_to_unit(right)
-        states, contexts, features, guide = self.encode(left)
-        disparity, pyramids = self.match(features, self.features(right)[0])
+        context, features, guide = self.encode(left)
+        right = self.features(right)[0][0]
+        descriptors = self.descriptor(features[0]), self.descriptor(right)
+        del left, right  # what follows needs the memory
+        disparity, pyramids = self.match(descriptors, features)
+        states, contexts = self.start(context)
         predictions = []
         if self.training:
             logits = self.start_mask(self.start_to_mask(features[0]), guide)
             predictions.append(convex_upsample(disparity.unsqueeze(1), logits, _FACTOR))
-        del left, right, features  # the steps need the memory
+        del context, features, descriptors
 
         for _ in self.steps(iterations):
             disparity = disparity.detach()
@@ -175,18 +179,28 @@ class IgevStereo(StereoNetwork):
             return result, residual_confidence(step.unsqueeze(1), _FACTOR)
         return result
 
-    def encode(self, left: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
-        """States and contexts of the GRUs, features and guide of an image in -1..1 (3.1).
+    def encode(self, left: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """What `start` reads (N, 128, h, w), features and guide of an image in -1..1 (3.1).
 
         The context comes first: its full-size maps are the largest of all.
         """
-        return *self.context(self.context.trunk(left)), *self.features(left)
+        return self.context.trunk(left), *self.features(left)
 
-    def match(self, left: list[Tensor], right: list[Tensor]) -> tuple[Tensor, list[list[Tensor]]]:
-        """Start value (N, h, w) and what `look_up` samples, from features of both images (3.2)."""
-        descriptors = self.descriptor(left[0]), self.descriptor(right[0])
+    def start(self, context: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """States and contexts of the GRUs, finest first (3.3)."""
+        return self.context(context)
+
+    def match(
+        self, descriptors: tuple[Tensor, Tensor], features: list[Tensor]
+    ) -> tuple[Tensor, list[list[Tensor]]]:
+        """Start value (N, h, w) and what `look_up` samples (3.2).
+
+        Args:
+            descriptors: of the left and the right image, (N, 96, h, w).
+            features: of the left image, finest first.
+        """
         volume = correlation_volume(*descriptors, self.disparities, _GROUPS)
-        volume = self.aggregate(volume, left)
+        volume = self.aggregate(volume, features)
         disparity = expected_disparity(self.classifier(volume).squeeze(1).float()).squeeze(1)
         return disparity, self.pyramids(volume, *descriptors)
 

@@ -48,11 +48,14 @@ class RtIgev(IgevStereo):
             nn.Conv2d(self.hidden, 3 * self.hidden, 3, padding=1),
         )
 
-    def encode(self, left: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
-        """State and context of the GRU, both of the features at 1/4, these and the guide."""
+    def encode(self, left: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """The features at 1/4, which `start` reads, all features and the guide."""
         features, guide = self.features(left)
-        state, context = torch.tanh(self.to_state(features[0])), self.to_context(features[0])
-        return [state], [context], features, guide
+        return features[0], features, guide
+
+    def start(self, context: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """State and context of the GRU."""
+        return [torch.tanh(self.to_state(context))], [self.to_context(context)]
 
     def aggregate(self, volume: Tensor, features: list[Tensor]) -> Tensor:
         """Turn the correlation volume (N, 8, D, h, w) into the geometry encoding volume."""

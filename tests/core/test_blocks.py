@@ -86,8 +86,8 @@ def test_transposed_block_doubles_the_size(kernel):
     assert block(torch.zeros(1, 2, 5, 7)).shape == (1, 3, 10, 14)
 
 
-@torch.no_grad()
-def test_gru_equals_its_textbook_form():
+@pytest.mark.parametrize('training', [False, True])
+def test_gru_equals_its_textbook_form(training):
     state, x, context = random(1, 4, 5, 6), random(1, 3, 5, 6), random(1, 12, 5, 6)
     gru = ConvGru(4, 3)
     weight = torch.cat(
@@ -101,7 +101,9 @@ def test_gru_equals_its_textbook_form():
     r = torch.sigmoid(F.conv2d(joined, for_r, bias_r, padding=1) + context_r)
     reset = torch.cat([r * state, x], 1)
     q = torch.tanh(F.conv2d(reset, for_q, bias_q, padding=1) + context_q)
-    torch.testing.assert_close(gru(state, x, context), (1 - z) * state + z * q)
+    with torch.set_grad_enabled(training):
+        found = gru(state, x, context)
+    torch.testing.assert_close(found, (1 - z) * state + z * q)
 
 
 def test_convex_upsampling_takes_the_neighbour_that_its_weights_choose():
