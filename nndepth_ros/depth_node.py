@@ -338,7 +338,9 @@ class DepthNode(LifecycleNode):
             return
         if self.config.model != self.read_config(self._loaded).model:
             arguments = self.config, self._values()
-            self._loader = threading.Thread(target=self._load, args=arguments, daemon=True)
+            self._loader = threading.Thread(
+                target=self._load, name='loader', args=arguments, daemon=True
+            )
             self._loader.start()
 
     def _load(self, config: Any, values: dict[str, Any]) -> None:

@@ -185,13 +185,13 @@ def test_unfit_batches_are_named(shapes, dtype, words):
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        ({'model': 'raft'}, "model 'raft' is unknown; choose one of sgbm, raft_stereo"),
+        ({'model': 'raft'}, "model 'raft' is unknown; choose one of auto, "),
         ({'model': 'raft_stereo-tiny'}, "variant 'tiny' of raft_stereo .* base, realtime, rvc"),
         ({'model': 'sgbm', 'engine': 'torch'}, 'sgbm is run by opencv, not by torch'),
         ({'model': 'sgbm', 'device': 'cuda'}, 'sgbm runs on the cpu, not on cuda'),
         ({'model': 'raft_stereo', 'engine': 'opencv'}, 'opencv runs sgbm only'),
         ({'model': 'raft_stereo', 'engine': 'tensorflow'}, "engine 'tensorflow' is unknown"),
-        ({'model': 'raft_stereo', 'precision': 'int8'}, "precision 'int8' is unknown"),
+        ({'model': 'raft_stereo', 'precision': 'int4'}, "precision 'int4' is unknown"),
         ({'model': 'raft_stereo', 'iterations': -1}, 'iterations is -1'),
         ({'model': 'raft_stereo', 'threads': -2}, 'threads is -2'),
         ({'model': 'raft_stereo', 'weights': 'no.pth'}, 'weights no.pth do not exist'),

@@ -227,7 +227,7 @@ def test_command_writes_where_it_is_told(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        (['sgbm'], "network 'sgbm' is unknown; choose one of raft_stereo, "),
+        (['sgbm'], "network 'sgbm' is unknown; choose one of nano_stereo, "),
         (['raft_stereo'], 'raft_stereo-base has no weights yet'),
         (['light_stereo', '--weights', 'random', '--size', '64x64'], 'give OUT.onnx'),
     ],

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
 from rclpy.lifecycle import TransitionCallbackReturn
+from rig import Rig
 
 STAMP = 1_700_000_000_000_000_000
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -50,6 +51,24 @@ def test_cleanup_and_configure_again(make_rig):
     rig.wait_connected()
     rig.send_pair(STAMP)
     rig.wait_for('disparity')
+
+
+def test_a_node_may_end_while_a_model_loads(ros, monkeypatch):
+    rig, ended, said = Rig(), threading.Event(), []
+    make_estimator = rig.node.make_estimator
+
+    def load_late(config):
+        assert ended.wait(20)
+        return make_estimator(config)
+
+    monkeypatch.setattr(rig.node, 'make_estimator', load_late)
+    monkeypatch.setattr(threading, 'excepthook', said.append)
+    assert rig.set_parameters(sgbm__num_disparities=64) == ''
+    (loader,) = (thread for thread in threading.enumerate() if thread.name == 'loader')
+    rig.close()
+    ended.set()
+    loader.join()
+    assert said == []
 
 
 class Process:
