@@ -15,7 +15,13 @@ EXTRAS = {
     'export': [*TORCH, 'onnx>=1.17', 'onnxruntime>=1.18', 'onnxscript>=0.6'],
     'gpu': ['onnxruntime-gpu>=1.18'],
     'torch': TORCH,
-    'train': [*TORCH, 'accelerate>=1.0', 'jsonargparse[signatures]>=4.35', 'h5py>=3'],
+    'train': [
+        *TORCH,
+        'accelerate>=1.0',
+        'jsonargparse[signatures]>=4.49',
+        'h5py>=3',
+        'tensorboard',
+    ],
 }
 
 setup(

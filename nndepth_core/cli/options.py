@@ -6,7 +6,15 @@ import argparse
 import math
 from typing import Any
 
-from nndepth_core.engines import DEVICES, ENGINES, MODELS, PRECISIONS, check_names
+from nndepth_core.engines import (
+    AUTO,
+    DEVICES,
+    ENGINES,
+    MODELS,
+    PRECISIONS,
+    check_names,
+    default_model,
+)
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 
 MODEL_HELP = (
@@ -79,22 +87,24 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
         ValueError, EngineError: an argument is not allowed; the message says which and what is.
     """
     check_names(args.model, args.engine, args.device, args.precision)
+    model = default_model(args.engine) if args.model == AUTO else args.model
     options: dict[str, Any] = {}
     if args.max_disparity is not None:
-        if args.model != 'sgbm':
+        if model != 'sgbm':
             raise ValueError(
-                f'--max-disparity is for sgbm; {args.model} has its own range: leave it out'
+                f'--max-disparity is for sgbm; {model} has its own range: leave it out, or give '
+                '--model sgbm'
             )
         options['num_disparities'] = 16 * math.ceil(args.max_disparity / 16)
-    if args.model != 'sgbm':
+    if model != 'sgbm':
         names = ('weights', 'precision', 'iterations', 'threads')
         options = {name: getattr(args, name) for name in names}
     if args.inputs or args.outputs:
-        if not args.model.endswith('.onnx'):
-            raise ValueError(f'--inputs and --outputs are for .onnx files, not for {args.model}')
+        if not model.endswith('.onnx'):
+            raise ValueError(f'--inputs and --outputs are for .onnx files, not for {model}')
         options |= {'inputs': args.inputs, 'outputs': args.outputs}
     return StereoEstimator.load(
-        args.model,
+        model,
         args.engine,
         args.device,
         options,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,8 @@ def _onnx_serves(device: str) -> bool:
     from nndepth_core.engines.onnx import find_devices
 
     if device == 'cpu' or find_devices(device)[0] != 'cpu' or not _installed('torch'):
+        return True
+    if metadata.version('torch').endswith('+cpu'):  # importing it would take seconds
         return True
     import torch
 

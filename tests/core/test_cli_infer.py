@@ -183,7 +183,7 @@ WRONG_CALLS = {
     "'obj' is none of pfm": ['--formats', 'obj'],
     "'640' is no size": ['--processing-size', '640'],
     "model 'raft' is unknown": ['--model', 'raft'],
-    '--max-disparity is for sgbm': ['--model', 'raft_stereo'],
+    'its own range: leave it out, or give --model sgbm': ['--model', 'raft_stereo'],
     '--inputs and --outputs are for .onnx files': ['--inputs', 'a,b'],
     "engine 'magic' is unknown": ['--engine', 'magic'],
     "device 'tpu' is unknown": ['--device', 'tpu'],
@@ -233,6 +233,12 @@ def test_wrong_data_fails_the_pair(infer, folder, words, arguments):
     assert err.startswith('nndepth: error: pair left: ')
     assert words in err
     assert 'failed' in out
+
+
+def test_settings_of_sgbm_reach_it_where_it_is_the_default(infer):
+    code, _, err = infer('left.png', 'right.png', '--model', 'auto', '--engine', 'opencv')
+    assert (code, err) == (0, '')
+    assert json.loads(Path('nndepth_output/results.json').read_text())['model'] == 'sgbm'
 
 
 def test_command_line_of_its_own(folder):
