@@ -121,9 +121,9 @@ class LightStereo(StereoNetwork):
         self.check_images(left, right)
         left, right = self.normalize(left), self.normalize(right)
 
-        # one by one, which halves the peak of memory
-        guides = self.pyramid(self.encoder(left))
-        of_left, of_right = guides[0], self.pyramid(self.encoder(right))[0]
+        matching, eighth, sixteenth = self.pyramid(self.encoder(torch.cat((left, right))))
+        of_left, of_right = matching.chunk(2)
+        guides = of_left, eighth.chunk(2)[0], sixteenth.chunk(2)[0]
         volume = correlation_volume(of_left, of_right, _BINS).squeeze(1)
         logits = self.aggregation(volume, guides)
         coarse = expected_disparity(logits)

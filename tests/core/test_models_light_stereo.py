@@ -58,12 +58,12 @@ def test_equals_official_intermediates(run):
     quarter, _, _, coarsest = outputs['encoder'][0]
     matching, eighth, sixteenth = outputs['pyramid'][0]
     found = {
-        'c2_left': quarter,
-        'f32_left': coarsest,
-        'f4_left': matching,
-        'f4_right': outputs['pyramid'][1][0],
-        'f8_left': eighth,
-        'f16_left': sixteenth,
+        'c2_left': quarter[:1],
+        'f32_left': coarsest[:1],
+        'f4_left': matching[:1],
+        'f4_right': matching[1:],
+        'f8_left': eighth[:1],
+        'f16_left': sixteenth[:1],
         'corr_volume': inputs['aggregation'][0][0],
         'agg_att0': inputs['aggregation.shrink.1'][0][0],
         'agg_att2': inputs['aggregation.shrink.2'][0][0],
