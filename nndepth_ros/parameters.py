@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from nndepth_core.engines import AUTO, PRECISIONS, SgbmSettings, default_model
+from nndepth_core.engines import AUTO, PRECISIONS, SgbmSettings, resolve_model
 from nndepth_core.engines.sgbm import MODES
 from nndepth_ros.outputs import OutputSettings
 
@@ -188,7 +188,7 @@ class ModelConfig:
     @property
     def name(self) -> str:
         """The model, also where it is left to the package."""
-        return default_model(self.engine) if self.model == AUTO else self.model
+        return resolve_model(self.model, self.engine)
 
     def options(self) -> dict[str, Any]:
         """What the engine of the model is made with."""

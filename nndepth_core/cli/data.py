@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from nndepth_core import io
@@ -15,6 +14,7 @@ from nndepth_core.cli.table import table
 from nndepth_core.data.datasets.base import DatasetError, StereoDataset, StereoSource
 from nndepth_core.data.datasets.mixture import Mixture
 from nndepth_core.data.inspect import TRUTH, TruthCheck, check_truth, picture
+from nndepth_core.data.sample import spread
 
 HEADINGS = ('sample', 'known %', 'disparity px', 'error at truth', 'least elsewhere', 'verdict')
 
@@ -24,10 +24,9 @@ def main(arguments: Sequence[str]) -> int:
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_args(rest)
     dataset = datasets.load_dataset(args.data, settings)
-    if not len(dataset):
+    indices = spread(len(dataset), args.samples)
+    if not indices:
         raise DatasetError(f'{dataset.name} has no samples')
-    count = min(args.samples or len(dataset), len(dataset))
-    indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
     rows: list[Sequence[str]] = [HEADINGS]
     problems: list[str] = []
     for index in tqdm(indices, unit='sample', disable=None, leave=False):
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     print(table(rows, right=range(1, 5)))
     for problem in problems:
         print(f'nndepth: {problem}')
-    print(f'{dataset.name}: {len(problems)} of {count} samples look wrong')
+    print(f'{dataset.name}: {len(problems)} of {len(indices)} samples look wrong')
     return int(bool(problems))
 
 

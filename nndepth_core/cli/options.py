@@ -7,13 +7,12 @@ import math
 from typing import Any
 
 from nndepth_core.engines import (
-    AUTO,
     DEVICES,
     ENGINES,
     MODELS,
     PRECISIONS,
     check_names,
-    default_model,
+    resolve_model,
 )
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 
@@ -87,7 +86,7 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
         ValueError, EngineError: an argument is not allowed; the message says which and what is.
     """
     check_names(args.model, args.engine, args.device, args.precision)
-    model = default_model(args.engine) if args.model == AUTO else args.model
+    model = resolve_model(args.model, args.engine)
     options: dict[str, Any] = {}
     if args.max_disparity is not None:
         if model != 'sgbm':

@@ -50,3 +50,14 @@ class MonoSample:
     depth: np.ndarray
     meaning: Literal['metric', 'relative_inverse'] = 'metric'
     name: str = ''
+
+
+def spread(length: int, most: int = 0) -> list[int]:
+    """Choose indices that are spread evenly over a data set.
+
+    Args:
+        length: of the data set.
+        most: how many to choose at the most; 0 for all.
+    """
+    count = min(most, length) if most > 0 else length
+    return np.linspace(0, length - 1, count).round().astype(int).tolist()

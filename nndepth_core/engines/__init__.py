@@ -26,8 +26,8 @@ __all__ = [
     'ModelSpec',
     'check_names',
     'create_engine',
-    'default_model',
     'find_weights',
+    'resolve_model',
     'split_model',
 ]
 
@@ -55,7 +55,7 @@ def create_engine(
 
     Args:
         model: 'sgbm', a network ('raft_stereo', or with its variant 'raft_stereo-realtime'), the
-            path of an .onnx file, or 'auto', see `default_model`.
+            path of an .onnx file, or 'auto', see `resolve_model`.
         engine: a name of ENGINES. 'auto' runs sgbm by OpenCV, files by ONNX Runtime, and networks
             by ONNX Runtime where `nndepth export` has put one of just these weights, iterations
             and precision into the cache, else by torch.
@@ -75,8 +75,7 @@ def create_engine(
         if count < 0:
             raise EngineError(f'{kind} is {count}; give at least 1, or 0 for the default')
 
-    if model == AUTO:
-        model = default_model(engine)
+    model = resolve_model(model, engine)
     settings = {'precision': precision, 'iterations': iterations, 'threads': threads, **options}
     try:
         if model == 'sgbm':
@@ -92,12 +91,14 @@ def create_engine(
         raise EngineError(f'{model}: {error}') from error
 
 
-def default_model(engine: str = 'auto') -> str:
-    """Name the model that 'auto' stands for.
+def resolve_model(model: str = AUTO, engine: str = 'auto') -> str:
+    """Return the model's name, and where it is 'auto' the one that this stands for.
 
-    The network that comes with the package, or sgbm where the engine is opencv or nothing is
-    installed that runs networks, which is warned of.
+    That is the network that comes with the package, or sgbm where the engine is opencv or nothing
+    is installed that runs networks, which is warned of.
     """
+    if model != AUTO:
+        return model
     if engine == 'opencv':
         return 'sgbm'
     if _installed('onnxruntime') or _installed('torch', 'safetensors'):

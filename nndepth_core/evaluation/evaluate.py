@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from nndepth_core.data.sample import MonoSample, StereoSample
+from nndepth_core.data.sample import MonoSample, StereoSample, spread
 from nndepth_core.estimator import StereoEstimator, StereoResult, check_pair
 from nndepth_core.evaluation.metrics import regional_metrics
 from nndepth_core.evaluation.mono_metrics import DEPTH_RANGE, Alignment, Output, mono_metrics
@@ -85,11 +85,11 @@ class ModelScore:
 
         The first sample of a size, for which an engine prepares, counts only if all are first.
         """
-        sizes = [sample.size for sample in self.samples]
+        firsts = {sample.size: index for index, sample in reversed([*enumerate(self.samples)])}
         later = [
             sample.milliseconds
             for index, sample in enumerate(self.samples)
-            if sample.size in sizes[:index]
+            if index != firsts[sample.size]
         ]
         durations = later or [sample.milliseconds for sample in self.samples]
         return {f'p{share}': float(np.percentile(durations, share)) for share in (50, 95)}
@@ -221,10 +221,9 @@ def _collect(
     strict: bool,
     progress: bool,
 ) -> Evaluation:
-    count = min(limit, len(dataset)) if limit > 0 else len(dataset)
-    if not count:
+    indices = spread(len(dataset), limit)
+    if not indices:
         raise ValueError(f'{evaluation.dataset} has no samples')
-    indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
     for index in tqdm(indices, unit='sample', disable=None if progress else True):
         name = _name(dataset, index)
         try:
@@ -241,7 +240,7 @@ def _collect(
     if not evaluation.models[0].samples:
         name, why = next(iter(evaluation.skipped.items()))
         raise ValueError(
-            f'{evaluation.dataset}: none of {count} samples can be used; {name}: {why}'
+            f'{evaluation.dataset}: none of {len(indices)} samples can be used; {name}: {why}'
         )
     return evaluation
 

@@ -8,7 +8,7 @@ import pytest
 
 from nndepth_core import StereoEstimator, engines
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
-from nndepth_core.engines import DEFAULT_NETWORK, create_engine, default_model
+from nndepth_core.engines import AUTO, DEFAULT_NETWORK, create_engine, resolve_model
 from nndepth_core.weights import store
 from nndepth_core.weights.store import stored_weights
 
@@ -80,7 +80,7 @@ def test_weights_of_the_user_come_before_those_of_the_package(tmp_path):
 def test_without_a_runtime_sgbm_takes_its_place(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        assert default_model('opencv') == 'sgbm'
+        assert resolve_model(AUTO, 'opencv') == 'sgbm'
     monkeypatch.setattr(engines, '_installed', lambda *packages: False)
     with pytest.warns(UserWarning, match='neither onnxruntime nor torch is installed; pip'):
         assert create_engine('auto').spec.name == 'sgbm'

@@ -125,9 +125,9 @@ class Stage:
 def flying(stage: Stage, nearest: float) -> None:
     """Shapes in the air before a slanted wall."""
     rng = stage.rng
-    farthest = nearest * rng.uniform(0.02, 0.35)
-    _backdrop(stage, max(farthest, 0.3))
-    stage.clutter(int(rng.integers(8, 40)), max(farthest, 0.3) * 1.15, nearest)
+    farthest = max(nearest * rng.uniform(0.02, 0.35), 0.3)
+    _backdrop(stage, farthest)
+    stage.clutter(int(rng.integers(8, 40)), farthest * 1.15, nearest)
 
 
 def room(stage: Stage, nearest: float) -> None:

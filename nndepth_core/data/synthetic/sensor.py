@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import cv2
 import numpy as np
 
 _NOISE_SIDE = 1280
-_noise: list[np.ndarray] = []
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,13 @@ class CameraPair:
         return self.left.expose(left, rng), self.right.expose(right, rng)
 
 
+@cache
+def _noise(down: int, across: int) -> np.ndarray:
+    """One field of noise, (_NOISE_SIDE, _NOISE_SIDE, 3) float32, so many times over."""
+    once = np.random.default_rng(0).standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3))
+    return np.tile(once.astype(np.float32), (down, across, 1))
+
+
 def _vignette(shape: tuple[int, ...], share: float) -> np.ndarray:
     """Factors (H, W, 3) that fall off by `share` towards the corners."""
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)
@@ -116,12 +123,8 @@ def _vignette(shape: tuple[int, ...], share: float) -> np.ndarray:
 
 def _add_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
     """Add a random window of noise drawn once; drawing it anew would cost more than rendering."""
-    if not _noise:
-        once = np.random.default_rng(0)
-        _noise.append(once.standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3)).astype(np.float32))
     height, width = picture.shape[:2]
-    repeats = (height // _NOISE_SIDE + 1, width // _NOISE_SIDE + 1, 1)
-    noise = _noise[0] if repeats == (1, 1, 1) else np.tile(_noise[0], repeats)
+    noise = _noise(height // _NOISE_SIDE + 1, width // _NOISE_SIDE + 1)
     top = rng.integers(noise.shape[0] - height + 1)
     left = rng.integers(noise.shape[1] - width + 1)
     window = noise[top : top + height, left : left + width]
