@@ -45,6 +45,32 @@ def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) 
     return volume.permute(0, 1, 5, 2, 3, 4).flatten(-2)[..., :width]
 
 
+def local_correlation(left: Tensor, right: Tensor, disparity: Tensor, radius: int) -> Tensor:
+    """Correlate each left pixel with the right pixels around its match, as found so far.
+
+    Args:
+        left: features (N, C, H, W).
+        right: features of the right image, of the same shape.
+        disparity: whole numbers (N, 1, H, W), int64.
+        radius: how far to look to both sides.
+
+    Returns:
+        (N, 2 * radius + 1, H, W): sum over the channels of left(x) * right(x - disparity - k) for
+        k = -radius .. radius, zero outside of the image.
+    """
+    batch, channels, height, width = left.shape
+    of_left = left.permute(0, 2, 3, 1)
+    padded = F.pad(right, (1, 1)).permute(0, 2, 3, 1).reshape(-1, channels)  # zeros all around
+    row = torch.arange(batch * height, device=left.device).view(batch, height, 1) * (width + 2)
+    match = torch.arange(1, width + 1, device=left.device) - disparity.squeeze(1)
+
+    def correlate(offset: int) -> Tensor:
+        found = padded[row + (match - offset).clamp(0, width + 1)]
+        return (of_left * found).sum(-1)
+
+    return torch.stack([correlate(offset) for offset in range(-radius, radius + 1)], 1)
+
+
 def expected_disparity(logits: Tensor) -> Tensor:
     """Softmax over the bins and the mean of their disparities (Kendall et al., ICCV 2017).
 

@@ -1,9 +1,10 @@
 """NanoStereo: this project's own small network, the default model.
 
 Features of a small residual pyramid, a cosine correlation volume at a quarter of the size whose
-bins are the channels of a 2-D hourglass (as in LightStereo, arXiv 2406.19833), soft-argmax, and
-convex upsampling (RAFT, ECCV 2020, section 3.3). Convolutions are dense: on CPUs these run
-closer to the machine's peak than depthwise ones.
+bins are the channels of a 2-D hourglass (as in LightStereo, arXiv 2406.19833), and soft-argmax.
+A second look at half the size, a few pixels to both sides of what was found, makes it precise.
+Each step up in size is a convex combination (RAFT, ECCV 2020, section 3.3). Convolutions are
+dense: on CPUs these run closer to the machine's peak than depthwise ones.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nndepth_core.blocks.conv import ConvBlock, ResidualBlock
-from nndepth_core.blocks.cost_volume import correlation_volume, expected_disparity, peak_mass
+from nndepth_core.blocks.cost_volume import (
+    correlation_volume,
+    expected_disparity,
+    local_correlation,
+    peak_mass,
+)
 from nndepth_core.blocks.upsample import convex_upsample_coarse
 from nndepth_core.models.base import Padding, Prediction, StereoNetwork, scale_to_unit
 
@@ -25,6 +31,13 @@ _BINS = 48
 """Disparities at quarter resolution, 0 to 188 px at full resolution."""
 _SHARPNESS = 16.0
 """Brings cosines, which lie in -1..1, to the size of activations."""
+_HALF = 16
+"""Channels of the features at half the size."""
+_RADIUS = 4
+"""How far the second look reaches to both sides, in pixels of half the size."""
+_STEPS = 2 * _RADIUS + 1
+_JOINED = 48
+"""Channels that the second look joins; runtimes are fast at multiples of 16."""
 
 
 class Estimate(NamedTuple):
@@ -33,18 +46,20 @@ class Estimate(NamedTuple):
     Attributes:
         logits: (N, 48, H / 4, W / 4), softmax over them weighs the disparities.
         coarse: (N, 1, H / 4, W / 4) disparity, quarter pixels.
+        half: (N, 1, H / 2, W / 2) the same, enlarged, half pixels.
         certainty: (N, 1, H / 4, W / 4), logit of the confidence.
         disparity: (N, 1, H, W) pixels.
     """
 
     logits: Tensor
     coarse: Tensor
+    half: Tensor
     certainty: Tensor
     disparity: Tensor
 
 
 class NanoStereo(StereoNetwork):
-    """Pyramid, cosine volume, hourglass, soft-argmax, convex upsampling.
+    """Pyramid, cosine volume, hourglass, soft-argmax, second look.
 
     Args:
         features: channels of the pyramid at 1/4, 1/8, 1/16 and 1/32.
@@ -65,8 +80,10 @@ class NanoStereo(StereoNetwork):
         self.hourglass = Hourglass(volume, features)
         self.to_logits = nn.Conv2d(volume[0], _BINS, 3, padding=1)
         joined = features[0] + volume[0]
-        self.to_weights = nn.Sequential(_conv(joined, 64), nn.Conv2d(64, 9 * 16, 1))
-        self.to_certainty = nn.Sequential(_conv(joined + 1, 16), nn.Conv2d(16, 1, 1))
+        self.to_weights = nn.Sequential(_conv(joined, 32), nn.Conv2d(32, 9 * 4, 1))
+        self.second_look = SecondLook(features[0], joined)
+        self.to_doubt = _conv(joined, 16)
+        self.to_certainty = nn.Conv2d(16 + 1, 1, 1)
 
     def forward(
         self,
@@ -87,7 +104,7 @@ class NanoStereo(StereoNetwork):
     def estimate(self, left: Tensor, right: Tensor) -> Estimate:
         """Everything the network says about a pair of batches (N, 3, H, W) in 0..255."""
         self.check_images(left, right)
-        maps = self.pyramid(scale_to_unit(torch.cat((left, right))))
+        half, *maps = self.pyramid(scale_to_unit(torch.cat((left, right))))
         matching = F.normalize(self.to_matching(maps[0]).float(), dim=1)
         of_left, of_right = matching.chunk(2)
         channels = matching.shape[1]
@@ -98,15 +115,18 @@ class NanoStereo(StereoNetwork):
         logits = volume + self.to_logits(aggregated).float()  # corrects what matching alone says
         coarse = expected_disparity(logits)
         joined = torch.cat((guides[0], aggregated), 1)
-        weights = self.to_weights(joined).float()
-        disparity = convex_upsample_coarse(coarse, weights, 4)
-        evidence = torch.cat((joined, peak_mass(logits, coarse).to(joined.dtype)), 1)
-        certainty = self.to_certainty(evidence.detach()).float()
-        return Estimate(logits, coarse, certainty, disparity)
+        enlarged = convex_upsample_coarse(coarse, self.to_weights(joined).float(), 2)
+        disparity = self.second_look(half, maps[0], joined, enlarged)
+        doubt = self.to_doubt(joined.detach())
+        evidence = torch.cat((doubt, peak_mass(logits, coarse).detach().to(doubt.dtype)), 1)
+        certainty = self.to_certainty(evidence).float()
+        return Estimate(logits, coarse, enlarged, certainty, disparity)
 
 
 class Pyramid(nn.Module):
     """Residual encoder down to 1/32, and back up to 1/4 with what the coarse scales know.
+
+    What comes first, at 1/2, knows its surroundings only a few pixels wide.
 
     Args:
         widths: channels at 1/4, 1/8, 1/16 and 1/32.
@@ -114,7 +134,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(3, 16, 2), _conv(16, widths[0], 2))
+        self.stem = nn.Sequential(_conv(3, _HALF, 2), _conv(_HALF, widths[0], 2))
         self.stages = nn.ModuleList([ResidualBlock(widths[0], widths[0])])
         for fine, coarse in pairwise(widths):
             down = ResidualBlock(fine, coarse, 2)
@@ -125,15 +145,15 @@ class Pyramid(nn.Module):
         self.smooth = nn.ModuleList(_conv(width, width) for width in widths[:-1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Map images (N, 3, H, W) in -1..1 to features at 1/4, 1/8, 1/16 and 1/32."""
-        maps = [self.stem(image)]
-        maps[0] = self.stages[0](maps[0])
+        """Map images (N, 3, H, W) in -1..1 to features at 1/2, 1/4, 1/8, 1/16 and 1/32."""
+        half = self.stem[0](image)
+        maps = [self.stages[0](self.stem[1](half))]
         for stage in self.stages[1:]:
             maps.append(stage(maps[-1]))
         for level in (2, 1, 0):
             coarse = F.interpolate(self.lateral[level](maps[level + 1]), scale_factor=2.0)
             maps[level] = self.smooth[level](maps[level] + coarse)
-        return maps
+        return [half, *maps]
 
 
 class Hourglass(nn.Module):
@@ -165,6 +185,51 @@ class Hourglass(nn.Module):
             coarse = F.interpolate(self.up[level](volume), scale_factor=2.0, mode='bilinear')
             volume = self.refine[level](scales[level] + coarse)
         return volume
+
+
+class SecondLook(nn.Module):
+    """Matches again at half the size, near the disparity found so far, and enlarges the result.
+
+    Args:
+        features: channels of the pyramid at 1/4.
+        context: channels of what the hourglass and the left features say at 1/4.
+    """
+
+    def __init__(self, features: int, context: int) -> None:
+        super().__init__()
+        self.from_quarter = _project(features, _HALF)
+        self.to_matching = nn.Conv2d(_HALF, _HALF, 3, padding=1)
+        self.context = _project(context, _JOINED - _HALF - _STEPS - 1)
+        self.join = nn.Sequential(_conv(_JOINED, 32), _conv(32, 32))
+        self.to_steps_and_weights = nn.Conv2d(32, _STEPS + 9 * 4, 1)
+
+    def forward(self, half: Tensor, quarter: Tensor, context: Tensor, found: Tensor) -> Tensor:
+        """Refine a disparity.
+
+        Args:
+            half: features (2N, 16, H / 2, W / 2), those of the left images first.
+            quarter: features (2N, C, H / 4, W / 4) likewise.
+            context: (N, context, H / 4, W / 4).
+            found: disparity (N, 1, H / 2, W / 2) in half pixels.
+
+        Returns:
+            Disparity (N, 1, H, W) in pixels.
+        """
+        wider = F.interpolate(self.from_quarter(quarter), scale_factor=2.0)
+        matching = F.normalize(self.to_matching(half + wider).float(), dim=1)
+        whole = found.detach().round()
+        left, right = matching.chunk(2)
+        near = local_correlation(left, right, whole.long(), _RADIUS) * _SHARPNESS
+        inputs = (
+            near.to(half.dtype),
+            (found - whole).to(half.dtype),
+            half.chunk(2)[0],
+            F.interpolate(self.context(context), scale_factor=2.0),
+        )
+        joined = self.join(torch.cat(inputs, 1))
+        steps, weights = self.to_steps_and_weights(joined).float().split((_STEPS, 9 * 4), 1)
+        step = expected_disparity(near + steps) - _RADIUS
+        return convex_upsample_coarse(whole + step, weights, 2)
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> ConvBlock:

@@ -23,6 +23,7 @@ class NanoLoss(StereoLoss):
 
     Args:
         coarse_weight: of the smooth L1 of the quarter-size disparity.
+        half_weight: of the smooth L1 of the same disparity, enlarged to half the size.
         peak_weight: of the volume's cross entropy.
         confidence_weight: of the confidence's cross entropy; it trains its own layers only.
         peak_width: of the peak asked for, in bins of the volume.
@@ -32,7 +33,8 @@ class NanoLoss(StereoLoss):
 
     def __init__(
         self,
-        coarse_weight: float = 0.3,
+        coarse_weight: float = 0.2,
+        half_weight: float = 0.3,
         peak_weight: float = 0.7,
         confidence_weight: float = 0.3,
         peak_width: float = 0.35,
@@ -41,6 +43,7 @@ class NanoLoss(StereoLoss):
     ) -> None:
         super().__init__(max_disparity)
         self.coarse_weight = coarse_weight
+        self.half_weight = half_weight
         self.peak_weight = peak_weight
         self.confidence_weight = confidence_weight
         self.peak_width = peak_width
@@ -48,13 +51,14 @@ class NanoLoss(StereoLoss):
 
     def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
         """See `StereoLoss`; the predictions are the fields of an `Estimate`."""
-        logits, coarse, certainty, disparity = predictions
+        logits, coarse, half, certainty, disparity = predictions
         middle = _FACTOR // 2
         sparse = truth[..., middle::_FACTOR, middle::_FACTOR]  # each stands for 16 pixels
         error = (disparity.detach() - truth).abs()[..., middle::_FACTOR, middle::_FACTOR]
 
         loss = self.total(disparity, truth, F.smooth_l1_loss)
         coarse_loss = self.total(_FACTOR * coarse, sparse, F.smooth_l1_loss)
+        half_loss = self.total(2 * half, truth[..., 1::2, 1::2], F.smooth_l1_loss)
         counted = self.counts(sparse)
         peak = self.peak(logits, sparse.nan_to_num() / _FACTOR)
         confident = torch.exp(-error.nan_to_num() / self.confidence_scale)
@@ -64,7 +68,7 @@ class NanoLoss(StereoLoss):
             self.peak_weight * torch.where(counted, peak, 0.0).sum(),
             self.confidence_weight * torch.where(counted, doubt, 0.0).sum(),
         )
-        return loss + _FACTOR**2 * sum(parts)
+        return loss + 2**2 * self.half_weight * half_loss + _FACTOR**2 * sum(parts)
 
     def peak(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross entropy (N, 1, h, w) between the bins and a narrow peak at target (N, 1, h, w)."""

@@ -86,6 +86,23 @@ def test_without_a_runtime_sgbm_takes_its_place(monkeypatch):
         assert create_engine('auto').spec.name == 'sgbm'
 
 
+def test_the_second_look_correlates_around_what_was_found():
+    torch = pytest.importorskip('torch')
+    from nndepth_core.blocks.cost_volume import local_correlation
+
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(2, 2, 5, 7, 11, generator=generator)
+    disparity = torch.randint(0, 12, (2, 1, 7, 11), generator=generator)
+    found = local_correlation(left, right, disparity, 2)
+    for index in np.ndindex(*found.shape):
+        image, step, row, column = index
+        match = column - int(disparity[image, 0, row, column]) - (step - 2)
+        expected = 0.0
+        if 0 <= match < 11:
+            expected = float(left[image, :, row, column] @ right[image, :, row, match])
+        assert float(found[index]) == pytest.approx(expected, abs=1e-5)
+
+
 def test_train_mode_gives_what_the_loss_needs(network):
     import torch
 
@@ -97,6 +114,7 @@ def test_train_mode_gives_what_the_loss_needs(network):
     assert [tuple(x.shape) for x in predictions] == [
         (2, 48, 16, 24),
         (2, 1, 16, 24),
+        (2, 1, 32, 48),
         (2, 1, 16, 24),
         (2, 1, 64, 96),
     ]
@@ -118,7 +136,7 @@ def test_the_confidence_trains_its_own_layers_only(network):
         for name, p in network.named_parameters()
         if p.grad is not None and p.grad.abs().max() > 1e-5
     }
-    assert reached == {'to_certainty'}
+    assert reached == {'to_doubt', 'to_certainty'}
 
 
 def test_loss_of_a_perfect_estimate():
@@ -130,14 +148,20 @@ def test_loss_of_a_perfect_estimate():
     bins = torch.arange(48.0).view(1, 48, 1, 1).expand(1, 48, 2, 3)
     logits = -(bins - 5).abs() / 0.35
     sure = torch.full((1, 1, 2, 3), 30.0)
-    estimate = [logits, torch.full((1, 1, 2, 3), 5.0), sure, torch.full((1, 1, 8, 12), 20.0)]
+    quarter, half, whole = (
+        torch.full((1, 1, 8 // size, 12 // size), 20.0 / size) for size in (4, 2, 1)
+    )
+    estimate = [logits, quarter, half, sure, whole]
     peak = logits[0, :, 0, 0].log_softmax(0)
     entropy = float(-(peak.exp() * peak).sum())
     pixels = 8 * 8
     torch.testing.assert_close(
         NanoLoss()(estimate, truth), torch.tensor(0.7 * entropy * pixels), rtol=1e-4, atol=1e-3
     )
-    estimate[3] = estimate[3] + 2.0  # smooth L1 of 2 is 1.5, and the confidence is now too high
+    estimate[2] = half + 1.0
+    expected = (0.3 * 1.5 + 0.7 * entropy) * pixels
+    assert float(NanoLoss()(estimate, truth)) == pytest.approx(expected, rel=1e-4)
+    estimate[2], estimate[4] = half, whole + 2.0  # smooth L1 of 2 is 1.5, and the confidence is now too high
     doubt = 0.3 * 30 * (1 - np.exp(-2 / 1.5))
     expected = (1.5 + 0.7 * entropy + doubt) * pixels
     assert float(NanoLoss()(estimate, truth)) == pytest.approx(expected, rel=1e-4)

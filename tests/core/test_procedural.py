@@ -61,6 +61,35 @@ def test_a_slanted_wall_lies_in_its_plane(yaw, pitch):
     np.testing.assert_allclose(offset, 0, atol=1e-4)
 
 
+@given(height=st.floats(0.2, 3.0), pitch=st.floats(-0.2, 0.2))
+@settings(max_examples=20, deadline=None)
+def test_an_endless_ground_reaches_the_horizon(height, pitch):
+    ahead = np.array([0, np.sin(pitch), np.cos(pitch)])
+    origin = np.array([0.3, height, 0.7])
+    patch = Patch(origin, np.array([0.5, 0, 0]), 0.5 * ahead, texture(), endless=True)
+    left, _ = draw_pair([patch], RIG)
+    normal_down = np.cross(ahead, [1, 0, 0])
+    y, x = np.mgrid[: RIG.left.height, : RIG.left.width]
+    rays = np.stack(((x - 79.5) / 140, (y - 59.5) / 140, np.ones_like(x, float)), -1)
+    disparity = RIG.focal_baseline * (rays @ normal_down) / (origin @ normal_down)
+    np.testing.assert_array_equal(left.patch == 0, disparity > 0)
+    np.testing.assert_allclose(left.disparity, disparity.clip(0), atol=1e-4)
+
+
+def test_both_views_of_an_endless_ground_agree():
+    along, ahead = np.array([0.5, 0, 0]), np.array([0, 0, 0.5])
+    ground = Patch(np.array([0.3, 0.5, 0.7]), along, ahead, texture(), endless=True)
+    left, right = draw_pair([ground], RIG)
+    y, x = np.mgrid[: RIG.left.height, : RIG.left.width].astype(np.float32)
+    near = (left.disparity > 2) & ~occlusion(left, right)
+
+    def difference(error):
+        seen = cv2.remap(right.image, x - left.disparity - error, y, cv2.INTER_LINEAR)
+        return np.abs(seen.astype(float) - left.image)[near, :3].mean()
+
+    assert difference(0) < 0.5 * min(difference(-1), difference(1))
+
+
 def back_projected(disparity, seen):
     y, x = np.nonzero(seen)
     z = RIG.focal_baseline / disparity[seen]

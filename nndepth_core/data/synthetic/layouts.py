@@ -55,7 +55,7 @@ class Stage:
         rng = self.rng
         if not may_be_seen(origin, along, down, bulge, self.rig):
             return
-        sharpness = rng.uniform(0.5, 1)  # no lens shows everything in focus
+        sharpness = rng.uniform(0.6, 1.2)  # no lens shows everything in focus
         height, width = (int(np.clip(sharpness * x, 6, _MOST_TEXELS)) for x in texels)
         texture = self.bank.bake(rng, height, width)
         alpha = self.bank.shape(rng, height, width) if cut else np.full_like(texture[..., 0], 255)
@@ -72,6 +72,25 @@ class Stage:
             gloss,
         )
         self.patches.append((float((origin + (along + down) / 2)[2]), patch))
+
+    def plane(self, point: np.ndarray, along: np.ndarray, down: np.ndarray, depth: float) -> None:
+        """Put up an endless plane with a new texture.
+
+        Args:
+            point: (3,) one of its points.
+            along: (3,) unit vector in it.
+            down: (3,) another one.
+            depth: where a texel of its texture covers about a pixel.
+        """
+        rng = self.rng
+        texels = min(_MOST_TEXELS, int(0.75 * self.width))
+        side = texels * depth / self.focal * log_uniform(rng, 0.7, 2.5)
+        texture = self.bank.bake(rng, texels, texels)
+        whole = cv2.merge((texture, np.full_like(texture[..., 0], 255)))
+        origin = point - side * (rng.random() * along + rng.random() * down)
+        self.patches.append(
+            (math.inf, Patch(origin, side * along, side * down, whole, endless=True))
+        )
 
     def sorted_patches(self) -> list[Patch]:
         """The patches from far to near."""
@@ -140,18 +159,19 @@ def room(stage: Stage, nearest: float) -> None:
     top, floor = -unit * rng.uniform(0.25, 0.6), unit * rng.uniform(0.2, 0.45)
     turn = rotation(rng.normal(0, 0.08), rng.normal(0, 0.3), rng.normal(0, 0.03))
     x, y, z = turn.T
-    near = -0.3 * back
-    width, height, depth = right - left, floor - top, back - near
+    width, height = right - left, floor - top
 
     def at(a: float, b: float, c: float) -> np.ndarray:
         return a * x + b * y + c * z
 
-    big = (stage.height * 0.8, stage.width * 0.8)
-    stage.add(at(left, top, back), width * x, height * y, big)
-    stage.add(at(left, top, near), depth * z, height * y, big)
-    stage.add(at(right, top, near), depth * z, height * y, big)
-    stage.add(at(left, top, near), width * x, depth * z, big)
-    _ground(stage, at(left, floor, 0), width * x, z, product / nearest * 0.7, back)
+    for point, along, down in (
+        (at(0, 0, back), x, y),
+        (at(left, 0, 0), z, y),
+        (at(right, 0, 0), z, y),
+        (at(0, top, 0), x, z),
+        (at(0, floor, 0), x, z),
+    ):
+        stage.plane(point, along, down, back)
     for _ in range(rng.integers(0, 7)):  # pictures, windows, doors
         w, h = width * rng.uniform(0.05, 0.35), height * rng.uniform(0.1, 0.5)
         a, b = rng.uniform(left, right - w), rng.uniform(top, floor - h)
@@ -179,8 +199,7 @@ def street(stage: Stage, nearest: float) -> None:
     wide = sky * stage.width / stage.focal * 3
     sky_origin = sky * z - wide / 2 * x - wide / 2 * y
     stage.add(sky_origin, wide * x, wide * y, (stage.height / 2, stage.width / 2))
-    reach = 40 * high
-    _ground(stage, -reach / 2 * x + high * y, reach * x, z, close * 0.8, far)
+    stage.plane(high * y, x, z, close * 2)
     for side in (-1, 1):
         if rng.random() < 0.75:
             across = side * high * rng.uniform(1.2, 6)
@@ -219,11 +238,8 @@ def table(stage: Stage, nearest: float) -> None:
     turn = rotation(rng.normal(0, 0.1), rng.normal(0, 0.25), rng.normal(0, 0.04))
     x, y, z = turn.T
     low = stage.height * rng.uniform(0.25, 0.5) * unit
-    span = stage.width * unit * 4
     if rng.random() < 0.7:
-        _ground(
-            stage, -span / 2 * x + low * y, span * x, z, product / nearest * 0.6, product / wall
-        )
+        stage.plane(low * y, x, z, product / wall)
     for _ in range(rng.integers(2, 9)):
         place = product / rng.uniform(wall * 1.1, nearest)
         size = stage.height * unit * np.exp(rng.uniform(-2.3, -0.3, 3))
@@ -262,38 +278,7 @@ def _backdrop(stage: Stage, disparity: float) -> None:
     centre = stage.point(stage.width / 2, stage.height / 2, disparity)
     tilt = rng.normal(0, (0.2, 0.35)).clip(-0.7, 0.7) if rng.random() < 0.7 else (0.0, 0.0)
     turn = rotation(tilt[0], tilt[1], 0)
-    span = 4 * centre[2] * stage.width / stage.focal
-    along, down = turn[:, 0] * span, turn[:, 1] * span
-    stage.add(centre - (along + down) / 2, along, down, (_MOST_TEXELS, _MOST_TEXELS))
-
-
-def _ground(
-    stage: Stage,
-    corner: np.ndarray,
-    across: np.ndarray,
-    ahead: np.ndarray,
-    near: float,
-    far: float,
-) -> None:
-    """A floor in strips, each twice as long as the one before, so that none is drawn too fine."""
-    bank, rng = stage.bank, stage.rng
-    texture = bank.bake(rng, _MOST_TEXELS, _MOST_TEXELS)
-    start = near
-    while start < far:
-        end = min(start * 1.6, far)
-        width = across * min(1.0, 3 * end * stage.width / stage.focal / np.linalg.norm(across))
-        origin = corner + (across - width) / 2 + start * 0.97 * ahead
-        down = (end - 0.97 * start) * ahead
-        if may_be_seen(origin, width, down, 0.0, stage.rig):
-            zoom = max(0.05, near / start)
-            side = max(16, int(_MOST_TEXELS * min(1.0, zoom * 2)))
-            strip = cv2.resize(texture, (side, side), interpolation=cv2.INTER_AREA)
-            if rng.random() < 0.5:
-                strip = cv2.flip(strip, int(rng.integers(-1, 2)))
-            alpha = np.full((side, side), 255, np.uint8)
-            patch = Patch(origin, width, down, cv2.merge((strip, alpha)))
-            stage.patches.append((float((start + end) / 2 * 1.5), patch))
-        start = end
+    stage.plane(centre, turn[:, 0], turn[:, 1], centre[2])
 
 
 def _crate(

@@ -39,15 +39,17 @@ class MaterialBank:
     def bake(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """A new texture, uint8 (height, width, 3): tiles mixed, recoloured, contrast of any kind.
 
-        A third of the textures are almost plain, as walls, paint and sky are.
+        A quarter of the textures are almost plain, as walls, paint and sky are; most have grain.
         """
         picture = self._window(rng, height, width)
         if rng.random() < 0.3:
             other = self._window(rng, height, width)
             picture = _blend(picture, other, self._mask(rng, height, width), rng)
-        plain = rng.random() < 0.35
-        contrast = math.exp(rng.uniform(-4.5, -1.5)) if plain else rng.uniform(0.3, 1.3)
+        plain = rng.random() < 0.25
+        contrast = math.exp(rng.uniform(-4.0, -1.5)) if plain else rng.uniform(0.3, 1.3)
         picture = _recolour(picture, contrast, rng)
+        if rng.random() < 0.6:
+            picture = self._roughen(picture, rng)
         return self._shade(picture, rng)
 
     def shape(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -72,6 +74,15 @@ class MaterialBank:
         return cv2.warpAffine(
             tile, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_WRAP
         )
+
+    def _roughen(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Fine grain, which even plain surfaces show from near by."""
+        height, width = picture.shape[:2]
+        noise = self._doubled[rng.integers(len(self._doubled))]
+        top, left = rng.integers(0, TILE, 2)
+        grain = noise[top : top + height, left : left + width]
+        grain = grain * np.float32(math.exp(rng.uniform(0, 2.5)))
+        return cv2.add(picture, cv2.merge((grain, grain, grain)), dtype=cv2.CV_8U)
 
     def _mask(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """Part of a random noise (height, width) float32."""

@@ -8,6 +8,7 @@ texture coordinates and the disparity. Both views are drawn from it, so the trut
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -19,6 +20,8 @@ NEAREST = 1e-3
 """Smallest depth of a corner that can be projected."""
 _SOLID, _EDGE = 128, (9, 247)
 """Alpha from which a pixel belongs to a patch, and between which its colours mix."""
+_BANDS = 12
+"""Bands of rows an endless patch is drawn in."""
 _STEPS = 6
 """Fixed-point steps towards a bulging surface; each shrinks the error to a third or less."""
 
@@ -36,6 +39,8 @@ class Patch:
             which is towards the camera for a patch seen from its front.
         round_v: whether the bulge falls off along v too (a pillow, else a cylinder).
         gloss: (du, dv, strength) shift of a highlight between the views and its grey levels.
+        endless: whether plane and texture, mirrored again and again, go on beyond 0..1, as grounds
+            and walls do; it does not bulge and shows no alpha.
     """
 
     origin: np.ndarray
@@ -45,6 +50,7 @@ class Patch:
     bulge: float = 0.0
     round_v: bool = True
     gloss: tuple[float, float, float] | None = None
+    endless: bool = False
 
     def seen_from(self, shift: float) -> Patch:
         """The patch in the coordinates of a camera that stands `shift` to the right."""
@@ -135,7 +141,8 @@ def _draw_patch(
     else:
         a, b, c = to_patch[2].astype(np.float32)
         inverse = a * columns + (b * rows + c)
-        colour = _sample_plane(patch.texture, to_patch, size, inverse)
+        sample = _sample_endless if patch.endless else _sample_plane
+        colour = sample(patch.texture, to_patch, size)
     disparity = np.float32(focal_baseline) * inverse
     _composite(view, number, box, colour, disparity, patch, right)
 
@@ -174,6 +181,8 @@ def _bounds(
 ) -> tuple[int, int, int, int] | None:
     """Rows and columns (top, bottom, left, right) that the patch may cover; None outside."""
     height, width = shape
+    if patch.endless:
+        return 0, height, 0, width
     corners = patch.origin + np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) @ np.array(
         [patch.along, patch.down]
     )
@@ -208,28 +217,61 @@ def normal(patch: Patch) -> np.ndarray:
     return across / np.linalg.norm(across)
 
 
-def _sample_plane(
-    texture: np.ndarray, to_patch: np.ndarray, size: tuple[int, int], inverse: np.ndarray
-) -> np.ndarray:
+def _sample_plane(texture: np.ndarray, to_patch: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Texture (h, w, 4) as seen, shrunk beforehand where it would alias."""
-    footprint = _footprint(to_patch, size) * max(texture.shape[:2])
+    footprint = _spans(to_patch, size).max() * max(texture.shape[:2])
     while footprint > 1.5 and min(texture.shape[:2]) > 2:
         texture = cv2.resize(texture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         footprint /= 2
+    return _warp(texture, to_patch, size, cv2.BORDER_CONSTANT)
+
+
+def _sample_endless(
+    texture: np.ndarray, to_patch: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Mirrored texture (h, w, 4) as seen, in bands of rows, each shrunk as its distance asks."""
+    width, height = size
+    colour = np.zeros((height, width, 4), np.uint8)
+    shrunk = {(0, 0): texture}
+
+    def shrink(across: int, down: int) -> np.ndarray:
+        """The texture halved so many times."""
+        if (across, down) not in shrunk:
+            finer = shrink(across - 1, down) if across else shrink(across, down - 1)
+            rows, columns = finer.shape[:2]
+            smaller = (columns // 2, rows) if across else (columns, rows // 2)
+            shrunk[across, down] = cv2.resize(finer, smaller, interpolation=cv2.INTER_AREA)
+        return shrunk[across, down]
+
+    edges = np.linspace(0, height, _BANDS + 1).astype(int)
+    for top, bottom in pairwise(edges):
+        middle = to_patch @ np.array([[1, 0, 0], [0, 1, top], [0, 0, 1.0]])
+        spans = _spans(middle, (width, bottom - top)) * texture.shape[1::-1]
+        most = np.log2(texture.shape[1::-1]) - 1
+        across, down = np.log2(spans.clip(1, None)).clip(0, most).astype(int)
+        colour[top:bottom] = _warp(
+            shrink(int(across), int(down)), middle, (width, bottom - top), cv2.BORDER_REFLECT
+        )
+    return colour
+
+
+def _warp(
+    texture: np.ndarray, to_patch: np.ndarray, size: tuple[int, int], border: int
+) -> np.ndarray:
     height, width = texture.shape[:2]
     to_texel = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]]) @ to_patch
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpPerspective(texture, to_texel, size, flags=flags)
+    return cv2.warpPerspective(texture, to_texel, size, flags=flags, borderMode=border)
 
 
-def _footprint(to_patch: np.ndarray, size: tuple[int, int]) -> float:
-    """Share of the texture that one pixel in the middle of the seen area spans."""
+def _spans(to_patch: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Shares (2,) of the texture's width and height that a pixel in the middle spans."""
     x, y = size[0] / 2, size[1] / 2
     uvw = to_patch @ np.array([[x, x + 1, x], [y, y, y + 1], [1, 1, 1]])
     if (uvw[2] <= 0).any():
-        return 0.0
+        return np.zeros(2)
     uv = uvw[:2] / uvw[2]
-    return float(np.abs(uv[:, 1:] - uv[:, :1]).max())
+    return np.abs(uv[:, 1:] - uv[:, :1]).max(1)
 
 
 def _bulging(

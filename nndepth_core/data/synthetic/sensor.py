@@ -75,8 +75,8 @@ class CameraPair:
             size: height and width of the images; rows differ by less than a pixel.
         """
         shared = rng.normal(1, 0.12) * rng.normal(1, 0.04, 3)
-        gamma, noise = rng.uniform(0.75, 1.35), abs(rng.normal(0, 3.0))
-        blur = rng.choice([0.0, rng.uniform(0.3, 1.0)])
+        gamma, noise = rng.uniform(0.75, 1.35), abs(rng.normal(0, rng.choice([0.8, 3.0])))
+        blur = rng.choice([0.0, rng.uniform(0.3, 1.0)], p=[0.7, 0.3])
         differ = rng.choice([0.2, 1.0])
         jpeg = int(rng.integers(55, 97)) if rng.random() < 0.25 else 0
         vignette = rng.choice([0.0, rng.uniform(0.05, 0.35)])
@@ -93,9 +93,9 @@ class CameraPair:
             )
 
         misalignment = np.eye(3)
-        if rng.random() < 0.5:
+        if rng.random() < 0.6:
             width = size[1]
-            shift, shear = rng.uniform(-0.5, 0.5), rng.uniform(-0.4, 0.4) / width
+            shift, shear = rng.normal(0, 0.2), rng.normal(0, 0.2) / width
             misalignment[1] = [shear, 1, shift - shear * width / 2]
         return CameraPair(camera(), camera(), misalignment)
 
