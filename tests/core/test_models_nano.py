@@ -161,7 +161,10 @@ def test_loss_of_a_perfect_estimate():
     estimate[2] = half + 1.0
     expected = (0.3 * 1.5 + 0.7 * entropy) * pixels
     assert float(NanoLoss()(estimate, truth)) == pytest.approx(expected, rel=1e-4)
-    estimate[2], estimate[4] = half, whole + 2.0  # smooth L1 of 2 is 1.5, and the confidence is now too high
+    estimate[2], estimate[4] = (
+        half,
+        whole + 2.0,
+    )  # smooth L1 of 2 is 1.5, and the confidence is now too high
     doubt = 0.3 * 30 * (1 - np.exp(-2 / 1.5))
     expected = (1.5 + 0.7 * entropy + doubt) * pixels
     assert float(NanoLoss()(estimate, truth)) == pytest.approx(expected, rel=1e-4)

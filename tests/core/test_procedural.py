@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nndepth_core.camera import PinholeCamera, StereoCamera
 from nndepth_core.data.synthetic.materials import TILE, MaterialBank, power_noise
+from nndepth_core.data.synthetic.mipmap import Texture
 from nndepth_core.data.synthetic.patches import Patch, draw_pair, normal, occlusion
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.data.synthetic.sensor import Camera, CameraPair
@@ -24,7 +25,7 @@ def perfect():
 def texture(seed=0, side=64):
     rng = np.random.default_rng(seed)
     colour = cv2.resize(rng.integers(0, 256, (16, 16, 3)).astype(np.uint8), (side, side))
-    return np.dstack((colour, np.full((side, side), 255, np.uint8)))
+    return Texture(np.dstack((colour, np.full((side, side), 255, np.uint8))))
 
 
 def wall(depth, width=10.0, seed=0, **settings):
@@ -187,7 +188,7 @@ def test_disparities_fill_the_range():
 
 
 def test_a_perfect_pair_of_cameras_changes_nothing():
-    picture = texture()[..., :3]
+    picture = texture().pixels[..., :3]
     rng = np.random.default_rng(0)
     for image in CameraPair().expose(picture, picture, rng):
         np.testing.assert_array_equal(image, picture)

@@ -13,6 +13,7 @@ import numpy as np
 
 from nndepth_core.camera import StereoCamera
 from nndepth_core.data.synthetic.materials import MaterialBank
+from nndepth_core.data.synthetic.mipmap import Texture
 from nndepth_core.data.synthetic.patches import Patch, may_be_seen
 
 _MOST_TEXELS = 512
@@ -66,7 +67,7 @@ class Stage:
             origin,
             along,
             down,
-            cv2.merge((texture, alpha)),
+            Texture(cv2.merge((texture, alpha))),
             bulge,
             bool(rng.random() < 0.6),
             gloss,
@@ -86,7 +87,7 @@ class Stage:
         texels = min(_MOST_TEXELS, int(0.75 * self.width))
         side = texels * depth / self.focal * log_uniform(rng, 0.7, 2.5)
         texture = self.bank.bake(rng, texels, texels)
-        whole = cv2.merge((texture, np.full_like(texture[..., 0], 255)))
+        whole = Texture(cv2.merge((texture, np.full_like(texture[..., 0], 255))))
         origin = point - side * (rng.random() * along + rng.random() * down)
         self.patches.append(
             (math.inf, Patch(origin, side * along, side * down, whole, endless=True))

@@ -8,20 +8,19 @@ texture coordinates and the disparity. Both views are drawn from it, so the trut
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera, StereoCamera
+from nndepth_core.data.synthetic.mipmap import Texture
 
 NEAREST = 1e-3
 """Smallest depth of a corner that can be projected."""
+_NO_TEXTURE = Texture(np.empty((0, 0, 4), np.uint8))
 _SOLID, _EDGE = 128, (9, 247)
 """Alpha from which a pixel belongs to a patch, and between which its colours mix."""
-_BANDS = 12
-"""Bands of rows an endless patch is drawn in."""
 _STEPS = 6
 """Fixed-point steps towards a bulging surface; each shrinks the error to a third or less."""
 
@@ -34,7 +33,7 @@ class Patch:
         origin: (3,) corner at u = v = 0.
         along: (3,) edge of u.
         down: (3,) edge of v.
-        texture: uint8 (h, w, 4): colour, and alpha that cuts its shape out.
+        texture: colour, and alpha that cuts its shape out.
         bulge: height of the middle over the plane, in the scene's unit, along x down x along,
             which is towards the camera for a patch seen from its front.
         round_v: whether the bulge falls off along v too (a pillow, else a cylinder).
@@ -46,7 +45,7 @@ class Patch:
     origin: np.ndarray
     along: np.ndarray
     down: np.ndarray
-    texture: np.ndarray
+    texture: Texture
     bulge: float = 0.0
     round_v: bool = True
     gloss: tuple[float, float, float] | None = None
@@ -137,43 +136,44 @@ def _draw_patch(
     rows = np.arange(size[1], dtype=np.float32)[:, None]
     if patch.bulge:
         u, v, inverse = _bulging(patch, intrinsics, columns + left, rows + top)
-        colour = _sample_at(patch.texture, u, v)
     else:
         a, b, c = to_patch[2].astype(np.float32)
         inverse = a * columns + (b * rows + c)
-        sample = _sample_endless if patch.endless else _sample_plane
-        colour = sample(patch.texture, to_patch, size)
     disparity = np.float32(focal_baseline) * inverse
-    _composite(view, number, box, colour, disparity, patch, right)
+    window = slice(top, bottom), slice(left, right_edge)
+    front = cv2.compare(disparity, view.disparity[window], cv2.CMP_GT)
+    if not cv2.countNonZero(front):
+        return
+    if patch.bulge:
+        colour = patch.texture.at(u, v)
+    elif patch.endless:
+        colour = patch.texture.endless(to_patch, front)
+    else:
+        colour = patch.texture.plane(to_patch, size)
+    if patch.gloss is not None:
+        colour = _highlight(colour, patch.gloss, right)
+    _composite(View(*(plane[window] for plane in view)), number, colour, disparity, front)
 
 
 def _composite(
     view: View,
     number: int,
-    box: tuple[int, int, int, int],
     colour: np.ndarray,
     disparity: np.ndarray,
-    patch: Patch,
-    right: bool,
+    front: np.ndarray,
 ) -> None:
-    """Put coloured pixels (h, w, 4) of the box in front of what is farther away."""
-    top, bottom, left, right_edge = box
-    window = slice(top, bottom), slice(left, right_edge)
-    depth, image = view.disparity[window], view.image[window]
+    """Put coloured pixels (h, w, 4) where they are in front of what the view shows so far."""
     alpha = cv2.extractChannel(colour, 3)
-    front = cv2.compare(disparity, depth, cv2.CMP_GT)
     solid = cv2.bitwise_and(front, cv2.inRange(alpha, _SOLID, 255))
     if not cv2.countNonZero(solid):
         return
-    if patch.gloss is not None:
-        colour = _highlight(colour, patch.gloss, right)
     edge = cv2.bitwise_and(front, cv2.inRange(alpha, *_EDGE)) > 0
     share = alpha[edge, None] * np.float32(1 / 255)
-    mixed = colour[edge] * share + image[edge] * (1 - share)
-    cv2.copyTo(colour, solid, image)
-    image[edge] = mixed.astype(np.uint8)
-    cv2.copyTo(disparity, solid, depth)
-    np.copyto(view.patch[window], number, where=solid > 0)
+    mixed = colour[edge] * share + view.image[edge] * (1 - share)
+    cv2.copyTo(colour, solid, view.image)
+    view.image[edge] = mixed.astype(np.uint8)
+    cv2.copyTo(disparity, solid, view.disparity)
+    np.copyto(view.patch, number, where=solid > 0)
 
 
 def _bounds(
@@ -205,7 +205,7 @@ def may_be_seen(
     origin: np.ndarray, along: np.ndarray, down: np.ndarray, bulge: float, rig: StereoCamera
 ) -> bool:
     """Whether either camera may see a parallelogram."""
-    patch = Patch(origin, along, down, np.empty(0), bulge)
+    patch = Patch(origin, along, down, _NO_TEXTURE, bulge)
     views = (patch.seen_from(shift) for shift in (0.0, rig.baseline))
     matrix, shape = camera_matrix(rig.left), (rig.left.height, rig.left.width)
     return any(_bounds(view, matrix, shape) is not None for view in views)
@@ -215,63 +215,6 @@ def normal(patch: Patch) -> np.ndarray:
     """Unit vector (3,) towards which the patch bulges."""
     across = np.cross(patch.down, patch.along)
     return across / np.linalg.norm(across)
-
-
-def _sample_plane(texture: np.ndarray, to_patch: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Texture (h, w, 4) as seen, shrunk beforehand where it would alias."""
-    footprint = _spans(to_patch, size).max() * max(texture.shape[:2])
-    while footprint > 1.5 and min(texture.shape[:2]) > 2:
-        texture = cv2.resize(texture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        footprint /= 2
-    return _warp(texture, to_patch, size, cv2.BORDER_CONSTANT)
-
-
-def _sample_endless(
-    texture: np.ndarray, to_patch: np.ndarray, size: tuple[int, int]
-) -> np.ndarray:
-    """Mirrored texture (h, w, 4) as seen, in bands of rows, each shrunk as its distance asks."""
-    width, height = size
-    colour = np.zeros((height, width, 4), np.uint8)
-    shrunk = {(0, 0): texture}
-
-    def shrink(across: int, down: int) -> np.ndarray:
-        """The texture halved so many times."""
-        if (across, down) not in shrunk:
-            finer = shrink(across - 1, down) if across else shrink(across, down - 1)
-            rows, columns = finer.shape[:2]
-            smaller = (columns // 2, rows) if across else (columns, rows // 2)
-            shrunk[across, down] = cv2.resize(finer, smaller, interpolation=cv2.INTER_AREA)
-        return shrunk[across, down]
-
-    edges = np.linspace(0, height, _BANDS + 1).astype(int)
-    for top, bottom in pairwise(edges):
-        middle = to_patch @ np.array([[1, 0, 0], [0, 1, top], [0, 0, 1.0]])
-        spans = _spans(middle, (width, bottom - top)) * texture.shape[1::-1]
-        most = np.log2(texture.shape[1::-1]) - 1
-        across, down = np.log2(spans.clip(1, None)).clip(0, most).astype(int)
-        colour[top:bottom] = _warp(
-            shrink(int(across), int(down)), middle, (width, bottom - top), cv2.BORDER_REFLECT
-        )
-    return colour
-
-
-def _warp(
-    texture: np.ndarray, to_patch: np.ndarray, size: tuple[int, int], border: int
-) -> np.ndarray:
-    height, width = texture.shape[:2]
-    to_texel = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]]) @ to_patch
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpPerspective(texture, to_texel, size, flags=flags, borderMode=border)
-
-
-def _spans(to_patch: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Shares (2,) of the texture's width and height that a pixel in the middle spans."""
-    x, y = size[0] / 2, size[1] / 2
-    uvw = to_patch @ np.array([[x, x + 1, x], [y, y, y + 1], [1, 1, 1]])
-    if (uvw[2] <= 0).any():
-        return np.zeros(2)
-    uv = uvw[:2] / uvw[2]
-    return np.abs(uv[:, 1:] - uv[:, :1]).max(1)
 
 
 def _bulging(
@@ -295,12 +238,6 @@ def _bulging(
         u, v = eye[0] + depth * du, eye[1] + depth * dv
         inverse = np.where((depth > 0) & np.isfinite(depth), 1 / depth, -1).astype(np.float32)
     return u, v, inverse
-
-
-def _sample_at(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Texture (h, w, 4) at u, v; transparent outside."""
-    height, width = texture.shape[:2]
-    return cv2.remap(texture, u * width - 0.5, v * height - 0.5, cv2.INTER_LINEAR)
 
 
 def _highlight(colour: np.ndarray, gloss: tuple[float, float, float], right: bool) -> np.ndarray:
