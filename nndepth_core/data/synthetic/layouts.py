@@ -136,7 +136,7 @@ class Stage:
             share = rng.random() ** rng.choice([1.0, 2.0])
             disparity = low + (high - low) * share
             size = log_uniform(rng, 14, 0.6 * self.height)
-            aspect = log_uniform(rng, 0.35, 2.8)
+            aspect = math.exp(rng.normal(0, 0.8))
             wide, tall = size * math.sqrt(aspect), size / math.sqrt(aspect)
             x, y = rng.uniform(-0.05, 1.05) * self.width, rng.uniform(-0.05, 1.05) * self.height
             self.shape(x, y, disparity, (wide, tall))
@@ -147,7 +147,7 @@ def flying(stage: Stage, nearest: float) -> None:
     rng = stage.rng
     farthest = max(nearest * rng.uniform(0.02, 0.35), 0.3)
     _backdrop(stage, farthest)
-    stage.clutter(int(rng.integers(8, 40)), farthest * 1.15, nearest)
+    stage.clutter(int(rng.integers(12, 50)), farthest * 1.15, nearest)
 
 
 def room(stage: Stage, nearest: float) -> None:
@@ -184,7 +184,7 @@ def room(stage: Stage, nearest: float) -> None:
         w, h, d = unit * np.exp(rng.uniform(-3.2, -1.0, 3))
         foot = floor if rng.random() < 0.8 else rng.uniform(top, floor)
         _crate(stage, at(rng.uniform(-0.6, 0.6) * place, foot - h, place), (w, h, d), turn)
-    stage.clutter(int(rng.integers(2, 14)), product / back * 1.2, nearest)
+    stage.clutter(int(rng.integers(4, 22)), product / back * 1.2, nearest)
 
 
 def street(stage: Stage, nearest: float) -> None:
@@ -213,7 +213,7 @@ def street(stage: Stage, nearest: float) -> None:
                 start += length * rng.uniform(1, 1.3)
                 across *= rng.uniform(0.9, 1.2)
                 tall *= rng.uniform(0.7, 1.4)
-    for _ in range(rng.integers(3, 14)):
+    for _ in range(rng.integers(5, 20)):
         place = close / rng.uniform(0.04, 0.8)
         a = rng.normal(0, 0.35) * place * stage.width / stage.focal
         ground = high * y + place * z + a * x
@@ -238,7 +238,7 @@ def table(stage: Stage, nearest: float) -> None:
     unit = product / nearest / stage.focal
     turn = rotation(rng.normal(0, 0.1), rng.normal(0, 0.25), rng.normal(0, 0.04))
     x, y, z = turn.T
-    low = stage.height * rng.uniform(0.25, 0.5) * unit
+    low = stage.height * rng.uniform(0.5, 0.9) * unit
     if rng.random() < 0.7:
         stage.plane(low * y, x, z, product / wall)
     for _ in range(rng.integers(2, 9)):
@@ -247,7 +247,7 @@ def table(stage: Stage, nearest: float) -> None:
         spin = turn @ rotation(0, rng.uniform(-1, 1), 0)
         corner = low * y - size[1] * y + place * z + rng.uniform(-0.5, 0.5) * place * x
         _crate(stage, corner, (size[0], size[1], size[2]), spin)
-    stage.clutter(int(rng.integers(2, 16)), wall * 1.1, nearest)
+    stage.clutter(int(rng.integers(6, 28)), wall * 1.1, nearest)
 
 
 LAYOUTS: tuple[tuple[float, Callable[[Stage, float], None]], ...] = (
