@@ -18,9 +18,13 @@ from nndepth_core.weights.store import stored_weights
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 STAGES = {
-    'small': ('--data.train.size', '[192, 384]', '--data.train.largest_disparity', '128'),
+    'small': (
+        '--data.train.size', '[192, 384]',
+        '--data.augmentation.crop', '[192, 384]',
+        '--data.train.largest_disparity', '128',
+    ),
     'large': (),
-}
+}  # fmt: skip
 """What the stages change of config/data/default_model.yaml, in order."""
 
 

@@ -34,6 +34,8 @@ class StereoData:
         augmentation: changes every training sample at random and crops it; without one all
             samples must have one size that the network accepts.
         batch_size: training samples per process and pass.
+        repeats: how many times in a row each sample is used, augmented anew; saves reading and,
+            above all, rendering.
         workers: processes that read samples; 0 reads them in the training process.
         strict: stop at a sample that cannot be read instead of taking the next one.
     """
@@ -42,12 +44,14 @@ class StereoData:
     validation: StereoSource | None = None
     augmentation: StereoAugmentation | None = None
     batch_size: int = 8
+    repeats: int = 1
     workers: int = 4
     strict: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f'batch_size is {self.batch_size}; give at least 1')
+        for name in ('batch_size', 'repeats'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'{name} is {getattr(self, name)}; give at least 1')
         if not len(self.train):
             raise DatasetError(f'{self.train.name} has no samples to train on')
 
@@ -56,9 +60,9 @@ class StereoData:
     ) -> Generator[Batch]:
         """Yield training batches without end.
 
-        The run goes through epochs, each a new order of all samples. Position p of it decides
-        both the sample and how it is augmented; batch k of rank r holds batch_size positions
-        from (k * ranks + r) * batch_size on.
+        The run goes through epochs, each a new order of all samples, `repeats` times each.
+        Position p of it decides both the sample and how it is augmented; batch k of rank r holds
+        batch_size positions from (k * ranks + r) * batch_size on.
 
         Args:
             seed: of the run.
@@ -74,7 +78,7 @@ class StereoData:
         positions = itertools.count(first, ranks * self.batch_size)
         loader = DataLoader(
             _TrainingSamples(self, seed),
-            batch_sampler=_entries(positions, self.batch_size, len(self.train), seed),
+            batch_sampler=_entries(self, positions, seed),
             num_workers=self.workers,
             collate_fn=_collate,
             worker_init_fn=_one_thread,
@@ -123,11 +127,14 @@ class _TrainingSamples(Dataset):
     def __init__(self, data: StereoData, seed: int) -> None:
         self.data = data
         self.seed = seed
+        self.latest: tuple[int, tuple[StereoSample, list[str]]] | None = None
 
     def __getitem__(self, entry: tuple[int, int]) -> Batch | ValueError:
         position, index = entry
         try:
-            sample, skipped = self._read(index)
+            if self.latest is None or self.latest[0] != index:
+                self.latest = index, self._read(index)
+            sample, skipped = self.latest[1]
             if self.data.augmentation is not None:
                 rng = np.random.default_rng([self.seed, position])
                 sample = self.data.augmentation(sample, rng)
@@ -179,17 +186,19 @@ def _checked(sample: StereoSample) -> StereoSample:
 
 
 def _entries(
-    positions: Iterable[int], batch_size: int, length: int, seed: int
+    data: StereoData, positions: Iterable[int], seed: int
 ) -> Iterator[list[tuple[int, int]]]:
     """For every first position, the (position, index of the sample) of a batch."""
+    length = len(data.train)
     epoch, order = -1, np.empty(0, int)
     for first in positions:
         batch = []
-        for position in range(first, first + batch_size):
-            if position // length != epoch:
-                epoch = position // length
+        for position in range(first, first + data.batch_size):
+            place = position // data.repeats
+            if place // length != epoch:
+                epoch = place // length
                 order = np.random.default_rng([seed, epoch]).permutation(length)
-            batch.append((position, int(order[position % length])))
+            batch.append((position, int(order[place % length])))
         yield batch
 
 

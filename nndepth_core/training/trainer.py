@@ -364,7 +364,7 @@ class BaseTrainer(ABC):
     def fingerprint(self, data: StereoData) -> list[int]:
         """What decides which samples a step sees."""
         samples = data.batch_size * self.accelerator.num_processes * self.accumulation
-        return [self.seed, samples, len(data.train)]
+        return [self.seed, samples, data.repeats, len(data.train)]
 
     def is_due(self, every: int) -> bool:
         """Whether something that is done every so many steps is due; at the end it always is."""

@@ -100,6 +100,22 @@ def test_augmentation_is_new_in_every_epoch():
     assert len(cuts) > 6
 
 
+def test_repeated_samples_are_read_once_and_augmented_anew(monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        TinyPairs,
+        '__getitem__',
+        lambda self, k, get=TinyPairs.__getitem__: read.append(k) or get(self, k),
+    )
+    batches = take(make(repeats=3, batch_size=6, augmentation=Crop((8, 8))), 5)
+    names = [name for batch in batches for name in batch['names']]
+    assert names[::3] == names[1::3] == names[2::3]
+    assert sorted(names[::3]) == sorted(f'pair{k}' for k in range(10))
+    assert sorted(read) == list(range(10))
+    cuts = torch.cat([batch['left'] for batch in batches]).numpy()
+    assert len({cut.tobytes() for cut in cuts}) > 20
+
+
 @pytest.mark.parametrize('workers', [0, 1])
 def test_unreadable_samples_are_replaced_by_the_next(workers):
     data = StereoData(TinyPairs(6, broken=(2, 3)), batch_size=6, workers=workers)
@@ -173,6 +189,7 @@ def test_validation_samples(caplog):
     assert list(make().validation_samples()) == []
 
 
-def test_wrong_batch_size():
-    with pytest.raises(ValueError, match='batch_size is 0'):
-        make(batch_size=0)
+@pytest.mark.parametrize('name', ['batch_size', 'repeats'])
+def test_wrong_counts(name):
+    with pytest.raises(ValueError, match=f'{name} is 0; give at least 1'):
+        make(**{name: 0})
