@@ -39,16 +39,16 @@ class MaterialBank:
     def bake(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """A new texture, uint8 (height, width, 3): tiles mixed, recoloured, contrast of any kind.
 
-        A quarter of the textures are almost plain, as walls, paint and sky are; most have grain.
+        A third of the textures are almost plain, as walls, paint and sky are; half have grain.
         """
         picture = self._window(rng, height, width)
         if rng.random() < 0.3:
             other = self._window(rng, height, width)
             picture = _blend(picture, other, self._mask(rng, height, width), rng)
-        plain = rng.random() < 0.25
+        plain = rng.random() < 0.35
         contrast = math.exp(rng.uniform(-4.0, -1.5)) if plain else rng.uniform(0.3, 1.3)
         picture = _recolour(picture, contrast, rng)
-        if rng.random() < 0.6:
+        if rng.random() < (0.3 if plain else 0.6):
             picture = self._roughen(picture, rng)
         return self._shade(picture, rng)
 
