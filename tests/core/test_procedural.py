@@ -134,9 +134,8 @@ def test_warping_the_right_image_gives_the_left_one(perfect):
         sample = perfect[index]
         steps = cv2.morphologyEx(sample.disparity, cv2.MORPH_GRADIENT, np.ones((5, 5)))
         known = np.isfinite(sample.disparity)
-        inside = (
-            known & ~sample.occluded & (steps < 2)
-        )  # at edges pixels hold a mixture of two surfaces
+        # at edges pixels hold a mixture of two surfaces
+        inside = known & ~sample.occluded & (steps < 2)
         difference = np.abs(warped(sample).astype(float) - sample.left).mean(-1)[inside]
         assert np.median(difference) < 4
         shares.append((difference > 16).mean())

@@ -95,7 +95,7 @@ class CameraPair:
         misalignment = np.eye(3)
         if rng.random() < 0.6:
             width = size[1]
-            shift, shear = rng.normal(0, 0.2), rng.normal(0, 0.2) / width
+            shift, shear = rng.normal(0, 0.2, 2).clip(-0.6, 0.6) / (1, width)
             misalignment[1] = [shear, 1, shift - shear * width / 2]
         return CameraPair(camera(), camera(), misalignment)
 
