@@ -84,6 +84,21 @@ def expected_disparity(logits: Tensor) -> Tensor:
     return weighted_mean(logits.to(disparities.dtype), disparities, 1).unsqueeze(1)
 
 
+def near_peak(logits: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    """The bins around the strongest one of each pixel.
+
+    Args:
+        logits: (N, bins, H, W).
+        radius: how far to both sides; bins past the ends are those at the ends.
+
+    Returns:
+        Numbers of the bins and their logits, both (N, 2 * radius + 1, H, W).
+    """
+    offsets = torch.arange(-radius, radius + 1, device=logits.device).view(-1, 1, 1)
+    bins = (logits.argmax(1, keepdim=True) + offsets).clamp(0, logits.shape[1] - 1)
+    return bins, logits.gather(1, bins)
+
+
 def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
     """Confidence of a soft-argmax: the probability that lies close to its result.
 

@@ -1,10 +1,11 @@
 """NanoStereo: this project's own small network, the default model.
 
-Features of a small residual pyramid, a cosine correlation volume at a quarter of the size whose
-bins are the channels of a 2-D hourglass (as in LightStereo, arXiv 2406.19833), and soft-argmax.
-A second look at half the size, a few pixels to both sides of what was found, makes it precise.
-Each step up in size is a convex combination (RAFT, ECCV 2020, section 3.3). Convolutions are
-dense: on CPUs these run closer to the machine's peak than depthwise ones.
+Features of a small residual pyramid, cosines of feature groups at a quarter of the size, a 3-D
+hourglass whose channels the left features gate (as in IGEV-Stereo, CVPR 2023, section 3.2), and
+soft-argmax around the strongest disparity. A second look at half the size, a few pixels to both
+sides of what was found, makes it precise. Each step up in size is a convex combination (RAFT,
+ECCV 2020, section 3.3). Convolutions are dense: on CPUs these run closer to the machine's peak
+than depthwise ones.
 """
 
 from __future__ import annotations
@@ -22,15 +23,23 @@ from nndepth_core.blocks.cost_volume import (
     correlation_volume,
     expected_disparity,
     local_correlation,
+    near_peak,
     peak_mass,
 )
-from nndepth_core.blocks.upsample import convex_upsample_coarse
+from nndepth_core.blocks.planes import PlaneBlock, PlaneShuffle
+from nndepth_core.blocks.upsample import convex_upsample_coarse, weighted_mean
 from nndepth_core.models.base import Padding, Prediction, StereoNetwork, scale_to_unit
 
 _BINS = 48
 """Disparities at quarter resolution, 0 to 188 px at full resolution."""
+_GROUPS = 4
+"""Groups of channels, whose cosines the volume holds apart."""
 _SHARPNESS = 16.0
 """Brings cosines, which lie in -1..1, to the size of activations."""
+_LEAST_CONTRAST = 2.0
+"""Keeps the noise of plain areas from being blown up, in 0..255."""
+_PEAK = 2
+"""How far around the strongest disparity the soft-argmax reaches, in quarter pixels."""
 _HALF = 16
 """Channels of the features at half the size."""
 _RADIUS = 4
@@ -47,7 +56,7 @@ class Estimate(NamedTuple):
         logits: (N, 48, H / 4, W / 4), softmax over them weighs the disparities.
         coarse: (N, 1, H / 4, W / 4) disparity, quarter pixels.
         half: (N, 1, H / 2, W / 2) the same, enlarged, half pixels.
-        certainty: (N, 1, H / 4, W / 4), logit of the confidence.
+        certainty: (N, 1, H / 2, W / 2), logit of the confidence.
         disparity: (N, 1, H, W) pixels.
     """
 
@@ -63,12 +72,12 @@ class NanoStereo(StereoNetwork):
 
     Args:
         features: channels of the pyramid at 1/4, 1/8, 1/16 and 1/32.
-        volume: channels of the hourglass at the same scales.
+        volume: channels of the hourglass at 1/8, 1/16 and 1/32.
     """
 
     name = 'nano_stereo'
     variants: ClassVar[dict[str, dict[str, Any]]] = {
-        'base': {'features': (32, 48, 64, 80), 'volume': (48, 72, 104, 128)},
+        'base': {'features': (32, 48, 64, 80), 'volume': (16, 32, 48)},
     }
     padding = Padding(32, 'top_right')
     confidence = 'head'
@@ -77,13 +86,10 @@ class NanoStereo(StereoNetwork):
         super().__init__()
         self.pyramid = Pyramid(features)
         self.to_matching = nn.Conv2d(features[0], features[0], 1)
-        self.hourglass = Hourglass(volume, features)
-        self.to_logits = nn.Conv2d(volume[0], _BINS, 3, padding=1)
-        joined = features[0] + volume[0]
+        self.hourglass = Hourglass(volume, features[1:])
+        joined = features[0] + 2 * _PEAK + 2
         self.to_weights = nn.Sequential(_conv(joined, 32), nn.Conv2d(32, 9 * 4, 1))
         self.second_look = SecondLook(features[0], joined)
-        self.to_doubt = _conv(joined, 16)
-        self.to_certainty = nn.Conv2d(16 + 1, 1, 1)
 
     def forward(
         self,
@@ -97,30 +103,51 @@ class NanoStereo(StereoNetwork):
         if self.training:
             return list(found)
         if confidence:
-            coarse = found.certainty.sigmoid()
-            return found.disparity, F.interpolate(coarse, scale_factor=4.0, mode='bilinear')
+            half = found.certainty.sigmoid()
+            return found.disparity, F.interpolate(half, scale_factor=2.0, mode='bilinear')
         return found.disparity
 
     def estimate(self, left: Tensor, right: Tensor) -> Estimate:
         """Everything the network says about a pair of batches (N, 3, H, W) in 0..255."""
         self.check_images(left, right)
-        half, *maps = self.pyramid(scale_to_unit(torch.cat((left, right))))
-        matching = F.normalize(self.to_matching(maps[0]).float(), dim=1)
-        of_left, of_right = matching.chunk(2)
-        channels = matching.shape[1]
-        volume = correlation_volume(of_left, of_right, _BINS).squeeze(1) * (channels * _SHARPNESS)
-
+        images = torch.cat((left, right))
+        half, *maps = self.pyramid(
+            torch.cat((scale_to_unit(images), local_contrast(images)), 1)
+        )
         guides = [level.chunk(2)[0] for level in maps]
-        aggregated = self.hourglass(volume, guides)
-        logits = volume + self.to_logits(aggregated).float()  # corrects what matching alone says
-        coarse = expected_disparity(logits)
-        joined = torch.cat((guides[0], aggregated), 1)
+        matching = F.normalize(self.to_matching(maps[0]).float(), dim=1)
+        depth = matching.shape[1] // _GROUPS
+        volume = correlation_volume(*matching.chunk(2), _BINS, _GROUPS) * (depth * _SHARPNESS)
+        # corrects what matching alone says
+        logits = volume.sum(1) + self.hourglass(volume.transpose(1, 2), guides[1:]).float()
+
+        bins, near = near_peak(logits, _PEAK)
+        coarse = weighted_mean(near, bins.to(near.dtype), 1).unsqueeze(1)
+        doubt = near - logits.logsumexp(1, keepdim=True)  # logarithm of the probability
+        joined = torch.cat((guides[0], doubt.clamp(min=-9) / 3, coarse / 16), 1)
         enlarged = convex_upsample_coarse(coarse, self.to_weights(joined).float(), 2)
-        disparity = self.second_look(half, maps[0], joined, enlarged)
-        doubt = self.to_doubt(joined.detach())
-        evidence = torch.cat((doubt, peak_mass(logits, coarse).detach().to(doubt.dtype)), 1)
-        certainty = self.to_certainty(evidence).float()
+        disparity, certainty = self.second_look(half, maps[0], joined, enlarged)
         return Estimate(logits, coarse, enlarged, certainty, disparity)
+
+
+def local_contrast(images: Tensor) -> Tensor:
+    """Brightness relative to its surroundings, which shows texture in plain and dark areas.
+
+    Args:
+        images: (N, 3, H, W) in 0..255, H and W multiples of 16.
+
+    Returns:
+        (N, 1, H, W): deviation from the local mean over the local standard deviation, both of
+        some 32x32 pixels.
+    """
+    brightness = images.mean(1, keepdim=True)
+    moments = torch.cat((brightness, brightness * brightness), 1)
+    moments = F.avg_pool2d(moments, 32, 16, padding=8, count_include_pad=False)
+    mean, square = moments.split(1, 1)
+    deviation = (square - mean * mean).clamp(min=0).sqrt()
+    around = F.interpolate(torch.cat((mean, deviation), 1), scale_factor=16.0, mode='bilinear')
+    mean, deviation = around.split(1, 1)
+    return (brightness - mean) / (deviation + _LEAST_CONTRAST)
 
 
 class Pyramid(nn.Module):
@@ -134,7 +161,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(3, _HALF, 2), _conv(_HALF, widths[0], 2))
+        self.stem = nn.Sequential(_conv(3 + 1, _HALF, 2), _conv(_HALF, widths[0], 2))
         self.stages = nn.ModuleList([ResidualBlock(widths[0], widths[0])])
         for fine, coarse in pairwise(widths):
             down = ResidualBlock(fine, coarse, 2)
@@ -145,7 +172,7 @@ class Pyramid(nn.Module):
         self.smooth = nn.ModuleList(_conv(width, width) for width in widths[:-1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Map images (N, 3, H, W) in -1..1 to features at 1/2, 1/4, 1/8, 1/16 and 1/32."""
+        """Map images and their contrast (N, 4, H, W) to features at 1/2, 1/4, 1/8, 1/16 and 1/32."""
         half = self.stem[0](image)
         maps = [self.stages[0](self.stem[1](half))]
         for stage in self.stages[1:]:
@@ -157,34 +184,32 @@ class Pyramid(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Aggregates the volume over four scales, told by the left features what belongs together.
+    """Aggregates the volume over three scales; left features tell where it may flow.
 
     Args:
-        widths: channels at 1/4, 1/8, 1/16 and 1/32.
+        widths: channels at 1/8, 1/16 and 1/32.
         guides: channels of the features at the same scales.
     """
 
     def __init__(self, widths: Sequence[int], guides: Sequence[int]) -> None:
         super().__init__()
-        inputs = (_BINS, *widths)
         self.down = nn.ModuleList(
-            ResidualBlock(before, width, 1 if level == 0 else 2)
-            for level, (before, width) in enumerate(zip(inputs, widths, strict=False))
+            nn.Sequential(PlaneBlock(fine, coarse, 2), PlaneBlock(coarse, coarse))
+            for fine, coarse in pairwise((_GROUPS, *widths))
         )
-        self.guide = nn.ModuleList(map(_project, guides, widths))
-        self.up = nn.ModuleList(map(_project, widths[1:], widths))
-        self.refine = nn.ModuleList(ResidualBlock(width, width) for width in widths[:-1])
+        self.gate = nn.ModuleList(map(_project, guides, widths))
+        self.up = nn.ModuleList(map(PlaneShuffle, widths, (1, *widths)))
+        self.refine = nn.ModuleList(PlaneBlock(width, width) for width in widths[:-1])
 
     def forward(self, volume: Tensor, guides: Sequence[Tensor]) -> Tensor:
-        """Map the volume (N, 48, h, w) and four guides to features (N, widths[0], h, w)."""
+        """Map the volume (N, 48, 4, h, w), guided from 1/8 on, to what to add: (N, 48, h, w)."""
         scales = []
-        for down, project, guide in zip(self.down, self.guide, guides, strict=True):
-            volume = down(volume) + project(guide)
+        for down, gate, guide in zip(self.down, self.gate, guides, strict=True):
+            volume = down(volume) * gate(guide).sigmoid().unsqueeze(1)
             scales.append(volume)
-        for level in (2, 1, 0):
-            coarse = F.interpolate(self.up[level](volume), scale_factor=2.0, mode='bilinear')
-            volume = self.refine[level](scales[level] + coarse)
-        return volume
+        for level in (1, 0):
+            volume = self.refine[level](scales[level] + self.up[level + 1](volume))
+        return self.up[0](volume).squeeze(2)
 
 
 class SecondLook(nn.Module):
@@ -202,8 +227,11 @@ class SecondLook(nn.Module):
         self.context = _project(context, _JOINED - _HALF - _STEPS - 1)
         self.join = nn.Sequential(_conv(_JOINED, 32), _conv(32, 32))
         self.to_steps_and_weights = nn.Conv2d(32, _STEPS + 9 * 4, 1)
+        self.to_certainty = nn.Sequential(nn.Conv2d(32 + 1, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
 
-    def forward(self, half: Tensor, quarter: Tensor, context: Tensor, found: Tensor) -> Tensor:
+    def forward(
+        self, half: Tensor, quarter: Tensor, context: Tensor, found: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Refine a disparity.
 
         Args:
@@ -213,7 +241,7 @@ class SecondLook(nn.Module):
             found: disparity (N, 1, H / 2, W / 2) in half pixels.
 
         Returns:
-            Disparity (N, 1, H, W) in pixels.
+            Disparity (N, 1, H, W) in pixels; logit of its confidence, (N, 1, H / 2, W / 2).
         """
         wider = F.interpolate(self.from_quarter(quarter), scale_factor=2.0)
         matching = F.normalize(self.to_matching(half + wider).float(), dim=1)
@@ -228,8 +256,11 @@ class SecondLook(nn.Module):
         )
         joined = self.join(torch.cat(inputs, 1))
         steps, weights = self.to_steps_and_weights(joined).float().split((_STEPS, 9 * 4), 1)
-        step = expected_disparity(near + steps) - _RADIUS
-        return convex_upsample_coarse(whole + step, weights, 2)
+        logits = near + steps
+        step = expected_disparity(logits)
+        evidence = torch.cat((joined, peak_mass(logits, step).to(joined.dtype)), 1).detach()
+        certainty = self.to_certainty(evidence).float()
+        return convex_upsample_coarse(whole + step - _RADIUS, weights, 2), certainty
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> ConvBlock:

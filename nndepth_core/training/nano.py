@@ -54,11 +54,12 @@ class NanoLoss(StereoLoss):
         logits, coarse, half, certainty, disparity = predictions
         middle = _FACTOR // 2
         sparse = truth[..., middle::_FACTOR, middle::_FACTOR]  # each stands for 16 pixels
-        error = (disparity.detach() - truth).abs()[..., middle::_FACTOR, middle::_FACTOR]
+        at_half = truth[..., 1::2, 1::2]
+        error = (disparity.detach()[..., 1::2, 1::2] - at_half).abs()
 
         loss = self.total(disparity, truth, F.smooth_l1_loss)
         coarse_loss = self.total(_FACTOR * coarse, sparse, F.smooth_l1_loss)
-        half_loss = self.total(2 * half, truth[..., 1::2, 1::2], F.smooth_l1_loss)
+        half_loss = self.total(2 * half, at_half, F.smooth_l1_loss)
         counted = self.counts(sparse)
         peak = self.peak(logits, sparse.nan_to_num() / _FACTOR)
         confident = torch.exp(-error.nan_to_num() / self.confidence_scale)
@@ -66,9 +67,12 @@ class NanoLoss(StereoLoss):
         parts = (
             self.coarse_weight * coarse_loss,
             self.peak_weight * torch.where(counted, peak, 0.0).sum(),
-            self.confidence_weight * torch.where(counted, doubt, 0.0).sum(),
         )
-        return loss + 2**2 * self.half_weight * half_loss + _FACTOR**2 * sum(parts)
+        halves = (
+            self.half_weight * half_loss,
+            self.confidence_weight * torch.where(self.counts(at_half), doubt, 0.0).sum(),
+        )
+        return loss + 2**2 * sum(halves) + _FACTOR**2 * sum(parts)
 
     def peak(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross entropy (N, 1, h, w) between the bins and a narrow peak at target (N, 1, h, w)."""

@@ -33,6 +33,7 @@ from nndepth_core.training.checkpoints import (
     save_checkpoint,
     save_weights,
 )
+from nndepth_core.training.compiled import compile_in_place
 from nndepth_core.training.failures import out_of_memory_named, save_failed
 from nndepth_core.training.schedules import ScheduleName, learning_rate_factor
 from nndepth_core.training.tracking import (
@@ -71,6 +72,7 @@ class BaseTrainer(ABC):
         clip_norm: limit of the gradient's norm; 0 for none.
         clip_value: limit of each entry of the gradient; 0 for none.
         precision: of the network's arithmetic; bf16 and fp16 are mixed with fp32.
+        compile: let torch compile the network: some minutes at the start, faster steps from then.
         batch_norm: 'train' uses and learns each process's own statistics, 'synchronized' those of
             all processes (GPUs only), 'frozen' keeps the statistics as they are.
         ema_decay: of the running average of the weights that is validated and saved in their
@@ -100,6 +102,7 @@ class BaseTrainer(ABC):
     clip_norm: float = 1.0
     clip_value: float = 0.0
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'
+    compile: bool = False
     batch_norm: Literal['train', 'synchronized', 'frozen'] = 'train'
     ema_decay: float = 0.0
     seed: int = 0
@@ -237,6 +240,8 @@ class BaseTrainer(ABC):
             self.ema.n_averaged.fill_(self.step)
         if 'network' in state:
             self.network.load_state_dict(state['network'])
+        if self.compile:
+            compile_in_place(self.network)
         optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )

@@ -15,7 +15,9 @@ from nndepth_core.blocks.correlation import (  # noqa: E402
     sample_pyramid,
     volume_pyramid,
 )
+from nndepth_core.blocks.cost_volume import near_peak  # noqa: E402
 from nndepth_core.blocks.norm import InstanceNorm  # noqa: E402
+from nndepth_core.blocks.planes import PlaneBlock, PlaneShuffle  # noqa: E402
 from nndepth_core.blocks.update import ConvGru  # noqa: E402
 from nndepth_core.blocks.upsample import (  # noqa: E402
     convex_upsample,
@@ -135,3 +137,32 @@ def test_residual_confidence_is_one_where_nothing_moved():
     assert (residual_confidence(step, 4) == 1).all()
     moved = residual_confidence(step + 0.25, 4)
     torch.testing.assert_close(moved, torch.full_like(moved, float(np.exp(-1))))
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_planes_convolve_in_three_dimensions(stride):
+    block = PlaneBlock(3, 5, stride).eval()
+    weight = random(5, 3, 3, 3, 3)  # outputs, inputs, planes, rows, columns
+    block.conv.conv.weight.data = weight.transpose(1, 2).flatten(1, 2).contiguous()
+    volume = random(2, 3, 8, 6, 10)
+    expected = F.conv3d(volume, weight, stride=stride, padding=1) / (1 + 1e-5) ** 0.5
+    found = block(volume.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(found, expected.relu(), rtol=1e-4, atol=1e-4)
+
+
+def test_shuffled_planes_are_a_transposed_convolution():
+    shuffle = PlaneShuffle(3, 2)
+    weight = random(3, 2, 2, 2, 2)  # inputs, outputs, planes, rows, columns
+    shuffle.conv.weight.data = weight.permute(2, 1, 3, 4, 0).reshape(16, 3, 1, 1)
+    shuffle.conv.bias.data.zero_()
+    volume = random(2, 3, 4, 5, 6)
+    expected = F.conv_transpose3d(volume, weight, stride=2)
+    found = shuffle(volume.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_near_the_peak_and_at_the_ends_of_the_range():
+    logits = torch.tensor([[0.0, 1, 5, 2, 0, 0], [9, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]])
+    bins, near = near_peak(logits.T.reshape(1, 6, 1, 3), 2)
+    assert bins[0, :, 0].T.tolist() == [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2], [3, 4, 5, 5, 5]]
+    assert near[0, :, 0].T.tolist() == [[0, 1, 5, 2, 0], [9, 9, 9, 1, 2], [3, 4, 5, 5, 5]]

@@ -219,6 +219,16 @@ def test_mixed_precision(tmp_path):
         train(tmp_path / 'other', precision='fp16')
 
 
+def test_compiled_steps_are_the_same_steps(tmp_path):
+    losses = []
+    for compiled in (False, True):
+        folder = tmp_path / str(compiled)
+        train(folder, compile=compiled, max_steps=4, log_every=1)
+        losses.append([line['train/loss'] for line in figures(folder) if 'train/loss' in line])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[0][-1] < losses[0][0]
+
+
 def test_infinite_loss_stops_and_keeps_the_batch(tmp_path):
     class Diverging(StereoTrainer):
         def compute_loss(self, batch):

@@ -1,0 +1,20 @@
+"""Compiling a network for faster training steps."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch._inductor import config as inductor
+
+
+def compile_in_place(network: nn.Module) -> None:
+    """Let `torch.compile` replace what calling the network does; its weights keep their names.
+
+    Processes average their gradients after the backward pass, in one piece: the default, which
+    cuts the network in parts so as to begin earlier, does not pay for networks as small as ours.
+    """
+    torch._dynamo.config.optimize_ddp = False
+    # On CPUs torch 2.13 overwrites buffers that the backward pass still needs.
+    inductor.allow_buffer_reuse = False
+    inductor.inplace_buffers = False
+    network.compile()
