@@ -111,13 +111,12 @@ class NanoStereo(StereoNetwork):
         """Everything the network says about a pair of batches (N, 3, H, W) in 0..255."""
         self.check_images(left, right)
         images = torch.cat((left, right))
-        half, *maps = self.pyramid(
-            torch.cat((scale_to_unit(images), local_contrast(images)), 1)
-        )
+        half, *maps = self.pyramid(torch.cat((scale_to_unit(images), local_contrast(images)), 1))
         guides = [level.chunk(2)[0] for level in maps]
         matching = F.normalize(self.to_matching(maps[0]).float(), dim=1)
+        of_left, of_right = matching.chunk(2)
         depth = matching.shape[1] // _GROUPS
-        volume = correlation_volume(*matching.chunk(2), _BINS, _GROUPS) * (depth * _SHARPNESS)
+        volume = correlation_volume(of_left, of_right, _BINS, _GROUPS) * (depth * _SHARPNESS)
         # corrects what matching alone says
         logits = volume.sum(1) + self.hourglass(volume.transpose(1, 2), guides[1:]).float()
 
@@ -172,7 +171,7 @@ class Pyramid(nn.Module):
         self.smooth = nn.ModuleList(_conv(width, width) for width in widths[:-1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Map images and their contrast (N, 4, H, W) to features at 1/2, 1/4, 1/8, 1/16 and 1/32."""
+        """Map images and their contrast (N, 4, H, W) to features at 1/2, 1/4, ... and 1/32."""
         half = self.stem[0](image)
         maps = [self.stages[0](self.stem[1](half))]
         for stage in self.stages[1:]:

@@ -68,12 +68,7 @@ class MaterialBank:
             rng.uniform(0, 2 * math.pi) if rng.random() < 0.5 else rng.integers(4) * math.pi / 2
         )
         cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-        x, y = rng.uniform(0, len(tile), 2)
-        matrix = np.array([[cos, -sin, x], [sin, cos, y]])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(
-            tile, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_WRAP
-        )
+        return _wrapped_window(tile, np.array([[cos, -sin], [sin, cos]]), (width, height), rng)
 
     def _roughen(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Fine grain, which even plain surfaces show from near by."""
@@ -175,6 +170,32 @@ class MaterialBank:
             x = int(rng.integers(-80, 20))
             cv2.putText(tile, words, (x, y), font, scale, ink.tolist(), weight, cv2.LINE_AA)
         return tile
+
+
+def _wrapped_window(
+    tile: np.ndarray, turn: np.ndarray, size: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    """What a window of (width, height) shows of a plane of tiles, at a random place.
+
+    The tiles it meets are laid out first: OpenCV is several times slower where it must wrap.
+
+    Args:
+        tile: uint8 (side, side, 3).
+        turn: (2, 2) from pixels of the window to texels.
+        size: width and height of the window.
+        rng: decides the place.
+    """
+    side = len(tile)
+    corners = turn @ np.array([[0, size[0], 0, size[0]], [0, 0, size[1], size[1]]])
+    low, extent = corners.min(1), np.ptp(corners, 1)
+    room = side - np.ceil(extent) - 2
+    place = rng.uniform(0, np.where(room > 0, room, side))
+    right, below = np.ceil(place - room).clip(0, None).astype(int).tolist()
+    plane = tile
+    if right or below:
+        plane = cv2.copyMakeBorder(tile, 0, below, 0, right, cv2.BORDER_WRAP)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(plane, np.column_stack((turn, place - low)), size, flags=flags)
 
 
 def _halvings(tile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -62,10 +62,10 @@ class Texture:
             left, above, wide, tall = cv2.boundingRect(shown[top:bottom])
             if not wide:
                 continue
-            band = to_texture @ np.array([[1, 0, 0], [0, 1, top], [0, 0, 1.0]])
+            band = shifted(to_texture, 0, top)
             spans = _spans(band, (width, bottom - top)) * sides
             across, down = np.log2(spans.clip(1, None)).clip(0, most).astype(int).tolist()
-            part = band @ np.array([[1, 0, left], [0, 1, above], [0, 0, 1.0]])
+            part = shifted(band, left, above)
             seen = _warp(self.shrunk(across, down), part, (wide, tall), cv2.BORDER_REFLECT)
             colour[top + above :, left:][:tall, :wide] = seen
         return colour
@@ -74,6 +74,12 @@ class Texture:
         """The texture (h, w, 4) at u, v, each (h, w) float32; transparent outside."""
         height, width = self.pixels.shape[:2]
         return cv2.remap(self.pixels, u * width - 0.5, v * height - 0.5, cv2.INTER_LINEAR)
+
+
+def shifted(from_pixel: np.ndarray, left: int, top: int) -> np.ndarray:
+    """A matrix (3, 3) that takes pixels, for the pixels of a window that begins at left, top."""
+    middle = from_pixel @ (left, top, 1.0)
+    return np.column_stack((from_pixel[:, :2], middle))
 
 
 def _warp(
@@ -88,7 +94,7 @@ def _warp(
 def _spans(to_texture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Shares (2,) of the texture's width and height that a pixel in the middle spans."""
     x, y = size[0] / 2, size[1] / 2
-    uvw = to_texture @ np.array([[x, x + 1, x], [y, y, y + 1], [1, 1, 1]])
+    uvw = to_texture @ ((x, x + 1, x), (y, y, y + 1), (1, 1, 1))
     if (uvw[2] <= 0).any():
         return np.zeros(2)
     uv = uvw[:2] / uvw[2]

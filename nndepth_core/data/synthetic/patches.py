@@ -7,6 +7,7 @@ texture coordinates and the disparity. Both views are drawn from it, so the trut
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera, StereoCamera
-from nndepth_core.data.synthetic.mipmap import Texture
+from nndepth_core.data.synthetic.mipmap import Texture, shifted
 
 NEAREST = 1e-3
 """Smallest depth of a corner that can be projected."""
@@ -123,14 +124,12 @@ def _draw_patch(
     focal_baseline: float,
     right: bool,
 ) -> None:
-    box = _bounds(patch, intrinsics, view.disparity.shape)
+    to_pixel = intrinsics @ _frame(patch)
+    box = _bounds(patch, to_pixel, intrinsics, view.disparity.shape)
     if box is None:
         return
     top, bottom, left, right_edge = box
-    to_patch = np.linalg.inv(
-        intrinsics @ np.column_stack((patch.along, patch.down, patch.origin))
-    )  # pixel -> (u, v, 1) / depth
-    to_patch = to_patch @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
+    to_patch = shifted(cv2.invert(to_pixel)[1], left, top)  # pixel -> (u, v, 1) / depth
     size = right_edge - left, bottom - top
     columns = np.arange(size[0], dtype=np.float32)
     rows = np.arange(size[1], dtype=np.float32)[:, None]
@@ -167,37 +166,55 @@ def _composite(
     solid = cv2.bitwise_and(front, cv2.inRange(alpha, _SOLID, 255))
     if not cv2.countNonZero(solid):
         return
-    edge = cv2.bitwise_and(front, cv2.inRange(alpha, *_EDGE)) > 0
-    share = alpha[edge, None] * np.float32(1 / 255)
-    mixed = colour[edge] * share + view.image[edge] * (1 - share)
+    edge = cv2.findNonZero(cv2.bitwise_and(front, cv2.inRange(alpha, *_EDGE)))
+    if edge is not None:
+        columns, rows = edge[:, 0].T
+        share = alpha[rows, columns, None] * np.float32(1 / 255)
+        mixed = colour[rows, columns] * share + view.image[rows, columns] * (1 - share)
     cv2.copyTo(colour, solid, view.image)
-    view.image[edge] = mixed.astype(np.uint8)
+    if edge is not None:
+        view.image[rows, columns] = mixed.astype(np.uint8)
     cv2.copyTo(disparity, solid, view.disparity)
     np.copyto(view.patch, number, where=solid > 0)
 
 
+def _frame(patch: Patch) -> np.ndarray:
+    """Matrix (3, 3) from (u, v, 1) to points in space."""
+    return np.array((patch.along, patch.down, patch.origin)).T
+
+
 def _bounds(
-    patch: Patch, intrinsics: np.ndarray, shape: tuple[int, ...]
+    patch: Patch, to_pixel: np.ndarray, intrinsics: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[int, int, int, int] | None:
-    """Rows and columns (top, bottom, left, right) that the patch may cover; None outside."""
+    """Rows and columns (top, bottom, left, right) that the patch may cover; None outside.
+
+    Args:
+        patch: of which this is asked.
+        to_pixel: (3, 3) from (u, v, 1) to pixels times depth.
+        intrinsics: (3, 3) from points to the same.
+        shape: of the image.
+    """
     height, width = shape
     if patch.endless:
         return 0, height, 0, width
-    corners = patch.origin + np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) @ np.array(
-        [patch.along, patch.down]
+    columns, rows, depths = (
+        (c, a + c, b + c, a + b + c)
+        for a, b, c in to_pixel.tolist()  # at the four corners
     )
     if patch.bulge:
-        lift = patch.bulge * normal(patch)
-        corners = np.concatenate((corners, corners + lift))
-    if (corners[:, 2] < NEAREST).all():
+        lift = (intrinsics @ (patch.bulge * normal(patch))).tolist()
+        columns, rows, depths = (
+            (*at, *(value + more for value in at))
+            for at, more in zip((columns, rows, depths), lift, strict=True)
+        )
+    if max(depths) < NEAREST:
         return None
-    if (corners[:, 2] < NEAREST).any():
+    if min(depths) < NEAREST:
         return 0, height, 0, width
-    pixels = corners @ intrinsics.T
-    pixels = pixels[:, :2] / pixels[:, 2:]
-    left, top = (int(max(value, 0)) for value in np.floor(pixels.min(0)))
-    limits = zip(np.ceil(pixels.max(0)) + 1, (width, height), strict=True)
-    right, bottom = (int(min(value, limit)) for value, limit in limits)
+    x = [value / depth for value, depth in zip(columns, depths, strict=True)]
+    y = [value / depth for value, depth in zip(rows, depths, strict=True)]
+    left, top = max(math.floor(min(x)), 0), max(math.floor(min(y)), 0)
+    right, bottom = min(math.ceil(max(x)) + 1, width), min(math.ceil(max(y)) + 1, height)
     return (top, bottom, left, right) if right - left > 1 and bottom - top > 1 else None
 
 
@@ -208,7 +225,7 @@ def may_be_seen(
     patch = Patch(origin, along, down, _NO_TEXTURE, bulge)
     views = (patch.seen_from(shift) for shift in (0.0, rig.baseline))
     matrix, shape = camera_matrix(rig.left), (rig.left.height, rig.left.width)
-    return any(_bounds(view, matrix, shape) is not None for view in views)
+    return any(_bounds(view, matrix @ _frame(view), matrix, shape) is not None for view in views)
 
 
 def normal(patch: Patch) -> np.ndarray:
