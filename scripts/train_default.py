@@ -2,7 +2,7 @@
 """Train the default model from nothing, or go on from the weights that come with the package.
 
 Small pictures first, which teach matching quickly, then large ones. Killed at any moment, the same
-command goes on. On several GPUs or CPU cores: accelerate launch scripts/train_default.py.
+command goes on. On several GPUs or CPU cores: torchrun --nproc_per_node 2 scripts/train_default.py.
 """
 
 from __future__ import annotations

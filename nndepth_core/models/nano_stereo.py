@@ -32,8 +32,10 @@ from nndepth_core.models.base import Padding, Prediction, StereoNetwork, scale_t
 
 _BINS = 48
 """Disparities at quarter resolution, 0 to 188 px at full resolution."""
-_GROUPS = 4
-"""Groups of channels, whose cosines the volume holds apart."""
+_GROUP = 8
+"""Channels of a group, whose cosines the volume holds apart from those of other groups."""
+_NARROW = 16
+"""Channels of matching features that know but a few pixels around, as thin things need them."""
 _SHARPNESS = 16.0
 """Brings cosines, which lie in -1..1, to the size of activations."""
 _LEAST_CONTRAST = 2.0
@@ -86,7 +88,10 @@ class NanoStereo(StereoNetwork):
         super().__init__()
         self.pyramid = Pyramid(features)
         self.to_matching = nn.Conv2d(features[0], features[0], 1)
-        self.hourglass = Hourglass(volume, features[1:])
+        self.to_narrow = nn.Conv2d(features[0], _NARROW, 1)
+        self.narrow_weight = nn.Parameter(torch.tensor(0.3))
+        self.groups = (features[0] + _NARROW) // _GROUP
+        self.hourglass = Hourglass((self.groups, *volume), features)
         joined = features[0] + 2 * _PEAK + 2
         self.to_weights = nn.Sequential(_conv(joined, 32), nn.Conv2d(32, 9 * 4, 1))
         self.second_look = SecondLook(features[0], joined)
@@ -111,14 +116,10 @@ class NanoStereo(StereoNetwork):
         """Everything the network says about a pair of batches (N, 3, H, W) in 0..255."""
         self.check_images(left, right)
         images = torch.cat((left, right))
-        half, *maps = self.pyramid(torch.cat((scale_to_unit(images), local_contrast(images)), 1))
+        seen = torch.cat((scale_to_unit(images), local_contrast(images)), 1)
+        half, narrow, *maps = self.pyramid(seen)
         guides = [level.chunk(2)[0] for level in maps]
-        matching = F.normalize(self.to_matching(maps[0]).float(), dim=1)
-        of_left, of_right = matching.chunk(2)
-        depth = matching.shape[1] // _GROUPS
-        volume = correlation_volume(of_left, of_right, _BINS, _GROUPS) * (depth * _SHARPNESS)
-        # corrects what matching alone says
-        logits = volume.sum(1) + self.hourglass(volume.transpose(1, 2), guides[1:]).float()
+        logits = self.hourglass(self.match(narrow, maps[0]), guides)
 
         bins, near = near_peak(logits, _PEAK)
         coarse = weighted_mean(near, bins.to(near.dtype), 1).unsqueeze(1)
@@ -127,6 +128,22 @@ class NanoStereo(StereoNetwork):
         enlarged = convex_upsample_coarse(coarse, self.to_weights(joined).float(), 2)
         disparity, certainty = self.second_look(half, maps[0], joined, enlarged)
         return Estimate(logits, coarse, enlarged, certainty, disparity)
+
+    def match(self, narrow: Tensor, wide: Tensor) -> Tensor:
+        """Compare both images at a quarter of the size.
+
+        Args:
+            narrow: features (2N, C, h, w) of which each knows but a few pixels.
+            wide: features (2N, C, h, w) that know their surroundings.
+
+        Returns:
+            (N, 48, groups, h, w); the sum over the groups is high where pixels look alike.
+        """
+        wide = F.normalize(self.to_matching(wide).float(), dim=1)
+        narrow = F.normalize(self.to_narrow(narrow).float(), dim=1)
+        left, right = torch.cat((wide, self.narrow_weight * narrow), 1).chunk(2)
+        volume = correlation_volume(left, right, _BINS, self.groups)
+        return volume.transpose(1, 2) * (_GROUP * _SHARPNESS)
 
 
 def local_contrast(images: Tensor) -> Tensor:
@@ -152,7 +169,7 @@ def local_contrast(images: Tensor) -> Tensor:
 class Pyramid(nn.Module):
     """Residual encoder down to 1/32, and back up to 1/4 with what the coarse scales know.
 
-    What comes first, at 1/2, knows its surroundings only a few pixels wide.
+    What comes first, at 1/2 and 1/4, knows its surroundings only a few pixels wide.
 
     Args:
         widths: channels at 1/4, 1/8, 1/16 and 1/32.
@@ -171,22 +188,23 @@ class Pyramid(nn.Module):
         self.smooth = nn.ModuleList(_conv(width, width) for width in widths[:-1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Map images and their contrast (N, 4, H, W) to features at 1/2, 1/4, ... and 1/32."""
+        """Map images and their contrast (N, 4, H, W) to features at 1/2, 1/4, and 1/4 to 1/32."""
         half = self.stem[0](image)
-        maps = [self.stages[0](self.stem[1](half))]
+        quarter = self.stem[1](half)
+        maps = [self.stages[0](quarter)]
         for stage in self.stages[1:]:
             maps.append(stage(maps[-1]))
         for level in (2, 1, 0):
             coarse = F.interpolate(self.lateral[level](maps[level + 1]), scale_factor=2.0)
             maps[level] = self.smooth[level](maps[level] + coarse)
-        return [half, *maps]
+        return [half, quarter, *maps]
 
 
 class Hourglass(nn.Module):
     """Aggregates the volume over three scales; left features tell where it may flow.
 
     Args:
-        widths: channels at 1/8, 1/16 and 1/32.
+        widths: channels of the volume at 1/4, 1/8, 1/16 and 1/32.
         guides: channels of the features at the same scales.
     """
 
@@ -194,21 +212,25 @@ class Hourglass(nn.Module):
         super().__init__()
         self.down = nn.ModuleList(
             nn.Sequential(PlaneBlock(fine, coarse, 2), PlaneBlock(coarse, coarse))
-            for fine, coarse in pairwise((_GROUPS, *widths))
+            for fine, coarse in pairwise(widths)
         )
-        self.gate = nn.ModuleList(map(_project, guides, widths))
-        self.up = nn.ModuleList(map(PlaneShuffle, widths, (1, *widths)))
-        self.refine = nn.ModuleList(PlaneBlock(width, width) for width in widths[:-1])
+        self.gate = nn.ModuleList(map(_project, guides, (1, *widths[1:])))
+        self.up = nn.ModuleList(map(PlaneShuffle, widths[1:], (1, *widths[1:])))
+        self.refine = nn.ModuleList(PlaneBlock(width, width) for width in widths[1:-1])
 
     def forward(self, volume: Tensor, guides: Sequence[Tensor]) -> Tensor:
-        """Map the volume (N, 48, 4, h, w), guided from 1/8 on, to what to add: (N, 48, h, w)."""
+        """Map the volume (N, 48, widths[0], h, w) to what all of it says, (N, 48, h, w)."""
+        alone, *gates = (
+            gate(guide).sigmoid() for gate, guide in zip(self.gate, guides, strict=True)
+        )
+        matching = volume.sum(2) * alone
         scales = []
-        for down, gate, guide in zip(self.down, self.gate, guides, strict=True):
-            volume = down(volume) * gate(guide).sigmoid().unsqueeze(1)
+        for down, gate in zip(self.down, gates, strict=True):
+            volume = down(volume) * gate.unsqueeze(1)
             scales.append(volume)
         for level in (1, 0):
             volume = self.refine[level](scales[level] + self.up[level + 1](volume))
-        return self.up[0](volume).squeeze(2)
+        return matching + self.up[0](volume).squeeze(2).float()
 
 
 class SecondLook(nn.Module):
