@@ -54,8 +54,8 @@ class MaterialBank:
 
     def shape(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """Alpha (height, width) uint8 of a random outline; thin and holey ones among them."""
-        draw = (_polygon, _ellipse, self._blob, _frame, _fence, _branches, _lettering)
-        weights = (0.26, 0.2, 0.2, 0.07, 0.07, 0.14, 0.06)
+        draw = (_polygon, _ellipse, self._blob, _frame, _fence, _branches, _blades, _lettering)
+        weights = (0.24, 0.18, 0.18, 0.06, 0.07, 0.12, 0.1, 0.05)
         return draw[rng.choice(len(draw), p=weights)](rng, height, width)
 
     def _window(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -322,6 +322,23 @@ def _branches(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         points = np.vstack((start, start + np.cumsum(steps, 0))) * (width, height) * 16
         thick = int(rng.integers(1, max(3, min(9, width // 10))))
         cv2.polylines(mask, [points.astype(np.int32)], False, 255, thick, cv2.LINE_AA, 4)
+    return mask
+
+
+def _blades(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Leaves of a plant: bent strips that grow out of one root and end in a tip."""
+    mask = np.zeros((height, width), np.uint8)
+    root = np.array([rng.uniform(0.3, 0.7), rng.uniform(0.6, 1.0)])
+    along = np.linspace(0, 1, 12)[:, None]
+    for _ in range(rng.integers(3, 14)):
+        tip = rng.uniform(0, 1, 2)
+        bend = (root + tip) / 2 + rng.normal(0, 0.15, 2)
+        middle = (1 - along) ** 2 * root + 2 * along * (1 - along) * bend + along**2 * tip
+        across = np.gradient(middle, axis=0)[:, ::-1] * (-1, 1)
+        across /= np.linalg.norm(across, axis=1, keepdims=True) + 1e-6
+        across *= rng.uniform(0.01, 0.07) * (1 - along) ** rng.uniform(0.4, 1.2)
+        outline = np.vstack((middle + across, (middle - across)[::-1])) * (width, height) * 16
+        cv2.fillPoly(mask, [outline.astype(np.int32)], 255, cv2.LINE_AA, 4)
     return mask
 
 
