@@ -127,14 +127,16 @@ class _TrainingSamples(Dataset):
     def __init__(self, data: StereoData, seed: int) -> None:
         self.data = data
         self.seed = seed
-        self.latest: tuple[int, tuple[StereoSample, list[str]]] | None = None
+        self.latest: tuple[int, StereoSample] | None = None
 
     def __getitem__(self, entry: tuple[int, int]) -> Batch | ValueError:
         position, index = entry
         try:
-            if self.latest is None or self.latest[0] != index:
-                self.latest = index, self._read(index)
-            sample, skipped = self.latest[1]
+            if self.latest is not None and self.latest[0] == index:
+                sample, skipped = self.latest[1], []
+            else:
+                sample, skipped = self._read(index)
+                self.latest = index, sample
             if self.data.augmentation is not None:
                 rng = np.random.default_rng([self.seed, position])
                 sample = self.data.augmentation(sample, rng)

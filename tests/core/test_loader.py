@@ -129,6 +129,11 @@ def test_unreadable_samples_are_replaced_by_the_next(workers):
     ]
 
 
+def test_a_repeated_sample_that_cannot_be_read_is_skipped_once():
+    data = StereoData(TinyPairs(4, broken=(2,)), batch_size=8, repeats=2, workers=0)
+    assert take(data, 1)[0]['skipped'] == ['tiny, sample 2: cut short']
+
+
 @pytest.mark.parametrize('workers', [0, 1])
 def test_unreadable_samples_are_refused_when_strict(workers):
     data = StereoData(TinyPairs(4, broken=(1,)), batch_size=4, workers=workers, strict=True)
