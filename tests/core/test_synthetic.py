@@ -9,7 +9,6 @@ from nndepth_core.data.synthetic import (
     Light,
     Scene,
     SceneObject,
-    Sensor,
     StereoRenderer,
     drive_through,
     make_yard,
@@ -187,14 +186,6 @@ def test_sequence_is_determined_by_its_arguments():
     assert sample.disparity.dtype == np.float32
     assert np.isfinite(sample.disparity).all()
     assert (samples[0][0].left != samples[0][1].left).any()
-
-
-def test_sensor_gain_and_noise():
-    grey = np.full((100, 100, 3), 100, np.float32)
-    left, right = Sensor(right_gain=1.1, noise=2.0).expose(grey, grey, np.random.default_rng(0))
-    assert left.mean() == pytest.approx(100, abs=0.1)
-    assert right.mean() == pytest.approx(110, abs=0.1)
-    assert left.std() == pytest.approx(2, rel=0.05)
 
 
 def test_camera_never_comes_close_to_anything():
