@@ -132,11 +132,11 @@ class _TrainingSamples(Dataset):
     def __getitem__(self, entry: tuple[int, int]) -> Batch | ValueError:
         position, index = entry
         try:
-            if self.latest is not None and self.latest[0] == index:
-                sample, skipped = self.latest[1], []
-            else:
+            skipped: list[str] = []
+            if self.latest is None or self.latest[0] != index:
                 sample, skipped = self._read(index)
                 self.latest = index, sample
+            sample = self.latest[1]
             if self.data.augmentation is not None:
                 rng = np.random.default_rng([self.seed, position])
                 sample = self.data.augmentation(sample, rng)
