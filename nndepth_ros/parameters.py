@@ -66,7 +66,9 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         'file, or auto: the network that comes with the package.',
     ),
     Parameter(
-        'weights', '', 'Checkpoint file of the network; empty: the one stored last by nndepth.'
+        'weights',
+        '',
+        'Checkpoint file of the network, or name of a stored one; empty: the one stored last.',
     ),
     Parameter('engine', 'auto', 'What executes the model; auto: the best one present.'),
     Parameter('device', 'auto', 'Where the engine runs: auto, cpu, cuda or tensorrt.'),

@@ -34,7 +34,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--engine', default='auto', help=f'one of {", ".join(ENGINES)}; default: %(default)s')
     add('--device', default='auto', help=f'one of {", ".join(DEVICES)}; default: %(default)s')
-    add('--weights', default='', metavar='FILE', help='checkpoint of a network; default: stored')
+    add('--weights', default='', metavar='FILE', help='of a network, or their name in the store')
     add(
         '--precision',
         default='auto',

@@ -60,8 +60,8 @@ def create_engine(
             by ONNX Runtime where `nndepth export` has put one of just these weights, iterations
             and precision into the cache, else by torch.
         device: a name of DEVICES; sgbm runs on the CPU.
-        weights: of a network: a checkpoint file, '' for the one stored last, or 'random' for
-            numbers that only serve to measure speed.
+        weights: of a network: a checkpoint file, the name of a stored one ('middlebury'), '' for
+            the one stored last, or 'random' for numbers that only serve to measure speed.
         precision: of a network, a name of PRECISIONS; 'auto' is what suits the device.
         iterations: of an iterative network; 0 for its default. Others have none.
         threads: of a network on the CPU; 0 for one a physical core.
@@ -162,7 +162,12 @@ def find_weights(name: str, variant: str, weights: str | Path = '') -> str | Pat
     if weights:
         if Path(weights).is_file():
             return Path(weights)
-        raise EngineError(f'weights {weights} do not exist; give the path of a checkpoint file')
+        if stored := stored_weights(name, variant, str(weights).removeprefix(f'{name}/')):
+            return stored
+        raise EngineError(
+            f'weights {weights} are neither a file nor stored for {name}-{variant}; '
+            '`nndepth weights list` shows what is'
+        )
     if stored := stored_weights(name, variant):
         return stored
     others = {

@@ -247,7 +247,7 @@ class SecondLook(nn.Module):
         self.to_matching = nn.Conv2d(_HALF, _HALF, 3, padding=1)
         self.context = _project(context, _JOINED - _HALF - _STEPS - 1)
         self.join = nn.Sequential(_conv(_JOINED, 32), _conv(32, 32))
-        self.to_steps_and_weights = nn.Conv2d(32, _STEPS + 9 * 4, 1)
+        self.to_steps_and_weights = nn.Conv2d(32, 1 + _STEPS + 9 * 4, 1)
         self.to_certainty = nn.Sequential(nn.Conv2d(32 + 1, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
 
     def forward(
@@ -276,8 +276,9 @@ class SecondLook(nn.Module):
             F.interpolate(self.context(context), scale_factor=2.0),
         )
         joined = self.join(torch.cat(inputs, 1))
-        steps, weights = self.to_steps_and_weights(joined).float().split((_STEPS, 9 * 4), 1)
-        logits = near + steps
+        answers = self.to_steps_and_weights(joined).float()
+        trust, steps, weights = answers.split((1, _STEPS, 9 * 4), 1)
+        logits = near * trust.exp() + steps
         step = expected_disparity(logits)
         evidence = torch.cat((joined, peak_mass(logits, step).to(joined.dtype)), 1).detach()
         certainty = self.to_certainty(evidence).float()

@@ -194,7 +194,10 @@ def test_unfit_batches_are_named(shapes, dtype, words):
         ({'model': 'raft_stereo', 'precision': 'int4'}, "precision 'int4' is unknown"),
         ({'model': 'raft_stereo', 'iterations': -1}, 'iterations is -1'),
         ({'model': 'raft_stereo', 'threads': -2}, 'threads is -2'),
-        ({'model': 'raft_stereo', 'weights': 'no.pth'}, 'weights no.pth do not exist'),
+        (
+            {'model': 'raft_stereo', 'weights': 'no.pth'},
+            'no.pth are neither a file nor stored for',
+        ),
         ({'model': 'none.onnx', 'engine': 'torch'}, 'none.onnx is run by onnxruntime'),
     ],
 )

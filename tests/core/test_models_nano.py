@@ -8,7 +8,7 @@ import pytest
 
 from nndepth_core import StereoEstimator, engines
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
-from nndepth_core.engines import AUTO, DEFAULT_NETWORK, create_engine, resolve_model
+from nndepth_core.engines import AUTO, DEFAULT_NETWORK, create_engine, find_weights, resolve_model
 from nndepth_core.weights import store
 from nndepth_core.weights.store import stored_weights
 
@@ -75,6 +75,9 @@ def test_weights_of_the_user_come_before_those_of_the_package(tmp_path):
     assert store._BUNDLED in bundled.parents
     own.write_bytes(Path(bundled).read_bytes())
     assert stored_weights(DEFAULT_NETWORK) == own
+    for weights, found in (('', own), ('mine', own), (bundled.stem, bundled)):
+        assert find_weights(DEFAULT_NETWORK, 'base', weights) == found
+    assert find_weights(DEFAULT_NETWORK, 'base', f'{DEFAULT_NETWORK}/mine') == own
 
 
 def test_without_a_runtime_sgbm_takes_its_place(monkeypatch):
