@@ -2,7 +2,8 @@
 """Train the default model from nothing, or go on from the weights that come with the package.
 
 Small pictures first, which teach matching quickly, then large ones. Killed at any moment, the
-same command goes on. On several GPUs or CPU cores: torchrun --nproc_per_node 2 train_default.py.
+same command goes on. On several GPUs or CPU cores:
+torchrun --nproc_per_node 2 scripts/train_default.py
 """
 
 from __future__ import annotations

@@ -124,6 +124,7 @@ class NanoStereo(StereoNetwork):
         bins, near = near_peak(logits, _PEAK)
         coarse = weighted_mean(near, bins.to(near.dtype), 1).unsqueeze(1)
         doubt = near - logits.logsumexp(1, keepdim=True)  # logarithm of the probability
+        # the factors bring both to the size of activations
         joined = torch.cat((guides[0], doubt.clamp(min=-9) / 3, coarse / 16), 1)
         enlarged = convex_upsample_coarse(coarse, self.to_weights(joined).float(), 2)
         disparity, certainty = self.second_look(half, maps[0], joined, enlarged)

@@ -64,7 +64,7 @@ class NanoLoss(StereoLoss):
         peak = self.peak(logits, sparse.nan_to_num() / _FACTOR)
         confident = torch.exp(-error.nan_to_num() / self.confidence_scale)
         doubt = F.binary_cross_entropy_with_logits(certainty, confident, reduction='none')
-        parts = (
+        quarters = (
             self.coarse_weight * coarse_loss,
             self.peak_weight * torch.where(counted, peak, 0.0).sum(),
         )
@@ -72,7 +72,7 @@ class NanoLoss(StereoLoss):
             self.half_weight * half_loss,
             self.confidence_weight * torch.where(self.counts(at_half), doubt, 0.0).sum(),
         )
-        return loss + 2**2 * sum(halves) + _FACTOR**2 * sum(parts)
+        return loss + 2**2 * sum(halves) + _FACTOR**2 * sum(quarters)
 
     def peak(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross entropy (N, 1, h, w) between the bins and a narrow peak at target (N, 1, h, w)."""

@@ -166,14 +166,14 @@ def _composite(
     solid = cv2.bitwise_and(front, cv2.inRange(alpha, _SOLID, 255))
     if not cv2.countNonZero(solid):
         return
-    edge = cv2.findNonZero(cv2.bitwise_and(front, cv2.inRange(alpha, *_EDGE)))
-    if edge is not None:
-        columns, rows = edge[:, 0].T
+    edge = cv2.bitwise_and(front, cv2.inRange(alpha, *_EDGE))
+    places = cv2.findNonZero(edge)
+    if places is not None:
+        columns, rows = places[:, 0].T
         share = alpha[rows, columns, None] * np.float32(1 / 255)
         mixed = colour[rows, columns] * share + view.image[rows, columns] * (1 - share)
-    cv2.copyTo(colour, solid, view.image)
-    if edge is not None:
-        view.image[rows, columns] = mixed.astype(np.uint8)
+        colour[rows, columns] = mixed.astype(np.uint8)
+    cv2.copyTo(colour, cv2.bitwise_or(solid, edge), view.image)
     cv2.copyTo(disparity, solid, view.disparity)
     np.copyto(view.patch, number, where=solid > 0)
 
