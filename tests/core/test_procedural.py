@@ -205,10 +205,19 @@ def test_camera_flaws():
     assert Camera(gamma=2.0).expose(grey, rng)[0, 0, 0] == round(255 * (100 / 255) ** 2)
     noisy = Camera(noise=5.0).expose(grey, rng).astype(float)
     assert noisy.std() == pytest.approx(5.0, rel=0.05)
-    assert noisy.mean() == pytest.approx(100, abs=0.6)
+    assert noisy.mean() == pytest.approx(100, abs=0.1)
     dark = Camera(vignette=0.3).expose(grey, rng)
     assert dark[0, 0, 0] == pytest.approx(70, abs=1)
     assert dark[100, 100, 0] == 100
+
+
+def test_gain_and_noise_of_a_pair():
+    grey = np.full((100, 100, 3), 100, np.uint8)
+    pair = CameraPair(Camera(noise=2.0), Camera(gain=(1.1, 1.1, 1.1), noise=2.0))
+    left, right = pair.expose(grey, grey, np.random.default_rng(0))
+    assert left.mean() == pytest.approx(100, abs=0.1)
+    assert right.mean() == pytest.approx(110, abs=0.1)
+    assert left.std() == pytest.approx(2, rel=0.05)
 
 
 @given(seed=st.integers(0, 1000))

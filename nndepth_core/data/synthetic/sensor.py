@@ -128,4 +128,4 @@ def _add_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) 
     top = rng.integers(noise.shape[0] - height + 1)
     left = rng.integers(noise.shape[1] - width + 1)
     window = noise[top : top + height, left : left + width]
-    return cv2.addWeighted(picture, 1, window, deviation, 0.5, dtype=cv2.CV_8U)
+    return cv2.addWeighted(picture, 1, window, deviation, 0, dtype=cv2.CV_8U)
