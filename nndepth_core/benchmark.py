@@ -11,7 +11,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -22,9 +22,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import cv2
 import numpy as np
 
 from nndepth_core.cli.table import table
+from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.engines import Engine, create_engine, split_model
 from nndepth_core.engines.reference import textured_pair
 
@@ -173,6 +175,30 @@ def measure(cases: Sequence[Case], runs: int = 10, warm_up: int = 1) -> list[Mea
         for worker, result in zip(workers, results, strict=True):
             result.memory, result.disparity = worker(_findings)
     return results
+
+
+def rendering_rate(size: tuple[int, int], pairs: int, processes: int) -> float:
+    """Pairs that `ProceduralStereo` renders a second.
+
+    Args:
+        size: (width, height).
+        pairs: how many are rendered.
+        processes: that render at once, one thread each.
+    """
+    data = ProceduralStereo(size=size[::-1], length=pairs)
+    shares = [range(first, pairs, processes) for first in range(processes)]
+    context = get_context('spawn')
+    with ProcessPoolExecutor(processes, context, cv2.setNumThreads, (1,)) as pool:
+        return pairs / max(pool.map(_rendering_time, [data] * processes, shares))
+
+
+def _rendering_time(data: ProceduralStereo, indices: Iterable[int]) -> float:
+    """Seconds that samples take, once tiles and noise are there."""
+    data[0]
+    begun = time.perf_counter()
+    for index in indices:
+        data[index]
+    return time.perf_counter() - begun
 
 
 def describe_machine() -> dict[str, Any]:

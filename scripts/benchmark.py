@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Measure speed: `benchmark.py models` of the models, `benchmark.py node` of the ROS node.
+"""Measure speed: `benchmark.py models`, `benchmark.py node` and `benchmark.py renderer`.
 
-`models` needs nothing but the library; run `node` in a terminal where the built workspace is
-sourced (`. scripts/env.sh`).
+`models` and `renderer`, which draws the training pairs, need nothing but the library; run `node`
+in a terminal where the built workspace is sourced (`. scripts/env.sh`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from itertools import product
@@ -23,6 +24,7 @@ from nndepth_core.benchmark import (
     engines_of,
     format_table,
     measure,
+    rendering_rate,
 )
 from nndepth_core.cli.options import image_size
 from nndepth_core.engines import AUTO, DEVICES, MODELS, PRECISIONS
@@ -47,6 +49,12 @@ def main() -> int:
     node.add_argument('--outputs', choices=NODE_OUTPUTS, nargs='*', default=list(NODE_OUTPUTS))
     node.add_argument('-p', '--parameter', action='append', default=[], metavar='NAME:=VALUE')
     node.add_argument('--json', action='store_true', help='print the figures as JSON only')
+    renderer = commands.add_parser('renderer', help='training pairs rendered a second')
+    renderer.set_defaults(run=_renderer)
+    renderer.add_argument('--size', type=image_size, default=(512, 320), metavar='WxH')
+    renderer.add_argument('--pairs', type=int, default=200)
+    renderer.add_argument('--processes', type=int, default=os.cpu_count(), metavar='N')
+    renderer.add_argument('--json', action='store_true', help='print the figures as JSON only')
     arguments = parser.parse_args()
     return arguments.run(arguments)
 
@@ -125,6 +133,16 @@ def _node(arguments: argparse.Namespace) -> int:
         print(f'{", ".join(NODE_OUTPUTS[name])} at {"x".join(map(str, arguments.size))}')
         for stage, (p50, p95) in stages.items():
             print(f'  {stage:12} p50 {p50:8.2f} ms   p95 {p95:8.2f} ms')
+    return 0
+
+
+def _renderer(arguments: argparse.Namespace) -> int:
+    rate = rendering_rate(arguments.size, arguments.pairs, arguments.processes)
+    if arguments.json:
+        print(json.dumps({'machine': describe_machine(), 'pairs_per_second': rate}, indent=2))
+    else:
+        size = 'x'.join(map(str, arguments.size))
+        print(f'{rate:.1f} pairs of {size} a second by {arguments.processes} processes')
     return 0
 
 

@@ -237,3 +237,10 @@ def test_ours_takes_the_official_weights_and_gives_the_same(checkout):
     assert theirs.disparity.shape == (1, 64, 128)
     assert theirs.disparity.std() > 1e-3
     assert ours.figures(theirs)['difference_px'] < 1e-3
+
+
+def test_the_rate_of_the_renderer():
+    options = ['--size', '96x64', '--pairs', '4', '--json']
+    command = [sys.executable, str(SCRIPT), 'renderer', *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)['pairs_per_second'] > 0
