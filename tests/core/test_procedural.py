@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nndepth_core.camera import PinholeCamera, StereoCamera
 from nndepth_core.data.synthetic.materials import TILE, MaterialBank, power_noise
 from nndepth_core.data.synthetic.mipmap import Texture
-from nndepth_core.data.synthetic.patches import Patch, draw_pair, normal, occlusion
+from nndepth_core.data.synthetic.patches import Patch, Reflection, draw_pair, normal, occlusion
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.data.synthetic.sensor import Camera, CameraPair
 
@@ -122,6 +122,33 @@ def test_what_stands_before_a_wall_hides_as_much_as_the_disparities_differ():
     assert len(outside) == pytest.approx(RIG.focal_baseline / far, abs=1)
 
 
+@pytest.mark.parametrize('bulge', [0.0, 1e-6])
+def test_what_is_mirrored_has_another_disparity_than_the_mirror(bulge):
+    spot = np.zeros((64, 64, 4), np.uint8)
+    spot[..., 3] = 255
+    spot[28:36, 40:48, :3] = 200
+    black = Texture(np.dstack((np.zeros((64, 64, 3), np.uint8), np.full((64, 64), 255, np.uint8))))
+    side, shift = 0.8, 0.05
+    patch = Patch(
+        np.array([-0.4, -0.4, 1.0]),
+        np.array([side, 0, 0]),
+        np.array([0, side, 0]),
+        black,
+        bulge,
+        reflection=Reflection(Texture(spot), shift, 0.5),
+    )
+    left, right = draw_pair([patch], RIG)
+    columns = [
+        np.average(np.arange(160), weights=view.image[..., 0].sum(0, dtype=float))
+        for view in (left, right)
+    ]
+    pixels_wide = side * RIG.left.fx
+    expected = RIG.focal_baseline - shift * pixels_wide
+    assert columns[0] - columns[1] == pytest.approx(expected, abs=0.05)
+    assert left.image[..., 0].max() == 100
+    np.testing.assert_allclose(left.disparity[left.patch == 0], RIG.focal_baseline, atol=1e-3)
+
+
 def test_patches_behind_the_camera_are_not_seen():
     left, right = draw_pair([wall(-2.0)], RIG)
     assert (left.patch == -1).all()
@@ -139,7 +166,7 @@ def test_warping_the_right_image_gives_the_left_one(perfect):
         difference = np.abs(warped(sample).astype(float) - sample.left).mean(-1)[inside]
         assert np.median(difference) < 4
         shares.append((difference > 16).mean())
-    assert np.mean(shares) < 0.04
+    assert np.mean(shares) < 0.035
 
 
 def test_a_wrong_truth_would_be_noticed(perfect):

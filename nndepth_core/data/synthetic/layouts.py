@@ -14,7 +14,7 @@ import numpy as np
 from nndepth_core.camera import StereoCamera
 from nndepth_core.data.synthetic.materials import MaterialBank
 from nndepth_core.data.synthetic.mipmap import Texture
-from nndepth_core.data.synthetic.patches import Patch, may_be_seen
+from nndepth_core.data.synthetic.patches import NEAREST, Patch, Reflection, may_be_seen
 
 _MOST_TEXELS = 512
 """Longest side of a baked texture; larger patches are drawn from this and look blurred."""
@@ -27,10 +27,17 @@ class Stage:
         rig: the cameras.
         bank: what things are covered with.
         rng: decides everything.
+        shiny: whether some things shine and mirror, which does not move as their disparity says.
     """
 
-    def __init__(self, rig: StereoCamera, bank: MaterialBank, rng: np.random.Generator) -> None:
-        self.rig, self.bank, self.rng = rig, bank, rng
+    def __init__(
+        self,
+        rig: StereoCamera,
+        bank: MaterialBank,
+        rng: np.random.Generator,
+        shiny: bool = True,
+    ) -> None:
+        self.rig, self.bank, self.rng, self.shiny = rig, bank, rng, shiny
         self.width, self.height, self.focal = rig.left.width, rig.left.height, rig.left.fx
         self.patches: list[tuple[float, Patch]] = []
 
@@ -59,20 +66,37 @@ class Stage:
         sharpness = rng.uniform(0.6, 1.2)  # no lens shows everything in focus
         height, width = (int(np.clip(sharpness * x, 6, _MOST_TEXELS)) for x in texels)
         texture = self.bank.bake(rng, height, width)
-        alpha = self.bank.shape(rng, height, width) if cut else np.full_like(texture[..., 0], 255)
+        alpha = self.bank.shape(rng, height, width) if cut else None
         gloss = None
-        if rng.random() < 0.12:
+        if self.shiny and rng.random() < 0.12:
             gloss = (rng.uniform(), rng.uniform(), rng.uniform(20, 120))
+        depth = float((origin + (along + down) / 2)[2])
         patch = Patch(
             origin,
             along,
             down,
-            Texture(cv2.merge((texture, alpha))),
+            _texture(texture, alpha),
             bulge,
             bool(rng.random() < 0.6),
             gloss,
+            self.reflection(depth, texels[1]) if self.shiny and rng.random() < 0.12 else None,
         )
-        self.patches.append((float((origin + (along + down) / 2)[2]), patch))
+        self.patches.append((depth, patch))
+
+    def reflection(self, depth: float, width: float) -> Reflection:
+        """What a shiny thing mirrors, as car paint and windows do.
+
+        Args:
+            depth: of the thing.
+            width: of the thing, pixels.
+        """
+        rng = self.rng
+        sides = rng.integers(16, _MOST_TEXELS // 2, 2).tolist()
+        disparity = self.rig.focal_baseline / max(depth, NEAREST)
+        behind = disparity * rng.uniform(0.1, 0.7)  # by which what is mirrored has less of it
+        shift = min(behind / max(width, 1.0), 0.5)
+        share = rng.uniform(0.1, 0.6)
+        return Reflection(_texture(self.bank.bake(rng, *sides)), shift, share)
 
     def plane(self, point: np.ndarray, along: np.ndarray, down: np.ndarray, depth: float) -> None:
         """Put up an endless plane with a new texture.
@@ -87,11 +111,9 @@ class Stage:
         texels = min(_MOST_TEXELS, int(0.75 * self.width))
         side = texels * depth / self.focal * log_uniform(rng, 0.7, 2.5)
         texture = self.bank.bake(rng, texels, texels)
-        whole = Texture(cv2.merge((texture, np.full_like(texture[..., 0], 255))))
         origin = point - side * (rng.random() * along + rng.random() * down)
-        self.patches.append(
-            (math.inf, Patch(origin, side * along, side * down, whole, endless=True))
-        )
+        endless = Patch(origin, side * along, side * down, _texture(texture), endless=True)
+        self.patches.append((math.inf, endless))
 
     def sorted_patches(self) -> list[Patch]:
         """The patches from far to near."""
@@ -251,9 +273,9 @@ def table(stage: Stage, nearest: float) -> None:
 
 
 LAYOUTS: tuple[tuple[float, Callable[[Stage, float], None]], ...] = (
-    (0.34, flying),
+    (0.28, flying),
     (0.24, room),
-    (0.24, street),
+    (0.3, street),
     (0.18, table),
 )
 """How often each layout comes, and what builds it."""
@@ -291,3 +313,9 @@ def _crate(
     depth = max(corner[2], 1e-3)
     pixels = np.array(size) * stage.focal / depth
     stage.box(corner, edges, pixels)
+
+
+def _texture(colour: np.ndarray, alpha: np.ndarray | None = None) -> Texture:
+    """A texture of a colour (h, w, 3), cut out by an alpha (h, w) if there is one."""
+    whole = np.full_like(colour[..., 0], 255) if alpha is None else alpha
+    return Texture(cv2.merge((colour, whole)))

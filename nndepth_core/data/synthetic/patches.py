@@ -26,6 +26,20 @@ _STEPS = 6
 """Fixed-point steps towards a bulging surface; each shrinks the error to a third or less."""
 
 
+class Reflection(NamedTuple):
+    """What a shiny surface mirrors; it lies behind the surface and so has another disparity.
+
+    Attributes:
+        texture: what is mirrored, over the whole patch.
+        shift: part of the patch's width by which it stands further right in the right view.
+        share: of the light that comes from it, 0 to 1.
+    """
+
+    texture: Texture
+    shift: float
+    share: float
+
+
 @dataclass(frozen=True)
 class Patch:
     """A textured parallelogram, bulging towards its normal where `bulge` says so.
@@ -39,6 +53,7 @@ class Patch:
             which is towards the camera for a patch seen from its front.
         round_v: whether the bulge falls off along v too (a pillow, else a cylinder).
         gloss: (du, dv, strength) shift of a highlight between the views and its grey levels.
+        reflection: what it mirrors, if it is shiny.
         endless: whether plane and texture, mirrored again and again, go on beyond 0..1, as grounds
             and walls do; it does not bulge and shows no alpha.
     """
@@ -50,6 +65,7 @@ class Patch:
     bulge: float = 0.0
     round_v: bool = True
     gloss: tuple[float, float, float] | None = None
+    reflection: Reflection | None = None
     endless: bool = False
 
     def seen_from(self, shift: float) -> Patch:
@@ -143,12 +159,16 @@ def _draw_patch(
     front = cv2.compare(disparity, view.disparity[window], cv2.CMP_GT)
     if not cv2.countNonZero(front):
         return
-    if patch.bulge:
-        colour = patch.texture.at(u, v)
-    elif patch.endless:
-        colour = patch.texture.endless(to_patch, front)
-    else:
-        colour = patch.texture.plane(to_patch, size)
+
+    def seen(texture: Texture, shift: float = 0.0) -> np.ndarray:
+        if patch.bulge:
+            return texture.at(u - np.float32(shift), v)
+        return texture.plane(to_patch - shift * np.outer((1, 0, 0), to_patch[2]), size)
+
+    colour = patch.texture.endless(to_patch, front) if patch.endless else seen(patch.texture)
+    if patch.reflection is not None:
+        mirrored = seen(patch.reflection.texture, right * patch.reflection.shift)
+        colour = _mirror(colour, mirrored, patch.reflection.share)
     if patch.gloss is not None:
         colour = _highlight(colour, patch.gloss, right)
     _composite(View(*(plane[window] for plane in view)), number, colour, disparity, front)
@@ -266,3 +286,10 @@ def _highlight(colour: np.ndarray, gloss: tuple[float, float, float], right: boo
     along = np.exp(-np.square((np.arange(height, dtype=np.float32) / height - y) * 5))
     spot = (np.float32(strength) * along[:, None] * across).astype(np.uint8)
     return cv2.add(colour, cv2.merge((spot, spot, spot, np.zeros_like(spot))))
+
+
+def _mirror(colour: np.ndarray, mirrored: np.ndarray, share: float) -> np.ndarray:
+    """Mix the light of a surface with what it mirrors; its outline stays."""
+    mixed = cv2.addWeighted(colour, 1 - share, mirrored, share, 0)
+    cv2.insertChannel(cv2.extractChannel(colour, 3), mixed, 3)
+    return mixed

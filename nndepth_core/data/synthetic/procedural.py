@@ -24,7 +24,8 @@ class ProceduralStereo:
         length: how many samples there are.
         seed: decides all of them.
         largest_disparity: limit of the disparities, pixels; each scene draws its own below it.
-        effects: whether the cameras have noise, blur, gain differences and misalignment.
+        effects: whether the cameras have noise, blur, gain differences and misalignment, and
+            surfaces shine; without, warping the right image by the disparity gives the left one.
     """
 
     size: tuple[int, int] = (320, 512)
@@ -56,7 +57,7 @@ class ProceduralStereo:
         centre = (width - 1) / 2, (height - 1) / 2
         rig = StereoCamera(PinholeCamera(width, height, focal, focal, *centre), 1.0, centre[0])
         nearest = log_uniform(rng, min(14.0, self.largest_disparity / 2), self.largest_disparity)
-        stage = Stage(rig, self.bank, rng)
+        stage = Stage(rig, self.bank, rng, shiny=self.effects)
         chances = [chance for chance, _ in LAYOUTS]
         LAYOUTS[rng.choice(len(LAYOUTS), p=chances)][1](stage, nearest)
         patches = stage.sorted_patches()
