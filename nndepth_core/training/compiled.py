@@ -17,4 +17,9 @@ def compile_in_place(network: nn.Module) -> None:
     # On CPUs torch 2.13 overwrites buffers that the backward pass still needs.
     inductor.allow_buffer_reuse = False
     inductor.inplace_buffers = False
+    # Many small kernels are faster there than few that cannot be vectorised, and so are plain
+    # layouts than channels last, which every kernel between two convolutions would transpose.
+    inductor.realize_reads_threshold = 2
+    inductor.realize_opcount_threshold = 10
+    inductor.layout_optimization = False
     network.compile()
