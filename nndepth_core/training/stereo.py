@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate.utils import gather_object
-from torch import Tensor
+from torch import Tensor, nn
 
 from nndepth_core.data.loader import Batch, StereoData
 from nndepth_core.data.sample import StereoSample
@@ -50,11 +51,13 @@ class StereoTrainer(BaseTrainer):
         """Number of pixels that count."""
         return int(self.criterion.counts(batch['disparity']).sum())
 
+    def run_network(self, network: nn.Module, batch: Batch) -> Sequence[Tensor]:
+        """What the network says in train mode."""
+        return network(batch['left'].float(), batch['right'].float(), self.iterations or None)
+
     def compute_loss(self, batch: Batch) -> Tensor:
         """Loss summed over the pixels that count."""
-        left, right = batch['left'].float(), batch['right'].float()
-        predictions = self.model(left, right, self.iterations or None)
-        return self.criterion(predictions, batch['disparity'])
+        return self.criterion(self.run_network(self.model, batch), batch['disparity'])
 
     def validate(self, data: StereoData) -> dict[str, float]:
         """Means over the samples of what `stereo_metrics` gives; pictures of the first samples."""

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,6 @@ import torch
 import yaml
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -25,6 +25,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from nndepth_core.data.loader import Batch, StereoData
 from nndepth_core.models.base import StereoNetwork
 from nndepth_core.training import TrainingError
+from nndepth_core.training.batch_norms import batch_norms, measured_anew
 from nndepth_core.training.checkpoints import (
     WEIGHTS,
     latest_checkpoint,
@@ -75,6 +76,8 @@ class BaseTrainer(ABC):
         compile: let torch compile the network: some minutes at the start, faster steps from then.
         batch_norm: 'train' uses and learns each process's own statistics, 'synchronized' those of
             all processes (GPUs only), 'frozen' keeps the statistics as they are.
+        norm_batches: training batches on which the statistics of batch norms are measured anew
+            before weights are validated or saved for use; 0 keeps those of training.
         ema_decay: of the running average of the weights that is validated and saved in their
             place, e.g. 0.999; 0 for none.
         seed: of everything random.
@@ -104,6 +107,7 @@ class BaseTrainer(ABC):
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'
     compile: bool = False
     batch_norm: Literal['train', 'synchronized', 'frozen'] = 'train'
+    norm_batches: int = 0
     ema_decay: float = 0.0
     seed: int = 0
     device: Literal['auto', 'cpu'] = 'auto'
@@ -135,6 +139,10 @@ class BaseTrainer(ABC):
     @abstractmethod
     def count_targets(self, batch: Batch) -> int:
         """Of how many errors the loss of a batch is the sum, e.g. its known pixels."""
+
+    @abstractmethod
+    def run_network(self, network: nn.Module, batch: Batch) -> Sequence[Tensor]:
+        """Run a network in train mode on a batch."""
 
     @abstractmethod
     def compute_loss(self, batch: Batch) -> Tensor:
@@ -256,9 +264,8 @@ class BaseTrainer(ABC):
         """Put the network into train mode, batch norms as `batch_norm` says."""
         self.model.train()
         if self.batch_norm == 'frozen':
-            for module in self.network.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            for norm in batch_norms(self.network):
+                norm.eval()
 
     def train_step(self, passes: Sequence[Batch]) -> float:
         """Update the weights by the mean loss over all passes and processes; return it."""
@@ -328,6 +335,7 @@ class BaseTrainer(ABC):
 
     def run_validation(self, data: StereoData) -> None:
         """Validate, log the figures and keep the weights if they are among the best."""
+        self.measure_batch_norms(data)
         self.evaluated.eval()
         with torch.no_grad():
             figures = self.validate(data)
@@ -343,6 +351,19 @@ class BaseTrainer(ABC):
             if save_best(best, self.metric, value, self.step, weights, self.keep_best):
                 save_weights(self.folder / WEIGHTS, weights)
 
+    def measure_batch_norms(self, data: StereoData) -> None:
+        """Measure the statistics of `self.evaluated` on the batches that come next."""
+        if not self.norm_batches or self.batch_norm == 'frozen':
+            return
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        batches = data.batches(self.seed, self.step * self.accumulation, rank, ranks)
+        with closing(batches), measured_anew(self.evaluated) as statistics:
+            for batch in islice(batches, self.norm_batches):
+                self.run_network(self.evaluated, self.to_device(batch))
+            for values in statistics:
+                values.copy_(self.accelerator.reduce(values, 'mean'))
+        self.set_train_mode()
+
     def log_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
         """Log pictures by name, uint8 RGB (H, W, 3)."""
         if self.accelerator.is_main_process:
@@ -350,6 +371,8 @@ class BaseTrainer(ABC):
 
     def save(self, data: StereoData) -> None:
         """Write a checkpoint."""
+        if data.validation is None:
+            self.measure_batch_norms(data)
         if not self.accelerator.is_main_process:
             return
         state: dict[str, Any] = {

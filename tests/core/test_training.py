@@ -85,7 +85,13 @@ def assert_same(state, other, exactly=True):
 
 def test_killed_and_resumed_run_equals_an_uninterrupted_one(tmp_path):
     data = make_data(validation=TinyPairs(3))
-    changes = {'ema_decay': 0.9, 'max_steps': 11, 'log_every': 1, 'validate_every': 2}
+    changes = {
+        'ema_decay': 0.9,
+        'norm_batches': 2,
+        'max_steps': 11,
+        'log_every': 1,
+        'validate_every': 2,
+    }
     train(tmp_path / 'whole', data, **changes)
     for death in ({'die_in_step': 4}, {'die_in_save': 9}):
         child = run_program(tmp_path / 'killed', resume=True, validation=3, **changes, **death)
@@ -132,6 +138,24 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     assert not torch.equal(one['layers.0.weight'], network().state_dict()['layers.0.weight'])
     for line, other in zip(figures(tmp_path / 'one'), figures(tmp_path / 'two'), strict=True):
         assert line == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.parametrize('ema_decay', [0.0, 0.9])
+def test_statistics_of_batch_norms_are_those_of_the_saved_weights(tmp_path, ema_decay):
+    data = make_data()
+    train(tmp_path, data, ema_decay=ema_decay, norm_batches=3)
+    saved = load_file(tmp_path / 'weights.safetensors')
+    first = network().layers[0]
+    first.load_state_dict({name: saved[f'layers.0.{name}'] for name in ('weight', 'bias')})
+    means, variances = [], []
+    for _, batch in zip(range(3), data.batches(start=8), strict=False):
+        with torch.no_grad():
+            seen = first(torch.cat((batch['left'], batch['right']), 1) / 255)
+        means.append(seen.mean((0, 2, 3)))
+        variances.append(seen.var((0, 2, 3)))
+    for name, values in (('running_mean', means), ('running_var', variances)):
+        expected = torch.stack(values).mean(0)
+        torch.testing.assert_close(saved[f'layers.1.{name}'], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_accumulation_equals_a_larger_batch(tmp_path):
