@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,8 +24,8 @@ def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
         Estimate (N, C, h * factor, w * factor) in fine pixels.
     """
     height, width = estimate.shape[-2:]
-    neighbours = _neighbours(estimate * factor)[:, :, :, :, None, :, None]
-    fine = weighted_mean(logits.unsqueeze(1), neighbours, 2)
+    neighbours = [x[:, :, :, None, :, None] for x in _neighbours(estimate * factor)]
+    fine = _combine(logits.unsqueeze(1).unbind(2), neighbours)
     return fine.reshape(*estimate.shape[:2], height * factor, width * factor)
 
 
@@ -34,8 +37,8 @@ def convex_upsample_coarse(estimate: Tensor, logits: Tensor, factor: int) -> Ten
         logits: (N, 9 * factor**2, h, w), neighbours before the fine pixels, both row by row.
         factor: enlargement.
     """
-    neighbours = _neighbours(estimate * factor).unsqueeze(3)
-    fine = weighted_mean(logits.unflatten(1, (1, 9, factor**2)), neighbours, 2)
+    neighbours = [x.unsqueeze(2) for x in _neighbours(estimate * factor)]
+    fine = _combine(logits.unsqueeze(1).split(factor**2, 2), neighbours)
     return F.pixel_shuffle(fine.flatten(1, 2), factor)
 
 
@@ -48,12 +51,20 @@ def weighted_mean(logits: Tensor, values: Tensor, dim: int) -> Tensor:
     return (weights * values).sum(dim) / weights.sum(dim)
 
 
-def _neighbours(estimate: Tensor) -> Tensor:
-    """Stack the 3x3 neighbours of each pixel, row by row: (N, C, h, w) to (N, C, 9, h, w)."""
+def _neighbours(estimate: Tensor) -> list[Tensor]:
+    """The 3x3 neighbours of each pixel of (N, C, h, w), row by row, each of the same shape."""
     height, width = estimate.shape[-2:]
     padded = F.pad(estimate, (1, 1, 1, 1))
     bands = [padded[:, :, y : y + height] for y in range(3)]
-    return torch.stack([band[..., x : x + width] for band in bands for x in range(3)], 2)
+    return [band[..., x : x + width] for band in bands for x in range(3)]
+
+
+def _combine(logits: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+    """`weighted_mean` of few values that are not stacked, which saves passes over memory."""
+    peak = reduce(torch.maximum, logits)
+    weights = [(logit - peak).exp() for logit in logits]
+    total = reduce(torch.add, (x * y for x, y in zip(weights, values, strict=True)))
+    return total / reduce(torch.add, weights)
 
 
 class GuidedMask(nn.Module):
