@@ -8,13 +8,16 @@ from torch.nn import functional as F
 
 from nndepth_core.blocks.upsample import weighted_mean
 
+_TILE = 16
+"""Columns of the tiles that are correlated with each other."""
+
 
 def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) -> Tensor:
     """Correlate each left pixel with the right pixels 0 .. bins - 1 columns to its left.
 
-    Rows are cut into tiles of `bins` columns. All matches of a tile lie in the tile itself and in
-    the one before it, so that one matrix product of each tile with such a pair, of which the
-    diagonals are kept, does the work of a loop over the disparities.
+    Rows are cut into tiles. All matches of a tile lie in the tile itself and in the few before it,
+    so that one matrix product of each tile with these, of which the diagonals are kept, does the
+    work of a loop over the disparities.
 
     Args:
         left: features (N, C, H, W).
@@ -30,43 +33,44 @@ def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) 
     depth = channels // groups
 
     def tiles(features: Tensor) -> Tensor:
-        padded = F.pad(features, (0, -width % bins))
-        return padded.reshape(batch, groups, depth, height, -1, bins).transpose(2, 3)
+        padded = F.pad(features, (0, -width % _TILE))
+        return padded.reshape(batch, groups, depth, height, -1, _TILE).transpose(2, 3)
 
     of_left = tiles(left / depth).permute(0, 1, 2, 4, 5, 3)
     of_right = tiles(right).permute(0, 1, 2, 4, 3, 5).flip(-1)
-    before = F.pad(of_right, (0, 0, 0, 0, 1, 0))[:, :, :, :-1]
-    # Column j of the product is the right pixel bins - 1 - j of the tile, so that the match of
-    # pixel x at disparity d stands at j = bins - 1 - x + d: a diagonal, a row of the same numbers
+    count, before = of_right.shape[3], -(-(bins - 1) // _TILE)
+    padded = F.pad(of_right, (0, 0, 0, 0, before, 0))
+    window = torch.cat([padded[:, :, :, k : k + count] for k in range(before, -1, -1)], -1)
+    # Column j of the product is the right pixel _TILE - 1 - j of the tile, so that the match of
+    # pixel x at disparity d stands at j = _TILE - 1 - x + d: a diagonal, a row of the same numbers
     # laid out with one column less.
-    product = of_left @ torch.cat((of_right, before), -1)
-    rows = product.flatten(-2)[..., bins - 1 : bins - 1 + bins * (2 * bins - 1)]
-    volume = rows.unflatten(-1, (bins, 2 * bins - 1))[..., :bins]
-    return volume.permute(0, 1, 5, 2, 3, 4).flatten(-2)[..., :width]
+    columns = window.shape[-1] - 1
+    product = (of_left @ window).flatten(-2)
+    rows = product[..., _TILE - 1 : _TILE - 1 + _TILE * columns].unflatten(-1, (_TILE, columns))
+    return rows[..., :bins].permute(0, 1, 5, 2, 3, 4).flatten(-2)[..., :width]
 
 
 def local_correlation(left: Tensor, right: Tensor, disparity: Tensor, radius: int) -> Tensor:
     """Correlate each left pixel with the right pixels around its match, as found so far.
 
     Args:
-        left: features (N, C, H, W).
+        left: features (N, H, W, C).
         right: features of the right image, of the same shape.
-        disparity: whole numbers (N, 1, H, W), int64.
+        disparity: whole numbers (N, H, W), int64.
         radius: how far to look to both sides.
 
     Returns:
         (N, 2 * radius + 1, H, W): sum over the channels of left(x) * right(x - disparity - k) for
         k = -radius .. radius, zero outside of the image.
     """
-    batch, channels, height, width = left.shape
-    of_left = left.permute(0, 2, 3, 1)
-    padded = F.pad(right, (1, 1)).permute(0, 2, 3, 1).reshape(-1, channels)  # zeros all around
+    batch, height, width, channels = left.shape
+    padded = F.pad(right, (0, 0, 1, 1)).reshape(-1, channels)  # zeros all around
     row = torch.arange(batch * height, device=left.device).view(batch, height, 1) * (width + 2)
-    match = torch.arange(1, width + 1, device=left.device) - disparity.squeeze(1)
+    match = torch.arange(1, width + 1, device=left.device) - disparity
 
     def correlate(offset: int) -> Tensor:
         found = padded[row + (match - offset).clamp(0, width + 1)]
-        return (of_left * found).sum(-1)
+        return (left * found).sum(-1)
 
     return torch.stack([correlate(offset) for offset in range(-radius, radius + 1)], 1)
 

@@ -1,44 +1,50 @@
-"""3-D convolutions of cost volumes, written as 2-D convolutions of their planes.
+"""3-D aggregation of cost volumes, written as 2-D convolutions of pairs of planes.
 
-A volume is (N, D, C, h, w) here: one plane of C channels for each of D disparities. All planes go
-through the same weights, so that what is learned at one disparity holds at all of them. Runtimes
-for CPUs are much slower at convolutions that are 3-D by name.
+A volume is (N, D, C, h, w) here: one plane of C channels for each of D disparities, D even. Two
+neighbouring planes, seen as one image of 2 C channels, go through a 2-D convolution together, so
+that no plane is ever copied; blocks that pair the planes otherwise than the block before connect
+the pairs. All pairs share their weights: what is learned at one disparity holds at others.
+Runtimes for CPUs are much slower at convolutions that are 3-D by name.
 """
 
 from __future__ import annotations
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nndepth_core.blocks.conv import ConvBlock
 
 
 class PlaneBlock(nn.Module):
-    """3x3x3 convolution, batch norm and ReLU.
+    """2x3x3 convolution of pairs of planes, batch norm and ReLU.
 
     Args:
         inputs: input channels.
         outputs: output channels.
-        stride: 1 or 2, of planes, rows and columns alike.
+        stride: 1, or 2 to halve planes, rows and columns.
+        shifted: pair planes 1 and 2, 3 and 4 and so on, instead of 0 and 1, 2 and 3; stride 1.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, shifted: bool = False) -> None:
         super().__init__()
-        self.stride = stride
-        self.conv = ConvBlock(3 * inputs, outputs, 3, stride, activation=nn.ReLU(inplace=True))
+        self.shifted = shifted
+        self.planes = 2 // stride
+        relu = nn.ReLU(inplace=True)
+        self.conv = ConvBlock(2 * inputs, self.planes * outputs, 3, stride, activation=relu)
 
     def forward(self, volume: Tensor) -> Tensor:
         """Map (N, D, inputs, h, w) to (N, D / stride, outputs, h / stride, w / stride)."""
-        planes = volume.shape[1]
-        padded = F.pad(volume, (0, 0, 0, 0, 0, 0, 1, 1))
-        shifted = [padded[:, k : k + planes : self.stride] for k in range(3)]
-        joined = self.conv(torch.cat(shifted, 2).flatten(0, 1))
-        return joined.unflatten(0, (-1, planes // self.stride))
+        if self.shifted:
+            volume = F.pad(volume, (0, 0, 0, 0, 0, 0, 1, 1))
+        batch, planes, channels, height, width = volume.shape
+        pairs = self.conv(volume.reshape(-1, 2 * channels, height, width))
+        height, width = pairs.shape[-2:]
+        volume = pairs.reshape(batch, planes // 2 * self.planes, -1, height, width)
+        return volume[:, 1:-1] if self.shifted else volume
 
 
-class PlaneShuffle(nn.Module):
-    """Doubles planes, rows and columns: each voxel becomes 2x2x2, by weights of their own.
+class PlaneUp(nn.Module):
+    """Doubles planes, rows and columns; each plane becomes two by weights of their own.
 
     Args:
         inputs: input channels.
@@ -47,10 +53,29 @@ class PlaneShuffle(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, 8 * outputs, 1)
+        self.conv = nn.Conv2d(inputs, 2 * outputs, 1)
 
     def forward(self, volume: Tensor) -> Tensor:
         """Map (N, D, inputs, h, w) to (N, 2 D, outputs, 2 h, 2 w)."""
-        planes = volume.shape[1]
-        pairs = F.pixel_shuffle(self.conv(volume.flatten(0, 1)), 2)
-        return pairs.unflatten(1, (2, -1)).flatten(0, 1).unflatten(0, (-1, 2 * planes))
+        pairs = F.interpolate(self.conv(volume.flatten(0, 1)), scale_factor=2.0)
+        return pairs.reshape(volume.shape[0], 2 * volume.shape[1], -1, *pairs.shape[-2:])
+
+
+class PlaneOut(nn.Module):
+    """Doubles planes, rows and columns of a volume and leaves it one channel.
+
+    A pair of planes becomes four, each pixel 2x2, by weights of their own.
+
+    Args:
+        inputs: input channels.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(2 * inputs, 4, 2, 2)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """Map (N, D, inputs, h, w) to (N, 2 D, 2 h, 2 w)."""
+        batch, planes, channels, height, width = volume.shape
+        fours = self.conv(volume.reshape(-1, 2 * channels, height, width))
+        return fours.reshape(batch, 2 * planes, 2 * height, 2 * width)

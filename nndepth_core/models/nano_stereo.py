@@ -1,11 +1,11 @@
 """NanoStereo: this project's own small network, the default model.
 
-Features of a small residual pyramid, cosines of feature groups at a quarter of the size, a 3-D
-hourglass whose channels the left features gate (as in IGEV-Stereo, CVPR 2023, section 3.2), and
-soft-argmax around the strongest disparity. A second look at half the size, a few pixels to both
-sides of what was found, makes it precise. Each step up in size is a convex combination (RAFT,
-ECCV 2020, section 3.3). Convolutions are dense: on CPUs these run closer to the machine's peak
-than depthwise ones.
+Features of a small residual pyramid, cosines of feature groups at a quarter and an eighth of the
+size, a 3-D hourglass whose channels the left features gate (as in IGEV-Stereo, CVPR 2023, section
+3.2), and soft-argmax around the strongest disparity. A second look at half the size, a few pixels
+to both sides of what was found, makes it precise. Each step up in size is a convex combination
+(RAFT, ECCV 2020, section 3.3). Convolutions are dense: on CPUs these run closer to the machine's
+peak than depthwise ones.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from nndepth_core.blocks.cost_volume import (
     near_peak,
     peak_mass,
 )
-from nndepth_core.blocks.planes import PlaneBlock, PlaneShuffle
+from nndepth_core.blocks.planes import PlaneBlock, PlaneOut, PlaneUp
 from nndepth_core.blocks.upsample import convex_upsample_coarse, weighted_mean
 from nndepth_core.models.base import Padding, Prediction, StereoNetwork, scale_to_unit
 
 _BINS = 48
 """Disparities at quarter resolution, 0 to 188 px at full resolution."""
-_GROUP = 8
-"""Channels of a group, whose cosines the volume holds apart from those of other groups."""
+_GROUPS = 16, 8
+"""Channels of a group, whose cosines a volume holds apart from those of others: at 1/4, at 1/8."""
 _NARROW = 16
 """Channels of matching features that know but a few pixels around, as thin things need them."""
 _SHARPNESS = 16.0
@@ -44,7 +44,7 @@ _PEAK = 2
 """How far around the strongest disparity the soft-argmax reaches, in quarter pixels."""
 _HALF = 16
 """Channels of the features at half the size."""
-_RADIUS = 4
+_RADIUS = 3
 """How far the second look reaches to both sides, in pixels of half the size."""
 _STEPS = 2 * _RADIUS + 1
 _JOINED = 48
@@ -58,7 +58,7 @@ class Estimate(NamedTuple):
         logits: (N, 48, H / 4, W / 4), softmax over them weighs the disparities.
         coarse: (N, 1, H / 4, W / 4) disparity, quarter pixels.
         half: (N, 1, H / 2, W / 2) the same, enlarged, half pixels.
-        certainty: (N, 1, H / 2, W / 2), logit of the confidence.
+        certainty: (N, 1, H, W), logit of the confidence.
         disparity: (N, 1, H, W) pixels.
     """
 
@@ -90,8 +90,9 @@ class NanoStereo(StereoNetwork):
         self.to_matching = nn.Conv2d(features[0], features[0], 1)
         self.to_narrow = nn.Conv2d(features[0], _NARROW, 1)
         self.narrow_weight = nn.Parameter(torch.tensor(0.3))
-        self.groups = (features[0] + _NARROW) // _GROUP
-        self.hourglass = Hourglass((self.groups, *volume), features)
+        self.to_coarse_matching = nn.Conv2d(features[1], features[1], 1)
+        groups = (features[0] + _NARROW) // _GROUPS[0], features[1] // _GROUPS[1]
+        self.hourglass = Hourglass(groups, volume, features)
         joined = features[0] + 2 * _PEAK + 2
         self.to_weights = nn.Sequential(_conv(joined, 32), nn.Conv2d(32, 9 * 4, 1))
         self.second_look = SecondLook(features[0], joined)
@@ -108,8 +109,7 @@ class NanoStereo(StereoNetwork):
         if self.training:
             return list(found)
         if confidence:
-            half = found.certainty.sigmoid()
-            return found.disparity, F.interpolate(half, scale_factor=2.0, mode='bilinear')
+            return found.disparity, found.certainty.sigmoid()
         return found.disparity
 
     def estimate(self, left: Tensor, right: Tensor) -> Estimate:
@@ -119,11 +119,13 @@ class NanoStereo(StereoNetwork):
         seen = torch.cat((scale_to_unit(images), local_contrast(images)), 1)
         half, narrow, *maps = self.pyramid(seen)
         guides = [level.chunk(2)[0] for level in maps]
-        logits = self.hourglass(self.match(narrow, maps[0]), guides)
+        logits = self.hourglass(self.match(narrow, maps[0]), self.match_coarse(maps[1]), guides)
 
         bins, near = near_peak(logits, _PEAK)
         coarse = weighted_mean(near, bins.to(near.dtype), 1).unsqueeze(1)
-        doubt = near - logits.logsumexp(1, keepdim=True)  # logarithm of the probability
+        below_peak = logits - near[:, _PEAK : _PEAK + 1]
+        # logarithm of the probability; logsumexp is slow in ONNX Runtime
+        doubt = near - near[:, _PEAK : _PEAK + 1] - below_peak.exp().sum(1, keepdim=True).log()
         # the factors bring both to the size of activations
         joined = torch.cat((guides[0], doubt.clamp(min=-9) / 3, coarse / 16), 1)
         enlarged = convex_upsample_coarse(coarse, self.to_weights(joined).float(), 2)
@@ -140,11 +142,34 @@ class NanoStereo(StereoNetwork):
         Returns:
             (N, 48, groups, h, w); the sum over the groups is high where pixels look alike.
         """
-        wide = F.normalize(self.to_matching(wide).float(), dim=1)
-        narrow = F.normalize(self.to_narrow(narrow).float(), dim=1)
-        left, right = torch.cat((wide, self.narrow_weight * narrow), 1).chunk(2)
-        volume = correlation_volume(left, right, _BINS, self.groups)
-        return volume.transpose(1, 2) * (_GROUP * _SHARPNESS)
+        wide = unit_vectors(self.to_matching(wide), 1)
+        narrow = unit_vectors(self.to_narrow(narrow), 1)
+        return _volume(torch.cat((wide, self.narrow_weight * narrow), 1), _BINS, _GROUPS[0])
+
+    def match_coarse(self, features: Tensor) -> Tensor:
+        """Compare both images at an eighth of the size.
+
+        Args:
+            features: (2N, C, h, w).
+
+        Returns:
+            (N, 24, groups, h, w), as `match` does.
+        """
+        features = unit_vectors(self.to_coarse_matching(features), 1)
+        return _volume(features, _BINS // 2, _GROUPS[1])
+
+
+def _volume(features: Tensor, bins: int, group: int) -> Tensor:
+    """Sums of products (N, bins, groups, h, w) of features (2N, C, h, w), a group's channels."""
+    left, right = features.chunk(2)
+    left = left * (group * _SHARPNESS)
+    return correlation_volume(left, right, bins, left.shape[1] // group).transpose(1, 2)
+
+
+def unit_vectors(x: Tensor, dim: int) -> Tensor:
+    """Vectors along a dimension, float32, divided by their length."""
+    x = x.float()
+    return x / ((x * x).sum(dim, keepdim=True) + 1e-6).sqrt()
 
 
 def local_contrast(images: Tensor) -> Tensor:
@@ -155,11 +180,11 @@ def local_contrast(images: Tensor) -> Tensor:
 
     Returns:
         (N, 1, H, W): deviation from the local mean over the local standard deviation, both of
-        some 32x32 pixels.
+        some 48x48 pixels.
     """
     brightness = images.mean(1, keepdim=True)
     moments = torch.cat((brightness, brightness * brightness), 1)
-    moments = F.avg_pool2d(moments, 32, 16, padding=8, count_include_pad=False)
+    moments = F.avg_pool2d(F.avg_pool2d(moments, 16), 3, 1, 1, count_include_pad=False)
     mean, square = moments.split(1, 1)
     deviation = (square - mean * mean).clamp(min=0).sqrt()
     around = F.interpolate(torch.cat((mean, deviation), 1), scale_factor=16.0, mode='bilinear')
@@ -202,36 +227,50 @@ class Pyramid(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Aggregates the volume over three scales; left features tell where it may flow.
+    """Aggregates volumes over three scales; left features tell where they may flow.
 
     Args:
-        widths: channels of the volume at 1/4, 1/8, 1/16 and 1/32.
-        guides: channels of the features at the same scales.
+        groups: of the volume at 1/4, and of that at 1/8.
+        widths: channels of what is aggregated at 1/8, 1/16 and 1/32.
+        guides: channels of the features at 1/4 to 1/32.
     """
 
-    def __init__(self, widths: Sequence[int], guides: Sequence[int]) -> None:
+    def __init__(
+        self, groups: tuple[int, int], widths: Sequence[int], guides: Sequence[int]
+    ) -> None:
         super().__init__()
-        self.down = nn.ModuleList(
-            nn.Sequential(PlaneBlock(fine, coarse, 2), PlaneBlock(coarse, coarse))
-            for fine, coarse in pairwise(widths)
+        self.enter = nn.ModuleList(
+            PlaneBlock(group, widths[0], stride)
+            for group, stride in zip(groups, (2, 1), strict=True)
         )
-        self.gate = nn.ModuleList(map(_project, guides, (1, *widths[1:])))
-        self.up = nn.ModuleList(map(PlaneShuffle, widths[1:], (1, *widths[1:])))
-        self.refine = nn.ModuleList(PlaneBlock(width, width) for width in widths[1:-1])
+        self.mix = nn.ModuleList(PlaneBlock(width, width, shifted=True) for width in widths)
+        self.gate = nn.ModuleList(map(_project, guides, (1, *widths)))
+        self.down = nn.ModuleList(PlaneBlock(*pair, 2) for pair in pairwise(widths))
+        self.up = nn.ModuleList(PlaneUp(coarse, fine) for fine, coarse in pairwise(widths))
+        self.refine = nn.ModuleList(
+            PlaneBlock(width, width, shifted=True) for width in widths[:-1]
+        )
+        self.leave = PlaneOut(widths[0])
 
-    def forward(self, volume: Tensor, guides: Sequence[Tensor]) -> Tensor:
-        """Map the volume (N, 48, widths[0], h, w) to what all of it says, (N, 48, h, w)."""
+    def forward(self, quarter: Tensor, eighth: Tensor, guides: Sequence[Tensor]) -> Tensor:
+        """Map volumes (N, 48, C, h, w) and (N, 24, C', h / 2, w / 2) to what both of them say.
+
+        Returns:
+            (N, 48, h, w).
+        """
         alone, *gates = (
             gate(guide).sigmoid() for gate, guide in zip(self.gate, guides, strict=True)
         )
-        matching = volume.sum(2) * alone
+        volume = self.enter[0](quarter) + self.enter[1](eighth)
         scales = []
-        for down, gate in zip(self.down, gates, strict=True):
-            volume = down(volume) * gate.unsqueeze(1)
+        for level, gate in enumerate(gates):
+            if level:
+                volume = self.down[level - 1](volume)
+            volume = self.mix[level](volume) * gate.unsqueeze(1)
             scales.append(volume)
         for level in (1, 0):
-            volume = self.refine[level](scales[level] + self.up[level + 1](volume))
-        return matching + self.up[0](volume).squeeze(2).float()
+            volume = self.refine[level](scales[level] + self.up[level](volume))
+        return quarter.sum(2) * alone + self.leave(volume).float()
 
 
 class SecondLook(nn.Module):
@@ -249,7 +288,7 @@ class SecondLook(nn.Module):
         self.context = _project(context, _JOINED - _HALF - _STEPS - 1)
         self.join = nn.Sequential(_conv(_JOINED, 32), _conv(32, 32))
         self.to_steps_and_weights = nn.Conv2d(32, 1 + _STEPS + 9 * 4, 1)
-        self.to_certainty = nn.Sequential(nn.Conv2d(32 + 1, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
+        self.certainty = Certainty()
 
     def forward(
         self, half: Tensor, quarter: Tensor, context: Tensor, found: Tensor
@@ -263,13 +302,13 @@ class SecondLook(nn.Module):
             found: disparity (N, 1, H / 2, W / 2) in half pixels.
 
         Returns:
-            Disparity (N, 1, H, W) in pixels; logit of its confidence, (N, 1, H / 2, W / 2).
+            Disparity (N, 1, H, W) in pixels; logit of its confidence, (N, 1, H, W).
         """
         wider = F.interpolate(self.from_quarter(quarter), scale_factor=2.0)
-        matching = F.normalize(self.to_matching(half + wider).float(), dim=1)
+        matching = self.to_matching(half + wider).permute(0, 2, 3, 1)
         whole = found.detach().round()
-        left, right = matching.chunk(2)
-        near = local_correlation(left, right, whole.long(), _RADIUS) * _SHARPNESS
+        left, right = unit_vectors(matching, -1).chunk(2)
+        near = local_correlation(left * _SHARPNESS, right, whole.squeeze(1).long(), _RADIUS)
         inputs = (
             near.to(half.dtype),
             (found - whole).to(half.dtype),
@@ -281,9 +320,24 @@ class SecondLook(nn.Module):
         trust, steps, weights = answers.split((1, _STEPS, 9 * 4), 1)
         logits = near * trust.exp() + steps
         step = expected_disparity(logits)
-        evidence = torch.cat((joined, peak_mass(logits, step).to(joined.dtype)), 1).detach()
-        certainty = self.to_certainty(evidence).float()
+        matched = torch.cat((peak_mass(logits, step), near), 1).to(joined.dtype)
+        certainty = self.certainty(joined.detach(), matched.detach())
         return convex_upsample_coarse(whole + step - _RADIUS, weights, 2), certainty
+
+
+class Certainty(nn.Module):
+    """Head of the confidence: how sure the second look is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.from_joined = _project(32, 16)
+        self.from_matching = _project(1 + _STEPS, 16)
+        self.to_logits = _project(16, 4)
+
+    def forward(self, joined: Tensor, matched: Tensor) -> Tensor:
+        """Map (N, 32, h, w) and (N, 1 + steps, h, w) to logits (N, 1, 2 h, 2 w)."""
+        hidden = (self.from_joined(joined) + self.from_matching(matched)).relu()
+        return F.pixel_shuffle(self.to_logits(hidden).float(), 2)
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> ConvBlock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,8 @@ class NanoLoss(StereoLoss):
         confidence_weight: of the confidence's cross entropy; it trains its own layers only.
         peak_width: of the peak asked for, in bins of the volume.
         confidence_scale: error in pixels at which the confidence shall be 1 / e.
+        beta: errors of the final disparity below which the smooth L1 is quadratic, pixels; small
+            ones matter too.
         max_disparity: pixels whose true disparity is this or more do not count.
     """
 
@@ -39,6 +42,7 @@ class NanoLoss(StereoLoss):
         confidence_weight: float = 0.3,
         peak_width: float = 0.35,
         confidence_scale: float = 1.5,
+        beta: float = 0.25,
         max_disparity: float = 188.0,
     ) -> None:
         super().__init__(max_disparity)
@@ -48,6 +52,7 @@ class NanoLoss(StereoLoss):
         self.confidence_weight = confidence_weight
         self.peak_width = peak_width
         self.confidence_scale = confidence_scale
+        self.beta = beta
 
     def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
         """See `StereoLoss`; the predictions are the fields of an `Estimate`."""
@@ -55,9 +60,9 @@ class NanoLoss(StereoLoss):
         middle = _FACTOR // 2
         sparse = truth[..., middle::_FACTOR, middle::_FACTOR]  # each stands for 16 pixels
         at_half = truth[..., 1::2, 1::2]
-        error = (disparity.detach()[..., 1::2, 1::2] - at_half).abs()
+        error = (disparity.detach() - truth).abs()
 
-        loss = self.total(disparity, truth, F.smooth_l1_loss)
+        loss = self.total(disparity, truth, partial(F.smooth_l1_loss, beta=self.beta))
         coarse_loss = self.total(_FACTOR * coarse, sparse, F.smooth_l1_loss)
         half_loss = self.total(2 * half, at_half, F.smooth_l1_loss)
         counted = self.counts(sparse)
@@ -68,11 +73,13 @@ class NanoLoss(StereoLoss):
             self.coarse_weight * coarse_loss,
             self.peak_weight * torch.where(counted, peak, 0.0).sum(),
         )
-        halves = (
-            self.half_weight * half_loss,
-            self.confidence_weight * torch.where(self.counts(at_half), doubt, 0.0).sum(),
+        doubt_loss = torch.where(self.counts(truth), doubt, 0.0).sum()
+        return (
+            loss
+            + self.confidence_weight * doubt_loss
+            + 2**2 * self.half_weight * half_loss
+            + _FACTOR**2 * sum(quarters)
         )
-        return loss + 2**2 * sum(halves) + _FACTOR**2 * sum(quarters)
 
     def peak(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross entropy (N, 1, h, w) between the bins and a narrow peak at target (N, 1, h, w)."""

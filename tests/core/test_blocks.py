@@ -17,7 +17,7 @@ from nndepth_core.blocks.correlation import (  # noqa: E402
 )
 from nndepth_core.blocks.cost_volume import near_peak  # noqa: E402
 from nndepth_core.blocks.norm import InstanceNorm  # noqa: E402
-from nndepth_core.blocks.planes import PlaneBlock, PlaneShuffle  # noqa: E402
+from nndepth_core.blocks.planes import PlaneBlock, PlaneOut, PlaneUp  # noqa: E402
 from nndepth_core.blocks.update import ConvGru  # noqa: E402
 from nndepth_core.blocks.upsample import (  # noqa: E402
     convex_upsample,
@@ -139,26 +139,44 @@ def test_residual_confidence_is_one_where_nothing_moved():
     torch.testing.assert_close(moved, torch.full_like(moved, float(np.exp(-1))))
 
 
-@pytest.mark.parametrize('stride', [1, 2])
-def test_planes_convolve_in_three_dimensions(stride):
-    block = PlaneBlock(3, 5, stride).eval()
-    weight = random(5, 3, 3, 3, 3)  # outputs, inputs, planes, rows, columns
+@pytest.mark.parametrize(('stride', 'shifted'), [(1, False), (1, True), (2, False)])
+def test_pairs_of_planes_convolve_in_three_dimensions(stride, shifted):
+    block = PlaneBlock(3, 5, stride, shifted).eval()
+    planes = 2 // stride  # that a pair gives
+    weight = random(planes * 5, 3, 2, 3, 3)  # outputs, inputs, planes, rows, columns
     block.conv.conv.weight.data = weight.transpose(1, 2).flatten(1, 2).contiguous()
     volume = random(2, 3, 8, 6, 10)
-    expected = F.conv3d(volume, weight, stride=stride, padding=1) / (1 + 1e-5) ** 0.5
+    padded = F.pad(volume, (0, 0, 0, 0, int(shifted), int(shifted)))
+    expected = F.conv3d(padded, weight, stride=(2, stride, stride), padding=(0, 1, 1))
+    expected = expected.relu() / (1 + 1e-5) ** 0.5
+    expected = expected.unflatten(1, (planes, 5)).permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
+    if shifted:
+        expected = expected[:, :, 1:-1]
     found = block(volume.transpose(1, 2)).transpose(1, 2)
-    torch.testing.assert_close(found, expected.relu(), rtol=1e-4, atol=1e-4)
-
-
-def test_shuffled_planes_are_a_transposed_convolution():
-    shuffle = PlaneShuffle(3, 2)
-    weight = random(3, 2, 2, 2, 2)  # inputs, outputs, planes, rows, columns
-    shuffle.conv.weight.data = weight.permute(2, 1, 3, 4, 0).reshape(16, 3, 1, 1)
-    shuffle.conv.bias.data.zero_()
-    volume = random(2, 3, 4, 5, 6)
-    expected = F.conv_transpose3d(volume, weight, stride=2)
-    found = shuffle(volume.transpose(1, 2)).transpose(1, 2)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_doubled_planes_are_a_transposed_convolution():
+    up = PlaneUp(3, 2)
+    weight = random(3, 2, 2, 1, 1)  # inputs, outputs, planes, rows, columns
+    up.conv.weight.data = weight.permute(2, 1, 0, 3, 4).reshape(4, 3, 1, 1)
+    up.conv.bias.data.zero_()
+    volume = random(2, 3, 4, 5, 6)
+    expected = F.conv_transpose3d(volume, weight, stride=(2, 1, 1))
+    expected = F.interpolate(expected, scale_factor=(1, 2, 2))
+    found = up(volume.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_planes_that_leave_are_a_transposed_convolution():
+    leave = PlaneOut(3)
+    weight = random(6, 1, 4, 2, 2)  # inputs, outputs, planes, rows, columns
+    leave.conv.weight.data = weight.squeeze(1)
+    leave.conv.bias.data.zero_()
+    volume = random(2, 4, 3, 5, 6)
+    pairs = volume.reshape(2, 2, 6, 5, 6).transpose(1, 2)  # both planes of a pair as channels
+    expected = F.conv_transpose3d(pairs, weight, stride=(4, 2, 2))
+    torch.testing.assert_close(leave(volume), expected.squeeze(1), rtol=1e-4, atol=1e-4)
 
 
 def test_near_the_peak_and_at_the_ends_of_the_range():
