@@ -24,8 +24,8 @@ def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
         Estimate (N, C, h * factor, w * factor) in fine pixels.
     """
     height, width = estimate.shape[-2:]
-    neighbours = [x[:, :, :, None, :, None] for x in _neighbours(estimate * factor)]
-    fine = _combine(logits.unsqueeze(1).unbind(2), neighbours)
+    neighbours = torch.stack(_neighbours(estimate * factor), 2)[:, :, :, :, None, :, None]
+    fine = weighted_mean(logits.unsqueeze(1), neighbours, 2)
     return fine.reshape(*estimate.shape[:2], height * factor, width * factor)
 
 
