@@ -137,6 +137,10 @@ def _node(arguments: argparse.Namespace) -> int:
 
 
 def _renderer(arguments: argparse.Namespace) -> int:
+    if min(arguments.pairs, arguments.processes) < 1:
+        counts = f'{arguments.pairs} and {arguments.processes}'
+        print(f'--pairs and --processes are {counts}; give at least 1', file=sys.stderr)
+        return 2
     rate = rendering_rate(arguments.size, arguments.pairs, arguments.processes)
     if arguments.json:
         print(json.dumps({'machine': describe_machine(), 'pairs_per_second': rate}, indent=2))

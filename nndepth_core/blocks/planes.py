@@ -1,9 +1,9 @@
 """3-D aggregation of cost volumes, written as 2-D convolutions of pairs of planes.
 
 A volume is (N, D, C, h, w) here: one plane of C channels for each of D disparities, D even. Two
-neighbouring planes, seen as one image of 2 C channels, go through a 2-D convolution together, so
-that no plane is ever copied; blocks that pair the planes otherwise than the block before connect
-the pairs. All pairs share their weights: what is learned at one disparity holds at others.
+neighbouring planes, seen as one image of 2 C channels, go through a 2-D convolution together,
+which takes no copy of them; blocks that pair the planes otherwise, shifted by one, connect the
+pairs. All pairs share their weights: what is learned at one disparity holds at others.
 Runtimes for CPUs are much slower at convolutions that are 3-D by name.
 """
 
