@@ -189,6 +189,9 @@ class BaseTrainer(ABC):
                 if self.is_due(self.save_every):
                     self.save(data)
         self.accelerator.end_training()
+        # The wrapped network keeps the process group's threads, which may not outlive the run.
+        self.model = self.network
+        self.accelerator.free_memory()
         return self.folder / WEIGHTS
 
     def start(self, network: StereoNetwork, data: StereoData, config: str) -> None:
