@@ -188,10 +188,9 @@ class BaseTrainer(ABC):
                     self.run_validation(data)
                 if self.is_due(self.save_every):
                     self.save(data)
+        # Threads that still tidy up after the last exchange would abort a process that ends now.
+        self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
-        # The wrapped network keeps the process group's threads, which may not outlive the run.
-        self.model = self.network
-        self.accelerator.free_memory()
         return self.folder / WEIGHTS
 
     def start(self, network: StereoNetwork, data: StereoData, config: str) -> None:
