@@ -123,9 +123,9 @@ class NanoStereo(StereoNetwork):
 
         bins, near = near_peak(logits, _PEAK)
         coarse = weighted_mean(near, bins.to(near.dtype), 1).unsqueeze(1)
-        below_peak = logits - near[:, _PEAK : _PEAK + 1]
+        peak = near[:, _PEAK : _PEAK + 1]
         # logarithm of the probability; logsumexp is slow in ONNX Runtime
-        doubt = near - near[:, _PEAK : _PEAK + 1] - below_peak.exp().sum(1, keepdim=True).log()
+        doubt = near - peak - (logits - peak).exp().sum(1, keepdim=True).log()
         # the factors bring both to the size of activations
         joined = torch.cat((guides[0], doubt.clamp(min=-9) / 3, coarse / 16), 1)
         enlarged = convex_upsample_coarse(coarse, self.to_weights(joined).float(), 2)
