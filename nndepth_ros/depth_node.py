@@ -1,38 +1,36 @@
-"""The lifecycle shell of every depth node: parameters, publishers, worker, diagnostics."""
+"""The shell of every depth node: parameters, model, inputs, outputs and the worker."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.parameter import Parameter as RclpyParameter
-from rclpy.qos import (
-    QoSProfile,
-    QoSReliabilityPolicy,
-    qos_policy_name_from_kind,
-    qos_profile_sensor_data,
-)
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from nndepth_ros import diagnostics
+from nndepth_ros import doctor
 from nndepth_ros.declaration import declare
-from nndepth_ros.doctor import Doctor, Finding, Level
+from nndepth_ros.guarded_node import GuardedNode
+from nndepth_ros.inputs import Inputs, qos_finding
+from nndepth_ros.log import describe, printable
 from nndepth_ros.mailbox import Mailbox
 from nndepth_ros.parameters import Parameter
 
 OUTPUT_QOS = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.RELIABLE)
-REPEAT_FAILURE_AFTER = 10.0
+PAIRS = 'pair'
+"""Kind of the failures of single deposits."""
+MODEL = 'model'
+"""Kind of the failures to change the model."""
 
 
-class DepthNode(LifecycleNode):
+class DepthNode(GuardedNode):
     """What is common to stereo and monocular nodes.
 
     The executor's thread only deposits inputs into the mailbox; one worker thread takes the
@@ -51,13 +49,10 @@ class DepthNode(LifecycleNode):
         self._table = table
         self._output_types = outputs
         self._outputs: dict[str, Any] = {}
-        self._inputs: dict[str, Any] = {}
-        self._last_heard: dict[str, float] = {}
-        self._doctor = Doctor()
-        self._doctor_lock = threading.Lock()
+        self.inputs = Inputs(self)
         self.failed = 0
-        self._failure: tuple[str, float] = ('', 0.0)
         self._worker: threading.Thread | None = None
+        self._busy_since: float | None = None
         self.mailbox: Mailbox[Any] = Mailbox()
         declare(self, table)
         self.config = self.read_config(self._values())
@@ -68,8 +63,6 @@ class DepthNode(LifecycleNode):
         self._loader_done = self.create_guard_condition(self._finish_loading)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self.create_timer(1.0, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     # --- what a subclass gives -------------------------------------------------------------------
 
@@ -114,13 +107,9 @@ class DepthNode(LifecycleNode):
 
     # --- lifecycle -------------------------------------------------------------------------------
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def configure(self) -> None:
         """Load and test the model, create the publishers."""
-        try:
-            self.estimator = self.make_estimator(self.config)
-        except (ValueError, RuntimeError, OSError) as error:
-            self.get_logger().error(f'cannot configure: {error}')
-            return TransitionCallbackReturn.FAILURE
+        self.estimator = self.make_estimator(self.config)
         self._loaded = self._values()
         for name, message_type in self._output_types.items():
             self._outputs[name] = self.create_lifecycle_publisher(
@@ -128,45 +117,31 @@ class DepthNode(LifecycleNode):
                 name,
                 OUTPUT_QOS,
                 event_callbacks=PublisherEventCallbacks(
-                    matched=lambda _: self._update_inputs(),
-                    incompatible_qos=self._qos_reporter(name),
+                    matched=self.guarded(f'matched {name}', lambda _: self._update_inputs()),
+                    incompatible_qos=self.guarded(f'qos {name}', self._qos_reporter(name)),
                 ),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
-        return super().on_configure(state)
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def activate(self) -> None:
         """Start the worker and listen."""
-        result = super().on_activate(state)
         self.mailbox = Mailbox(self.config.max_age)
         self.failed = 0
         self._worker = threading.Thread(target=self._work, name='estimator', daemon=True)
         self._worker.start()
         self._update_inputs()
         self.get_logger().info(f'active: {self.describe()}')
-        return result
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def deactivate(self) -> None:
         """Stop listening and let the worker end."""
         self.stop()
-        return super().on_deactivate(state)
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def cleanup(self) -> None:
         """Give back model and publishers."""
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End from any state."""
-        self.stop()
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to unconfigured, from where a new try can start."""
-        self.stop()
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
+        for publisher in self._outputs.values():
+            self.destroy_lifecycle_publisher(publisher)
+        self._outputs.clear()
+        self.estimator = None
 
     @property
     def active(self) -> bool:
@@ -186,16 +161,10 @@ class DepthNode(LifecycleNode):
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.join(timeout)
-        self._close_inputs()
+        self.inputs.close_all()
         return worker is None or not worker.is_alive()
 
-    def _release(self) -> None:
-        for publisher in self._outputs.values():
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs.clear()
-        self.estimator = None
-
-    # --- inputs and outputs ----------------------------------------------------------------------
+    # --- outputs ---------------------------------------------------------------------------------
 
     def wanted(self) -> set[str]:
         """Names of the outputs that somebody subscribes to."""
@@ -205,109 +174,53 @@ class DepthNode(LifecycleNode):
         """Publish one output."""
         self._outputs[name].publish(message)
 
-    def subscribe(self, topic: str, message_type: type, callback: Callable[[Any], None]) -> None:
-        """Subscribe to an input; its silence, losses and QoS mismatches are reported."""
-
-        def heard(message: Any) -> None:
-            self._last_heard[topic] = time.monotonic()
-            callback(message)
-
-        self._last_heard[topic] = time.monotonic()
-        self._inputs[topic] = self.create_subscription(
-            message_type,
-            topic,
-            heard,
-            qos_profile_sensor_data,
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=self._qos_reporter(topic),
-                message_lost=lambda info: self._report_loss(topic, info),
-            ),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-
-    def subscribed(self, topic: str) -> bool:
-        """Whether an input is listened to."""
-        return topic in self._inputs
-
-    def unsubscribe(self, topic: str) -> None:
-        """Stop listening to one input."""
-        self.destroy_subscription(self._inputs.pop(topic))
-        self._last_heard.pop(topic)
-
-    def silence(self) -> dict[str, float]:
-        """Seconds since the last message, by input topic."""
-        now = time.monotonic()
-        return {topic: now - heard for topic, heard in self._last_heard.items()}
-
     def _update_inputs(self) -> None:
         if self.active:
             self.update_inputs()
 
-    def _close_inputs(self) -> None:
-        for topic in list(self._inputs):
-            self.unsubscribe(topic)
+    def _qos_reporter(self, name: str) -> Any:
+        def report(event: Any) -> None:
+            policy = qos_policy_name_from_kind(event.last_policy_kind)
+            topic = self.resolve_topic_name(name)
+            self.record(f'qos {name}', [qos_finding(topic, policy)])
+
+        return report
 
     # --- worker ----------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while (delivery := self.mailbox.get()) is not None:
+            self._busy_since = time.monotonic()
             try:
                 self.process(*delivery)
-            except (ValueError, RuntimeError) as error:
-                if self.context.ok():
-                    self.fail(str(error))
+                self.passed(PAIRS)
             except Exception as error:
-                # One broken message must not end the stream.
-                self.fail(f'{type(error).__name__}: {error}')
-
-    def fail(self, text: str) -> None:
-        """Count and log an input that could not be processed; repetitions are logged rarely."""
-        self.failed += 1
-        last, when = self._failure
-        now = time.monotonic()
-        if text != last or now - when > REPEAT_FAILURE_AFTER:
-            self.get_logger().error(text)
-            self._failure = text, now
+                # One broken message must not end the stream. On the way out publishers and
+                # context may be gone, which is no failure of the pair.
+                if self._worker is threading.current_thread() and self.context.ok():
+                    self.failed += 1
+                    self._trace()
+                    self.fail(PAIRS, describe(error))
+            finally:
+                self._busy_since = None
 
     # --- diagnostics -----------------------------------------------------------------------------
 
-    def record(self, exam: str, found: Iterable[Finding]) -> None:
-        """Keep the findings of one examination and log what is new or cured."""
-        with self._doctor_lock:
-            appeared, cured = self._doctor.record(exam, found)
-        for finding in appeared:
-            log = self.get_logger()
-            (log.error if finding.level is Level.ERROR else log.warning)(finding.text)
-        for finding in cured:
-            self.get_logger().info(f'no longer so: {finding.text}')
-
-    def _qos_reporter(self, topic: str) -> Callable[[Any], None]:
-        def report(event: Any) -> None:
-            policy = qos_policy_name_from_kind(event.last_policy_kind)
-            text = (
-                f'{self.resolve_topic_name(topic)}: the other side asks for another {policy}; '
-                'nothing passes: change it there, or here by the parameter qos_overrides'
-            )
-            self.record(f'qos {topic}', [Finding(f'qos {topic}', Level.ERROR, text)])
-
-        return report
-
-    def _report_loss(self, topic: str, event: Any) -> None:
-        text = (
-            f'{topic} lost messages on the way ({event.total_count} so far): give the sender '
-            "larger buffers (nndepth's config/fastdds.xml in FASTRTPS_DEFAULT_PROFILES_FILE)"
-        )
-        self.record(f'loss {topic}', [Finding(f'loss {topic}', Level.WARN, text)])
-
-    def _on_timer(self) -> None:
+    def examine(self) -> None:
+        """Look at the inputs, at who else publishes, and at the pair in work."""
         self._update_inputs()
-        statuses = self.statuses()
-        with self._doctor_lock:
-            findings = self._doctor.findings
-        name = self.get_fully_qualified_name()
-        statuses.append(diagnostics.doctor_status(f'{name}: doctor', name, findings))
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostics.array(stamp, statuses))
+        now, busy = time.monotonic(), self._busy_since
+        timeout = self.config.input_timeout
+        self.record('silence', doctor.examine_silence(self.inputs.states(), timeout, now))
+        self.record('work', doctor.examine_work(None if busy is None else now - busy))
+        publishers = {
+            topic: [
+                f'{end.node_namespace.rstrip("/")}/{end.node_name}'
+                for end in self.get_publishers_info_by_topic(topic)
+            ]
+            for topic in map(self.resolve_topic_name, self._outputs)
+        }
+        self.record('twins', doctor.examine_twins(self.get_fully_qualified_name(), publishers))
 
     # --- parameters ------------------------------------------------------------------------------
 
@@ -321,22 +234,27 @@ class DepthNode(LifecycleNode):
             config = self.read_config(self._values(changes))
             if self.estimator is not None and config.model != self.config.model:
                 self.check_model(config)
-        except (ValueError, RuntimeError, OSError) as error:
-            return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:
+            return SetParametersResult(successful=False, reason=printable(describe(error)))
         return SetParametersResult(successful=True)
 
     def _apply_parameters(self, _: list[RclpyParameter]) -> None:
         self.config = self.read_config(self._values())
         self.mailbox.max_age = self.config.max_age
+        if self.estimator is not None and self.config.model == self._loaded_model():
+            self._loaded = self._values()
         self.on_config()
         self._start_loading()
+
+    def _loaded_model(self) -> Any:
+        return self.read_config(self._loaded).model
 
     # --- a changed model loads beside the old one ------------------------------------------------
 
     def _start_loading(self) -> None:
         if self.estimator is None or self._loader is not None:
             return
-        if self.config.model != self.read_config(self._loaded).model:
+        if self.config.model != self._loaded_model():
             arguments = self.config, self._values()
             self._loader = threading.Thread(
                 target=self._load, name='loader', args=arguments, daemon=True
@@ -346,7 +264,7 @@ class DepthNode(LifecycleNode):
     def _load(self, config: Any, values: dict[str, Any]) -> None:
         try:
             self._outcome = values, self.make_estimator(config)
-        except (ValueError, RuntimeError, OSError) as error:
+        except Exception as error:
             self._outcome = values, error
         with suppress(RuntimeError):  # the node may have ended meanwhile
             self._loader_done.trigger()
@@ -360,16 +278,23 @@ class DepthNode(LifecycleNode):
         if self.estimator is None:
             return
         values, outcome = self._outcome
-        if not isinstance(outcome, Exception):
+        if isinstance(outcome, Exception):
+            self._refuse(values, outcome)
+        else:
             self.estimator, self._loaded = outcome, values
+            self.passed(MODEL)
             self.get_logger().info(f'now: {self.describe()}')
-        elif values == self._values():
-            self.get_logger().error(f'{outcome}; {self.describe()} goes on')
-            self.set_parameters(
-                [
-                    RclpyParameter(name, value=self._loaded[name])
-                    for name, value in values.items()
-                    if value != self._loaded[name]
-                ]
-            )
         self._start_loading()
+
+    def _refuse(self, values: dict[str, Any], error: Exception) -> None:
+        """Keep the old model, and take back what asked for the new one."""
+        self.fail(MODEL, f'{describe(error)}; {self.describe()} goes on')
+        if self.config.model != self.read_config(values).model:
+            return  # yet another one is asked for
+        self.set_parameters(
+            [
+                RclpyParameter(name, value=self._loaded[name])
+                for name, value in values.items()
+                if value == self.get_parameter(name).value != self._loaded[name]
+            ]
+        )

@@ -7,7 +7,8 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from nndepth_ros.doctor import Finding, Level
+from nndepth_ros.findings import Finding, Level
+from nndepth_ros.log import printable
 
 
 def status(
@@ -18,8 +19,8 @@ def status(
         level=bytes([level]),
         name=name,
         hardware_id=hardware_id,
-        message=message,
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        message=printable(message),
+        values=[KeyValue(key=key, value=printable(str(value))) for key, value in values.items()],
     )
 
 

@@ -1,12 +1,11 @@
 """The calibration doctor: says what is wrong with a stereo rig's messages, and the cure.
 
-Pure: looks at messages by their field names and keeps findings; the node logs and publishes them.
+Pure: looks at messages by their field names; the node keeps, logs and publishes the findings.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,48 +14,16 @@ import numpy as np
 from nndepth_core.alignment import measure_alignment
 from nndepth_core.camera import CalibrationError
 from nndepth_ros.conversions import stamp_ns, stereo_camera
+from nndepth_ros.findings import Finding, Level
 from nndepth_ros.synchronizer import SyncCounts
 
 ENOUGH_MESSAGES = 10
 ENOUGH_MATCHES = 20
 LARGEST_VERTICAL = 1.0
-
-
-class Level(enum.IntEnum):
-    """Severity, with the numbers of diagnostic_msgs/DiagnosticStatus."""
-
-    WARN = 1
-    ERROR = 2
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: a stable code, how bad, and a sentence with the cure."""
-
-    code: str
-    level: Level
-    text: str
-
-
-class Doctor:
-    """Keeps the present findings by the examination they came from."""
-
-    def __init__(self) -> None:
-        self._by_exam: dict[str, tuple[Finding, ...]] = {}
-
-    @property
-    def findings(self) -> list[Finding]:
-        """All present findings, the worst first."""
-        everything = [finding for found in self._by_exam.values() for finding in found]
-        return sorted(everything, key=lambda finding: -finding.level)
-
-    def record(self, exam: str, found: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
-        """Replace the findings of one examination; return those that are new and those cured."""
-        before, now = self._by_exam.get(exam, ()), tuple(found)
-        self._by_exam[exam] = now
-        known, current = {f.code for f in before}, {f.code for f in now}
-        appeared = [finding for finding in now if finding.code not in known]
-        return appeared, [finding for finding in before if finding.code not in current]
+PATIENCE = 10.0
+"""Seconds for which an input that nobody publishes is no finding: cameras start late."""
+LONG_PAIR = 10.0
+"""Seconds in which any pair should be done."""
 
 
 def calibration_key(left_info: Any, right_info: Any) -> tuple[Any, ...]:
@@ -201,36 +168,103 @@ def examine_stamps(counts: SyncCounts, offset_ns: int | None) -> list[Finding]:
     ]
 
 
-def examine_silence(
-    silent_for: dict[str, float], publishers: dict[str, int], timeout: float
-) -> list[Finding]:
+@dataclass(frozen=True)
+class InputState:
+    """What is known of an input topic; times are seconds of the steady clock.
+
+    Attributes:
+        topic: its full name.
+        since: when it was subscribed to.
+        heard: when the last message arrived; None: none has.
+        latched: whether what arrived holds until it is replaced.
+        publishers: how many there are.
+        offered_since: when the first of them was seen; None: there are none.
+    """
+
+    topic: str
+    since: float
+    heard: float | None = None
+    latched: bool = False
+    publishers: int = 0
+    offered_since: float | None = None
+
+
+def examine_silence(states: Iterable[InputState], timeout: float, now: float) -> list[Finding]:
     """Look at inputs that give nothing.
 
     Args:
-        silent_for: seconds since the last message, by topic.
-        publishers: how many publishers each topic has.
+        states: of all inputs.
         timeout: seconds of silence that are allowed.
+        now: on the clock of the states.
     """
     found = []
-    for topic, seconds in silent_for.items():
-        if seconds <= timeout:
-            continue
-        count = publishers[topic]
-        why = (
-            'nobody publishes it; check the remapping and that the camera runs'
-            if not count
-            else f'{count} publisher(s) are there: the camera may hang, reliability may not fit, '
-            "or Fast DDS drops large messages (start the camera with nndepth's config/fastdds.xml "
-            'in FASTRTPS_DEFAULT_PROFILES_FILE)'
-        )
-        found.append(
-            Finding(
-                f'silent {topic}',
-                Level.ERROR,
-                f'{topic} is silent for {timeout:g} s or more: {why}',
-            )
-        )
+    for state in states:
+        if state.heard is not None:
+            silent = not state.latched and now - state.heard > timeout
+        else:
+            silent = state.offered_since is not None and now - state.offered_since > timeout
+            if not state.publishers and now - state.since > max(timeout, PATIENCE):
+                text = (
+                    f'{state.topic}: nobody publishes it yet; check the remapping and that the '
+                    'camera runs'
+                )
+                found.append(Finding(f'waiting {state.topic}', Level.WARN, text))
+                continue
+        if silent:
+            found.append(Finding(f'silent {state.topic}', Level.ERROR, _silent(state, timeout)))
     return found
+
+
+def _silent(state: InputState, timeout: float) -> str:
+    if state.publishers:
+        why = (
+            f'{state.publishers} publisher(s) are there: the camera may hang, reliability may not '
+            "fit, or Fast DDS drops large messages (start the camera with nndepth's "
+            'config/fastdds.xml in FASTRTPS_DEFAULT_PROFILES_FILE)'
+        )
+    else:
+        why = 'nobody publishes it; check the remapping and that the camera runs'
+    return f'{state.topic} is silent for {timeout:g} s or more: {why}'
+
+
+def examine_twins(name: str, publishers: Mapping[str, Iterable[str]]) -> list[Finding]:
+    """Look for others that publish the same outputs.
+
+    Args:
+        name: full name of this node, which publishes each of them once.
+        publishers: full names of the nodes that publish a topic, by topic.
+    """
+    shared: dict[str, list[str]] = {}
+    for topic, nodes in publishers.items():
+        others = list(nodes)
+        if name in others:
+            others.remove(name)
+        for other in sorted(set(others)):
+            shared.setdefault(other, []).append(topic)
+    found = []
+    for other, topics in shared.items():
+        who = 'another node of the same name' if other == name else other
+        text = (
+            f'{who} publishes {", ".join(topics)} too, so subscribers get both: end one of the '
+            'two, or start one in another namespace'
+        )
+        found.append(Finding(f'twin {other}', Level.WARN, text))
+    return found
+
+
+def examine_work(busy: float | None) -> list[Finding]:
+    """Look at the pair in work.
+
+    Args:
+        busy: seconds it has taken so far; None: there is none.
+    """
+    if busy is None or busy < LONG_PAIR:
+        return []
+    text = (
+        f'one pair has been in work for more than {LONG_PAIR:g} s: set processing_width or '
+        'processing_height to a smaller size, or choose a faster model, engine or device'
+    )
+    return [Finding('slow', Level.ERROR, text)]
 
 
 def _baseline_on_left(left_info: Any, right_info: Any) -> bool:

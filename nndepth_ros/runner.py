@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.lifecycle import TransitionCallbackReturn
 
 from nndepth_ros.depth_node import DepthNode
+from nndepth_ros.log import describe, printable
 from nndepth_ros.memory import keep_freed_memory
 
 LONGEST_GOODBYE = 1.0
@@ -19,20 +19,22 @@ LONGEST_GOODBYE = 1.0
 def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> int:
     """Run a node until it is asked to end; return the process's exit code."""
     keep_freed_memory()
-    rclpy.init(args=args)
+    try:
+        rclpy.init(args=args)
+    except Exception as error:
+        return _refuse(error)
     executor = SingleThreadedExecutor()
     node: DepthNode | None = None
     try:
         try:
             node = make_node()
-        except ValueError as error:
-            rclpy.logging.get_logger('nndepth').fatal(str(error))
-            return 1
+        except Exception as error:
+            return _refuse(error)
         executor.add_node(node)
-        if not node.config.autostart:
+        if node.config.autostart:
+            node.autostart()
+        else:
             node.get_logger().info('waiting to be configured (autostart is false)')
-        elif node.trigger_configure() is TransitionCallbackReturn.SUCCESS:
-            node.trigger_activate()
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -52,3 +54,9 @@ def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) 
         # An engine cannot be interrupted in the middle of a run, and nobody waits for its result.
         os._exit(0)
     return 0
+
+
+def _refuse(error: Exception) -> int:
+    """Say what is wrong with how the node was started; return the exit code."""
+    rclpy.logging.get_logger('nndepth').fatal(printable(describe(error)))
+    return 1

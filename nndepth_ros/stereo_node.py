@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from nndepth.msg import InferenceStats
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from stereo_msgs.msg import DisparityImage
 
@@ -94,10 +94,10 @@ class StereoNode(DepthNode):
         estimator.self_test()
         return estimator
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def activate(self) -> None:
         """Begin with empty queues and counts."""
         self._begin()
-        return super().on_activate(state)
+        super().activate()
 
     def on_config(self) -> None:
         """Take over what the synchroniser is made of."""
@@ -139,12 +139,12 @@ class StereoNode(DepthNode):
         listen = bool(self.wanted()) or self.to_examine > 0
         for side in SIDES:
             info, image = self.info_topics[side], self.image_topics[side]
-            if not self.subscribed(info):
-                self.subscribe(info, CameraInfo, partial(self._on_info, side))
-            if listen and not self.subscribed(image):
-                self.subscribe(image, image_type, partial(self._on_image, side))
-            elif not listen and self.subscribed(image):
-                self.unsubscribe(image)
+            if info not in self.inputs:
+                self.inputs.open(info, CameraInfo, partial(self._on_info, side))
+            if listen and image not in self.inputs:
+                self.inputs.open(image, image_type, partial(self._on_image, side))
+            elif not listen and image in self.inputs:
+                self.inputs.close(image)
 
     def _on_image(self, side: str, message: Any) -> None:
         pair = self.synchronizer.add(side, stamp_ns(message.header.stamp), message)
@@ -222,7 +222,6 @@ class StereoNode(DepthNode):
     ) -> InferenceStats:
         counts = self.synchronizer.counts
         stages = {**milliseconds, **result.milliseconds}
-        age = self.get_clock().now().nanoseconds - stamp_ns(item.left.header.stamp)
         return InferenceStats(
             header=item.left.header,
             right_stamp=item.right.header.stamp,
@@ -237,7 +236,7 @@ class StereoNode(DepthNode):
             output_height=result.disparity.shape[0],
             **{f'{stage}_ms': stages[stage] for stage in STAGES},
             total_ms=1000 * (time.monotonic() - deposited),
-            age_ms=age / 1e6,
+            age_ms=age_ms(self.get_clock().now().nanoseconds, stamp_ns(item.left.header.stamp)),
             density=float(np.mean(np.isfinite(result.disparity))),
             received_left=counts.received_left,
             received_right=counts.received_right,
@@ -251,17 +250,17 @@ class StereoNode(DepthNode):
 
     # --- diagnostics -----------------------------------------------------------------------------
 
+    def examine(self) -> None:
+        """Look at the stamps too."""
+        super().examine()
+        counts, offset = self.synchronizer.counts, self.synchronizer.offset_ns()
+        self.record('stamps', doctor.examine_stamps(counts, offset) if self.active else [])
+
     def statuses(self) -> list[DiagnosticStatus]:
         """State of the inputs and of the inference."""
         name, counts = self.get_fully_qualified_name(), self.synchronizer.counts
         if not self.active:
             return [diagnostics.status(f'{name}: inference', name, 'not active', {})]
-        silence = self.silence()
-        publishers = {topic: self.count_publishers(topic) for topic in silence}
-        self.record(
-            'silence', doctor.examine_silence(silence, publishers, self.config.input_timeout)
-        )
-        self.record('stamps', doctor.examine_stamps(counts, self.synchronizer.offset_ns()))
         values = {**asdict(counts), 'failed': self.failed}
         values |= {'dropped': self.mailbox.dropped, 'late': self.mailbox.late}
         stats = self.last_stats
@@ -276,6 +275,11 @@ class StereoNode(DepthNode):
             }
         message = 'running' if self.wanted() else 'idle: nobody subscribes'
         return [diagnostics.status(f'{name}: inference', name, message, values)]
+
+
+def age_ms(now_ns: int, stamp_ns: int) -> float:
+    """Milliseconds since a stamp; NaN where the clock has not started or the stamp is not set."""
+    return (now_ns - stamp_ns) / 1e6 if now_ns and stamp_ns else math.nan
 
 
 def main(args: list[str] | None = None) -> int:

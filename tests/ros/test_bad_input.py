@@ -11,6 +11,8 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rig import FOCAL, HEIGHT, SHIFT, WIDTH, camera_info, header, shifted_pair
 from sensor_msgs.msg import CompressedImage, Image
 
+from nndepth_ros import doctor
+
 STAMP = 1_700_000_000_000_000_000
 
 
@@ -170,7 +172,8 @@ def test_a_camera_that_dies_is_named_and_its_return_noticed(make_rig):
     rig.wait_for('disparity', 2)
 
 
-def test_an_input_nobody_publishes_is_named(make_rig):
+def test_an_input_nobody_publishes_is_named(make_rig, monkeypatch):
+    monkeypatch.setattr(doctor, 'PATIENCE', 0.5)
     rig = make_rig(parameters={'input_timeout': 0.5})
     rig.in_executor(rig.tester.destroy_publisher, rig.images['left'])
     rig.wait_diagnostic('nobody publishes it')

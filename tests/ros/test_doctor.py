@@ -11,6 +11,15 @@ from sensor_msgs.msg import Image
 
 from nndepth_core.alignment import measure_alignment
 from nndepth_ros import doctor
+from nndepth_ros.doctor import InputState
+from nndepth_ros.findings import (
+    CURED_AFTER,
+    FORGOTTEN_AFTER,
+    Doctor,
+    Failures,
+    Finding,
+    Level,
+)
 from nndepth_ros.synchronizer import SyncCounts
 
 
@@ -110,17 +119,75 @@ def test_stamps_that_never_match_are_reported_with_their_offset():
     assert doctor.examine_stamps(SyncCounts(3, 3), None) == []
 
 
-def test_silence_tells_a_missing_publisher_from_a_mute_one():
-    silent = {'/a': 3.0, '/b': 3.0, '/c': 0.5}
-    found = doctor.examine_silence(silent, {'/a': 0, '/b': 1, '/c': 1}, timeout=2.0)
-    assert codes(found) == ['silent /a', 'silent /b']
-    assert 'nobody publishes' in found[0].text
-    assert 'fastdds.xml' in found[1].text
+def state(topic='/a', **values):
+    return InputState(topic, since=100.0, **values)
+
+
+@pytest.mark.parametrize(
+    ('input_state', 'now', 'code', 'says'),
+    [
+        (state(heard=101.0, publishers=0), 104.0, 'silent /a', 'nobody publishes'),
+        (state(heard=101.0, publishers=1), 104.0, 'silent /a', 'fastdds.xml'),
+        (state(publishers=1, offered_since=101.0), 104.0, 'silent /a', '1 publisher(s)'),
+        (state(), 111.0, 'waiting /a', 'nobody publishes it yet'),
+    ],
+)
+def test_silence_is_told_with_its_reason(input_state, now, code, says):
+    (finding,) = doctor.examine_silence([input_state], timeout=2.0, now=now)
+    assert finding.code == code
+    assert says in finding.text
+
+
+@pytest.mark.parametrize(
+    ('input_state', 'now'),
+    [
+        (state(heard=101.0, publishers=1), 102.5),
+        (state(heard=101.0, publishers=1, latched=True), 500.0),
+        (state(publishers=1, offered_since=120.0), 121.5),
+        (state(), 109.0),
+    ],
+)
+def test_silence_that_is_no_error(input_state, now):
+    assert doctor.examine_silence([input_state], timeout=2.0, now=now) == []
+
+
+def test_others_that_publish_the_same_outputs_are_named():
+    publishers = {
+        '/disparity': ['/node', '/other'],
+        '/points2': ['/node', '/other', '/node'],
+        '/stats': ['/node'],
+    }
+    found = doctor.examine_twins('/node', publishers)
+    assert codes(found) == ['twin /other', 'twin /node']
+    assert '/other publishes /disparity, /points2 too' in found[0].text
+    assert 'another node of the same name publishes /points2 too' in found[1].text
+
+
+def test_a_pair_in_work_for_too_long_is_told():
+    assert doctor.examine_work(None) == doctor.examine_work(doctor.LONG_PAIR - 1) == []
+    assert 'processing_width' in doctor.examine_work(doctor.LONG_PAIR + 1)[0].text
+
+
+def test_failures_last_until_their_kind_passes_again():
+    now = [0.0]
+    failures = Failures(lambda: now[0])
+    assert not failures
+    failures.failed('pair', 'first')
+    failures.failed('pair', 'second')
+    failures.failed('timer', 'odd')
+    assert [finding.text for finding in failures.findings()] == ['second (2 times)', 'odd']
+    failures.passed('pair')
+    now[0] = CURED_AFTER
+    assert codes(failures.findings()) == ['pair', 'timer']
+    now[0] = CURED_AFTER + 0.1
+    assert codes(failures.findings()) == ['timer']
+    now[0] = FORGOTTEN_AFTER + 0.1
+    assert failures.findings() == []
 
 
 def test_findings_are_announced_once_and_cured_once():
-    physician = doctor.Doctor()
-    fault = doctor.Finding('x', doctor.Level.WARN, 'broken')
+    physician = Doctor()
+    fault = Finding('x', Level.WARN, 'broken')
     assert physician.record('exam', [fault]) == ([fault], [])
     assert physician.record('exam', [fault]) == ([], [])
     assert physician.findings == [fault]

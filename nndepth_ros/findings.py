@@ -1,0 +1,100 @@
+"""What is wrong at present: findings by examination, and failures by kind."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+CURED_AFTER = 3.0
+"""Seconds without a failure after which what passes again counts as cured."""
+FORGOTTEN_AFTER = 60.0
+"""Seconds after which a failure that was never tried again is forgotten."""
+
+
+class Level(enum.IntEnum):
+    """Severity, with the numbers of diagnostic_msgs/DiagnosticStatus."""
+
+    INFO = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: a stable code, how bad, and a sentence with the cure."""
+
+    code: str
+    level: Level
+    text: str
+
+
+class Doctor:
+    """Keeps the present findings by the examination they came from."""
+
+    def __init__(self) -> None:
+        self._by_exam: dict[str, tuple[Finding, ...]] = {}
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All present findings, the worst first."""
+        everything = [finding for found in self._by_exam.values() for finding in found]
+        return sorted(everything, key=lambda finding: -finding.level)
+
+    def record(self, exam: str, found: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
+        """Replace the findings of one examination; return those that are new and those cured."""
+        before, now = self._by_exam.get(exam, ()), tuple(found)
+        self._by_exam[exam] = now
+        known, current = {f.code for f in before}, {f.code for f in now}
+        appeared = [finding for finding in now if finding.code not in known]
+        return appeared, [finding for finding in before if finding.code not in current]
+
+
+@dataclass
+class _Failure:
+    text: str
+    count: int
+    when: float
+    passed: bool = False
+
+
+class Failures:
+    """What failed lately, by kind; one that passes again in between is still told.
+
+    Args:
+        clock: seconds, steady.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kinds: dict[str, _Failure] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._kinds)
+
+    def failed(self, kind: str, text: str) -> None:
+        """Note a failure; kinds are few, texts may be many."""
+        known = self._kinds.get(kind)
+        count = known.count + 1 if known else 1
+        self._kinds[kind] = _Failure(text, count, self._clock())
+
+    def passed(self, kind: str) -> None:
+        """Note that things of this kind succeed."""
+        if kind in self._kinds:
+            self._kinds[kind].passed = True
+
+    def findings(self) -> list[Finding]:
+        """What still fails: not passed since, or failed within the last seconds."""
+        now = self._clock()
+        for kind, failure in list(self._kinds.items()):
+            if now - failure.when > (CURED_AFTER if failure.passed else FORGOTTEN_AFTER):
+                del self._kinds[kind]
+        return [
+            Finding(
+                kind,
+                Level.ERROR,
+                failure.text if failure.count == 1 else f'{failure.text} ({failure.count} times)',
+            )
+            for kind, failure in self._kinds.items()
+        ]
