@@ -127,14 +127,17 @@ class DepthNode(GuardedNode):
         """Start the worker and listen."""
         self.mailbox = Mailbox(self.config.max_age)
         self.failed = 0
-        self._worker = threading.Thread(target=self._work, name='estimator', daemon=True)
+        self._worker = threading.Thread(
+            target=self._work, args=(self.mailbox,), name='estimator', daemon=True
+        )
         self._worker.start()
         self._update_inputs()
         self.get_logger().info(f'active: {self.describe()}')
 
     def deactivate(self) -> None:
-        """Stop listening and let the worker end."""
-        self.stop()
+        """Stop listening; a pair that takes too long is left behind, its result unused."""
+        if not self.stop(doctor.LONG_PAIR):
+            self.get_logger().warning('the pair in work goes on without its result being used')
 
     def cleanup(self) -> None:
         """Give back model and publishers."""
@@ -158,9 +161,10 @@ class DepthNode(GuardedNode):
             Whether the worker has ended.
         """
         self.mailbox.close()
-        worker, self._worker = self._worker, None
+        worker = self._worker
         if worker is not None:
             worker.join(timeout)
+        self._worker = self._busy_since = None
         self.inputs.close_all()
         return worker is None or not worker.is_alive()
 
@@ -171,8 +175,9 @@ class DepthNode(GuardedNode):
         return {name for name, out in self._outputs.items() if out.get_subscription_count()}
 
     def publish(self, name: str, message: Any) -> None:
-        """Publish one output."""
-        self._outputs[name].publish(message)
+        """Publish one output, unless the pair in work was left behind."""
+        if self._in_use():
+            self._outputs[name].publish(message)
 
     def _update_inputs(self) -> None:
         if self.active:
@@ -188,8 +193,8 @@ class DepthNode(GuardedNode):
 
     # --- worker ----------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        while (delivery := self.mailbox.get()) is not None:
+    def _work(self, mailbox: Mailbox[Any]) -> None:
+        while (delivery := mailbox.get()) is not None:
             self._busy_since = time.monotonic()
             try:
                 self.process(*delivery)
@@ -197,12 +202,17 @@ class DepthNode(GuardedNode):
             except Exception as error:
                 # One broken message must not end the stream. On the way out publishers and
                 # context may be gone, which is no failure of the pair.
-                if self._worker is threading.current_thread() and self.context.ok():
+                if self._in_use() and self.context.ok():
                     self.failed += 1
                     self._trace()
                     self.fail(PAIRS, describe(error))
             finally:
-                self._busy_since = None
+                if self._in_use():
+                    self._busy_since = None
+
+    def _in_use(self) -> bool:
+        """Whether this thread is the worker, and not one that was left behind."""
+        return self._worker is threading.current_thread()
 
     # --- diagnostics -----------------------------------------------------------------------------
 

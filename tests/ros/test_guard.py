@@ -14,7 +14,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from rig import HEIGHT, WIDTH, camera_info, shifted_pair
+from rig import HEIGHT, WIDTH, camera_info, header, shifted_pair
 from sensor_msgs.msg import CameraInfo
 from test_lifecycle import Process
 
@@ -24,7 +24,7 @@ from nndepth_ros.stereo_node import age_ms
 
 STAMP = 1_700_000_000_000_000_000
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-FAILURE = TransitionCallbackReturn.FAILURE
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 def works(rig, stamp=STAMP + 10**9) -> None:
@@ -237,6 +237,30 @@ def test_a_pair_that_takes_long_is_told_while_it_does(make_rig, monkeypatch):
     rig.wait_diagnostic('one pair has been in work for more than 0.3 s')
     go_on.set()
     rig.wait_for('disparity')
+
+
+def test_deactivation_leaves_a_pair_behind_that_takes_too_long(make_rig, monkeypatch):
+    monkeypatch.setattr(doctor, 'LONG_PAIR', 0.1)
+    rig, begun, go_on = make_rig(), threading.Event(), threading.Event()
+    process = rig.node.process
+
+    def slow(deposited, item):
+        begun.set()
+        assert go_on.wait(20)
+        process(deposited, item)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.node, 'process', slow)
+        rig.send_pair(STAMP)
+        assert begun.wait(20)
+        worker = rig.node._worker
+        assert rig.in_executor(rig.node.trigger_deactivate) is SUCCESS
+    assert rig.in_executor(rig.node.trigger_activate) is SUCCESS
+    rig.wait_connected()
+    go_on.set()
+    worker.join(20)
+    works(rig)
+    assert [message.header for message in rig.received['disparity']] == [header(STAMP + 10**9)]
 
 
 def test_a_failure_on_the_way_out_is_none(make_rig, monkeypatch, capfd):
