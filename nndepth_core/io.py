@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import glob
+import logging
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,35 +13,53 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from nndepth_core import picture
+from nndepth_core.picture import MAX_PIXELS
+
+_log = logging.getLogger(__name__)
+
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.ppm', '.pgm', '.tif', '.tiff', '.bmp')
 DISPARITY_SUFFIXES = ('.pfm', '.npy', '.png', '.pgm')
 
 KITTI_SCALE = 256
 UINT16_MAX = 65535
 
-_PFM_HEADER = re.compile(rb'(P[Ff])\s+(\d+)\s+(\d+)\s+([-+]?[\d.]+(?:[eE][-+]?\d+)?)\r?\s')
+_PFM_HEADER = re.compile(
+    rb'(P[Ff])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\r?\s'
+)
+_LONGEST_PFM_HEADER = 4096
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a picture as uint8 RGB (H, W, 3).
 
     Grey is repeated to three channels, 16-bit values lose their lower byte, alpha is dropped.
+    Pixels come as they are stored, whatever orientation EXIF asks for: that is what a calibration
+    describes.
+
+    Args:
+        path: a JPEG, PNG, TIFF, BMP or PNM.
+        max_pixels: larger pictures are refused before they are decoded.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no picture, or a damaged one.
+        ValueError: the file is no such picture, a damaged or too large one.
     """
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR, max_pixels), cv2.COLOR_BGR2RGB)
 
 
-def read_pixels(path: str | Path) -> np.ndarray:
+def read_pixels(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a picture as it is stored: 8 or 16 bits, (H, W) or (H, W, C) with colours as BGR(A).
 
+    Args:
+        path: a JPEG, PNG, TIFF, BMP or PNM.
+        max_pixels: larger pictures are refused before they are decoded.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no picture, or a damaged one.
+        ValueError: the file is no such picture, a damaged or too large one.
     """
-    return _decode(path, cv2.IMREAD_UNCHANGED)
+    return _decode(path, cv2.IMREAD_UNCHANGED, max_pixels)
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
@@ -51,14 +72,20 @@ def read_pfm(path: str | Path) -> np.ndarray:
 
     The magnitude of the header's scale is ignored, as every publisher of disparities does; its
     sign gives the byte order. Source: http://www.pauldebevec.com/Research/HDR/PFM/
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no PFM, or one that is cut short.
     """
     data = Path(path).read_bytes()
-    header = _PFM_HEADER.match(data)
+    header = _PFM_HEADER.match(data[:_LONGEST_PFM_HEADER])
     if header is None:
         raise ValueError(f'{path} does not begin with the header of a PFM file')
     kind, width, height, scale = header.groups()
     shape = (int(height), int(width)) + ((3,) if kind == b'PF' else ())
-    count = int(np.prod(shape))
+    count = math.prod(shape)
+    if count == 0:
+        raise ValueError(f'{path} claims {shape[1]}x{shape[0]} pixels; the file is damaged')
     if len(data) - header.end() < 4 * count:
         raise ValueError(
             f'{path} holds {len(data) - header.end()} bytes of pixels, {4 * count} are due; '
@@ -246,9 +273,16 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 def _read_npy(path: str | Path) -> np.ndarray:
     try:
-        return np.squeeze(np.load(path))
-    except (ValueError, EOFError) as error:
+        # Mapped, a file is compared with the size its header claims before memory is taken.
+        stored = np.load(path, mmap_mode='r')
+        usable = isinstance(stored, np.ndarray) and stored.size and stored.dtype.kind in 'biuf'
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:  # a damaged header breaks NumPy in many places
         raise ValueError(f'{path} is not an array written by numpy.save') from error
+    if not usable:
+        raise ValueError(f'{path} is not an array of numbers written by numpy.save')
+    return np.squeeze(np.array(stored))
 
 
 def _read_coded(path: str | Path, scale: float | None) -> tuple[np.ndarray, int]:
@@ -265,15 +299,23 @@ def _read_coded(path: str | Path, scale: float | None) -> tuple[np.ndarray, int]
     return np.where(stored > 0, stored.astype(np.float32), np.nan), KITTI_SCALE
 
 
-def _decode(path: str | Path, flags: int) -> np.ndarray:
-    data = np.fromfile(path, np.uint8)
+def _decode(path: str | Path, flags: int, max_pixels: int) -> np.ndarray:
     try:
-        image = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ValueError(f'{path} cannot be read as an image; it is damaged or of another kind')
+        image, header = picture.decode(Path(path).read_bytes(), flags, max_pixels)
+    except picture.PictureError as error:
+        raise ValueError(f'{path} cannot be read as an image: it {error}') from error
+    if header.orientation != 1:
+        _tell_of_orientation()
     return image
+
+
+@functools.cache
+def _tell_of_orientation() -> None:
+    """Say it once: a folder of photographs would repeat it with each file."""
+    _log.warning(
+        'a picture asks by EXIF to be turned before it is shown; pixels are taken as they are '
+        'stored, which is what a calibration describes (turn the files if they lie on the side)'
+    )
 
 
 def _encode(path: str | Path, image: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Messages to numpy and back, without cv_bridge for all common encodings.
+"""Messages to numpy and back, without cv_bridge.
 
 Nothing here imports ROS at module level and messages are only touched by their field names, so
 the same functions serve rclpy's messages and those of the `rosbags` library.
@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
-
-
-class ConversionError(ValueError):
-    """A message that cannot be understood; the text names the field at fault."""
+from nndepth_core.picture import MAX_PIXELS, PictureError, check_size
+from nndepth_ros.compressed import coded_size, decode_compressed
+from nndepth_ros.encodings import ConversionError, decode_image
 
 
 @dataclass(frozen=True)
@@ -59,116 +58,37 @@ def stamp_ns(stamp: Any) -> int:
 
 # --- images in -----------------------------------------------------------------------------------
 
-# channels, bytes a channel, conversion to RGB (None: already RGB)
-_PACKED: dict[str, tuple[int, int, int | None]] = {
-    'rgb8': (3, 1, None),
-    'bgr8': (3, 1, cv2.COLOR_BGR2RGB),
-    '8UC3': (3, 1, cv2.COLOR_BGR2RGB),
-    'rgba8': (4, 1, cv2.COLOR_RGBA2RGB),
-    'bgra8': (4, 1, cv2.COLOR_BGRA2RGB),
-    '8UC4': (4, 1, cv2.COLOR_BGRA2RGB),
-    'mono8': (1, 1, cv2.COLOR_GRAY2RGB),
-    '8UC1': (1, 1, cv2.COLOR_GRAY2RGB),
-    'mono16': (1, 2, cv2.COLOR_GRAY2RGB),
-    '16UC1': (1, 2, cv2.COLOR_GRAY2RGB),
-    'yuv422': (2, 1, cv2.COLOR_YUV2RGB_UYVY),
-    'uyvy': (2, 1, cv2.COLOR_YUV2RGB_UYVY),
-    'yuv422_yuy2': (2, 1, cv2.COLOR_YUV2RGB_YUYV),
-    'yuyv': (2, 1, cv2.COLOR_YUV2RGB_YUYV),
-}
-# OpenCV names a Bayer pattern by its second row.
-_BAYER = {
-    'rggb': cv2.COLOR_BayerBG2RGB,
-    'bggr': cv2.COLOR_BayerRG2RGB,
-    'gbrg': cv2.COLOR_BayerGR2RGB,
-    'grbg': cv2.COLOR_BayerGB2RGB,
-}
-_PACKED |= {
-    f'bayer_{pattern}{8 * size}': (1, size, code)
-    for pattern, code in _BAYER.items()
-    for size in (1, 2)
-}
+
+def image_size(message: Any) -> tuple[int, int]:
+    """(width, height) of a sensor_msgs Image or CompressedImage without decoding it.
+
+    Raises:
+        ConversionError: the first bytes are not those of a picture.
+    """
+    if hasattr(message, 'format'):
+        return coded_size(message)
+    return int(message.width), int(message.height)
 
 
-def to_rgb(message: Any) -> np.ndarray:
+def to_rgb(message: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Return uint8 RGB (H, W, 3) of a sensor_msgs Image or CompressedImage.
 
     rgb8 without row padding is a view of the message; 16-bit values are scaled to 8 bits.
 
+    Args:
+        message: Image or CompressedImage.
+        max_pixels: larger images are refused before they are decoded.
+
     Raises:
-        ConversionError: unknown encoding, truncated data, or a stream that does not decode.
+        ConversionError: unknown encoding or format, truncated data, or too large an image.
     """
     if hasattr(message, 'format'):
-        return _decode(message)
-    if message.encoding not in _PACKED:
-        return _by_cv_bridge(message)
-    channels, size, code = _PACKED[message.encoding]
-    pixels = _pixels(message, channels, size)
-    if code is None:
-        return np.ascontiguousarray(pixels)
-    return cv2.cvtColor(pixels, code)
-
-
-def _pixels(message: Any, channels: int, size: int) -> np.ndarray:
-    """View of the data as uint8 (H, W, channels), or (H, W) for one channel."""
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    row = width * channels * size
-    data = np.frombuffer(message.data, np.uint8)
-    if height < 1 or width < 1:
-        raise ConversionError(f'image is {width}x{height}; both sides must be at least 1')
-    if step < row:
-        raise ConversionError(
-            f'step is {step} but a row of {width} {message.encoding} pixels has {row} bytes'
-        )
-    if channels == 2 and width % 2:
-        raise ConversionError(
-            f'{message.encoding} image is {width} pixels wide; two pixels share their colour, so '
-            'the width must be even'
-        )
-    if data.size < step * (height - 1) + row:
-        raise ConversionError(
-            f'data has {data.size} bytes but {height} rows of {step} need {step * height}; '
-            'the message is truncated'
-        )
-    rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1), writeable=False)
-    if size == 2:
-        order = '>u2' if message.is_bigendian else '<u2'
-        values = np.ascontiguousarray(rows).view(order)
-        return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / 65535)
-    return rows if channels == 1 else rows.reshape(height, width, channels)
-
-
-def _decode(message: Any) -> np.ndarray:
-    data = np.frombuffer(message.data, np.uint8)
-    # Drivers may fill the rest of a fixed buffer with zeros.
-    end = data.tobytes().rstrip(b'\0')[-64:]
-    if data[:2].tobytes() == b'\xff\xd8' and b'\xff\xd9' not in end:
-        raise ConversionError(f'JPEG of {data.size} bytes has no end marker; it is cut off')
-    encoding, _, coding = message.format.partition(';')
-    bayer = None
-    if 'compressed bayer' in coding:
-        bayer = _BAYER.get(encoding.strip().removeprefix('bayer_')[:4])
-    flag = cv2.IMREAD_COLOR if bayer is None else cv2.IMREAD_GRAYSCALE
-    image = cv2.imdecode(data, flag) if data.size else None
-    if image is None:
-        raise ConversionError(
-            f'compressed image of {data.size} bytes, format {message.format!r}, does not decode'
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if bayer is None else bayer)
-
-
-def _by_cv_bridge(message: Any) -> np.ndarray:
+        return decode_compressed(message, max_pixels)
     try:
-        from cv_bridge import CvBridge, CvBridgeError
-    except ImportError:
-        raise ConversionError(
-            f'encoding {message.encoding!r} is unknown; publish one of '
-            f'{", ".join(sorted(_PACKED))}, or install cv_bridge'
-        ) from None
-    try:
-        return np.ascontiguousarray(CvBridge().imgmsg_to_cv2(message, 'rgb8'))
-    except (CvBridgeError, cv2.error, ValueError, RuntimeError) as error:
-        raise ConversionError(f'encoding {message.encoding!r}: cv_bridge says {error}') from error
+        check_size(int(message.width), int(message.height), max_pixels)
+    except PictureError as error:
+        raise ConversionError(f'it {error}') from error
+    return decode_image(message)
 
 
 # --- calibration in ------------------------------------------------------------------------------

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
 from nndepth_core.camera import StereoCamera
-from nndepth_core.estimator import StereoResult, check_pair
+from nndepth_core.estimator import StereoResult
+from nndepth_core.picture import MAX_PIXELS
 from nndepth_core.visualization import colorize
 from nndepth_ros import conversions
 from nndepth_ros.conversions import MessageTypes
@@ -23,6 +25,8 @@ DEPTH_INFO = 'depth/camera_info'
 CONFIDENCE = 'confidence'
 POINTS = 'points2'
 STEREO_OUTPUTS = (DISPARITY, COLOR, DEPTH, DEPTH_INFO, CONFIDENCE, POINTS)
+
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -59,23 +63,50 @@ class StereoInput:
     header: Any
 
     @classmethod
-    def from_messages(cls, left: Any, right: Any, left_info: Any, right_info: Any) -> StereoInput:
+    def from_messages(
+        cls,
+        left: Any,
+        right: Any,
+        left_info: Any,
+        right_info: Any,
+        max_pixels: int = MAX_PIXELS,
+    ) -> StereoInput:
         """Decode two images and their CameraInfo.
+
+        Sizes are compared first: nothing is decoded that cannot be used.
+
+        Args:
+            left: left Image or CompressedImage.
+            right: right one.
+            left_info: CameraInfo of the left image.
+            right_info: of the right one.
+            max_pixels: larger images are refused.
 
         Raises:
             ValueError: an image cannot be decoded, they differ in size, or the calibration cannot
                 be used; the message names the side.
         """
-        rgb = {}
-        for side, message in (('left', left), ('right', right)):
-            try:
-                rgb[side] = conversions.to_rgb(message)
-            except conversions.ConversionError as error:
-                raise conversions.ConversionError(f'{side} image: {error}') from error
-        check_pair(**rgb)
-        height, width = rgb['left'].shape[:2]
+        images = {'left': left, 'right': right}
+        sizes = _by_side(images, conversions.image_size)
+        (width, height), other = sizes.values()
+        if (width, height) != other:
+            raise ValueError(
+                f'left is {width}x{height} and right {other[0]}x{other[1]}; the images of a pair '
+                'must have one size'
+            )
         camera = conversions.stereo_camera(left_info, right_info, width, height)
+        rgb = _by_side(images, partial(conversions.to_rgb, max_pixels=max_pixels))
         return cls(rgb['left'], rgb['right'], left_info, camera, left.header)
+
+
+def _by_side(images: Mapping[str, Any], convert: Callable[[Any], T]) -> dict[str, T]:
+    converted = {}
+    for side, message in images.items():
+        try:
+            converted[side] = convert(message)
+        except conversions.ConversionError as error:
+            raise conversions.ConversionError(f'{side} image: {error}') from error
+    return converted
 
 
 def stereo_messages(

@@ -1,0 +1,260 @@
+"""Coded pictures: what their head says is checked before anything is decoded.
+
+A few hundred bytes can claim gigabytes of pixels, so sizes are compared with a limit first. Pixels
+are returned as they are stored: EXIF orientation is not applied, because a calibration describes
+the stored pixels.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+MAX_PIXELS = 64_000_000
+"""Width times height that is decoded unless told otherwise."""
+
+# Segments of a JPEG and chunks of a PNG that are gone through; real files have a few, or one
+# chunk every few kilobytes.
+_MOST_SEGMENTS = 1000
+_MOST_CHUNKS = 100_000
+
+_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_PNM = re.compile(rb'P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?=[\s#])')
+_PNM_HEAD = 4096
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_APP1, _SCAN_MARKER, _END_MARKER = 0xE1, 0xDA, b'\xff\xd9'
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
+_TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 322, 323
+_TIFF_INTEGERS = {3: 'H', 4: 'I'}
+
+
+class PictureError(ValueError):
+    """A coded picture that cannot be decoded; the text continues 'the picture ...'."""
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """What the head of a coded picture says.
+
+    Attributes:
+        kind: JPEG, PNG, TIFF, BMP or PNM.
+        width: pixels.
+        height: pixels.
+        orientation: of EXIF, 1 to 8; 1 is upright.
+        scan: where the coded pixels of a JPEG begin, bytes.
+    """
+
+    kind: str
+    width: int
+    height: int
+    orientation: int = 1
+    scan: int = 0
+
+
+def read_header(data: bytes) -> PictureHeader:
+    """Read kind and size of a coded picture; costs microseconds whatever it claims.
+
+    Raises:
+        PictureError: it is of no known kind, its head is damaged, or a side is 0.
+    """
+    read = next((read for first, read in _READERS.items() if data.startswith(first)), None)
+    if read is None:
+        raise PictureError(f'is none of {", ".join(KINDS)} by its first bytes')
+    try:
+        header = read(data)
+    except (struct.error, IndexError):
+        raise PictureError('ends inside its header; it is cut off or damaged') from None
+    if header.width < 1 or header.height < 1:
+        raise PictureError(f'claims {header.width}x{header.height} pixels; it is damaged')
+    return header
+
+
+def decode(
+    data: bytes,
+    flags: int,
+    max_pixels: int = MAX_PIXELS,
+    kinds: Collection[str] | None = None,
+) -> tuple[np.ndarray, PictureHeader]:
+    """Decode a picture by OpenCV once its header is found in order.
+
+    Args:
+        data: the coded picture.
+        flags: OpenCV's IMREAD_*.
+        max_pixels: largest allowed width times height.
+        kinds: allowed ones; None: all of KINDS.
+
+    Returns:
+        uint8 or uint16 (H, W) or (H, W, C), colours as OpenCV gives them, and the header.
+
+    Raises:
+        PictureError: wrong kind, too large, cut off, or damaged.
+    """
+    header = read_header(data)
+    if kinds is not None and header.kind not in kinds:
+        raise PictureError(f'is a {header.kind}; give one of {", ".join(kinds)}')
+    check_size(header.width, header.height, max_pixels)
+    _check_complete(data, header)
+    if header.kind == 'TIFF' and header.orientation != 1:
+        data = _unturned(data)
+    if flags != cv2.IMREAD_UNCHANGED:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise PictureError(f'is a damaged {header.kind}; its pixels do not decode')
+    if image.shape[:2] != (header.height, header.width):
+        raise PictureError(
+            f'is a damaged {header.kind}: its header says {header.width}x{header.height} and it '
+            f'decodes to {image.shape[1]}x{image.shape[0]}'
+        )
+    return image, header
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise PictureError if width x height is more than `max_pixels`."""
+    if width * height > max_pixels:
+        raise PictureError(
+            f'has {width}x{height} pixels, more than max_pixels = {max_pixels}; scale it down, or '
+            'raise max_pixels if that size is right'
+        )
+
+
+def _check_complete(data: bytes, header: PictureHeader) -> None:
+    """Refuse what was cut off: the libraries below OpenCV would write to stderr about it."""
+    if header.kind == 'JPEG' and data.find(_END_MARKER, header.scan) < 0:
+        raise PictureError(f'is a JPEG of {len(data)} bytes without end marker; it is cut off')
+    if header.kind == 'PNG':
+        _check_chunks(data)
+
+
+def _read_jpeg(data: bytes) -> PictureHeader:
+    at, orientation = 2, 1
+    size: tuple[int, int] | None = None
+    for _ in range(_MOST_SEGMENTS):
+        start, marker = data[at], data[at + 1]
+        if start != 0xFF:
+            break
+        if marker == 0xFF:  # filling
+            at += 1
+            continue
+        (length,) = struct.unpack_from('>H', data, at + 2)
+        if marker == _SCAN_MARKER and size:
+            return PictureHeader('JPEG', *size, orientation, at)
+        if marker in _FRAME_MARKERS and size is None:
+            height, width = struct.unpack_from('>HH', data, at + 5)
+            size = width, height
+        elif marker == _APP1 and data[at + 4 : at + 10] == b'Exif\0\0':
+            orientation = _orientation(data[at + 10 : at + 2 + length])
+        at += 2 + length
+    raise PictureError('is a damaged JPEG; its header is no row of segments')
+
+
+def _read_png(data: bytes) -> PictureHeader:
+    length, name, width, height = struct.unpack_from('>I4sII', data, len(_PNG_SIGNATURE))
+    if (length, name) != (13, b'IHDR'):
+        raise PictureError('is a damaged PNG; it does not begin with its size')
+    at, orientation = len(_PNG_SIGNATURE), 1
+    for _ in range(_MOST_SEGMENTS):
+        length, name = struct.unpack_from('>I4s', data, at)
+        if name == b'eXIf':
+            orientation = _orientation(data[at + 8 : at + 8 + length])
+        if name in (b'eXIf', b'IDAT'):
+            break
+        at += length + 12
+    return PictureHeader('PNG', width, height, orientation)
+
+
+def _check_chunks(data: bytes) -> None:
+    view, at = memoryview(data), len(_PNG_SIGNATURE)
+    for _ in range(_MOST_CHUNKS):
+        if at + 12 > len(data):
+            raise PictureError(f'is a PNG of {len(data)} bytes without end; it is cut off')
+        length, name = struct.unpack_from('>I4s', data, at)
+        end = at + 8 + length
+        if end + 4 > len(data):
+            raise PictureError(f'is a PNG of {len(data)} bytes without end; it is cut off')
+        if zlib.crc32(view[at + 4 : end]) != struct.unpack_from('>I', data, end)[0]:
+            raise PictureError('is a damaged PNG; a checksum is wrong')
+        if name == b'IEND':
+            return
+        at = end + 4
+    raise PictureError(f'is a damaged PNG of more than {_MOST_CHUNKS} chunks')
+
+
+def _read_tiff(data: bytes) -> PictureHeader:
+    tags = _tiff_tags(data)
+    width, height = (tags.get(tag, 0) for tag in (_TIFF_WIDTH, _TIFF_HEIGHT))
+    # A tile is decoded whole, however little of it the picture uses.
+    tile = tags.get(_TIFF_TILE_WIDTH, 0), tags.get(_TIFF_TILE_HEIGHT, 0)
+    if tile[0] * tile[1] > 4 * max(width * height, 1 << 20):
+        raise PictureError(f'is a damaged TIFF; its tiles are {tile[0]}x{tile[1]}')
+    return PictureHeader('TIFF', width, height, tags.get(_TIFF_ORIENTATION, 1))
+
+
+def _read_bmp(data: bytes) -> PictureHeader:
+    (size,) = struct.unpack_from('<I', data, 14)
+    width, height = struct.unpack_from('<HH' if size == 12 else '<ii', data, 18)
+    return PictureHeader('BMP', width, abs(height))
+
+
+def _read_pnm(data: bytes) -> PictureHeader:
+    header = _PNM.match(data[:_PNM_HEAD])
+    if header is None:
+        raise PictureError('is a damaged PNM; its size cannot be read')
+    return PictureHeader('PNM', int(header[1]), int(header[2]))
+
+
+def _orientation(exif: bytes) -> int:
+    """Orientation of an EXIF block, 1 where there is none or the block is damaged."""
+    try:
+        value = _tiff_tags(exif).get(_TIFF_ORIENTATION, 1)
+    except (struct.error, IndexError, PictureError):
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _tiff_tags(data: bytes) -> dict[int, int]:
+    """Tags of the first directory of a TIFF whose value is one integer."""
+    return {tag: struct.unpack_from(form, data, at)[0] for tag, form, at in _tiff_entries(data)}
+
+
+def _tiff_entries(data: bytes) -> Iterator[tuple[int, str, int]]:
+    """Yield tag, struct format and place of every value that is one short or long integer."""
+    order = {b'II*\0': '<', b'MM\0*': '>'}.get(data[:4])
+    if order is None:
+        raise PictureError('is no TIFF')
+    (at,) = struct.unpack_from(f'{order}I', data, 4)
+    (count,) = struct.unpack_from(f'{order}H', data, at)
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, kind, length = struct.unpack_from(f'{order}HHI', data, entry)
+        if kind in _TIFF_INTEGERS and length == 1:
+            yield tag, order + _TIFF_INTEGERS[kind], entry + 8
+
+
+def _unturned(data: bytes) -> bytes:
+    """A TIFF that says it is upright: OpenCV turns TIFFs whatever its flags are."""
+    changed = bytearray(data)
+    for tag, form, at in _tiff_entries(data):
+        if tag == _TIFF_ORIENTATION:
+            struct.pack_into(form, changed, at, 1)
+    return bytes(changed)
+
+
+_READERS = {
+    b'\xff\xd8\xff': _read_jpeg,
+    _PNG_SIGNATURE: _read_png,
+    b'II*\0': _read_tiff,
+    b'MM\0*': _read_tiff,
+    b'BM': _read_bmp,
+    **{b'P%d' % digit: _read_pnm for digit in range(1, 7)},
+}
+KINDS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'PNM')
+"""Kinds of pictures that are read."""
