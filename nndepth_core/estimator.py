@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.engines import AUTO, Engine, create_engine
+from nndepth_core.memory import check_processing_size
 
 DEFAULT_MODEL = AUTO
 
@@ -62,6 +63,7 @@ class StereoEstimator:
         self.processing_size = processing_size
         self.output = output
         self.confidence_threshold = confidence_threshold
+        self._checked: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     @classmethod
     def load(
@@ -170,13 +172,19 @@ class StereoEstimator:
         return height + above + below, width + left + right
 
     def _checked_size(self, image: np.ndarray) -> tuple[int, int]:
-        size = self.processed_size(image.shape[1], image.shape[0])
+        whole = image.shape[1], image.shape[0]
+        size = self.processed_size(*whole)
         minimum = self.engine.spec.minimum
         if size[0] < minimum[1] or size[1] < minimum[0]:
             raise ValueError(
                 f'images are processed at {size[0]}x{size[1]}; {self.engine.spec.name} needs at '
                 f'least {minimum[1]}x{minimum[0]} (set a larger processing size)'
             )
+        # Once: afterwards the engine holds the memory, which is no longer free.
+        if (size, whole) != self._checked and self.engine.spec.fixed_size is None:
+            on_cpu = self.engine.device == 'cpu'
+            check_processing_size(size, whole, on_cpu * self.engine.spec.bytes_per_pixel)
+            self._checked = size, whole
         return size
 
     def _prepare(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

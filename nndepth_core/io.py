@@ -120,13 +120,16 @@ def write_kitti(path: str | Path, disparity: np.ndarray) -> None:
     _encode(path, np.where(known, np.maximum(coded, 1), 0).astype(np.uint16))
 
 
-def read_disparity(path: str | Path, scale: float | None = None) -> np.ndarray:
+def read_disparity(
+    path: str | Path, scale: float | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Read a disparity map as float32 (H, W) pixels, NaN where unknown.
 
     Args:
         path: .pfm or .npy (not finite: unknown), or .png or .pgm (0: unknown).
         scale: stored value of one pixel of disparity; None takes 1 for .pfm and .npy and
             KITTI's 256 for 16-bit pictures. An 8-bit picture does not tell it.
+        max_pixels: larger pictures are refused before they are decoded.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -140,7 +143,7 @@ def read_disparity(path: str | Path, scale: float | None = None) -> np.ndarray:
     elif suffix == '.npy':
         stored, default = _read_npy(path), 1
     elif suffix in DISPARITY_SUFFIXES:
-        stored, default = _read_coded(path, scale)
+        stored, default = _read_coded(path, scale, max_pixels)
     else:
         raise ValueError(f'{path} is no disparity map; give {", ".join(DISPARITY_SUFFIXES)}')
     if stored.ndim != 2:
@@ -285,8 +288,8 @@ def _read_npy(path: str | Path) -> np.ndarray:
     return np.squeeze(np.array(stored))
 
 
-def _read_coded(path: str | Path, scale: float | None) -> tuple[np.ndarray, int]:
-    stored = read_pixels(path)
+def _read_coded(path: str | Path, scale: float | None, max_pixels: int) -> tuple[np.ndarray, int]:
+    stored = read_pixels(path, max_pixels)
     if stored.ndim == 3:
         if (stored != stored[..., :1]).any():
             raise ValueError(f'{path} is a colour picture; a disparity map has one channel')

@@ -1,10 +1,10 @@
 """Pixels of a sensor_msgs/CompressedImage to RGB, by the rules of image_transport.
 
 Its publishers write `<encoding>; <codec> compressed <target>`: an image of `encoding` was
-converted to `target`, or left as it is where no target is named, and given to OpenCV's encoder, which takes
-any three channels for blue, green, red. So `target` is the order of the channels that OpenCV
-decodes: `bgr8` for an ordinary JPEG, while red and blue are exchanged in the JPEG of an `rgb8`.
-Drivers and cv_bridge write the codec alone, which means an ordinary picture.
+converted to `target`, or left as it is where no target is named, and given to OpenCV's encoder,
+which takes any three channels for blue, green, red. So `target` is the order of the channels that
+OpenCV decodes: `bgr8` for an ordinary JPEG, while red and blue are exchanged in the JPEG of an
+`rgb8`. Drivers and cv_bridge write the codec alone, which means an ordinary picture.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 
 from nndepth_core.engines import AUTO, PRECISIONS, SgbmSettings, resolve_model
 from nndepth_core.engines.sgbm import MODES
+from nndepth_core.picture import MAX_PIXELS
 from nndepth_ros.outputs import OutputSettings
 
 
@@ -87,6 +88,13 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         'How images arrive: raw, or compressed (JPEG, PNG).',
         live=False,
         choices=('raw', 'compressed'),
+    ),
+    Parameter(
+        'max_pixels',
+        MAX_PIXELS,
+        'Larger images are refused before they are decoded, width times height.',
+        low=1,
+        high=2**31 - 1,
     ),
     Parameter(
         'synchronizer',
@@ -212,6 +220,7 @@ class StereoConfig:
     outputs: OutputSettings
     autostart: bool
     image_transport: str
+    max_pixels: int
     synchronizer: str
     sync_tolerance_ns: int
     max_age: float
@@ -259,6 +268,7 @@ class StereoConfig:
             OutputSettings(values['min_depth'], values['max_depth'], (low, high)),
             values['autostart'],
             values['image_transport'],
+            values['max_pixels'],
             values['synchronizer'],
             round(values['sync_tolerance'] * 1e9),
             values['max_age'],

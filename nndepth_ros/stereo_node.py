@@ -176,7 +176,7 @@ class StereoNode(DepthNode):
     def process(self, deposited: float, item: Pair) -> None:
         """Estimate one pair and publish what is subscribed."""
         clock = StageClock()
-        pair = StereoInput.from_messages(*item)
+        pair = StereoInput.from_messages(*item, max_pixels=self.config.max_pixels)
         clock.lap('decode')
         if self.to_examine > 0:
             self._examine(item, pair)

@@ -68,7 +68,18 @@ class StereoTopics:
     @property
     def rectified(self) -> bool:
         """Whether the name of the left topic says so."""
-        return 'rect' in self.left.removesuffix(_COMPRESSED).rpartition('/')[2]
+        return _says_rectified(self.left)
+
+
+def _says_rectified(topic: str) -> bool:
+    """Whether the last part that says rect... or raw says rect: image_rect_raw, rect/image."""
+    for part in reversed(topic.removesuffix(_COMPRESSED).split('/')):
+        words = part.lower().split('_')
+        if any(word.startswith('rect') and not word.startswith('rectang') for word in words):
+            return True
+        if 'raw' in words:
+            return False
+    return False
 
 
 def find_topics(bag: BagReader, chosen: StereoTopics) -> StereoTopics:
@@ -100,11 +111,12 @@ def _of_types(bag: BagReader, types: Sequence[str]) -> dict[str, int]:
 
 
 def _best_pair(images: Mapping[str, int]) -> tuple[str, str]:
-    ranked: dict[tuple[int, bool], list[str]] = {}
+    ranked: dict[tuple[bool, int, bool], list[str]] = {}
     for topic in images:
         name = topic.removesuffix(_COMPRESSED).rpartition('/')[2]
         if name in IMAGE_NAMES and 'left' in topic and _other_side(topic) in images:
-            rank = IMAGE_NAMES.index(name), topic.endswith(_COMPRESSED)
+            raw = not _says_rectified(topic)
+            rank = raw, IMAGE_NAMES.index(name), topic.endswith(_COMPRESSED)
             ranked.setdefault(rank, []).append(topic)
     best = ranked[min(ranked)] if ranked else []
     if len(best) != 1:

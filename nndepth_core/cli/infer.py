@@ -75,6 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='S',
         help='stored value of one pixel of disparity; 16-bit pictures default to 256',
     )
+    add(
+        '--max-pixels',
+        type=int,
+        default=io.MAX_PIXELS,
+        metavar='N',
+        help='refuse larger pictures, width times height, before they are decoded; default: '
+        '%(default)s',
+    )
     add('--json', action='store_true', help='print results.json instead of the table')
 
 
@@ -117,10 +125,12 @@ def _pairs(args: argparse.Namespace) -> list[Pair]:
 def _estimate(
     pair: Pair, estimator: StereoEstimator, source: Calibration | None, args: argparse.Namespace
 ) -> Picture:
-    left, right = io.read_image(pair.left), io.read_image(pair.right)
+    left, right = (io.read_image(path, args.max_pixels) for path in (pair.left, pair.right))
     size = (left.shape[1], left.shape[0])
     camera = source.camera(size) if source else None
-    truth = io.read_disparity(pair.truth, args.truth_scale) if pair.truth else None
+    truth = (
+        io.read_disparity(pair.truth, args.truth_scale, args.max_pixels) if pair.truth else None
+    )
     result = estimator(left, right, confidence=args.confidence)
     depth = camera.disparity_to_depth(result.disparity) if camera else None
     return Picture(left, result, truth, camera, depth)

@@ -34,6 +34,8 @@ class ModelSpec:
         fixed_size: the one (height, width) the model takes, None where it takes any.
         confidence: how its own confidence arises: 'softmax_peak', 'residual' or, where it has
             none, 'left_right'.
+        bytes_per_pixel: memory that a run takes on the CPU for each pixel, at least (nano_stereo,
+            the smallest network, was measured at 286).
     """
 
     name: str
@@ -44,6 +46,7 @@ class ModelSpec:
     placement: Placement = 'bottom_right'
     fixed_size: tuple[int, int] | None = None
     confidence: str = 'left_right'
+    bytes_per_pixel: int = 150
 
     def margins(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Rows above and below, columns left and right that a size lacks to fit the model."""

@@ -67,7 +67,7 @@ class SgbmEngine:
 
     name = 'opencv'
     device = 'cpu'
-    spec = ModelSpec('sgbm', minimum=(8, 8), resolution=1 / 16)
+    spec = ModelSpec('sgbm', minimum=(8, 8), resolution=1 / 16, bytes_per_pixel=20)
     iterations = 0
 
     def __init__(self, settings: SgbmSettings | None = None) -> None:

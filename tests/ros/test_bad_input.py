@@ -124,7 +124,7 @@ def test_corrupt_and_cut_off_jpegs(make_rig, monkeypatch):
     rig.send_infos()
     good = [cv2.imencode('.jpg', image)[1].tobytes() for image in shifted_pair()]
     for number, (bad, says) in enumerate(
-        [(b'\x00' * 50, 'does not decode'), (good[0][: len(good[0]) // 2], 'cut off')]
+        [(b'\x00' * 50, 'none of JPEG'), (good[0][: len(good[0]) // 2], 'cut off')]
     ):
         for side, data in zip(('left', 'right'), (bad, good[1]), strict=True):
             message = CompressedImage(header=header(STAMP + number), format='jpeg')
