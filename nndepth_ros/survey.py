@@ -63,7 +63,11 @@ class StereoTopics:
     @property
     def namespace(self) -> str:
         """What stands before left/ in the left image topic, without the last slash."""
-        return '/'.join(self.left.removesuffix(_COMPRESSED).split('/')[:-2])
+        parts = self.left.removesuffix(_COMPRESSED).split('/')[:-1]
+        if _other_side(self.left) == self.right:
+            while len(parts) > 1 and 'left' not in parts[-1]:
+                parts.pop()
+        return '/'.join(parts[:-1])
 
     @property
     def rectified(self) -> bool:

@@ -38,3 +38,11 @@ def make_rig(ros):
     yield make
     for rig in rigs:
         rig.close()
+
+
+@pytest.fixture(params=['rclpy', 'rosbags'], scope='module')
+def library(request):
+    """The message classes of either library."""
+    from library import of_rclpy, of_rosbags
+
+    return of_rclpy() if request.param == 'rclpy' else of_rosbags()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import bags
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,14 +13,11 @@ from hypothesis import strategies as st
 from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
 from nndepth_core.estimator import StereoResult
 from nndepth_ros.conversions import (
-    ConversionError,
-    MessageTypes,
     cloud_message,
     depth_camera_info,
     disparity_message,
     effective_camera,
     image_message,
-    ros_message_types,
     stamp_ns,
     stereo_camera,
     to_rgb,
@@ -33,255 +27,6 @@ from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings, StereoInput, ste
 F = 500.0
 P_LEFT = np.array([F, 0, 320, 0, 0, F, 240, 0, 0, 0, 1, 0], np.float64)
 P_RIGHT = np.array([F, 0, 310, -60, 0, F, 240, 0, 0, 0, 1, 0], np.float64)
-
-
-@dataclass(frozen=True)
-class Library:
-    """Where messages come from."""
-
-    types: MessageTypes
-    header: Callable[[int], Any]
-    compressed_image: Callable[..., Any]
-
-    def image(self, encoding: str, size: tuple[int, int], step: int, data: bytes, big=0) -> Any:
-        fields = {
-            'header': self.header(0),
-            'height': size[0],
-            'width': size[1],
-            'encoding': encoding,
-            'is_bigendian': big,
-            'step': step,
-        }
-        return self.types.with_data(self.types.image, np.frombuffer(data, np.uint8), fields)
-
-    def compressed(self, kind: str, data: bytes) -> Any:
-        fields = {'header': self.header(0), 'format': kind}
-        return self.types.with_data(self.compressed_image, np.frombuffer(data, np.uint8), fields)
-
-    def info(
-        self, p: np.ndarray, size=(480, 640), k=None, roi=(0, 0, 0, 0), binning=(0, 0)
-    ) -> Any:
-        return self.types.camera_info(
-            header=self.header(0),
-            height=size[0],
-            width=size[1],
-            distortion_model='plumb_bob',
-            d=np.zeros(5),
-            k=np.array(p)[[0, 1, 2, 4, 5, 6, 8, 9, 10]] if k is None else np.array(k, np.float64),
-            r=np.eye(3).reshape(-1),
-            p=np.array(p, np.float64),
-            binning_x=binning[0],
-            binning_y=binning[1],
-            roi=self.types.region_of_interest(
-                x_offset=roi[0], y_offset=roi[1], width=roi[2], height=roi[3], do_rectify=False
-            ),
-        )
-
-
-def _of_rclpy() -> Library:
-    sensor_msgs = pytest.importorskip('sensor_msgs.msg', reason='ROS 2 is not installed')
-    from std_msgs.msg import Header
-
-    def header(stamp: int) -> Any:
-        message = Header(frame_id=bags.FRAME)
-        message.stamp.sec, message.stamp.nanosec = divmod(stamp, 1_000_000_000)
-        return message
-
-    return Library(ros_message_types(), header, sensor_msgs.CompressedImage)
-
-
-def _of_rosbags() -> Library:
-    compressed = bags.TYPES.types['sensor_msgs/msg/CompressedImage']
-    return Library(bags.BAG_TYPES, bags.header, compressed)
-
-
-@pytest.fixture(params=[_of_rclpy, _of_rosbags], ids=['rclpy', 'rosbags'], scope='module')
-def library(request) -> Library:
-    return request.param()
-
-
-# --- images in -----------------------------------------------------------------------------------
-
-# How the channels of a pixel lie in each encoding; x is anything.
-CHANNELS = {
-    'rgb8': 'rgb',
-    'bgr8': 'bgr',
-    '8UC3': 'bgr',
-    'rgba8': 'rgbx',
-    'bgra8': 'bgrx',
-    '8UC4': 'bgrx',
-    'mono8': 'g',
-    '8UC1': 'g',
-}
-
-
-@given(data=st.data(), encoding=st.sampled_from(sorted(CHANNELS)))
-@settings(max_examples=60, deadline=None)
-def test_packed_encodings_come_back_whatever_the_row_step(library, data, encoding):
-    height, width, padding = (
-        data.draw(st.integers(low, high)) for low, high in ((1, 9), (1, 9), (0, 13))
-    )
-    layout = CHANNELS[encoding]
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    rgb = rng.integers(0, 256, (height, width, 3), np.uint8)
-    if layout == 'g':
-        rgb = rgb[..., 1:2].repeat(3, axis=2)
-    planes = {'r': rgb[..., 0], 'g': rgb[..., 1], 'b': rgb[..., 2]}
-    anything = rng.integers(0, 256, (height, width), np.uint8)
-    pixels = np.stack([planes.get(name, anything) for name in layout], axis=2)
-    row = pixels.reshape(height, -1)
-    padded = np.hstack([row, np.full((height, padding), 77, np.uint8)])
-    content = padded.tobytes()
-    if data.draw(st.booleans()):  # the last row may end without its padding
-        content = content[: len(content) - padding]
-    decoded = to_rgb(library.image(encoding, (height, width), padded.shape[1], content))
-    assert decoded.dtype == np.uint8
-    assert decoded.flags.c_contiguous
-    np.testing.assert_array_equal(decoded, rgb)
-
-
-@pytest.mark.parametrize('encoding', ['mono16', '16UC1'])
-@pytest.mark.parametrize(('big', 'order'), [(0, '<u2'), (1, '>u2')])
-@pytest.mark.parametrize('padding', [0, 1, 6])
-def test_sixteen_bits_are_scaled_to_eight(library, encoding, big, order, padding):
-    values = np.array([[0, 128, 129], [257, 65000, 65535]])
-    rows = values.astype(order).view(np.uint8)
-    rows = np.hstack([rows, np.zeros((2, padding), np.uint8)])
-    decoded = to_rgb(library.image(encoding, (2, 3), rows.shape[1], rows.tobytes(), big))
-    expected = np.rint(values * 255 / 65535)
-    np.testing.assert_array_equal(decoded, np.repeat(expected[..., None], 3, axis=2))
-
-
-# Channel at row, column (0, 0), (0, 1), (1, 0), (1, 1).
-BAYER = {'rggb': (0, 1, 1, 2), 'bggr': (2, 1, 1, 0), 'gbrg': (1, 2, 0, 1), 'grbg': (1, 0, 2, 1)}
-
-
-@pytest.mark.parametrize('pattern', BAYER)
-@pytest.mark.parametrize(('bits', 'big'), [(8, 0), (16, 0), (16, 1)])
-def test_bayer_patterns(library, pattern, bits, big):
-    rows, columns = np.mgrid[:16, :20]
-    rgb = np.stack([40 + 2 * columns, 120 + 3 * rows, 230 - 4 * columns], axis=2)
-    mosaic = np.empty(rows.shape, int)
-    for at, channel in enumerate(BAYER[pattern]):
-        place = slice(at // 2, None, 2), slice(at % 2, None, 2)
-        mosaic[place] = rgb[place][..., channel]
-    content = mosaic.astype(np.uint8)
-    if bits == 16:
-        content = (mosaic * 257).astype('>u2' if big else '<u2')
-    message = library.image(
-        f'bayer_{pattern}{bits}', rows.shape, 20 * bits // 8, content.tobytes(), big
-    )
-    inside = slice(2, -2), slice(2, -2)
-    np.testing.assert_allclose(to_rgb(message)[inside].astype(int), rgb[inside], atol=1)
-
-
-@pytest.mark.parametrize(
-    ('encoding', 'order'),
-    [('yuv422', 'uyvy'), ('uyvy', 'uyvy'), ('yuv422_yuy2', 'yuyv'), ('yuyv', 'yuyv')],
-)
-@pytest.mark.parametrize('padding', [0, 5])
-def test_yuv_by_bt601(library, encoding, order, padding):
-    # Two grey pixels, two of one red and two of one blue, 8 bits, limited range.
-    pairs = [(16, 235, 128, 128), (81, 145, 90, 240), (41, 41, 240, 110)]
-    content = bytearray()
-    for first, second, u, v in pairs:
-        places = {'u': [u], 'v': [v], 'y': [first, second]}
-        content += bytes(places[name].pop(0) for name in order)
-    content += bytes(padding)
-    decoded = to_rgb(library.image(encoding, (1, 6), len(content), bytes(content)))[0]
-    expected = []
-    for first, second, u, v in pairs:
-        for y in (first, second):
-            luma, cb, cr = 1.164 * (y - 16), u - 128, v - 128
-            expected.append((luma + 1.596 * cr, luma - 0.392 * cb - 0.813 * cr, luma + 2.017 * cb))
-    np.testing.assert_allclose(decoded, np.clip(expected, 0, 255), atol=2)
-
-
-def test_rgb8_without_padding_is_not_copied(library):
-    message = library.image('rgb8', (4, 5), 15, bytes(range(60)))
-    assert np.shares_memory(to_rgb(message), np.frombuffer(message.data, np.uint8))
-
-
-@pytest.mark.parametrize(
-    ('encoding', 'size', 'step', 'count', 'says'),
-    [
-        ('rgb8', (4, 5), 15, 59, r'data has 59 bytes but 4 rows of 15 need 60; .* truncated'),
-        ('mono8', (4, 5), 5, 0, r'data has 0 bytes'),
-        ('rgb8', (4, 5), 14, 60, r'step is 14 but a row of 5 rgb8 pixels has 15 bytes'),
-        ('mono16', (4, 5), 5, 60, r'step is 5 but a row of 5 mono16 pixels has 10 bytes'),
-        ('rgb8', (0, 5), 15, 60, r'image is 5x0'),
-        ('bayer_rggb8', (5, 0), 15, 60, r'image is 0x5'),
-        ('yuyv', (2, 5), 10, 60, r'yuyv image is 5 pixels wide; .* must be even'),
-    ],
-)
-def test_images_that_cannot_be_are_refused(library, encoding, size, step, count, says):
-    with pytest.raises(ConversionError, match=says):
-        to_rgb(library.image(encoding, size, step, bytes(count)))
-
-
-def test_an_unknown_encoding_is_named(library):
-    with pytest.raises(ConversionError, match=r"'rgb9'"):
-        to_rgb(library.image('rgb9', (2, 2), 6, bytes(12)))
-
-
-SMOOTH = cv2.GaussianBlur(bags.shifted_pair()[0], (0, 0), 3)
-
-
-def _encoded(rgb: np.ndarray, suffix: str) -> bytes:
-    return cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-
-
-@pytest.mark.parametrize(
-    ('kind', 'suffix', 'tolerance'),
-    [
-        ('png', '.png', 0),
-        ('rgb8; png compressed bgr8', '.png', 0),
-        ('jpeg', '.jpg', 12),
-        ('bgr8; jpeg compressed bgr8', '.jpg', 12),
-    ],
-)
-def test_compressed_images(library, kind, suffix, tolerance):
-    decoded = to_rgb(library.compressed(kind, _encoded(SMOOTH, suffix)))
-    np.testing.assert_allclose(decoded.astype(int), SMOOTH, atol=tolerance)
-
-
-def test_compressed_grey_has_three_channels(library):
-    grey = SMOOTH[..., 0]
-    message = library.compressed(
-        'mono8; png compressed mono8', cv2.imencode('.png', grey)[1].tobytes()
-    )
-    np.testing.assert_array_equal(to_rgb(message), grey[..., None].repeat(3, 2))
-
-
-def test_compressed_bayer_is_demosaicked(library):
-    mosaic = np.full((8, 8), 60, np.uint8)
-    mosaic[::2, ::2], mosaic[1::2, 1::2] = 200, 10
-    message = library.compressed(
-        'bayer_rggb8; png compressed bayer_rggb8', cv2.imencode('.png', mosaic)[1].tobytes()
-    )
-    np.testing.assert_array_equal(to_rgb(message)[2:-2, 2:-2], np.full((4, 4, 3), (200, 60, 10)))
-
-
-def test_zeros_behind_a_jpeg_do_no_harm(library):
-    data = _encoded(SMOOTH, '.jpg')
-    padded = to_rgb(library.compressed('jpeg', data + bytes(500)))
-    np.testing.assert_array_equal(padded, to_rgb(library.compressed('jpeg', data)))
-
-
-@pytest.mark.parametrize(
-    ('data', 'says'),
-    [
-        (b'', 'compressed image of 0 bytes'),
-        (b'no picture at all', "17 bytes, format 'jpeg', does not decode"),
-        (b'\xff\xd8' + bytes(90) + b'\xff\xd9', 'does not decode'),
-        (_encoded(SMOOTH, '.jpg')[:-40], 'no end marker; it is cut off'),
-        (_encoded(SMOOTH, '.jpg')[:200], 'JPEG of 200 bytes'),
-        (_encoded(SMOOTH, '.png')[:-40], 'does not decode'),
-    ],
-)
-def test_damaged_compressed_images_are_refused(library, data, says):
-    with pytest.raises(ConversionError, match=says):
-        to_rgb(library.compressed('jpeg', data))
 
 
 # --- calibration in ------------------------------------------------------------------------------

@@ -38,6 +38,9 @@ def _camera(namespace: str, *names: str) -> list[str]:
         (_camera('', 'image_rect', 'image_rect/compressed'), '/left/image_rect', ''),
         (['/my/left_cam/image_raw', '/my/right_cam/image_raw', '/my/left_cam/camera_info',
           '/my/right_cam/camera_info', '/imu'], '/my/left_cam/image_raw', '/my'),
+        ([f'/zed/{side}/color/{kind}/{name}' for side in ('left', 'right')
+          for kind in ('raw', 'rect') for name in ('image', 'camera_info')],
+         '/zed/left/color/rect/image', '/zed'),
         ([*_camera('/left_robot', 'image_rect'), *_camera('/b', 'image_raw')],
          '/left_robot/left/image_rect', '/left_robot'),
     ],
@@ -89,3 +92,25 @@ def test_chosen_topics_are_taken():
 def test_topics_that_are_not_there_are_named(topics, chosen, says):
     with pytest.raises(BagError, match=says):
         find_topics(FakeBag(*topics), StereoTopics(**chosen))
+
+
+@pytest.mark.parametrize(
+    ('topic', 'rectified'),
+    [
+        ('/a/left/image_rect', True),
+        ('/a/left/image_rect_color/compressed', True),
+        ('/camera/infra1/image_rect_raw', True),
+        ('/zed/left/color/rect/image', True),
+        ('/zed/left/color/raw/image', False),
+        ('/a/left/rectified/image/compressed', True),
+        ('/a/left/Rect/image_mono', True),
+        ('/rect/left/image_raw', False),
+        ('/a/left/image_raw', False),
+        ('/a/left/image', False),
+        ('/directory/left/image', False),
+        ('/correct/left/image_direct', False),
+        ('/rectangle/left/image', False),
+    ],
+)
+def test_names_that_say_rectified(topic, rectified):
+    assert StereoTopics(left=topic).rectified is rectified
