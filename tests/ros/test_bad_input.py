@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -136,6 +138,45 @@ def test_corrupt_and_cut_off_jpegs(make_rig, monkeypatch):
         message.data.frombytes(data)
         rig.images[side].publish(message)
     assert rig.wait_for('disparity')[0].header == header(STAMP + 9)
+
+
+def test_a_picture_that_claims_more_than_its_camera_is_not_decoded(make_rig, monkeypatch):
+    rig = make_rig(transport='compressed')
+    log = Log(rig, monkeypatch)
+    rig.send_infos()
+    bomb = bytearray(cv2.imencode('.jpg', np.zeros((16, 16), np.uint8))[1].tobytes())
+    at = bomb.index(b'\xff\xc0') + 5
+    bomb[at : at + 4] = struct.pack('>HH', 20000, 20000)
+    good = [cv2.imencode('.jpg', image)[1].tobytes() for image in shifted_pair()]
+
+    def send(number: int, pair: list[bytes]) -> None:
+        for side, data in zip(('left', 'right'), pair, strict=True):
+            message = CompressedImage(header=header(STAMP + number), format='jpeg')
+            message.data.frombytes(data)
+            rig.images[side].publish(message)
+
+    send(0, [bytes(bomb)] * 2)
+    log.wait('camera_info describes images of 160x96 but they are 20000x20000')
+    assert rig.set_parameters(max_pixels=WIDTH * HEIGHT - 1) == ''
+    send(1, good)
+    log.wait('left image: compressed image of')
+    assert 'more than max_pixels = 15359; scale it down, or raise max_pixels' in log.said[-1]
+    assert rig.set_parameters(max_pixels=WIDTH * HEIGHT) == ''
+    send(2, good)
+    assert rig.wait_for('disparity')[0].header == header(STAMP + 2)
+
+
+def test_a_processing_size_beyond_all_measure_is_refused_and_the_node_goes_on(rig_and_log):
+    rig, log = rig_and_log
+    old = rig.node.estimator
+    assert rig.set_parameters(processing_width=16384, processing_height=16384) == ''
+    rig.wait_until(lambda: rig.node.estimator is not old, 'the new size')
+    rig.send_pair(STAMP)
+    log.wait('processing size is 16384x16384 and the images are 160x96; more than 4 times')
+    old = rig.node.estimator
+    assert rig.set_parameters(processing_width=0, processing_height=0) == ''
+    rig.wait_until(lambda: rig.node.estimator is not old, 'the old size')
+    goes_on(rig)
 
 
 def test_stamps_at_zero_still_pair_and_are_reported(make_rig):
