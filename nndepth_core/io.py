@@ -282,7 +282,9 @@ def _read_npy(path: str | Path) -> np.ndarray:
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # a damaged header breaks NumPy in many places
-        raise ValueError(f'{path} is not an array written by numpy.save') from error
+        raise ValueError(
+            f'{path} is not an array written by numpy.save, or is cut short or damaged'
+        ) from error
     if not usable:
         raise ValueError(f'{path} is not an array of numbers written by numpy.save')
     return np.squeeze(np.array(stored))

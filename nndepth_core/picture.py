@@ -28,6 +28,11 @@ _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNM = re.compile(rb'P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?=[\s#])')
 _PNM_HEAD = 4096
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_HUFFMAN_MARKERS = (0xC0, 0xC1, 0xC2)
+# A block of 64 pixels takes one bit; twice that for components of unusual sampling.
+_JPEG_DENSITY = 1024
+_DEFLATE_RATIO = 1032
+_PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
 _APP1, _SCAN_MARKER, _END_MARKER = 0xE1, 0xDA, b'\xff\xd9'
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
 _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 322, 323
@@ -48,6 +53,7 @@ class PictureHeader:
         height: pixels.
         orientation: of EXIF, 1 to 8; 1 is upright.
         scan: where the coded pixels of a JPEG begin, bytes.
+        least: bytes that so many pixels take at the very least, 0 where it is not known.
     """
 
     kind: str
@@ -55,6 +61,7 @@ class PictureHeader:
     height: int
     orientation: int = 1
     scan: int = 0
+    least: int = 0
 
 
 def read_header(data: bytes) -> PictureHeader:
@@ -129,6 +136,11 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _check_complete(data: bytes, header: PictureHeader) -> None:
     """Refuse what was cut off: the libraries below OpenCV would write to stderr about it."""
+    if len(data) < header.least:
+        raise PictureError(
+            f'is a {header.kind} of {len(data)} bytes, too few for the '
+            f'{header.width}x{header.height} pixels that it claims; it is cut off or damaged'
+        )
     if header.kind == 'JPEG' and data.find(_END_MARKER, header.scan) < 0:
         raise PictureError(f'is a JPEG of {len(data)} bytes without end marker; it is cut off')
     if header.kind == 'PNG':
@@ -138,6 +150,7 @@ def _check_complete(data: bytes, header: PictureHeader) -> None:
 def _read_jpeg(data: bytes) -> PictureHeader:
     at, orientation = 2, 1
     size: tuple[int, int] | None = None
+    least = 0
     for _ in range(_MOST_SEGMENTS):
         start, marker = data[at], data[at + 1]
         if start != 0xFF:
@@ -147,10 +160,12 @@ def _read_jpeg(data: bytes) -> PictureHeader:
             continue
         (length,) = struct.unpack_from('>H', data, at + 2)
         if marker == _SCAN_MARKER and size:
-            return PictureHeader('JPEG', *size, orientation, at)
+            return PictureHeader('JPEG', *size, orientation, at, least)
         if marker in _FRAME_MARKERS and size is None:
             height, width = struct.unpack_from('>HH', data, at + 5)
             size = width, height
+            if marker in _HUFFMAN_MARKERS:
+                least = width * height // _JPEG_DENSITY
         elif marker == _APP1 and data[at + 4 : at + 10] == b'Exif\0\0':
             orientation = _orientation(data[at + 10 : at + 2 + length])
         at += 2 + length
@@ -158,7 +173,8 @@ def _read_jpeg(data: bytes) -> PictureHeader:
 
 
 def _read_png(data: bytes) -> PictureHeader:
-    length, name, width, height = struct.unpack_from('>I4sII', data, len(_PNG_SIGNATURE))
+    form = '>I4sIIBB'
+    length, name, width, height, bits, colour = struct.unpack_from(form, data, len(_PNG_SIGNATURE))
     if (length, name) != (13, b'IHDR'):
         raise PictureError('is a damaged PNG; it does not begin with its size')
     at, orientation = len(_PNG_SIGNATURE), 1
@@ -169,7 +185,8 @@ def _read_png(data: bytes) -> PictureHeader:
         if name in (b'eXIf', b'IDAT'):
             break
         at += length + 12
-    return PictureHeader('PNG', width, height, orientation)
+    rows = height * (width * bits * _PNG_CHANNELS.get(colour, 1) // 8)
+    return PictureHeader('PNG', width, height, orientation, least=rows // _DEFLATE_RATIO)
 
 
 def _check_chunks(data: bytes) -> None:
@@ -209,7 +226,9 @@ def _read_pnm(data: bytes) -> PictureHeader:
     header = _PNM.match(data[:_PNM_HEAD])
     if header is None:
         raise PictureError('is a damaged PNM; its size cannot be read')
-    return PictureHeader('PNM', int(header[1]), int(header[2]))
+    width, height = int(header[1]), int(header[2])
+    bits = 1 if data[:2] == b'P4' else 24 if data[:2] == b'P6' else 8
+    return PictureHeader('PNM', width, height, least=width * height * bits // 8)
 
 
 def _orientation(exif: bytes) -> int:

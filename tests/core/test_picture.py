@@ -121,6 +121,43 @@ def test_bombs_are_refused_before_memory_is_taken(tmp_path, kind, monkeypatch):
     assert peak < 1_000_000
 
 
+def smaller_bombs() -> dict[str, bytes]:
+    """What claims 4000x4000 pixels with too few bytes for the emptiest picture of that size."""
+    jpeg = jpeg_bomb().replace(struct.pack('>HH', 20000, 20000), struct.pack('>HH', 4000, 4000))
+    size = struct.pack('>II', 20000, 20000)
+    png = png_bomb().replace(size, struct.pack('>II', 4000, 4000))
+    return {'jpg': jpeg, 'png': png, 'pgm': b'P5\n4000 4000\n255\n' + bytes(100)}
+
+
+@pytest.mark.parametrize('kind', ['jpg', 'png', 'pgm'])
+def test_fewer_bytes_than_the_pixels_can_take_are_refused(kind, monkeypatch):
+    monkeypatch.setattr(cv2, 'imdecode', None)
+    with pytest.raises(PictureError, match='bytes, too few for the 4000x4000 pixels'):
+        picture.decode(smaller_bombs()[kind], cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'channels', 'options'),
+    [
+        ('.jpg', 1, (cv2.IMWRITE_JPEG_QUALITY, 0, cv2.IMWRITE_JPEG_OPTIMIZE, 1)),
+        ('.jpg', 3, (cv2.IMWRITE_JPEG_QUALITY, 0, cv2.IMWRITE_JPEG_OPTIMIZE, 1)),
+        ('.jpg', 1, (cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_OPTIMIZE, 1)),
+        ('.jpg', 3, (cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_OPTIMIZE, 1)),
+        ('.png', 1, (cv2.IMWRITE_PNG_COMPRESSION, 9)),
+        ('.png', 3, (cv2.IMWRITE_PNG_COMPRESSION, 9)),
+        ('.png', 1, (cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 9)),
+        ('.ppm', 3, ()),
+        ('.pgm', 1, ()),
+        ('.pbm', 1, ()),
+    ],
+)
+def test_the_emptiest_pictures_are_read(suffix, channels, options):
+    data = cv2.imencode(suffix, np.zeros((2003, 3001, channels), np.uint8), options)[1].tobytes()
+    pixels, header = picture.decode(data, cv2.IMREAD_GRAYSCALE)
+    assert pixels.shape == (2003, 3001)
+    assert len(data) >= header.least > 0
+
+
 def test_tiles_larger_than_the_picture_are_refused():
     entry = struct.pack('<HHII', 278, 4, 1, 24)
     tiles = struct.pack('<HHIIHHII', 322, 4, 1, 30000, 323, 4, 1, 30000)
