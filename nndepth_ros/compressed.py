@@ -81,7 +81,7 @@ def channel_order(text: str) -> str:
     Raises:
         ConversionError: image_transport knows no such format, or it is one of depth images.
     """
-    words = text.strip().lower()
+    words, text = text.strip().lower(), text[:60]
     if not words or _BARE.fullmatch(words):
         return 'bgr'
     if 'compresseddepth' in words:

@@ -183,10 +183,10 @@ def decode_image(message: Any) -> np.ndarray:
         raise ConversionError(
             f'image is {message.width}x{message.height}; both sides must be at least 1'
         )
-    encoding = ENCODINGS.get(message.encoding.strip().lower())
+    encoding = ENCODINGS.get(message.encoding.lower())
     if encoding is None:
         raise ConversionError(
-            f'encoding {message.encoding!r} is unknown; publish one of {", ".join(ENCODINGS)}'
+            f'encoding {message.encoding[:40]!r} is unknown; publish one of {", ".join(ENCODINGS)}'
         )
     return encoding.decode(message)
 

@@ -69,6 +69,7 @@ class StereoInput:
         right: Any,
         left_info: Any,
         right_info: Any,
+        *,
         max_pixels: int = MAX_PIXELS,
     ) -> StereoInput:
         """Decode two images and their CameraInfo.

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 import nndepth_core
 from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
+from nndepth_core.picture import MAX_PIXELS
 from nndepth_ros import doctor
 from nndepth_ros.bag import (
     REPORT_NAME,
@@ -61,6 +62,7 @@ class ReplaySettings:
         start: how much of the bag's beginning is left out, seconds.
         duration: how much is processed from there, seconds.
         copy_inputs: write the input messages too.
+        max_pixels: larger images are refused, width times height.
     """
 
     topics: StereoTopics = field(default_factory=StereoTopics)
@@ -70,6 +72,7 @@ class ReplaySettings:
     start: float = 0.0
     duration: float = math.inf
     copy_inputs: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         for name in ('sync_tolerance', 'start'):
@@ -265,7 +268,7 @@ class _Processor:
             self._find(doctor.examine_calibration(*messages[2:]))
         if self._to_examine:
             self._find(doctor.examine_headers(*messages))
-        images = StereoInput.from_messages(*messages)
+        images = StereoInput.from_messages(*messages, max_pixels=self._settings.max_pixels)
         if self._to_examine:
             self._to_examine -= 1
             self._find(doctor.examine_images(images.left, images.right))

@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_number(parser, '--start', 0.0, 'leave out the beginning of the bag')
     _add_number(parser, '--duration', math.inf, 'process no more than this; default: to the end')
     _add_number(parser, '--sync-tolerance', 0.0, 'largest difference of the stamps of a pair')
+    options.add_max_pixels(parser)
     options.add_estimator_arguments(parser)
     add(
         '--output-size',
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         args.start,
         args.duration,
         args.copy,
+        args.max_pixels,
     )
     keep_freed_memory()
     estimator = options.load_estimator(args, output=args.output_size)

@@ -75,14 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='S',
         help='stored value of one pixel of disparity; 16-bit pictures default to 256',
     )
-    add(
-        '--max-pixels',
-        type=int,
-        default=io.MAX_PIXELS,
-        metavar='N',
-        help='refuse larger pictures, width times height, before they are decoded; default: '
-        '%(default)s',
-    )
+    options.add_max_pixels(parser)
     add('--json', action='store_true', help='print results.json instead of the table')
 
 

@@ -15,6 +15,7 @@ from nndepth_core.engines import (
     resolve_model,
 )
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
+from nndepth_core.picture import MAX_PIXELS
 
 MODEL_HELP = (
     f'one of {", ".join(MODELS)}, with a variant as in raft_stereo-realtime, or an .onnx file'
@@ -76,6 +77,18 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar='C',
         help='drop estimates less confident than this, 0..1',
+    )
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """Declare `--max-pixels`."""
+    parser.add_argument(
+        '--max-pixels',
+        type=int,
+        default=MAX_PIXELS,
+        metavar='N',
+        help='refuse larger images, width times height, before they are decoded; default: '
+        '%(default)s',
     )
 
 

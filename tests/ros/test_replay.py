@@ -306,7 +306,7 @@ def _spoil(entries: list[bags.Entry], number: int, **changes: Any) -> list[bags.
         (
             'image_rect/compressed',
             {'data': np.frombuffer(b'\xff\xd8\xff' + bytes(40), np.uint8)},
-            'left image: JPEG of 43 bytes has no end marker',
+            'left image: compressed image of 43 bytes is a damaged JPEG',
         ),
     ],
 )
@@ -394,6 +394,11 @@ def test_the_doctors_findings_are_reported_once(run, capsys):
     assert [finding['code'] for finding in report['findings']] == ['distortion_left']
     assert report['findings'][0]['level'] == 'WARN'
     assert capsys.readouterr().err.count('left camera_info has distortion') == 1
+
+
+def test_images_beyond_the_limit_fail_by_name(run):
+    report = run(bags.frames(1), settings=ReplaySettings(max_pixels=100))
+    assert 'more than max_pixels = 100' in report['failures'][0]['reason']
 
 
 def test_names_that_do_not_say_rectified_are_a_finding(run):
