@@ -23,7 +23,7 @@ from nndepth_ros.encodings import BAYER, ConversionError, eight_bits
 KINDS = ('JPEG', 'PNG', 'TIFF')
 _CODECS = r'jpe?g|png|tiff?'
 _BARE = re.compile(_CODECS)
-_FULL = re.compile(rf'(\w+) *; *(?:{_CODECS}) +compressed(?: +(\w+))?')
+_FULL = re.compile(rf'(\w*) *; *(?:{_CODECS}) +compressed(?: +(\w+))?')
 _ORDERS = re.compile(
     r'(?:(?P<order>rgb|bgr)a?|(?P<mono>mono)|bayer_(?P<bayer>[rgb]{4}))(?:8|16)'
     r'|(?:8|16)uc(?:(?P<cv_mono>1)|[34])'
