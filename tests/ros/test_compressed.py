@@ -95,6 +95,7 @@ BGR, GREY = RED_LEFT[..., ::-1].copy(), RED_LEFT[..., 0].copy()
         ('yuv422_yuy2; jpeg compressed bgr8', BGR, RED_LEFT),
         ('bayer_rggb8; jpeg compressed bgr8', BGR, RED_LEFT),
         ('rgb8; png compressed bgr8', BGR, RED_LEFT),
+        ('; jpeg compressed bgr8', BGR, RED_LEFT),
         ('rgb16; png compressed bgr16', BGR.astype(np.uint16) * 257, RED_LEFT),
         ('mono8; jpeg compressed mono8', GREY, GREY),
         ('mono8; png compressed ', GREY, GREY),
