@@ -14,8 +14,8 @@ class Alignment(NamedTuple):
     Attributes:
         matches: corners that were found again with certainty.
         vertical: median of y_right - y_left, pixels; 0 for a rectified pair.
-        behind: share of matches with x_right > x_left + 1, i.e. behind infinity; near 1 if the
-            images are swapped.
+        behind: share of matches more than a pixel behind infinity; near 1 if the images are
+            swapped.
     """
 
     matches: int
@@ -29,6 +29,7 @@ def measure_alignment(
     rows: int = 8,
     columns: int = 160,
     corners: int = 150,
+    cx_offset: float = 0.0,
 ) -> Alignment:
     """Search the left image's corners in the right one, in bands around their rows.
 
@@ -38,6 +39,7 @@ def measure_alignment(
         rows: half height of the searched band, pixels.
         columns: half width of the searched band, pixels.
         corners: how many corners are tried at the most.
+        cx_offset: disparity of a point at infinity, pixels.
     """
     left, right = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (left, right))
     found = cv2.goodFeaturesToTrack(left, corners, 0.02, 12)
@@ -49,7 +51,7 @@ def measure_alignment(
     if not offsets:
         return Alignment(0, 0.0, 0.0)
     dx, dy = np.array(offsets).T
-    return Alignment(len(offsets), float(np.median(dy)), float(np.mean(dx > 1)))
+    return Alignment(len(offsets), float(np.median(dy)), float(np.mean(dx > 1 - cx_offset)))
 
 
 def _match(

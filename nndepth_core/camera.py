@@ -1,14 +1,16 @@
 """Pinhole geometry of rectified cameras: intrinsics, disparity, depth and points.
 
 Pixel coordinates name pixel centres: the first pixel's centre is (0, 0). Axes follow REP-103
-for optical frames: x right, y down, z forward, metres.
+for optical frames: x right, y down, z forward, metres. Points are in the frame from which P
+projects, as sensor_msgs/CameraInfo defines it; the left camera is its origin where the last column
+of the left P is zero. Depth is the distance from the left camera itself along z.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -20,7 +22,10 @@ class CalibrationError(ValueError):
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """Intrinsics of one rectified image, in pixels of that image."""
+    """Intrinsics of one rectified image, in pixels of that image, and where the camera stands.
+
+    `position` is the optical centre (x, y, z) in the frame from which P projects, metres.
+    """
 
     width: int
     height: int
@@ -28,6 +33,7 @@ class PinholeCamera:
     fy: float
     cx: float
     cy: float
+    position: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0), kw_only=True)
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -45,13 +51,28 @@ class PinholeCamera:
                 f'focal lengths are fx={self.fx}, fy={self.fy}; P[0] and P[5] must be positive '
                 '(is the camera calibrated?)'
             )
+        for index, value in zip((3, 7, 11), self.position, strict=True):
+            if not math.isfinite(value):
+                raise CalibrationError(
+                    f'P[{index}] puts the camera at {value} m; every entry of P must be a finite '
+                    'number'
+                )
 
     @classmethod
     def from_projection(cls, p: Sequence[float], width: int, height: int) -> PinholeCamera:
-        """Read the left 3x3 of a row-major 3x4 P (never K: the images are rectified)."""
+        """Read a row-major 3x4 P (never K: the images are rectified)."""
         if len(p) != 12:
             raise CalibrationError(f'P has {len(p)} entries; a 3x4 matrix has 12')
-        return cls(width, height, float(p[0]), float(p[5]), float(p[2]), float(p[6]))
+        fx, cx, tx, fy, cy, ty, tz = (float(p[index]) for index in (0, 2, 3, 5, 6, 7, 11))
+        camera = cls(width, height, fx, fy, cx, cy)
+        return replace(camera, position=((cx * tz - tx) / fx, (cy * tz - ty) / fy, -tz))
+
+    def projection(self) -> list[float]:
+        """P, row-major 3x4."""
+        x, y, z = self.position
+        # not negated: -0.0 would be shown
+        tx, ty = 0.0 - self.fx * x - self.cx * z, 0.0 - self.fy * y - self.cy * z
+        return [self.fx, 0.0, self.cx, tx, 0.0, self.fy, self.cy, ty, 0.0, 0.0, 1.0, 0.0 - z]
 
     def resized(self, width: int, height: int) -> PinholeCamera:
         """Intrinsics after the image is resampled to width x height, pixel centres aligned."""
@@ -63,6 +84,7 @@ class PinholeCamera:
             self.fy * sy,
             (self.cx + 0.5) * sx - 0.5,
             (self.cy + 0.5) * sy - 0.5,
+            position=self.position,
         )
 
     def cropped(self, x: int, y: int, width: int, height: int) -> PinholeCamera:
@@ -78,6 +100,7 @@ class PinholeCamera:
             self.fy / binning_y,
             self.cx / binning_x,
             self.cy / binning_y,
+            position=self.position,
         )
 
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +110,10 @@ class PinholeCamera:
         return x.astype(np.float32), y.astype(np.float32)
 
     def points(self, depth: np.ndarray) -> np.ndarray:
-        """Reproject depth (H, W) in metres to (H, W, 3) float32; NaN where depth is not finite."""
+        """Reproject depth (H, W) in metres to (H, W, 3) float32; NaN where depth is not finite.
+
+        P projects each point to the pixel it comes from.
+        """
         return cv2.merge(self._coordinates(depth))
 
     def colored_points(self, depth: np.ndarray, rgb: np.ndarray) -> np.ndarray:
@@ -102,7 +128,13 @@ class PinholeCamera:
         x, y = self.rays()
         with np.errstate(invalid='ignore'):
             z = depth + 0 * depth  # infinities become NaN
-        return [z * x, z * y[:, None], z]
+        coordinates = [z * x, z * y[:, None], z]
+        if any(self.position):
+            return [
+                np.add(values, offset, dtype=np.float32)
+                for values, offset in zip(coordinates, self.position, strict=True)
+            ]
+        return coordinates
 
 
 @dataclass(frozen=True)
@@ -124,14 +156,38 @@ class StereoCamera:
             )
         if self.baseline == 0:
             raise CalibrationError(
-                'baseline is 0 because P[3] of the right camera_info is 0; the right P[3] must '
-                'be -fx * baseline (calibrate the pair as stereo, or fix the driver)'
+                'baseline is 0 because P[3] puts both cameras at one place; beside a left P[3] of '
+                '0 the right one must be -fx * baseline (calibrate the pair as stereo, or fix the '
+                'driver)'
             )
         if self.baseline < 0:
             raise CalibrationError(
-                f'baseline is {self.baseline:.6g} m: P[3] of the right camera_info is positive; '
-                'left and right are swapped, or the driver writes the wrong sign'
+                f'baseline is {self.baseline:.6g} m: by P[3] the right camera stands left of the '
+                'left one; left and right are swapped, or the driver writes the wrong sign'
             )
+
+    @classmethod
+    def from_cameras(cls, left: PinholeCamera, right: PinholeCamera) -> StereoCamera:
+        """Build from both cameras of a rectified pair; all rigs with matrices P are built here.
+
+        Raises:
+            CalibrationError: the focal lengths differ, or the cameras do not stand side by side.
+        """
+        if not math.isclose(left.fx, right.fx, rel_tol=1e-3):
+            raise CalibrationError(
+                f'fx is {left.fx} in the left P and {right.fx} in the right; both cameras of a '
+                'rectified pair have one focal length (calibrate the pair as stereo)'
+            )
+        across, down, _ = np.subtract(right.position, left.position).tolist()
+        if abs(down) > abs(across):
+            upper, lower = ('left', 'right') if down > 0 else ('right', 'left')
+            raise CalibrationError(
+                f'this is a vertical pair: by P[7] the {lower} camera stands {abs(down):.4g} m '
+                f'below the {upper} one, and disparity is searched along rows only; turn both '
+                'images by 90 degrees counterclockwise, calibrate them so, and give those of the '
+                'upper camera as left'
+            )
+        return cls(left, across, right.cx)
 
     @classmethod
     def from_projections(
@@ -141,14 +197,10 @@ class StereoCamera:
 
         P[3] is -fx times the camera's x in a frame both share; in ROS that is the left camera's.
         """
-        left = PinholeCamera.from_projection(p_left, width, height)
-        right = PinholeCamera.from_projection(p_right, width, height)
-        if not math.isclose(left.fx, right.fx, rel_tol=1e-3):
-            raise CalibrationError(
-                f'fx is {left.fx} in the left P and {right.fx} in the right; both cameras of a '
-                'rectified pair have one focal length (calibrate the pair as stereo)'
-            )
-        return cls(left, (float(p_left[3]) - float(p_right[3])) / right.fx, right.cx)
+        return cls.from_cameras(
+            PinholeCamera.from_projection(p_left, width, height),
+            PinholeCamera.from_projection(p_right, width, height),
+        )
 
     @property
     def cx_offset(self) -> float:

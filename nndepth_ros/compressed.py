@@ -17,6 +17,7 @@ import numpy as np
 
 from nndepth_core import picture
 from nndepth_core.picture import MAX_PIXELS, PictureError
+from nndepth_core.plausibility import UsedBits
 from nndepth_ros.encodings import BAYER, ConversionError, eight_bits
 
 # What image_transport sends, by its first bytes; the codec a format names says no more.
@@ -43,7 +44,9 @@ def coded_size(message: Any) -> tuple[int, int]:
     return header.width, header.height
 
 
-def decode_compressed(message: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_compressed(
+    message: Any, max_pixels: int = MAX_PIXELS, used_bits: UsedBits | None = None
+) -> np.ndarray:
     """Return uint8 RGB (H, W, 3) of a sensor_msgs/CompressedImage.
 
     Raises:
@@ -57,7 +60,7 @@ def decode_compressed(message: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     except PictureError as error:
         raise _undecodable(message, error) from error
     if pixels.dtype == np.uint16:
-        pixels = eight_bits(pixels)
+        pixels = eight_bits(pixels, used_bits)
     if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,), (4,)):
         raise ConversionError(
             f'compressed image holds {pixels.dtype} of {pixels.shape}; give 8 or 16 bits, grey or '

@@ -15,6 +15,7 @@ import numpy as np
 
 from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
 from nndepth_core.picture import MAX_PIXELS, PictureError, check_size
+from nndepth_core.plausibility import UsedBits
 from nndepth_ros.compressed import coded_size, decode_compressed
 from nndepth_ros.encodings import ConversionError, decode_image
 
@@ -70,25 +71,29 @@ def image_size(message: Any) -> tuple[int, int]:
     return int(message.width), int(message.height)
 
 
-def to_rgb(message: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def to_rgb(
+    message: Any, max_pixels: int = MAX_PIXELS, used_bits: UsedBits | None = None
+) -> np.ndarray:
     """Return uint8 RGB (H, W, 3) of a sensor_msgs Image or CompressedImage.
 
-    rgb8 without row padding is a view of the message; 16-bit values are scaled to 8 bits.
+    rgb8 without row padding is a view of the message.
 
     Args:
         message: Image or CompressedImage.
         max_pixels: larger images are refused before they are decoded.
+        used_bits: of the stream; takes note of 16-bit values, which are stretched by it to 8
+            bits. None: they use all 16.
 
     Raises:
         ConversionError: unknown encoding or format, truncated data, or too large an image.
     """
     if hasattr(message, 'format'):
-        return decode_compressed(message, max_pixels)
+        return decode_compressed(message, max_pixels, used_bits)
     try:
         check_size(int(message.width), int(message.height), max_pixels)
     except PictureError as error:
         raise ConversionError(f'it {error}') from error
-    return decode_image(message)
+    return decode_image(message, used_bits)
 
 
 # --- calibration in ------------------------------------------------------------------------------
@@ -134,7 +139,8 @@ def stereo_camera(left_info: Any, right_info: Any, width: int, height: int) -> S
     """The rig of two CameraInfo whose images are width x height.
 
     Raises:
-        CalibrationError: see effective_camera; also a baseline that is missing or negative.
+        CalibrationError: see effective_camera and StereoCamera.from_cameras; also a baseline that
+            is missing or negative.
     """
     cameras = []
     for side, info in (('left', left_info), ('right', right_info)):
@@ -142,9 +148,7 @@ def stereo_camera(left_info: Any, right_info: Any, width: int, height: int) -> S
             cameras.append(effective_camera(info, width, height))
         except CalibrationError as error:
             raise CalibrationError(f'{side} camera_info: {error}') from error
-    left, right = cameras
-    baseline = -float(right_info.p[3]) / float(right_info.p[0])
-    return StereoCamera(left, baseline, right.cx)
+    return StereoCamera.from_cameras(*cameras)
 
 
 # --- messages out --------------------------------------------------------------------------------
@@ -237,10 +241,7 @@ def depth_camera_info(
         fields |= {name: getattr(info, name) for name in ('width', 'height', 'roi')}
         fields |= {'binning_x': info.binning_x, 'binning_y': info.binning_y}
         return types.camera_info(header=header, **fields)
-    k, p = np.array(info.k, np.float64), np.array(info.p, np.float64)
-    resized = camera.resized(width, height)
-    p[3] *= resized.fx / p[0]
-    p[[0, 5, 2, 6]] = resized.fx, resized.fy, resized.cx, resized.cy
+    k, p = np.array(info.k, np.float64), np.array(camera.resized(width, height).projection())
     if k[0] > 0 and k[4] > 0:
         raw = PinholeCamera(int(info.width), int(info.height), k[0], k[4], k[2], k[5])
         raw = _delivered(raw, info).resized(width, height)

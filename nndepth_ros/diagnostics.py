@@ -7,7 +7,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from nndepth_ros.findings import Finding, Level
+from nndepth_core.plausibility import Finding, Level
 from nndepth_ros.log import printable
 
 

@@ -13,8 +13,14 @@ import numpy as np
 
 from nndepth_core.alignment import measure_alignment
 from nndepth_core.camera import CalibrationError
+from nndepth_core.plausibility import (
+    BaselineLimits,
+    Finding,
+    Level,
+    examine_baseline,
+    examine_levels,
+)
 from nndepth_ros.conversions import stamp_ns, stereo_camera
-from nndepth_ros.findings import Finding, Level
 from nndepth_ros.synchronizer import SyncCounts
 
 ENOUGH_MESSAGES = 10
@@ -45,8 +51,16 @@ def calibration_key(left_info: Any, right_info: Any) -> tuple[Any, ...]:
     )
 
 
-def examine_calibration(left_info: Any, right_info: Any) -> list[Finding]:
-    """Look at both CameraInfo alone."""
+def examine_calibration(
+    left_info: Any, right_info: Any, *, baseline: BaselineLimits | None = None
+) -> list[Finding]:
+    """Look at both CameraInfo alone.
+
+    Args:
+        left_info: CameraInfo of the left images.
+        right_info: of the right ones.
+        baseline: what is plausible; None: the defaults.
+    """
     if _baseline_on_left(left_info, right_info):
         return [
             Finding(
@@ -70,7 +84,9 @@ def examine_calibration(left_info: Any, right_info: Any) -> list[Finding]:
         )
     else:
         try:
-            stereo_camera(left_info, right_info, width, height)
+            rig = stereo_camera(left_info, right_info, width, height)
+            fx = float(left_info.p[0])
+            found += examine_baseline(rig.baseline, fx, baseline or BaselineLimits())
         except CalibrationError as error:
             found.append(Finding('calibration', Level.ERROR, str(error)))
     found += _compare_projections(left_info, right_info)
@@ -114,13 +130,19 @@ def examine_headers(left: Any, right: Any, left_info: Any, right_info: Any) -> l
     return found
 
 
-def examine_images(left: np.ndarray, right: np.ndarray) -> list[Finding]:
-    """Look at the pictures, uint8 RGB (H, W, 3): rows agree, no point is behind infinity."""
-    alignment = measure_alignment(left, right)
+def examine_images(left: np.ndarray, right: np.ndarray, cx_offset: float = 0.0) -> list[Finding]:
+    """Look at the pictures: they show something, rows agree, no point is behind infinity.
+
+    Args:
+        left: uint8 RGB (H, W, 3).
+        right: the same.
+        cx_offset: disparity of a point at infinity, pixels.
+    """
+    found = examine_levels(left, right)
+    alignment = measure_alignment(left, right, cx_offset=cx_offset)
     if alignment.matches < ENOUGH_MATCHES:
-        return []
-    found = []
-    if alignment.behind > 0.7:
+        return found
+    if alignment.behind > 0.5:
         found.append(
             Finding(
                 'images_swapped',

@@ -13,6 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from nndepth_core.plausibility import UsedBits
+
 
 class ConversionError(ValueError):
     """A message that cannot be understood; the text names the field at fault."""
@@ -34,7 +36,7 @@ class Packed:
     bits: int = 8
     shared: int = 1
 
-    def decode(self, message: Any) -> np.ndarray:
+    def decode(self, message: Any, used_bits: UsedBits | None = None) -> np.ndarray:
         """Return uint8 RGB (H, W, 3); rgb8 without row padding is a view of the message."""
         height, width, step = int(message.height), int(message.width), int(message.step)
         row = width * self.channels * self.bits // 8
@@ -53,7 +55,7 @@ class Packed:
         pixels = _rows(data, height, row, step)
         if self.bits == 16:
             order = '>u2' if message.is_bigendian else '<u2'
-            pixels = eight_bits(np.ascontiguousarray(pixels).view(order))
+            pixels = eight_bits(np.ascontiguousarray(pixels).view(order), used_bits)
         if self.channels > 1:
             pixels = pixels.reshape(height, width, self.channels)
         return (
@@ -75,7 +77,7 @@ class Planar:
     order: str
     shared: int = 2
 
-    def decode(self, message: Any) -> np.ndarray:
+    def decode(self, message: Any, used_bits: UsedBits | None = None) -> np.ndarray:
         """Return uint8 RGB (H, W, 3)."""
         height, width = int(message.height), int(message.width)
         if height % self.shared or width % self.shared:
@@ -173,8 +175,8 @@ ENCODINGS: dict[str, Packed | Planar] = {
 }
 
 
-def decode_image(message: Any) -> np.ndarray:
-    """Return uint8 RGB (H, W, 3) of a sensor_msgs/Image.
+def decode_image(message: Any, used_bits: UsedBits | None = None) -> np.ndarray:
+    """Return uint8 RGB (H, W, 3) of a sensor_msgs/Image; see `to_rgb` for the arguments.
 
     Raises:
         ConversionError: unknown encoding, a side of 0, a step that does not fit, truncated data.
@@ -188,12 +190,16 @@ def decode_image(message: Any) -> np.ndarray:
         raise ConversionError(
             f'encoding {message.encoding[:40]!r} is unknown; publish one of {", ".join(ENCODINGS)}'
         )
-    return encoding.decode(message)
+    return encoding.decode(message, used_bits)
 
 
-def eight_bits(values: np.ndarray) -> np.ndarray:
-    """Scale 0..65535 to uint8."""
-    return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / 65535)
+def eight_bits(values: np.ndarray, used_bits: UsedBits | None = None) -> np.ndarray:
+    """Stretch 16-bit values to uint8: all 16 bits, or those that the stream uses."""
+    bits = 16
+    if used_bits is not None:
+        used_bits.see(int(values.max()))
+        bits = used_bits.bits
+    return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / (2**bits - 1))
 
 
 def _rows(data: np.ndarray, height: int, row: int, step: int) -> np.ndarray:

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from nndepth_core.plausibility import Finding, Level
 
 CURED_AFTER = 3.0
 """Seconds without a failure after which what passes again counts as cured."""
 FORGOTTEN_AFTER = 60.0
 """Seconds after which a failure that was never tried again is forgotten."""
-
-
-class Level(enum.IntEnum):
-    """Severity, with the numbers of diagnostic_msgs/DiagnosticStatus."""
-
-    INFO = 0
-    WARN = 1
-    ERROR = 2
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: a stable code, how bad, and a sentence with the cure."""
-
-    code: str
-    level: Level
-    text: str
 
 
 class Doctor:

@@ -12,8 +12,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from nndepth_core.plausibility import Finding, Level
 from nndepth_ros import diagnostics
-from nndepth_ros.findings import Doctor, Failures, Finding, Level
+from nndepth_ros.findings import Doctor, Failures
 from nndepth_ros.log import NodeLog, describe
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -19,8 +19,8 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from nndepth_core.plausibility import Finding, Level
 from nndepth_ros.doctor import InputState
-from nndepth_ros.findings import Finding, Level
 from nndepth_ros.guarded_node import GuardedNode
 
 VOLATILE, LATCHED = QoSDurabilityPolicy.VOLATILE, QoSDurabilityPolicy.TRANSIENT_LOCAL

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nndepth_ros.findings import Level
+from nndepth_core.plausibility import Level
 
 BURST = 3
 """So many messages of a kind are logged at once."""

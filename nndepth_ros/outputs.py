@@ -14,6 +14,7 @@ import numpy as np
 from nndepth_core.camera import StereoCamera
 from nndepth_core.estimator import StereoResult
 from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.plausibility import Finding, UsedBits, density, examine_estimate
 from nndepth_core.visualization import colorize
 from nndepth_ros import conversions
 from nndepth_ros.conversions import MessageTypes
@@ -43,6 +44,11 @@ class OutputSettings:
     max_depth: float = 0.0
     color_range: tuple[float, float] = (0.0, 0.0)
 
+    @property
+    def depth_limits(self) -> tuple[float, float]:
+        """Smallest and largest depth, metres; infinity where there is no largest."""
+        return self.min_depth, self.max_depth or math.inf
+
 
 @dataclass(frozen=True)
 class StereoInput:
@@ -71,6 +77,7 @@ class StereoInput:
         right_info: Any,
         *,
         max_pixels: int = MAX_PIXELS,
+        used_bits: UsedBits | None = None,
     ) -> StereoInput:
         """Decode two images and their CameraInfo.
 
@@ -82,6 +89,7 @@ class StereoInput:
             left_info: CameraInfo of the left image.
             right_info: of the right one.
             max_pixels: larger images are refused.
+            used_bits: of the stream, which 16-bit values are stretched by; None: all 16.
 
         Raises:
             ValueError: an image cannot be decoded, they differ in size, or the calibration cannot
@@ -96,7 +104,11 @@ class StereoInput:
                 'must have one size'
             )
         camera = conversions.stereo_camera(left_info, right_info, width, height)
-        rgb = _by_side(images, partial(conversions.to_rgb, max_pixels=max_pixels))
+        decode = partial(conversions.to_rgb, max_pixels=max_pixels, used_bits=used_bits)
+        bits = used_bits and used_bits.bits
+        rgb = _by_side(images, decode)
+        if used_bits is not None and used_bits.bits != bits:
+            rgb = _by_side(images, decode)  # both by what the brighter one uses
         return cls(rgb['left'], rgb['right'], left_info, camera, left.header)
 
 
@@ -108,6 +120,31 @@ def _by_side(images: Mapping[str, Any], convert: Callable[[Any], T]) -> dict[str
         except conversions.ConversionError as error:
             raise conversions.ConversionError(f'{side} image: {error}') from error
     return converted
+
+
+def examine_result(
+    pair: StereoInput,
+    result: StereoResult,
+    disparity_range: tuple[float, float],
+    settings: OutputSettings,
+) -> list[Finding]:
+    """Whether an estimate is plausible; see `stereo_messages` for the arguments."""
+    scale = result.disparity.shape[1] / result.processing_size[0]
+    return examine_estimate(
+        pair.left,
+        pair.right,
+        result.disparity,
+        pair.camera,
+        disparity_range[1] * scale,
+        settings.depth_limits,
+    )
+
+
+def depth_density(pair: StereoInput, result: StereoResult, settings: OutputSettings) -> float:
+    """Share of the pixels with a finite depth inside the limits, 0..1."""
+    height, width = result.disparity.shape
+    camera = pair.camera.resized(width, height)
+    return density(result.disparity, camera, settings.depth_limits)
 
 
 def stereo_messages(
@@ -150,9 +187,7 @@ def stereo_messages(
     if CONFIDENCE in wanted and result.confidence is not None:
         messages[CONFIDENCE] = conversions.image_message(types, header, result.confidence, '32FC1')
     if DEPTH in wanted or POINTS in wanted:
-        depth = camera.disparity_to_depth(
-            result.disparity, settings.min_depth, settings.max_depth or math.inf
-        )
+        depth = camera.disparity_to_depth(result.disparity, *settings.depth_limits)
         if DEPTH in wanted:
             messages[DEPTH] = conversions.image_message(types, header, depth, '32FC1')
         if POINTS in wanted:

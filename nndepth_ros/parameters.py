@@ -9,6 +9,7 @@ from typing import Any
 from nndepth_core.engines import AUTO, PRECISIONS, SgbmSettings, resolve_model
 from nndepth_core.engines.sgbm import MODES
 from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.plausibility import BaselineLimits
 from nndepth_ros.outputs import OutputSettings
 
 
@@ -123,6 +124,20 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         high=3600.0,
     ),
     Parameter(
+        'min_baseline',
+        BaselineLimits.low,
+        'Shorter baselines are reported as implausible, metres.',
+        low=1e-6,
+        high=1e4,
+    ),
+    Parameter(
+        'max_baseline',
+        BaselineLimits.high,
+        'Longer baselines are reported as implausible, metres.',
+        low=1e-6,
+        high=1e4,
+    ),
+    Parameter(
         'processing_width',
         0,
         "Width the model works at, pixels; 0: the camera's, or by processing_height.",
@@ -225,6 +240,7 @@ class StereoConfig:
     sync_tolerance_ns: int
     max_age: float
     input_timeout: float
+    baseline: BaselineLimits
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> StereoConfig:
@@ -273,4 +289,5 @@ class StereoConfig:
             round(values['sync_tolerance'] * 1e9),
             values['max_age'],
             values['input_timeout'],
+            BaselineLimits(values['min_baseline'], values['max_baseline']),
         )

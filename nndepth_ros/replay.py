@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import cv2
-import numpy as np
 from tqdm import tqdm
 
 import nndepth_core
 from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
 from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.plausibility import BaselineLimits, UsedBits
 from nndepth_ros import doctor
 from nndepth_ros.bag import (
     REPORT_NAME,
@@ -37,6 +37,8 @@ from nndepth_ros.outputs import (
     STEREO_OUTPUTS,
     OutputSettings,
     StereoInput,
+    depth_density,
+    examine_result,
     stereo_messages,
 )
 from nndepth_ros.replay_report import Outcome, describe
@@ -45,6 +47,7 @@ from nndepth_ros.synchronizer import SIDES
 
 STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry', 'write')
 EXAMINED_PAIRS = 3
+EXAMINE_EVERY = 5_000_000_000  # nanoseconds of recording, after the first ones
 SHOWN_FAILURES = 5
 
 T = TypeVar('T')
@@ -63,6 +66,7 @@ class ReplaySettings:
         duration: how much is processed from there, seconds.
         copy_inputs: write the input messages too.
         max_pixels: larger images are refused, width times height.
+        baseline: baselines that are not reported.
     """
 
     topics: StereoTopics = field(default_factory=StereoTopics)
@@ -73,6 +77,7 @@ class ReplaySettings:
     duration: float = math.inf
     copy_inputs: bool = False
     max_pixels: int = MAX_PIXELS
+    baseline: BaselineLimits = field(default_factory=BaselineLimits)
 
     def __post_init__(self) -> None:
         for name in ('sync_tolerance', 'start'):
@@ -212,6 +217,8 @@ class _Processor:
         self._types = bag_message_types()
         self._calibration: Any = None
         self._to_examine = 0
+        self._next_examination = 0
+        self._used_bits = UsedBits()
         self._find(doctor.examine_stamps(survey.counts, survey.offset_ns))
         if not topics.rectified:
             self._find([_not_rectified(topics.left)])
@@ -238,12 +245,18 @@ class _Processor:
         clock = StageClock()
         try:
             images = self._decode(pair)
+            examine = self._to_examine > 0 or pair.left.time >= self._next_examination
+            if examine:
+                self._examine(images, pair.left.time)
             clock.lap('decode')
             confidence = CONFIDENCE in self._settings.outputs
             result = self._estimator(images.left, images.right, confidence)
             clock.lap('estimate')
             messages = self._messages(images, result)
             clock.lap('geometry')
+            if examine:
+                limits = self._estimator.engine.disparity_range()
+                self._find(examine_result(images, result, limits, self._settings.messages))
         except (ValueError, RuntimeError, cv2.error) as error:
             self._fail(pair.left_frame, error)
             return
@@ -251,7 +264,7 @@ class _Processor:
             writer.write(f'{self._topics.namespace}/{name}', pair.left.time, message)
         clock.lap('write')
         self.outcome.processing_size = list(result.processing_size)
-        self.outcome.densities.append(float(np.isfinite(result.disparity).mean()))
+        self.outcome.densities.append(depth_density(images, result, self._settings.messages))
         stages = {**clock.milliseconds, **result.milliseconds}
         for stage in STAGES:
             self.outcome.milliseconds.setdefault(stage, []).append(stages[stage])
@@ -265,14 +278,18 @@ class _Processor:
         key = doctor.calibration_key(*messages[2:])
         if key != self._calibration:
             self._calibration, self._to_examine = key, EXAMINED_PAIRS
-            self._find(doctor.examine_calibration(*messages[2:]))
+            self._find(doctor.examine_calibration(*messages[2:], baseline=self._settings.baseline))
         if self._to_examine:
             self._find(doctor.examine_headers(*messages))
-        images = StereoInput.from_messages(*messages, max_pixels=self._settings.max_pixels)
-        if self._to_examine:
-            self._to_examine -= 1
-            self._find(doctor.examine_images(images.left, images.right))
-        return images
+        return StereoInput.from_messages(
+            *messages, max_pixels=self._settings.max_pixels, used_bits=self._used_bits
+        )
+
+    def _examine(self, images: StereoInput, time: int) -> None:
+        self._to_examine = max(0, self._to_examine - 1)
+        self._next_examination = time + EXAMINE_EVERY
+        self._find(doctor.examine_images(images.left, images.right, images.camera.cx_offset))
+        self._find(self._used_bits.findings())
 
     def _messages(self, images: StereoInput, result: StereoResult) -> dict[str, Any]:
         engine, settings = self._estimator.engine, self._settings

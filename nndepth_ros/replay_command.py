@@ -66,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_number(parser, '--sync-tolerance', 0.0, 'largest difference of the stamps of a pair')
     options.add_max_pixels(parser)
     options.add_estimator_arguments(parser)
+    options.add_baseline_arguments(parser)
     add(
         '--output-size',
         choices=('camera', 'processing'),
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         args.duration,
         args.copy,
         args.max_pixels,
+        options.baseline_limits(args),
     )
     keep_freed_memory()
     estimator = options.load_estimator(args, output=args.output_size)

@@ -19,7 +19,7 @@ class Outcome:
     """What became of the pairs.
 
     Attributes:
-        densities: share of pixels with an estimate of each processed pair, 0..1.
+        densities: share of pixels with a finite depth of each processed pair, 0..1.
         milliseconds: of each processed pair, by stage.
         failures: stamp and reason of each pair that could not be processed.
         findings: the doctor's, by code.
@@ -83,10 +83,7 @@ def describe(
         'failures': outcome.failures,
         'coverage': len(densities) / images if images else 0.0,
         'density': _statistics(densities),
-        'findings': [
-            {'code': finding.code, 'level': finding.level.name, 'text': finding.text}
-            for finding in outcome.findings.values()
-        ],
+        'findings': [finding.described() for finding in outcome.findings.values()],
         'seconds': {name: round(value / 1000, 3) for name, value in milliseconds.items()},
         'pairs_per_second': round(1000 * len(densities) / milliseconds['processing'], 3),
         'milliseconds': {

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from nndepth.msg import InferenceStats
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -17,10 +16,11 @@ from stereo_msgs.msg import DisparityImage
 
 from nndepth_core.engines import Engine, check_names
 from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
+from nndepth_core.plausibility import UsedBits
 from nndepth_ros import diagnostics, doctor, outputs
 from nndepth_ros.conversions import ros_message_types, stamp_ns
 from nndepth_ros.depth_node import DepthNode
-from nndepth_ros.outputs import StereoInput, stereo_messages
+from nndepth_ros.outputs import StereoInput, depth_density, examine_result, stereo_messages
 from nndepth_ros.parameters import STEREO_PARAMETERS, StereoConfig
 from nndepth_ros.runner import run_node
 from nndepth_ros.synchronizer import (
@@ -43,6 +43,7 @@ OUTPUT_TYPES = {
 }
 STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry', 'publish')
 EXAMINED_PAIRS = 3
+EXAMINE_EVERY = 5.0  # seconds, after the first ones: what changes in the stream is noticed
 
 Synchronizer = StereoSynchronizer | MessageFiltersSynchronizer
 
@@ -111,6 +112,8 @@ class StereoNode(DepthNode):
         self.without_info: tuple[Stamped, Stamped] | None = None
         self._calibration: Any = None
         self.to_examine = EXAMINED_PAIRS
+        self._next_examination = 0.0
+        self._used_bits = UsedBits()
         self.last_stats: InferenceStats | None = None
 
     def _make_synchronizer(self) -> Synchronizer:
@@ -153,13 +156,6 @@ class StereoNode(DepthNode):
 
     def _on_info(self, side: str, message: CameraInfo) -> None:
         self._infos.add(side, stamp_ns(message.header.stamp), message)
-        newest = [self._infos.newest(side) for side in SIDES]
-        if None in newest:
-            return
-        key = doctor.calibration_key(*newest)
-        if key != self._calibration:
-            self._calibration, self.to_examine = key, EXAMINED_PAIRS
-            self.record('calibration', doctor.examine_calibration(*newest))
         if self.without_info is not None:
             self._deposit(self.without_info)
 
@@ -176,15 +172,19 @@ class StereoNode(DepthNode):
     def process(self, deposited: float, item: Pair) -> None:
         """Estimate one pair and publish what is subscribed."""
         clock = StageClock()
-        pair = StereoInput.from_messages(*item, max_pixels=self.config.max_pixels)
+        pair = StereoInput.from_messages(
+            *item, max_pixels=self.config.max_pixels, used_bits=self._used_bits
+        )
         clock.lap('decode')
-        if self.to_examine > 0:
-            self._examine(item, pair)
         wanted = self.wanted()
-        if not wanted:
-            return
+        result = self._estimate(deposited, item, pair, wanted, clock) if wanted else None
+        if self.to_examine > 0 or time.monotonic() >= self._next_examination:
+            self._examine(item, pair, result)
+
+    def _estimate(
+        self, deposited: float, item: Pair, pair: StereoInput, wanted: set[str], clock: StageClock
+    ) -> StereoResult:
         config, estimator = self.config, self.estimator
-        clock.lap('examine')
         result = estimator(pair.left, pair.right, confidence=outputs.CONFIDENCE in wanted)
         clock.lap('estimate')
         messages = stereo_messages(
@@ -205,11 +205,19 @@ class StereoNode(DepthNode):
         )
         if STATS in wanted:
             self.publish(STATS, self.last_stats)
+        return result
 
-    def _examine(self, item: Pair, pair: StereoInput) -> None:
-        self.to_examine -= 1
+    def _examine(self, item: Pair, pair: StereoInput, result: StereoResult | None) -> None:
+        """Look at a pair whose outputs are published already: this takes its time."""
+        self.to_examine = max(0, self.to_examine - 1)
+        self._next_examination = time.monotonic() + EXAMINE_EVERY
         self.record('headers', doctor.examine_headers(*item))
-        self.record('images', doctor.examine_images(pair.left, pair.right))
+        offset = pair.camera.cx_offset
+        self.record('images', doctor.examine_images(pair.left, pair.right, offset))
+        self.record('used bits', self._used_bits.findings())
+        if result is not None:
+            limits = self.estimator.engine.disparity_range()
+            self.record('estimate', examine_result(pair, result, limits, self.config.outputs))
 
     def _stats(
         self,
@@ -237,7 +245,7 @@ class StereoNode(DepthNode):
             **{f'{stage}_ms': stages[stage] for stage in STAGES},
             total_ms=1000 * (time.monotonic() - deposited),
             age_ms=age_ms(self.get_clock().now().nanoseconds, stamp_ns(item.left.header.stamp)),
-            density=float(np.mean(np.isfinite(result.disparity))),
+            density=depth_density(pair, result, self.config.outputs),
             received_left=counts.received_left,
             received_right=counts.received_right,
             paired=counts.paired,
@@ -251,10 +259,21 @@ class StereoNode(DepthNode):
     # --- diagnostics -----------------------------------------------------------------------------
 
     def examine(self) -> None:
-        """Look at the stamps too."""
+        """Look at calibration and stamps too."""
         super().examine()
+        self._examine_calibration()
         counts, offset = self.synchronizer.counts, self.synchronizer.offset_ns()
         self.record('stamps', doctor.examine_stamps(counts, offset) if self.active else [])
+
+    def _examine_calibration(self) -> None:
+        newest = [self._infos.newest(side) for side in SIDES]
+        if None in newest:
+            return
+        baseline = self.config.baseline
+        key = doctor.calibration_key(*newest), baseline
+        if key != self._calibration:
+            self._calibration, self.to_examine = key, EXAMINED_PAIRS
+            self.record('calibration', doctor.examine_calibration(*newest, baseline=baseline))
 
     def statuses(self) -> list[DiagnosticStatus]:
         """State of the inputs and of the inference."""

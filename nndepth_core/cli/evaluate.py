@@ -49,6 +49,8 @@ def show(evaluation: Evaluation, json: str, rows: Sequence[Sequence[str]], **mor
     if json not in ('', '-'):
         Path(json).write_text(text + '\n', 'utf-8')
     print(text if json == '-' else table(rows, right=range(2, len(rows[0]))))
+    for where, finding in evaluation.findings:
+        print(f'nndepth: warning: {where}: {finding.text}', file=sys.stderr)
     for name, why in evaluation.skipped.items():
         print(f'nndepth: skipped {name}: {why}', file=sys.stderr)
     if evaluation.skipped:

@@ -14,15 +14,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from nndepth_core import StereoEstimator, StereoResult, calibration, io, visualization
+from nndepth_core import (
+    StereoEstimator,
+    StereoResult,
+    calibration,
+    io,
+    plausibility,
+    visualization,
+)
 from nndepth_core.calibration import Calibration
 from nndepth_core.camera import StereoCamera
 from nndepth_core.cli import EXPECTED_ERRORS, explain, options
+from nndepth_core.data.sample import spread
 from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.evaluation.tables import finite
+from nndepth_core.plausibility import BaselineLimits, Finding, Once
 
 FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply')
 CALIBRATED_FORMATS = ('depth', 'ply')
+EXAMINED_PAIRS = 10
 COLUMNS = {'epe': 'EPE', 'bad_1': 'bad-1', 'bad_2': 'bad-2', 'bad_3': 'bad-3', 'd1_all': 'D1-all'}
 
 
@@ -40,6 +50,7 @@ class Picture:
     """What is known of one pair once it is through the estimator."""
 
     left: np.ndarray
+    right: np.ndarray
     result: StereoResult
     truth: np.ndarray | None
     camera: StereoCamera | None
@@ -67,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'pfm,color, and depth where calibrated',
     )
     options.add_estimator_arguments(parser)
+    options.add_baseline_arguments(parser)
     add('--confidence', action='store_true', help='write the confidence too, as an 8-bit picture')
     add('--truth', metavar='SOURCE', help='true disparities: a file, a folder or a quoted glob')
     add(
@@ -86,21 +98,33 @@ def run(args: argparse.Namespace) -> int:
     formats = args.formats or ('pfm', 'color') + ('depth',) * bool(source)
     if source is None and (wanted := sorted(set(formats) & set(CALIBRATED_FORMATS))):
         raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
+    limits = options.baseline_limits(args)
     estimator = options.load_estimator(args)
     args.output.mkdir(parents=True, exist_ok=True)
 
-    records = []
-    for pair in tqdm(pairs, unit='pair', disable=len(pairs) < 2 or None):
+    records: list[dict[str, Any]] = []
+    findings: list[Finding] = []
+    once, examined = Once(), spread(len(pairs), EXAMINED_PAIRS)
+    for index, pair in enumerate(tqdm(pairs, unit='pair', disable=len(pairs) < 2 or None)):
         try:
             picture = _estimate(pair, estimator, source, args)
             record = _measure(pair, picture)
+            if index in examined:
+                new = once(_examine(picture, estimator, limits))
+                findings += new
+                for finding in new:
+                    _say('warning', pair, finding.text)
             record['files'] = _write(args.output, pair.name, picture, formats)
         except EXPECTED_ERRORS as error:
             record = {'name': pair.name, 'error': explain(error)}
-            tqdm.write(f'nndepth: error: pair {pair.name}: {record["error"]}', file=sys.stderr)
+            _say('error', pair, record['error'])
         records.append(record)
-    _report(args, estimator, records)
+    _report(args, estimator, records, findings)
     return int(any('error' in record for record in records))
+
+
+def _say(level: str, pair: Pair, text: str) -> None:
+    tqdm.write(f'nndepth: {level}: pair {pair.name}: {text}', file=sys.stderr)
 
 
 def _pairs(args: argparse.Namespace) -> list[Pair]:
@@ -126,7 +150,22 @@ def _estimate(
     )
     result = estimator(left, right, confidence=args.confidence)
     depth = camera.disparity_to_depth(result.disparity) if camera else None
-    return Picture(left, result, truth, camera, depth)
+    return Picture(left, right, result, truth, camera, depth)
+
+
+def _examine(
+    picture: Picture, estimator: StereoEstimator, limits: BaselineLimits
+) -> list[Finding]:
+    left, right, camera = picture.left, picture.right, picture.camera
+    disparity = picture.result.disparity
+    found = plausibility.examine_levels(left, right)
+    if camera is not None:
+        found += plausibility.examine_baseline(camera.baseline, camera.left.fx, limits)
+    if picture.truth is not None and picture.truth.shape == disparity.shape:
+        found += plausibility.examine_truth(left, right, picture.truth)
+    largest = estimator.engine.disparity_range()[1]
+    largest *= disparity.shape[1] / picture.result.processing_size[0]
+    return found + plausibility.examine_estimate(left, right, disparity, camera, largest)
 
 
 def _measure(pair: Pair, picture: Picture) -> dict[str, Any]:
@@ -138,7 +177,7 @@ def _measure(pair: Pair, picture: Picture) -> dict[str, Any]:
         'width': disparity.shape[1],
         'height': disparity.shape[0],
         'milliseconds': picture.result.milliseconds,
-        'density': 100 * float(np.isfinite(disparity).mean()),
+        'density': 100 * plausibility.density(disparity, picture.camera),
     }
     if picture.truth is not None:
         record['metrics'] = stereo_metrics(disparity, picture.truth)
@@ -199,7 +238,10 @@ def _pictures(picture: Picture) -> list[tuple[str, np.ndarray]]:
 
 
 def _report(
-    args: argparse.Namespace, estimator: StereoEstimator, records: list[dict[str, Any]]
+    args: argparse.Namespace,
+    estimator: StereoEstimator,
+    records: list[dict[str, Any]],
+    findings: Sequence[Finding],
 ) -> None:
     engine = estimator.engine
     mean = _mean([record['metrics'] for record in records if 'metrics' in record])
@@ -209,6 +251,7 @@ def _report(
         'device': engine.device,
         'pairs': records,
         'mean': mean,
+        'findings': [finding.described() for finding in findings],
     }
     text = json.dumps(finite(results), indent=2)
     (args.output / 'results.json').write_text(text + '\n')

@@ -16,6 +16,7 @@ from nndepth_core.engines import (
 )
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.plausibility import BaselineLimits
 
 MODEL_HELP = (
     f'one of {", ".join(MODELS)}, with a variant as in raft_stereo-realtime, or an .onnx file'
@@ -90,6 +91,26 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
         help='refuse larger images, width times height, before they are decoded; default: '
         '%(default)s',
     )
+
+
+def add_baseline_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `baseline_limits` reads."""
+    for end, default, which in (
+        ('min', BaselineLimits.low, 'shorter'),
+        ('max', BaselineLimits.high, 'longer'),
+    ):
+        parser.add_argument(
+            f'--{end}-baseline',
+            type=float,
+            default=default,
+            metavar='METRES',
+            help=f'{which} baselines are reported as implausible; default: %(default)s',
+        )
+
+
+def baseline_limits(args: argparse.Namespace) -> BaselineLimits:
+    """Baselines that are plausible; ValueError says what is not allowed."""
+    return BaselineLimits(args.min_baseline, args.max_baseline)
 
 
 def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from nndepth_core.data.sample import MonoSample, StereoSample
+from nndepth_core.data.datasets.base import DatasetError, StereoSource
+from nndepth_core.data.sample import MonoSample, StereoSample, spread
+from nndepth_core.plausibility import Finding, Once, examine_levels, examine_truth
 from nndepth_core.visualization import colorize, panel, value_range
+from nndepth_core.warping import FEW, MARGIN, normalized, warped
 
 TRUTH = 'as it is'
 LARGEST_PICTURE = 640  # pixels of the longer side of one image in a picture
 
-_WINDOW = (9, 9)
-_CONTRAST = 4.0  # grey levels; local contrast well below counts as no texture
-_FEW = 100  # pixels below which an error says nothing
-_MARGIN = 0.95  # an error must be below this part of another to be better
 _HINTS = {
     'of the other sign': 'are left and right swapped?',
     'twice as large': 'is it that of smaller images, or of another scale?',
@@ -67,12 +66,34 @@ def check_truth(sample: StereoSample, shift: float = 2.0) -> TruthCheck:
     usable = known & (target >= 0) & (target <= width - 1)
     if sample.occluded is not None:
         usable &= ~sample.occluded
-    errors = _errors(sample, usable, shift) if usable.sum() >= _FEW else {}
+    errors = _errors(sample, usable, shift) if usable.sum() >= FEW else {}
     low, high = float(truth[known].min()), float(truth[known].max())
     problem = _problem(errors)
     if low < 0:
         problem = f'disparities are negative, down to {low:.1f} px; {problem}'.rstrip('; ')
     return TruthCheck(sample.name, errors, float(known.mean()), low, high, problem)
+
+
+def examine_dataset(dataset: StereoSource, samples: int = 3) -> Iterator[tuple[str, Finding]]:
+    """Yield name of a sample and what looks wrong with it, each kind once.
+
+    Args:
+        dataset: any; samples that cannot be used are left to its users.
+        samples: how many are looked at, spread evenly.
+    """
+    once = Once()
+    for index in spread(len(dataset), samples):
+        try:
+            sample = dataset[index]
+            left, right, truth = sample.left, sample.right, sample.disparity
+            if not left.shape[:2] == right.shape[:2] == truth.shape:
+                continue
+            found = examine_levels(left, right) + examine_truth(
+                left, right, truth, sample.occluded
+            )
+        except DatasetError:
+            continue
+        yield from ((sample.name, finding) for finding in once(found))
 
 
 def picture(sample: StereoSample | MonoSample) -> np.ndarray:
@@ -89,13 +110,13 @@ def picture(sample: StereoSample | MonoSample) -> np.ndarray:
         return panel(_small({'image': sample.image, f'{low:.3g} to {high:.3g}{unit}': depth}))
     low, high = value_range(sample.disparity)
     known = np.isfinite(sample.disparity)[..., None]
-    warped = np.where(known, _warped(sample.right, sample.disparity), 0).astype(np.uint8)
-    difference = np.where(known, cv2.absdiff(sample.left, warped), 0).astype(np.uint8)
+    seen = np.where(known, warped(sample.right, sample.disparity), 0).astype(np.uint8)
+    difference = np.where(known, cv2.absdiff(sample.left, seen), 0).astype(np.uint8)
     pictures = {
         'left': sample.left,
         'right': sample.right,
         f'disparity {low:.1f} to {high:.1f} px': colorize(sample.disparity, low, high),
-        'right, warped to left': warped,
+        'right, warped to left': seen,
         'difference to left': difference,
     }
     if sample.occluded is not None:
@@ -113,9 +134,9 @@ def _errors(sample: StereoSample, usable: np.ndarray, shift: float) -> dict[str,
         'twice as large': 2 * truth,
         'half as large': truth / 2,
     }
-    left, right = _normalized(sample.left), _normalized(sample.right)
+    left, right = normalized(sample.left), normalized(sample.right)
     return {
-        name: float(np.abs(left - _warped(right, disparity))[usable].mean())
+        name: float(np.abs(left - warped(right, disparity))[usable].mean())
         for name, disparity in hypotheses.items()
         if name == TRUTH or np.median(np.abs(disparity - truth)[usable]) >= 1
     }
@@ -125,28 +146,12 @@ def _problem(errors: Mapping[str, float]) -> str:
     if not errors:
         return 'hardly any pixel has its match inside the right image; is the scale right?'
     best = min(errors, key=errors.__getitem__)
-    if errors[best] < _MARGIN * errors[TRUTH]:
+    if errors[best] < MARGIN * errors[TRUTH]:
         return f'the images fit the truth better {best}; {_HINTS.get(best, "")}'.rstrip('; ')
     others = [error for name, error in errors.items() if name != TRUTH]
-    if others and errors[TRUTH] > _MARGIN * min(others):
+    if others and errors[TRUTH] > MARGIN * min(others):
         return 'the images fit the truth no better than wrong disparities; are they of one scene?'
     return ''
-
-
-def _normalized(image: np.ndarray) -> np.ndarray:
-    """Grey with local mean 0 and, where there is texture, local deviation 1: float32 (H, W)."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    mean = cv2.blur(grey, _WINDOW)
-    deviation = np.sqrt(np.maximum(cv2.blur(grey * grey, _WINDOW) - mean * mean, 0))
-    return (grey - mean) / (deviation + _CONTRAST)
-
-
-def _warped(right: np.ndarray, disparity: np.ndarray) -> np.ndarray:
-    """What the right image shows at x - disparity."""
-    height, width = disparity.shape
-    x = np.arange(width, dtype=np.float32) - np.nan_to_num(disparity)
-    y = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
-    return cv2.remap(right, x.astype(np.float32), y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT)
 
 
 def _small(pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -16,6 +16,15 @@ from nndepth_core.evaluation.metrics import regional_metrics
 from nndepth_core.evaluation.mono_metrics import DEPTH_RANGE, Alignment, Output, mono_metrics
 from nndepth_core.evaluation.regions import ALL, stereo_regions
 from nndepth_core.evaluation.sparsification import sparsify
+from nndepth_core.plausibility import (
+    Finding,
+    Once,
+    examine_estimate,
+    examine_levels,
+    examine_truth,
+)
+
+EXAMINED_SAMPLES = 5
 
 Metrics = dict[str, dict[str, float]]
 """Region -> measure -> value."""
@@ -103,11 +112,14 @@ class Evaluation:
         dataset: its name.
         models: in the order they were given, all with the same samples.
         skipped: name of a sample that could not be used -> why.
+        findings: (where, what) does not look right: in the data set, or in what a model makes of
+            the first samples.
     """
 
     dataset: str
     models: list[ModelScore]
     skipped: dict[str, str] = field(default_factory=dict)
+    findings: list[tuple[str, Finding]] = field(default_factory=list)
 
 
 Observer = Callable[[StereoSample, Sequence[StereoResult], Sequence[SampleScore]], None]
@@ -147,9 +159,12 @@ def evaluate_stereo(
         [ModelScore(name, f'{x.engine.name}/{x.engine.device}') for name, x in models.items()],
     )
 
+    examination = _Examination(evaluation, models)
+
     def measure(sample: StereoSample, name: str) -> list[SampleScore]:
         _check(sample, truth)
         results = [model(sample.left, sample.right, confidence) for model in models.values()]
+        examination(sample, name, results)
         regions = stereo_regions(sample.left, sample.disparity, sample.occluded)
         scores = [
             SampleScore(
@@ -261,6 +276,35 @@ def _check(sample: StereoSample, truth: bool) -> None:
             )
     if truth and not np.isfinite(sample.disparity).any():
         raise ValueError('the truth has no known pixel; is it the right file and scale?')
+
+
+class _Examination:
+    """Adds what does not look right to an evaluation, each kind once.
+
+    Numbers of the truth are looked at in every sample, the images only in the first ones.
+    """
+
+    def __init__(self, evaluation: Evaluation, models: Mapping[str, StereoEstimator]) -> None:
+        self.findings = evaluation.findings
+        self.models = models
+        self.once = {name: Once() for name in ('', *models)}
+        self.left = EXAMINED_SAMPLES
+
+    def __call__(self, sample: StereoSample, name: str, results: Sequence[StereoResult]) -> None:
+        left, right, first = sample.left, sample.right, self.left > 0
+        self.left -= 1
+        found = examine_levels(left, right) if first else []
+        found += examine_truth(left, right, sample.disparity, sample.occluded, warp=first)
+        self._add('', f'{name}', found)
+        for (model, estimator), result in zip(self.models.items(), results, strict=True):
+            if first:
+                scale = result.disparity.shape[1] / result.processing_size[0]
+                largest = estimator.engine.disparity_range()[1] * scale
+                found = examine_estimate(left, right, result.disparity, largest=largest)
+                self._add(model, f'{model}, {name}', found)
+
+    def _add(self, model: str, where: str, found: Sequence[Finding]) -> None:
+        self.findings += [(where, finding) for finding in self.once[model](found)]
 
 
 def _stereo_metrics(

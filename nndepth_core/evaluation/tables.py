@@ -62,6 +62,7 @@ def json_text(evaluation: Evaluation, **more: Any) -> str:
         'dataset': evaluation.dataset,
         'samples': len(evaluation.models[0].samples),
         'skipped': evaluation.skipped,
+        'findings': [{'where': at, **what.described()} for at, what in evaluation.findings],
         'models': models,
         **more,
     }

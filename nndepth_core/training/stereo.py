@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,16 +13,20 @@ import torch.nn.functional as F
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from nndepth_core.data.inspect import examine_dataset
 from nndepth_core.data.loader import Batch, StereoData
 from nndepth_core.data.sample import StereoSample
 from nndepth_core.engines.torch import spec_of
 from nndepth_core.evaluation.metrics import stereo_metrics
+from nndepth_core.models.base import StereoNetwork
 from nndepth_core.models.nano_stereo import NanoStereo
 from nndepth_core.training import TrainingError
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss, StereoLoss
 from nndepth_core.training.nano import NanoLoss
 from nndepth_core.training.trainer import BaseTrainer
 from nndepth_core.visualization import colorize, error_map, panel, value_range
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -46,6 +51,15 @@ class StereoTrainer(BaseTrainer):
         if isinstance(self.network, NanoStereo):
             return NanoLoss()
         return SequenceLoss() if self.network.iterative else MultiScaleLoss()
+
+    def start(self, network: StereoNetwork, data: StereoData, config: str) -> None:
+        """Warn of truth that does not fit its images, before time is spent on it."""
+        super().start(network, data, config)
+        if not self.accelerator.is_main_process:
+            return
+        for kind, dataset in (('training', data.train), ('validation', data.validation)):
+            for name, finding in examine_dataset(dataset) if dataset else ():
+                _log.warning('%s sample %s: %s', kind, name, finding.text)
 
     def count_targets(self, batch: Batch) -> int:
         """Number of pixels that count."""

@@ -184,6 +184,67 @@ def test_baseline_counts_from_the_left_camera():
     assert pair.baseline == pytest.approx(0.18)
 
 
+def test_kittis_colour_pair():
+    """Every entry of the last columns counts; the published baseline is 0.5327 m."""
+    rows = [721.5377, 0, 609.5593], [0, 721.5377, 172.854], [0, 0, 1]
+    columns = [44.85728, 0.2163791, 0.002745884], [-339.5242, 2.199936, 0.002729905]
+    left, right = (
+        [value for row, last in zip(rows, column, strict=True) for value in (*row, last)]
+        for column in columns
+    )
+    assert StereoCamera.from_projections(left, right, 1242, 375).baseline == pytest.approx(
+        0.5327, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize('share', [0.0, 0.5, 1.0])
+def test_the_origin_may_lie_anywhere_between_the_cameras(share):
+    p_left, p_right = projection(tx=12.0 * share), projection(tx=12.0 * (share - 1))
+    pair = StereoCamera.from_projections(p_left, p_right, 8, 6)
+    assert pair.disparity_to_depth(np.full((6, 8), 4.0, np.float32))[0, 0] == pytest.approx(3.0)
+
+
+@few
+@given(
+    focal=st.tuples(st.floats(80, 900), st.floats(80, 900)),
+    pixel=st.tuples(st.integers(0, 7), st.integers(0, 5)),
+    cx_offset=st.floats(-40, 40),
+    point=st.tuples(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.5, 20)),
+    left_at=st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(-0.1, 0.1)),
+    baseline=st.floats(0.05, 2),
+)
+def test_points_come_back_from_their_two_projections(
+    focal, pixel, cx_offset, point, left_at, baseline
+):
+    """P = K [I | -position] of both cameras, wherever the origin of their frame is."""
+    (fx, fy), (column, row) = focal, pixel
+    seen = np.subtract(point, left_at)
+    cx, cy = column - fx * seen[0] / seen[2], row - fy * seen[1] / seen[2]
+    p = []
+    for centre, at in ((cx, left_at), (cx - cx_offset, np.add(left_at, (baseline, 0, 0)))):
+        k = np.array([[fx, 0, centre], [0, fy, cy], [0, 0, 1]])
+        p.append(np.column_stack([k, -k @ at]))
+    (u_left, _), (u_right, _) = (
+        projected[:2] / projected[2] for projected in (matrix @ (*point, 1) for matrix in p)
+    )
+    pair = StereoCamera.from_projections(p[0].ravel(), p[1].ravel(), 8, 6)
+    assert u_left == pytest.approx(column, abs=1e-6)
+    disparity = np.full((6, 8), u_left - u_right, np.float32)
+    points = pair.left.points(pair.disparity_to_depth(disparity))
+    np.testing.assert_allclose(points[row, column], point, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(np.reshape(pair.left.projection(), (3, 4)), p[0], atol=1e-9)
+
+
+def test_vertical_pairs_are_named():
+    lower = [100.0, 0, 4, 0, 0, 100, 3, -12, 0, 0, 1, 0]
+    with pytest.raises(
+        CalibrationError, match=r'vertical pair: by P\[7\] the right .* 0.12 m below'
+    ):
+        StereoCamera.from_projections(projection(), lower, 8, 6)
+    with pytest.raises(CalibrationError, match=r'the left camera stands 0\.12 m below'):
+        StereoCamera.from_projections(lower, projection(), 8, 6)
+
+
 @pytest.mark.parametrize(
     ('p_left', 'p_right', 'size', 'words'),
     [

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nndepth_core import cli, io
+from nndepth_core.engines.sgbm import SgbmEngine
 
 SHIFT = 8
 
@@ -179,3 +180,31 @@ def test_script_is_the_command(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert 'MODEL' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ('factor', 'words'),
+    [(-1, 'opposite sign, negate it'), (0, 'is 0 at 100 %'), (256, 'multiplied by 0.00390625')],
+)
+def test_truth_that_cannot_be_is_told_once(evaluate, factor, words):
+    for path in Path('pairs/disparity').iterdir():
+        io.write_pfm(path, factor * io.read_pfm(path))
+    code, _, err = evaluate('sgbm', *FOLDER, '--json', 'all.json')
+    assert code == 0
+    (line,) = err.splitlines()
+    assert line.startswith('nndepth: warning: 0: the truth ')
+    assert words in line
+    (finding,) = json.loads(Path('all.json').read_text())['findings']
+    assert finding['where'] == '0'
+
+
+def test_a_model_of_the_other_sign_is_told_with_its_name(evaluate, monkeypatch):
+    match = SgbmEngine._match
+    monkeypatch.setattr(SgbmEngine, '_match', lambda *arguments: -match(*arguments))
+    _, _, err = evaluate('sgbm:max-disparity=32', 'sgbm', *FOLDER)
+    lines = err.splitlines()
+    assert [line.split(', ')[0] for line in lines] == [
+        'nndepth: warning: sgbm:max-disparity=32',
+        'nndepth: warning: sgbm',
+    ]
+    assert all('the images fit the opposite sign' in line for line in lines)

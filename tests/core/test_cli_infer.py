@@ -294,3 +294,27 @@ def test_output_that_cannot_hold_the_disparity_is_named(infer, folder, monkeypat
     code, _, err = infer('left.png', 'right.png', '--formats', 'kitti')
     assert code == 1
     assert 'write pfm or npy' in err
+
+
+def test_what_cannot_be_true_is_told_once(infer, folder, monkeypatch):
+    """A model of the other sign, a baseline in millimetres and truth of the wrong scale."""
+    match = SgbmEngine._match
+    monkeypatch.setattr(SgbmEngine, '_match', lambda *arguments: -match(*arguments))
+    for number in range(3):
+        make_pair(folder, f'l/{number}.png', f'r/{number}.png', number)
+        (folder / 't').mkdir(exist_ok=True)
+        io.write_pfm(folder / f't/{number}.pfm', np.full((HEIGHT, WIDTH), SHIFT * 4, np.float32))
+    calibration = CAMERA.replace('0.18', '180')
+    arguments = ['l', 'r', '--calibration', calibration, '--truth', 't', '--output', 'out']
+    code, _, err = infer(*arguments)
+    results = json.loads((folder / 'out/results.json').read_text())
+    codes = ['baseline', 'truth_scale', 'negative_disparity']
+    assert (code, [finding['code'] for finding in results['findings']]) == (0, codes)
+    assert [pair['density'] for pair in results['pairs']] == [0, 0, 0]
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith('nndepth: warning: pair 0: ') for line in lines)
+    assert 'times millimetres would mean 0.18 m' in lines[0]
+    assert 'multiplied by 0.25' in lines[1]
+    assert 'the images fit the opposite sign' in lines[2]
+    assert 'baseline' not in infer(*arguments, '--max-baseline', 200)[2]

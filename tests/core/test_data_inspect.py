@@ -3,10 +3,10 @@
 import re
 from dataclasses import replace
 
-import cv2
 import dataset_trees as trees
 import numpy as np
 import pytest
+import scenes
 
 from nndepth_core.cli import data
 from nndepth_core.data.datasets import FolderPairs
@@ -17,15 +17,8 @@ from nndepth_core.data.sample import MonoSample, StereoSample
 @pytest.fixture
 def sample() -> StereoSample:
     """A textured slope and a nearer square, seen under two exposures and with noise."""
+    left, right, disparity = scenes.slope(160)
     rng = np.random.default_rng(3)
-    height, width = 96, 160
-    disparity = np.repeat(np.linspace(8, 20, height, dtype=np.float32)[:, None], width, axis=1)
-    disparity[30:60, 80:120] = 26
-    texture = cv2.GaussianBlur(rng.integers(0, 256, (height, width), np.uint8), (0, 0), 1.2)
-    right = np.repeat(texture[..., None], 3, axis=2)
-    x = np.arange(width, dtype=np.float32) - disparity
-    y = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
-    left = cv2.remap(right, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT)
     left = np.clip(left * 0.7 + 12 + rng.normal(0, 2, left.shape), 0, 255).astype(np.uint8)
     return StereoSample(left, right, disparity, name='slope')
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -344,3 +345,18 @@ def test_validation_pads_images_of_any_size(tmp_path):
     with torch.no_grad():
         assert trainer.predict(cut).shape == (13, 21)
     assert isinstance(trainer.evaluated, TinyStereo)
+
+
+def test_truth_that_cannot_be_is_told_before_the_first_step(tmp_path, caplog):
+    class Negative(TinyPairs):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return replace(sample, disparity=-2 - sample.disparity)
+
+    data = make_data(train=Negative(), validation=Negative(broken=(0,)))
+    train(tmp_path / 'run', data, max_steps=1)
+    told = [text for text in caplog.messages if 'truth is negative at 100 %' in text]
+    assert [text.split(':')[0] for text in told] == [
+        'training sample pair0',
+        'validation sample pair6',
+    ]

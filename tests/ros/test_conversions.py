@@ -66,6 +66,34 @@ def test_stereo_camera_of_p(library):
     assert rig == StereoCamera(PinholeCamera(640, 480, F, F, 320, 240), 0.12, 310)
 
 
+@given(
+    origin=st.floats(-1, 1),
+    baseline=st.floats(0.05, 1),
+    centres=st.tuples(st.floats(250, 390), st.floats(250, 390)),
+    windows=st.tuples(st.integers(0, 50), st.integers(0, 50)),
+    binning=st.integers(1, 4),
+    point=st.tuples(st.floats(-2, 2), st.floats(-2, 2), st.floats(1, 20)),
+)
+@settings(max_examples=60, deadline=None)
+def test_points_come_back_from_their_projections_by_both_infos(
+    library, origin, baseline, centres, windows, binning, point
+):
+    """Wherever the frame's origin is, with any cx, ROI and binning of each side."""
+    x, y, z = point
+    infos, columns = [], []
+    for at, cx, window in zip((origin, origin + baseline), centres, windows, strict=True):
+        p = [F, 0, cx, -F * at, 0, F, 240, 0, 0, 0, 1, 0]
+        infos.append(library.info(p, roi=(window, 20, 400, 400), binning=(binning, binning)))
+        columns.append(((np.reshape(p, (3, 4)) @ (x, y, z, 1))[0] / z - window) / binning)
+    rig = stereo_camera(*infos, 400 // binning, 400 // binning)
+    assert rig.baseline == pytest.approx(baseline)
+    disparity = np.array([[columns[0] - columns[1]]], np.float32)
+    depth = float(rig.disparity_to_depth(disparity)[0, 0])
+    assert depth == pytest.approx(z, rel=1e-2 if z > 5 * F * baseline / binning else 2e-3)
+    seen = (columns[0] - rig.left.cx) / rig.left.fx * z + rig.left.position[0]
+    assert seen == pytest.approx(x, abs=1e-9)
+
+
 def test_k_is_never_used(library):
     k = [999, 0, 1, 0, 999, 1, 0, 0, 1]
     assert effective_camera(library.info(P_LEFT, k=k), 640, 480).fx == F
@@ -86,9 +114,14 @@ def _changed(p: np.ndarray, **entries: float) -> np.ndarray:
         (_changed(P_LEFT, p0=0), P_RIGHT, 'left camera_info: focal lengths are fx=0.0'),
         (P_LEFT, _changed(P_RIGHT, p5=-F), 'right camera_info: focal lengths are .* fy=-500.0'),
         (np.zeros(12), P_RIGHT, 'left camera_info: P is all zeros while K is given'),
-        (P_LEFT, _changed(P_RIGHT, p3=0), r'P\[3\] of the right camera_info is 0'),
-        (P_LEFT, _changed(P_RIGHT, p3=60), r'right camera_info is positive; .* swapped'),
-        (P_LEFT, _changed(P_RIGHT, p3=np.nan), 'baseline is nan'),
+        (P_LEFT, _changed(P_RIGHT, p3=0), r'baseline is 0 because P\[3\] puts both'),
+        (P_LEFT, _changed(P_RIGHT, p3=60), r'baseline is -0.12 m: by P\[3\] .* swapped'),
+        (P_LEFT, _changed(P_RIGHT, p3=np.nan), r'right camera_info: P\[3\] puts .* at nan m'),
+        (
+            P_LEFT,
+            _changed(P_RIGHT, p3=0, p7=-60),
+            'vertical pair: by P.7. the right .* 0.12 m bel',
+        ),
     ],
 )
 def test_calibrations_that_cannot_be_are_refused(library, left, right, says):

@@ -10,6 +10,7 @@ from rig import BASELINE, FOCAL, camera_info, shifted_pair
 from sensor_msgs.msg import Image
 
 from nndepth_core.alignment import measure_alignment
+from nndepth_core.plausibility import BaselineLimits
 from nndepth_ros import doctor
 from nndepth_ros.doctor import InputState
 from nndepth_ros.findings import (
@@ -103,9 +104,42 @@ def test_swapped_images_are_seen_in_the_pictures():
     assert codes(doctor.examine_images(right, left)) == ['images_swapped']
 
 
-def test_pictures_without_texture_say_nothing():
+def test_pictures_without_texture_say_nothing_but_that():
     grey = np.full((240, 320, 3), 128, np.uint8)
-    assert doctor.examine_images(grey, grey) == []
+    assert codes(doctor.examine_images(grey, grey)) == ['levels_left', 'levels_right']
+
+
+def test_points_before_a_shifted_infinity_are_not_taken_for_swapped_images():
+    left, right = shifted_pair(shift=8, width=320, height=240)
+    moved = np.roll(right, 30, axis=1)  # a right camera with cx 30 px larger
+    assert codes(doctor.examine_images(left, moved, cx_offset=-30)) == []
+    assert codes(doctor.examine_images(left, moved)) == ['images_swapped']
+
+
+@pytest.mark.parametrize(
+    ('p3', 'says'),
+    [
+        (-FOCAL * BASELINE * 1000, ['is 200 m', 'times millimetres would mean 0.2 m']),
+        (-BASELINE, ['is 0.002 m', 'without fx would mean 0.2 m']),
+        (-FOCAL * 9, ['is 9 m', 'times millimetres would mean 0.009 m']),
+        (-FOCAL * 90_000, ['is 9e+04 m']),
+    ],
+)
+def test_implausible_baselines_are_told_with_the_readings_that_fit(p3, says):
+    (finding,) = examine(p=projection(p3=p3))
+    assert finding.code == 'baseline'
+    assert all(words in finding.text for words in says)
+    assert finding.text.count('would mean') == len(says) - 1
+    wide = BaselineLimits(1e-4, 1e6)
+    right = camera_info('right', p=projection(p3=p3))
+    assert doctor.examine_calibration(camera_info('left'), right, baseline=wide) == []
+
+
+def test_a_vertical_rig_is_called_one():
+    (finding,) = examine(p=projection(p3=0, p7=-FOCAL * BASELINE))
+    assert finding.code == 'calibration'
+    assert 'vertical pair' in finding.text
+    assert 'turn both images by 90 degrees counterclockwise' in finding.text
 
 
 def test_stamps_that_never_match_are_reported_with_their_offset():

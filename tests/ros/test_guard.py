@@ -18,8 +18,8 @@ from rig import HEIGHT, WIDTH, camera_info, header, shifted_pair
 from sensor_msgs.msg import CameraInfo
 from test_lifecycle import Process
 
+from nndepth_core.plausibility import Finding, Level
 from nndepth_ros import doctor
-from nndepth_ros.findings import Finding, Level
 from nndepth_ros.stereo_node import age_ms
 
 STAMP = 1_700_000_000_000_000_000
@@ -181,6 +181,7 @@ def test_a_flapping_calibration_does_not_fill_the_log(make_rig, capfd):
         infos = [camera_info(side, d=[0.1 * (frame % 2)] * 5) for side in ('left', 'right')]
         rig.in_executor(rig.node._on_info, 'left', infos[0])
         rig.in_executor(rig.node._on_info, 'right', infos[1])
+        rig.in_executor(rig.node.examine)
     said = [line for line in ''.join(capfd.readouterr()).splitlines() if 'distortion' in line]
     assert 1 <= len(said) <= 12  # a few of each kind, not 190
 

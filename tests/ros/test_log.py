@@ -11,7 +11,7 @@ import rclpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nndepth_ros.findings import Level
+from nndepth_core.plausibility import Level
 from nndepth_ros.log import BURST, PERIOD, LogLimiter, NodeLog, describe, printable
 
 
