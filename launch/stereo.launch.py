@@ -4,22 +4,36 @@ Arguments left empty keep what stands in params_file.
 """
 
 import shlex
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
+import yaml
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
+    EmitEvent,
     ExecuteProcess,
     OpaqueFunction,
+    RegisterEventHandler,
     SetEnvironmentVariable,
-    TimerAction,
+    Shutdown,
 )
 from launch.conditions import IfCondition
+from launch.event_handlers import OnProcessExit, OnProcessStart
+from launch.events import matches_action
+from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
 from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState, StateTransition
 from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.ros_adapters import get_ros_node
+from lifecycle_msgs.msg import State, Transition, TransitionEvent
+from lifecycle_msgs.srv import GetState
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 FAST_DDS_VARIABLES = {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
@@ -82,17 +96,14 @@ ARGUMENTS = [
         description='Take the time from /clock; always so with a bag.',
     ),
     DeclareLaunchArgument(
-        'bag', default_value='', description='Bag to play with its clock; empty: none.'
+        'bag',
+        default_value='',
+        description='Bag to play with its clock once the node is active; empty: none.',
     ),
     DeclareLaunchArgument(
         'bag_options',
         default_value='',
         description='Further options of `ros2 bag play`, e.g. "--rate 0.5 --loop".',
-    ),
-    DeclareLaunchArgument(
-        'bag_delay',
-        default_value='3.0',
-        description='Seconds the node gets to start before the bag plays.',
     ),
     DeclareLaunchArgument(
         'rviz', default_value='false', choices=BOOLEANS, description='Open rviz on the outputs.'
@@ -141,12 +152,92 @@ def overrides(arguments: dict[str, str]) -> dict[str, ParameterValue | bool]:
     return values
 
 
-def bag_player(arguments: dict[str, str]) -> TimerAction:
-    """`ros2 bag play` with the bag's clock, once the node had time to start."""
+def starts_itself(arguments: dict[str, str]) -> bool:
+    """Whether autostart is true: by the argument, else by the file, else by default."""
+    if arguments['autostart']:
+        return arguments['autostart'] == 'true'
+    sections = yaml.safe_load(Path(arguments['params_file']).read_text()) or {}
+    parameters = [section.get('ros__parameters') or {} for section in sections.values()]
+    return all(values.get('autostart', True) for values in parameters)
+
+
+def bag_player(node: LifecycleNode, arguments: dict[str, str]) -> list[Action]:
+    """`ros2 bag play` with the bag's clock as soon as the node is active for the first time.
+
+    Where the node would start itself, it is configured and activated from here: a transition that
+    it makes before it has discovered this process is not heard.
+    """
     command = ['ros2', 'bag', 'play', arguments['bag'], '--clock', '100']
     command += ['--disable-keyboard-controls', *shlex.split(arguments['bag_options'])]
     play = ExecuteProcess(cmd=command, output='screen')
-    return TimerAction(period=float(arguments['bag_delay']), actions=[play])
+    autostart = starts_itself(arguments)
+    meeting = OpaqueFunction(function=meet, args=[node, autostart])
+    on_state = partial(OnStateTransition, target_lifecycle_node=node)
+    handlers = [
+        OnProcessStart(target_action=node, on_start=[meeting]),
+        on_state(goal_state='active', entities=[play], handle_once=True),
+    ]
+    if arguments['respawn'] != 'true':
+        handlers.append(OnProcessExit(target_action=node, on_exit=end_with_node))
+    if autostart:
+        activate = EmitEvent(event=change(node, Transition.TRANSITION_ACTIVATE))
+        failure = OpaqueFunction(function=fail, args=['it cannot become active, see its log'])
+        handlers += [
+            on_state(start_state='configuring', goal_state='inactive', entities=[activate]),
+            on_state(start_state='configuring', goal_state='unconfigured', entities=[failure]),
+            on_state(start_state='activating', goal_state='inactive', entities=[failure]),
+            on_state(goal_state='errorprocessing', entities=[failure]),
+        ]
+    return [RegisterEventHandler(handler) for handler in handlers]
+
+
+def change(node: LifecycleNode, number: int) -> ChangeState:
+    """The request of a transition."""
+    return ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=number)
+
+
+def meet(context: LaunchContext, node: LifecycleNode, autostart: bool) -> None:
+    """Ask the node for its state, then configure it if it is to start itself.
+
+    Its transitions are subscribed to before; once it answers, it knows of that.
+    """
+    client = get_ros_node(context).create_client(GetState, f'{node.node_name}/get_state')
+
+    answers: SimpleQueue[GetState.Response] = SimpleQueue()
+
+    def ask() -> None:
+        while answers.empty():
+            if context.is_shutdown:
+                return
+            if client.wait_for_service(timeout_sec=1.0):
+                future = client.call_async(GetState.Request())
+                future.add_done_callback(lambda done: answers.put(done.result()))
+                with suppress(Empty):
+                    answers.put(answers.get(timeout=1.0))
+        state = answers.get().current_state
+        if state.id == State.PRIMARY_STATE_ACTIVE:
+            tell(StateTransition(action=node, msg=TransitionEvent(goal_state=state)))
+        elif autostart:
+            tell(change(node, Transition.TRANSITION_CONFIGURE))
+
+    def tell(event: ChangeState | StateTransition) -> None:
+        context.asyncio_loop.call_soon_threadsafe(lambda: context.emit_event_sync(event))
+
+    context.asyncio_loop.run_in_executor(None, ask)
+
+
+def end_with_node(event: ProcessExited, context: LaunchContext) -> Action | None:
+    """End when the node ends, for nobody hears the bag then; with an error if it failed."""
+    if context.is_shutdown:
+        return None
+    if event.returncode:
+        fail(context, f'it ended with exit code {event.returncode}')
+    return Shutdown(reason='stereo_node ended')
+
+
+def fail(context: LaunchContext, reason: str) -> None:
+    """End the launch with an error and a non-zero exit code."""
+    raise RuntimeError(f'stereo_node failed: {reason}')
 
 
 def start(context: LaunchContext) -> list[Action]:
@@ -166,19 +257,25 @@ def start(context: LaunchContext) -> list[Action]:
         )
     sim_time = arguments['use_sim_time'] == 'true' or bool(arguments['bag'])
     clock = {'use_sim_time': True} if sim_time else {}
+    values = {**overrides(arguments), **clock}
+    if arguments['bag']:
+        values['autostart'] = False
     topics = {'namespace': arguments['namespace'], 'remappings': remappings(arguments)}
+    node = (LifecycleNode if arguments['bag'] else Node)(
+        package='nndepth',
+        executable='stereo_node',
+        name='stereo_node',
+        parameters=[arguments['params_file'], values],
+        ros_arguments=['--log-level', arguments['log_level']],
+        respawn=arguments['respawn'] == 'true',
+        respawn_delay=2.0,
+        output='screen',
+        **topics,
+    )
+    if arguments['bag']:
+        actions += bag_player(node, arguments)
     actions += [
-        Node(
-            package='nndepth',
-            executable='stereo_node',
-            name='stereo_node',
-            parameters=[arguments['params_file'], {**overrides(arguments), **clock}],
-            ros_arguments=['--log-level', arguments['log_level']],
-            respawn=arguments['respawn'] == 'true',
-            respawn_delay=2.0,
-            output='screen',
-            **topics,
-        ),
+        node,
         Node(
             condition=IfCondition(arguments['rviz']),
             package='rviz2',
@@ -192,8 +289,6 @@ def start(context: LaunchContext) -> list[Action]:
             **topics,
         ),
     ]
-    if arguments['bag']:
-        actions.append(bag_player(arguments))
     return actions
 
 

@@ -1,32 +1,56 @@
-"""rosbag2 files in and out without ROS, by the rosbags library.
+"""Bags in without ROS: rosbag2 (MCAP, sqlite3) and ROS 1, told apart by their first bytes.
 
 The camera messages have had one definition since the first ROS 2 release, so they are read with
-those of Jazzy whatever the bag says of its types; an odd type beside them does no harm.
+those of Jazzy whatever the bag says of its types. Those of ROS 1 differ in nothing but their bytes
+and a header's seq, so they become CDR as they are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterError
+import yaml
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from nndepth_ros import mcap
+from nndepth_ros.bag_storage import (
+    LARGEST_BLOCK,
+    Channel,
+    Damage,
+    DamageError,
+    Ros1File,
+    SqliteFile,
+    Storage,
+    unpack_file,
+    unpack_zstd,
+)
 from nndepth_ros.conversions import ConversionError, MessageTypes
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
-REPORT_NAME = 'report.json'
+METADATA_NAME = 'metadata.yaml'
 
-# Humble writes version 5, Jazzy 9; 8 is read by all of them.
-_METADATA_VERSION: Final = 8
-_METADATA_NAME = 'metadata.yaml'
-_STORAGE_SUFFIXES = ('.mcap', '.db3')
+_LAST_TIME: Final = 2**63 - 1
+_ZSTD = b'\x28\xb5\x2f\xfd'
+_STORAGES: dict[bytes, Callable[[Path], Storage]] = {
+    mcap.MAGIC: mcap.McapFile,
+    b'SQLite format 3\0': SqliteFile,
+    b'#ROSBAG V2.0': Ros1File,
+}
+_OTHER_FORMATS = {
+    b'#ROSBAG V1': 'a bag of ROS 1 before 2010; convert it by `rosbag fix`',
+    b'\x1f\x8b': 'packed by gzip; unpack it by `gunzip`',
+    b'BZh': 'packed by bzip2; unpack it by `bunzip2`',
+    b'\xfd7zXZ': 'packed by xz; unpack it by `unxz`',
+    b'PK\x03\x04': 'a zip archive; unpack it by `unzip`',
+}
+_ENCODINGS = ('cdr', 'ros1')
 
 
 class BagError(ValueError):
@@ -39,7 +63,7 @@ class Record(NamedTuple):
     Attributes:
         topic: its topic.
         time: when it was recorded, nanoseconds.
-        data: the message, serialised as CDR.
+        data: the message, serialised as CDR; empty if it could not be converted to that.
     """
 
     topic: str
@@ -64,62 +88,87 @@ def bag_message_types(typestore: Typestore = TYPES) -> MessageTypes:
 
 
 class BagReader:
-    """A rosbag2 to read: a folder, or a bare .mcap or .db3 file.
+    """A bag to read: a rosbag2 folder, or one file of a rosbag2 or of ROS 1, .zst or not.
+
+    What is cut off or damaged is left out, and `damage` says so.
 
     Attributes:
-        topics: message type by topic, of those that hold messages.
+        topics: message type by topic, of those that hold messages that can be read.
         counts: number of messages by topic.
+        left_out: encoding and message type of other topics, by topic.
         start_time: when the first message was recorded, nanoseconds.
 
     Args:
         path: the bag.
 
     Raises:
-        BagError: it is not there, or cannot be read.
+        BagError: it is not there, is no bag, or nothing of it can be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.topics: dict[str, str] = {}
+        self.counts: dict[str, int] = {}
+        self.left_out: dict[str, str] = {}
+        self._damage: list[Damage] = []
+        self._storages: list[Storage] = []
         if not path.exists():
-            raise BagError(
-                f'{path} does not exist; give a rosbag2 folder, or a .mcap or .db3 file'
+            raise BagError(f'{path} does not exist; give a rosbag2 folder or the file of a bag')
+        with ExitStack() as stack:
+            files, told = self._files()
+            for file in files:
+                self._storages.append(self._open(file, stack))
+                stack.callback(self._storages[-1].close)
+            self._close = stack.pop_all().close
+        self._storages.sort(key=lambda it: _LAST_TIME if it.start_time is None else it.start_time)
+        times = [it.start_time for it in self._storages if it.start_time is not None]
+        self.start_time = min(times, default=_LAST_TIME)
+        for storage in self._storages:
+            for number, channel in storage.channels.items():
+                self._add(channel, storage.counts[number])
+        found = sum(storage.counts.total() for storage in self._storages)
+        if self.damage and told > found:
+            self._lose(told, told - found)
+        if self.damage and not self.topics:
+            self._close()
+            raise BagError(f'{path} cannot be read: {self.remarks}; nothing of it can be had')
+
+    @property
+    def damage(self) -> list[Damage]:
+        """All that could not be read so far; passing through the messages may find more."""
+        return [
+            *self._damage,
+            *(it for storage in self._storages for it in storage.damage.values()),
+        ]
+
+    @property
+    def remarks(self) -> str:
+        """What was left out and why, '' if nothing was."""
+        parts = [str(damage) for damage in self.damage]
+        if self.left_out:
+            listed = ', '.join(f'{topic} ({kind})' for topic, kind in self.left_out.items())
+            parts.append(
+                f'left out: {listed}; one type of ROS messages a topic is read (encoding '
+                f'{" or ".join(_ENCODINGS)}), convert the others'
             )
-        try:
-            self._reader = Reader(_storage(path))
-            self._reader.open()
-        except BagError:
-            raise
-        except Exception as error:  # a foreign or cut file breaks the library in many places
-            raise BagError(
-                f'{path} cannot be read: {_reason(error)}; it is truncated, damaged or no rosbag2 '
-                '(sqlite3 or MCAP)'
-            ) from error
-        held = [item for item in self._reader.connections if item.msgcount]
-        self.topics = {item.topic: item.msgtype for item in held}
-        self.counts = dict.fromkeys(self.topics, 0)
-        for item in held:
-            self.counts[item.topic] += item.msgcount
-        self.start_time = self._reader.start_time
+        return '; '.join(parts)
 
     def messages(
         self, topics: Collection[str], start: int | None = None, stop: int | None = None
     ) -> Iterator[Record]:
-        """Yield what was recorded on some topics in start <= time < stop, by time.
-
-        Raises:
-            BagError: the bag is damaged.
-        """
-        connections = [item for item in self._reader.connections if item.topic in topics]
-        time = self.start_time
-        try:
-            for item, time, data in self._reader.messages(connections, start, stop):
-                yield Record(item.topic, time, data)
-        except Exception as error:  # damage shows itself as any error of several libraries
-            seconds = (time - self.start_time) / 1e9
-            raise BagError(
-                f'{self.path} cannot be read beyond {seconds:.3f} s: {_reason(error)}; it is '
-                'truncated or damaged: record it again, or shorten --duration to what comes before'
-            ) from error
+        """Yield what was recorded on some topics in start <= time < stop, by time in each file."""
+        begin = -_LAST_TIME if start is None else start
+        end = _LAST_TIME if stop is None else stop
+        for storage in self._storages:
+            channels = {
+                number: channel
+                for number, channel in storage.channels.items()
+                if channel.topic in topics
+                and self.topics.get(channel.topic) == channel.kind
+                and channel.encoding in _ENCODINGS
+            }
+            for number, time, data in storage.messages(channels, begin, end):
+                yield Record(channels[number].topic, time, _cdr(channels[number], data))
 
     def decode(self, record: Record) -> Any:
         """Deserialise a message.
@@ -127,8 +176,11 @@ class BagReader:
         Raises:
             ConversionError: its bytes are not what its type says.
         """
+        kind = self.topics[record.topic]
+        if kind not in TYPES.types:
+            raise ConversionError(f'{record.topic}: the message type {kind!r} is unknown')
         try:
-            return TYPES.deserialize_cdr(memoryview(record.data), self.topics[record.topic])
+            return TYPES.deserialize_cdr(memoryview(record.data), kind)
         except SerdeError as error:
             raise ConversionError(f'{record.topic}: the message is damaged: {error}') from error
 
@@ -136,146 +188,122 @@ class BagReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.close()
+        self._close()
 
+    def _add(self, channel: Channel, count: int) -> None:
+        """Count the messages of a channel under its topic, or name it among those left out."""
+        if not count:
+            return
+        kind = self.topics.setdefault(channel.topic, channel.kind)
+        if channel.encoding not in _ENCODINGS or not channel.kind or kind != channel.kind:
+            if channel.topic not in self.counts:
+                del self.topics[channel.topic]
+            second = ' beside ' + kind if channel.topic in self.counts else ''
+            self.left_out[channel.topic] = f'{channel.encoding} {channel.kind}'.strip() + second
+            return
+        self.counts[channel.topic] = self.counts.get(channel.topic, 0) + count
 
-class BagWriter:
-    """Writes an MCAP rosbag2 that is complete once the context is left, or not there at all.
+    def _lose(self, told: int, lost: int) -> None:
+        """Note how many messages are lost with the only damage that it is not known of."""
+        unknown = [
+            (storage.damage, place)
+            for storage in self._storages
+            for place, damage in storage.damage.items()
+            if damage.lost is None
+        ]
+        if len(unknown) == 1:
+            ((damages, place),) = unknown
+            damages[place] = damages[place]._replace(lost=lost)
+        else:
+            reason = f'{METADATA_NAME} tells of {told} messages'
+            self._damage.append(Damage(self.path.name, reason, lost))
 
-    It is taken away again if the context ends by an error, or without a message written.
-
-    Attributes:
-        counts: number of messages written by topic.
-
-    Args:
-        path: folder to be made.
-
-    Raises:
-        BagError: it cannot be written; every method may say so.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.counts: dict[str, int] = {}
-        self._connections: dict[str, Connection] = {}
-
-    def write(self, topic: str, time: int, message: Any) -> None:
-        """Write a message of the rosbags library's classes."""
-        kind = message.__msgtype__
-        self.copy(kind, Record(topic, time, TYPES.serialize_cdr(message, kind)))
-
-    def copy(self, kind: str, record: Record) -> None:
-        """Write a message of type `kind` that is serialised already."""
-        topic = record.topic
-        with self._told():
-            if topic not in self._connections:
-                connection = self._writer.add_connection(topic, kind, typestore=TYPES)
-                self._connections[topic] = connection
-            self._writer.write(self._connections[topic], record.time, record.data)
-        self.counts[topic] = self.counts.get(topic, 0) + 1
-
-    def discard(self) -> None:
-        """Leave no bag behind, whatever was written."""
-        self.counts.clear()
-
-    def __enter__(self) -> BagWriter:
-        with self._told():
-            self._writer = Writer(
-                self.path, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP
+    def _files(self) -> tuple[list[Path], int]:
+        """The files to read and the number of messages that the metadata tells, 0 without."""
+        if self.path.is_file():
+            return [self.path], 0
+        known = (*_STORAGES, _ZSTD)
+        there = [it for it in sorted(self.path.iterdir()) if it.is_file()]
+        found = [it for it in there if _first_bytes(it).startswith(known)]
+        named, told = self._metadata()
+        if missing := [name for name in named if not (self.path / name).exists()]:
+            self._damage.append(Damage(METADATA_NAME, f'files are missing: {missing}', None))
+        if named:
+            found = [self.path / name for name in named if name not in missing]
+        if not found:
+            reason = self.remarks or f'it holds no {METADATA_NAME} and no MCAP or sqlite3 file'
+            raise BagError(
+                f'{self.path} is no bag: {reason}; give the folder that `ros2 bag record` made'
             )
-            try:
-                self._writer.open()
-            except OSError:
-                with suppress(OSError):
-                    self.path.rmdir()
-                raise
-        return self
+        return found, told
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        complete = False
+    def _metadata(self) -> tuple[list[str], int]:
+        """File names and number of messages of metadata.yaml."""
+        file = self.path / METADATA_NAME
+        if not file.exists():
+            return [], 0
         try:
-            if kind is None and self.counts:
-                with self._told():
-                    self._writer.close()
-                complete = True
-        finally:
-            if not complete:
-                with suppress(OSError):
-                    self._writer.abort()
-                remove_bag(self.path)
+            content = yaml.safe_load(file.read_text(errors='replace'))
+            content = content['rosbag2_bagfile_information']
+            # Releases before Foxy name the folder too.
+            names = [Path(name).name for name in content['relative_file_paths']]
+            return names, int(content['message_count'])
+        except Exception as error:  # any content is possible
+            reason = f'it cannot be read: {type(error).__name__}: {error}'
+            self._damage.append(Damage(METADATA_NAME, ' '.join(reason.split()), 0))
+            return [], 0
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _open(self, file: Path, stack: ExitStack) -> Storage:
+        first = _first_bytes(file)
+        if first.startswith(_ZSTD):
+            file = self._unpacked(file, stack)
+            first = _first_bytes(file)
+        for magic, kind in _STORAGES.items():
+            if first.startswith(magic):
+                try:
+                    return kind(file)
+                except Exception as error:  # damage shows itself as any error of several libraries
+                    raise BagError(f'{file} cannot be read: {_reason(error)}') from error
+        for magic, what in _OTHER_FORMATS.items():
+            if first.startswith(magic):
+                raise BagError(f'{file} cannot be read: it is {what}')
+        raise BagError(
+            f'{file} cannot be read: it begins like no MCAP, sqlite3 or ROS 1 bag; it is '
+            f'{"empty" if not first else "another kind of file, or overwritten"}'
+        )
+
+    def _unpacked(self, file: Path, stack: ExitStack) -> Path:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix='nndepth')))
+        target = folder / file.stem
         try:
-            yield
-        except (OSError, WriterError) as error:
-            reason = getattr(error, 'strerror', None) or error
-            raise BagError(f'{self.path} cannot be written: {reason}') from error
+            damage = unpack_file(file, target)
+        except (DamageError, OSError) as error:
+            raise BagError(f'{file} cannot be unpacked: {error}') from error
+        if damage:
+            self._damage.append(damage)
+        return target
 
 
-def check_target(path: Path, source: Path, overwrite: bool) -> None:
-    """Check that a bag can be written to `path`, where an old one may be given up.
-
-    Args:
-        path: folder of the new bag.
-        source: the bag that is read.
-        overwrite: whether an old bag at `path` may be deleted.
-
-    Raises:
-        BagError: something is there that must not be deleted.
-    """
-    if not path.exists() and not path.is_symlink():
-        return
-    if not overwrite:
-        raise BagError(f'{path} exists already; choose another name, or give --overwrite')
-    if path.resolve() in (source.resolve(), *source.resolve().parents):
-        raise BagError(f'{path} is or holds the bag that is read; choose another name')
-    _files_of_bag(path)
+def _first_bytes(file: Path) -> bytes:
+    try:
+        with file.open('rb') as content:
+            return content.read(16)
+    except OSError as error:
+        raise BagError(f'{file} cannot be read: {error.strerror}') from error
 
 
-def remove_bag(path: Path) -> None:
-    """Delete a rosbag2 folder and the report in it.
-
-    Raises:
-        BagError: it is no such folder, or holds anything else; nothing is deleted then.
-    """
-    for file in _files_of_bag(path):
-        file.unlink()
-    path.rmdir()
-
-
-def _files_of_bag(path: Path) -> list[Path]:
-    metadata, unfinished = path / _METADATA_NAME, path / f'{path.name}.mcap'
-    if path.is_symlink() or not (metadata.is_file() or unfinished.is_file()):
-        raise BagError(f'{path} is not deleted: it is no rosbag2 folder; choose another name')
-    files = list(path.iterdir())
-    foreign = [file.name for file in files if not _belongs_to_bag(file)]
-    if foreign:
-        raise BagError(
-            f'{path} is not deleted: {foreign[0]} in it is no part of a rosbag2; choose another '
-            'name'
-        )
-    return files
-
-
-def _belongs_to_bag(file: Path) -> bool:
-    known = file.suffix in _STORAGE_SUFFIXES or file.name in (_METADATA_NAME, REPORT_NAME)
-    return known and file.is_file()
-
-
-def _storage(path: Path) -> Path:
-    """What to open: the path itself, or the only file of a folder without metadata.yaml."""
-    if path.is_file() or (path / _METADATA_NAME).exists():
-        return path
-    found = [file for file in path.iterdir() if file.suffix in _STORAGE_SUFFIXES]
-    if len(found) != 1:
-        raise BagError(
-            f'{path} is no rosbag2: it holds no {_METADATA_NAME} and {len(found)} .mcap or .db3 '
-            'files; give the folder that `ros2 bag record` made (`ros2 bag reindex` completes it)'
-        )
-    return found[0]
+def _cdr(channel: Channel, data: bytes | memoryview) -> bytes | memoryview:
+    """The message as CDR, unpacked if the recorder packed it; empty if it is damaged."""
+    try:
+        if channel.encoding == 'ros1':
+            return TYPES.ros1_to_cdr(data, channel.kind)
+        return unpack_zstd(data, LARGEST_BLOCK) if bytes(data[:4]) == _ZSTD else data
+    except Exception:  # the library's converter breaks in many places
+        return b''
 
 
 def _reason(error: Exception) -> str:
-    name = '' if isinstance(error, ReaderError) else type(error).__name__
-    return ': '.join(part for part in (name, str(error).rstrip('.')) if part)
+    text = str(error).rstrip('.')
+    if 'not indexed' in text or 'index looks damaged' in text:
+        return f'{text}; `rosbag reindex` completes it'
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__

@@ -18,19 +18,14 @@ import cv2
 from tqdm import tqdm
 
 import nndepth_core
+from nndepth_core.calibration import Calibration
 from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
 from nndepth_core.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits, UsedBits
 from nndepth_ros import doctor
-from nndepth_ros.bag import (
-    REPORT_NAME,
-    BagReader,
-    BagWriter,
-    Record,
-    bag_message_types,
-    check_target,
-    remove_bag,
-)
+from nndepth_ros.bag import BagReader, Record, bag_message_types
+from nndepth_ros.bag_writer import BagWriter, check_target, leftovers
+from nndepth_ros.calibration_file import CalibrationFile
 from nndepth_ros.doctor import Finding, Level
 from nndepth_ros.outputs import (
     CONFIDENCE,
@@ -41,7 +36,7 @@ from nndepth_ros.outputs import (
     examine_result,
     stereo_messages,
 )
-from nndepth_ros.replay_report import Outcome, describe
+from nndepth_ros.replay_report import Outcome, describe, describe_input
 from nndepth_ros.survey import Frame, StereoTopics, Survey, find_topics, make_survey
 from nndepth_ros.synchronizer import SIDES
 
@@ -67,6 +62,7 @@ class ReplaySettings:
         copy_inputs: write the input messages too.
         max_pixels: larger images are refused, width times height.
         baseline: baselines that are not reported.
+        calibration: used instead of the bag's camera_info.
     """
 
     topics: StereoTopics = field(default_factory=StereoTopics)
@@ -78,6 +74,7 @@ class ReplaySettings:
     copy_inputs: bool = False
     max_pixels: int = MAX_PIXELS
     baseline: BaselineLimits = field(default_factory=BaselineLimits)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         for name in ('sync_tolerance', 'start'):
@@ -114,12 +111,13 @@ def replay(
     """Process a bag; progress, the first failures and the doctor's findings go to stderr.
 
     Args:
-        source: rosbag2 folder, or a bare .mcap or .db3 file.
+        source: rosbag2 folder, or the file of a bag; see BagReader.
         target: folder of the MCAP bag to be made, the report in it; nothing is made if no pair
             can be processed.
         estimator: computes the disparity.
         settings: topics, outputs and limits; None: the defaults.
-        overwrite: delete an old bag at `target`.
+        overwrite: let the new bag take the place of an old one at `target`, if it is whole: of a
+            replay that was stopped it stays beside, where the report's `output` says.
         stopped: asked before every message and pair; once it says True, the bag is closed.
 
     Returns:
@@ -130,9 +128,11 @@ def replay(
     """
     settings = settings or ReplaySettings()
     check_target(target, source, overwrite)
+    for folder in leftovers(target):
+        _say(f'{folder} is of a replay that was ended or still runs; delete it if nobody uses it')
     clock = StageClock()
     with BagReader(source) as bag:
-        topics = find_topics(bag, settings.topics)
+        topics = find_topics(bag, settings.topics, bool(settings.calibration))
         start = bag.start_time + round(settings.start * 1e9)
         stop = None if math.isinf(settings.duration) else start + round(settings.duration * 1e9)
         total = sum(bag.counts[topic] for topic in topics.all)
@@ -141,23 +141,31 @@ def replay(
         survey = make_survey(bag, topics, records, start, round(settings.sync_tolerance * 1e9))
         clock.lap('survey')
         processor = _Processor(bag, topics, survey, estimator, settings)
-        written: Mapping[str, int] = {}
-        if survey.pairs and not stopped():
-            if target.exists():
-                remove_bag(target)
-            written = processor.run(target, start, stop, stopped)
-        clock.lap('processing')
-    report = {
-        'nndepth': nndepth_core.__version__,
-        'input': str(source),
-        'output': str(target) if written else None,
-        'interrupted': stopped(),
-        **describe(processor.outcome, topics, survey, estimator, clock.milliseconds),
-        'written': written,
-    }
-    if written:
-        (target / REPORT_NAME).write_text(json.dumps(report, indent=2) + '\n')
-    return report
+
+        for damage in bag.damage:
+            _say(f'WARN: {damage}')
+
+        def report(written: Mapping[str, int], output: Path) -> dict[str, Any]:
+            clock.lap('processing')
+            return {
+                'nndepth': nndepth_core.__version__,
+                'input': str(source),
+                'output': str(output) if written else None,
+                'interrupted': stopped(),
+                **describe(processor.outcome, topics, survey, estimator, clock.milliseconds),
+                **describe_input(bag),
+                'written': written,
+            }
+
+        if not survey.pairs or stopped():
+            return report({}, target)
+        with BagWriter(target, overwrite) as writer:
+            processor.run(writer, start, stop, stopped)
+            if stopped() and target.exists():
+                writer.stay_beside()
+            told = report(writer.counts, writer.path)
+            writer.report(json.dumps(told, indent=2) + '\n')
+    return told
 
 
 def _watched(items: Iterable[T], stopped: Callable[[], bool], **bar: Any) -> Iterator[T]:
@@ -216,6 +224,7 @@ class _Processor:
         self._settings = settings
         self._types = bag_message_types()
         self._calibration: Any = None
+        self._calibration_file = settings.calibration and CalibrationFile(settings.calibration)
         self._to_examine = 0
         self._next_examination = 0
         self._used_bits = UsedBits()
@@ -224,21 +233,19 @@ class _Processor:
             self._find([_not_rectified(topics.left)])
 
     def run(
-        self, target: Path, start: int, stop: int | None, stopped: Callable[[], bool]
-    ) -> Mapping[str, int]:
-        """Process the pairs recorded in start <= time < stop; return what is written by topic."""
+        self, writer: BagWriter, start: int, stop: int | None, stopped: Callable[[], bool]
+    ) -> None:
+        """Process the pairs recorded in start <= time < stop; without any result discard all."""
         topics, survey = self._topics, self._survey
         wanted = topics.all if self._settings.copy_inputs else topics.images
         records = self._bag.messages(wanted, start, stop)
-        with BagWriter(target) as writer:
-            if self._settings.copy_inputs:
-                records = _copied(records, self._bag, writer)
-            pairs = _matched(records, topics, survey)
-            for pair in _watched(pairs, stopped, total=len(survey.pairs), unit='pair'):
-                self._process(pair, writer)
-            if not self.outcome.densities:
-                writer.discard()
-        return writer.counts
+        if self._settings.copy_inputs:
+            records = _copied(records, self._bag, writer)
+        pairs = _matched(records, topics, survey)
+        for pair in _watched(pairs, stopped, total=len(survey.pairs), unit='pair'):
+            self._process(pair, writer)
+        if not self.outcome.densities:
+            writer.discard()
 
     def _process(self, pair: MatchedPair, writer: BagWriter) -> None:
         """Estimate one pair and write its messages; a pair that fails is counted."""
@@ -271,10 +278,7 @@ class _Processor:
 
     def _decode(self, pair: MatchedPair) -> StereoInput:
         messages = [self._bag.decode(record) for record in (pair.left, pair.right)]
-        for side, frame in zip(SIDES, (pair.left_frame, pair.right_frame), strict=True):
-            messages.append(self._survey.infos[side].get(frame))
-            if messages[-1] is None:
-                raise ValueError(f'{self._topics.infos[side]} holds no camera_info so far')
+        messages += self._infos(pair, *messages)
         key = doctor.calibration_key(*messages[2:])
         if key != self._calibration:
             self._calibration, self._to_examine = key, EXAMINED_PAIRS
@@ -290,6 +294,19 @@ class _Processor:
         self._next_examination = time + EXAMINE_EVERY
         self._find(doctor.examine_images(images.left, images.right, images.camera.cx_offset))
         self._find(self._used_bits.findings())
+
+    def _infos(self, pair: MatchedPair, left: Any, right: Any) -> list[Any]:
+        """The camera_info of both sides: of the calibration if one is given, else of the bag."""
+        if self._calibration_file:
+            return self._calibration_file.camera_infos(left, right)
+        infos = []
+        for side, frame in zip(SIDES, (pair.left_frame, pair.right_frame), strict=True):
+            infos.append(self._survey.infos[side].get(frame))
+            if infos[-1] is None:
+                raise ValueError(
+                    f'{self._topics.infos[side]} holds no camera_info so far; give --calibration'
+                )
+        return infos
 
     def _messages(self, images: StereoInput, result: StereoResult) -> dict[str, Any]:
         engine, settings = self._estimator.engine, self._settings

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nndepth_core import calibration
 from nndepth_core.cli import options
 from nndepth_ros.memory import keep_freed_memory
 from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
@@ -25,8 +26,11 @@ it holds times of the clock. OUT/report.json tells rates, unpaired and failed im
 reasons, density, times and the findings of the calibration doctor.
 """
 EPILOG = """
-exit code: 0 done, 1 no pair could be processed, 2 wrong input or arguments, 130 interrupted by
-SIGINT or SIGTERM (the pair at hand is finished and OUT can be read; a second signal ends at once)
+exit code: 0 done, 1 done in part (pairs failed, or messages are damaged or lost) or no pair could
+be processed, 2 wrong input or arguments, 130 interrupted by SIGINT or SIGTERM (the pair at hand is
+finished and OUT can be read; a second signal ends at once). OUT appears when it is whole: what a
+killed process had written is in OUT.partial-.../OUT, and what an interrupted one had written where
+--overwrite would replace an old OUT.
 """
 
 
@@ -34,9 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `nndepth replay`."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add = parser.add_argument
-    add('bag', metavar='IN', type=Path, help='rosbag2 folder (sqlite3, MCAP), or an .mcap file')
+    add(
+        'bag',
+        metavar='IN',
+        type=Path,
+        help='rosbag2 folder, or a file: MCAP, sqlite3 (.db3), either as .zst, or a .bag of ROS 1',
+    )
     add('output', metavar='OUT', type=Path, help='folder of the MCAP bag to be made')
-    add('--overwrite', action='store_true', help='delete OUT first if it is a bag')
+    add('--overwrite', action='store_true', help='replace OUT if it is a bag')
     add('--json', action='store_true', help='print the report instead of its summary')
     for side in ('left', 'right'):
         add(
@@ -53,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default='',
             help='default: camera_info beside the images',
         )
+    add(
+        '--calibration',
+        metavar='FILE',
+        help=f"used instead of the bag's camera_info: {calibration.LAYOUTS}",
+    )
     add(
         '--topics',
         type=_outputs,
@@ -92,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         args.copy,
         args.max_pixels,
         options.baseline_limits(args),
+        calibration.parse(args.calibration) if args.calibration else None,
     )
     keep_freed_memory()
     estimator = options.load_estimator(args, output=args.output_size)
@@ -102,11 +117,12 @@ def run(args: argparse.Namespace) -> int:
         )
     print(json.dumps(report, indent=2) if args.json else _summary(report))
     if report['interrupted']:
+        print('nndepth: interrupted', file=sys.stderr)
         return 130
     if report['problem']:
         print(f'nndepth: error: {report["problem"]}', file=sys.stderr)
-        return 1
-    return 0
+    incomplete = report['pairs']['failed'] or report['damaged_messages'] or report['damage']
+    return 1 if report['problem'] or incomplete else 0
 
 
 @contextmanager
@@ -133,6 +149,8 @@ def _interruption() -> Iterator[threading.Event]:
 
 
 def _summary(report: dict[str, Any]) -> str:
+    from nndepth_ros.bag_storage import Damage
+
     pairs, model = report['pairs'], report['model']
     lines = [
         f'{pairs["processed"]} of {pairs["found"]} pairs processed, {pairs["failed"]} failed; '
@@ -141,6 +159,10 @@ def _summary(report: dict[str, Any]) -> str:
     for side, images in report['images'].items():
         for reason, count in images['unpaired'].items():
             lines.append(f'{count} of {images["count"]} {side} images without partner: {reason}')
+    for reason, count in report['damaged_messages'].items():
+        lines.append(f'{count} messages cannot be read: {reason}')
+    lines += [str(Damage(**damage)) for damage in report['damage']]
+    lines += [f'{topic} is left out: {kind}' for topic, kind in report['left_out'].items()]
     if report['output']:
         density = 100 * report['density']['mean']
         lines.append(f'density {density:.1f} %; bag and report.json are in {report["output"]}')

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nndepth_core.estimator import StereoEstimator
+from nndepth_ros.bag import BagReader
 from nndepth_ros.doctor import Finding
 from nndepth_ros.survey import StereoTopics, Survey
 from nndepth_ros.synchronizer import SIDES
@@ -89,6 +90,14 @@ def describe(
         'milliseconds': {
             stage: _statistics(values) for stage, values in outcome.milliseconds.items()
         },
+    }
+
+
+def describe_input(bag: BagReader) -> dict[str, Any]:
+    """What could not be read of a bag, fit for JSON."""
+    return {
+        'damage': [item._asdict() for item in bag.damage],
+        'left_out': dict(bag.left_out),
     }
 
 

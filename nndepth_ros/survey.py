@@ -57,8 +57,8 @@ class StereoTopics:
 
     @property
     def all(self) -> set[str]:
-        """The four topics."""
-        return {self.left, self.right, self.left_info, self.right_info}
+        """The four topics, or the two of the images where no camera_info is read."""
+        return {self.left, self.right, self.left_info, self.right_info} - {''}
 
     @property
     def namespace(self) -> str:
@@ -86,12 +86,24 @@ def _says_rectified(topic: str) -> bool:
     return False
 
 
-def find_topics(bag: BagReader, chosen: StereoTopics) -> StereoTopics:
+def find_topics(bag: BagReader, chosen: StereoTopics, calibrated: bool = False) -> StereoTopics:
     """Complete the chosen topics by what the bag holds.
+
+    Args:
+        bag: the bag.
+        chosen: the topics that are named already.
+        calibrated: whether the calibration is known, so that no camera_info is looked for.
 
     Raises:
         BagError: a topic is not there, or none or several stereo cameras are; lists what is.
     """
+    try:
+        return _find_topics(bag, chosen, calibrated)
+    except BagError as error:
+        raise BagError('; '.join(filter(None, (str(error), bag.remarks)))) from error
+
+
+def _find_topics(bag: BagReader, chosen: StereoTopics, calibrated: bool) -> StereoTopics:
     images = _of_types(bag, IMAGE_TYPES)
     left, right = chosen.left, chosen.right
     if not left and not right:
@@ -99,6 +111,8 @@ def find_topics(bag: BagReader, chosen: StereoTopics) -> StereoTopics:
     left, right = left or _other_side(right), right or _other_side(left)
     for option, topic in (('left', left), ('right', right)):
         _require(topic, images, option, 'image')
+    if calibrated:
+        return StereoTopics(left, right)
     infos = _of_types(bag, (INFO_TYPE,))
     found = []
     for option, image, topic in (
@@ -106,7 +120,7 @@ def find_topics(bag: BagReader, chosen: StereoTopics) -> StereoTopics:
         ('right-info', right, chosen.right_info),
     ):
         found.append(topic or f'{image.removesuffix(_COMPRESSED).rpartition("/")[0]}/camera_info')
-        _require(found[-1], infos, option, 'camera_info')
+        _require(found[-1], infos, option, 'camera_info', ', or give --calibration')
     return StereoTopics(left, right, *found)
 
 
@@ -138,10 +152,13 @@ def _other_side(topic: str) -> str:
     return ''
 
 
-def _require(topic: str, known: Mapping[str, int], option: str, kind: str) -> None:
+def _require(
+    topic: str, known: Mapping[str, int], option: str, kind: str, otherwise: str = ''
+) -> None:
     if topic not in known:
         raise BagError(
-            f'--{option} {topic!r} is no {kind} topic of this bag; choose from {_list(known)}'
+            f'--{option} {topic!r} is no {kind} topic of this bag; choose from '
+            f'{_list(known)}{otherwise}'
         )
 
 

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from nndepth_core.camera import PinholeCamera, StereoCamera
 from nndepth_core.data import synthetic
 from nndepth_core.data.sample import StereoSample
-from nndepth_ros.bag import TYPES, BagReader, BagWriter, bag_message_types
+from nndepth_ros.bag import TYPES, BagReader, bag_message_types
+from nndepth_ros.bag_writer import BagWriter
 from nndepth_ros.conversions import MessageTypes, image_message, to_rgb
 
 NAMESPACE = '/stereo'

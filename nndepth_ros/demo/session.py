@@ -22,7 +22,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from stereo_msgs.msg import DisparityImage
 from tqdm import tqdm
 
-from nndepth_ros.bag import TYPES, BagWriter, Record
+from nndepth_ros.bag import TYPES, Record
+from nndepth_ros.bag_writer import BagWriter
 from nndepth_ros.demo import DemoError
 from nndepth_ros.demo.sequence import INPUTS, NAMESPACE, read_inputs
 

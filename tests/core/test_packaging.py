@@ -40,8 +40,11 @@ ROSDEP_KEYS = {
 }
 ONLY_FROM_PIP = {
     'accelerate',
+    'backports',
+    'compression',
     'h5py',
     'jsonargparse',
+    'lz4',
     'onnx',
     'onnx_ir',
     'onnxruntime',

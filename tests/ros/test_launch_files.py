@@ -1,8 +1,14 @@
 """Launch files and what they name; the descriptions themselves where launch is installed."""
 
 import ast
+import os
 import runpy
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -163,15 +169,127 @@ def test_missing_parameter_file_is_refused(launched):
         launched(params_file='absent.yaml')
 
 
-def test_bag_plays_with_its_clock(launched):
-    context, (_, node, _, timer) = launched(bag='run 1', bag_options='--rate 0.5 --loop')
-    from launch.utilities import perform_substitutions
+def test_the_bag_waits_for_the_node_and_not_for_a_time():
+    """Seen in the text too, for launch is not installed everywhere."""
+    assert not calls(STEREO, 'TimerAction')
+    assert "goal_state='active', entities=[play]" in STEREO.read_text()
 
-    (play,) = timer.actions
-    words = [perform_substitutions(context, word) for word in play.cmd]
-    assert words[:6] == ['ros2', 'bag', 'play', 'run 1', '--clock', '100']
-    assert words[-3:] == ['--rate', '0.5', '--loop']
-    assert parameters(command(context, node))[1] == {'use_sim_time': True}
+
+def test_a_storage_plugin_comes_with_the_bag_player():
+    """Of Humble, rosbag2 brings that of sqlite3 only; ros2bag brings none."""
+    package = ElementTree.parse(ROOT / 'package.xml').getroot()
+    needed = {element.text for element in package.findall('exec_depend')}
+    assert {'rosbag2', 'rosbag2_storage_mcap'} <= needed
+
+
+def test_a_played_bag_brings_the_clock(launched):
+    context, actions = launched(bag='run 1')
+    node, rviz = actions[-2:]
+    given = parameters(command(context, node))[1]
+    assert given == {'use_sim_time': True, 'autostart': False}
+    assert parameters(command(context, rviz))[-1] == {'use_sim_time': True}
+
+
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+path, *arguments = sys.argv[1:]
+pairs = [argument.split(':=', 1) for argument in arguments]
+include = IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=pairs)
+service = LaunchService(noninteractive=True)
+service.include_launch_description(LaunchDescription([include]))
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture
+def replaying(tmp_path):
+    """Return a function that starts replay.launch.py with a stand-in for `ros2 bag play`."""
+    pytest.importorskip('launch_ros.actions', reason='launch_ros is not installed')
+    tool = tmp_path / 'ros2'
+    tool.write_text('#!/bin/sh\necho PLAYS "$@"\n')
+    tool.chmod(0o755)
+    environment = {
+        **os.environ,
+        'PATH': f'{tmp_path}:{os.environ["PATH"]}',
+        'PYTHONUNBUFFERED': '1',
+        'ROS_LOG_DIR': str(tmp_path),
+    }
+    started = []
+
+    def end() -> None:
+        for process in started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+
+    def start(*arguments: str) -> subprocess.Popen:
+        command = [sys.executable, '-c', LAUNCH, str(REPLAY), 'bag:=run 1', *arguments]
+        pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'text': True}
+        started.append(subprocess.Popen(command, env=environment, **pipes))
+        return started[-1]
+
+    deadline = threading.Timer(100, end)
+    deadline.start()
+    yield start
+    deadline.cancel()
+    end()
+    for process in started:
+        process.communicate(timeout=30)
+
+
+def test_the_bag_plays_once_the_node_is_active(replaying):
+    process = replaying('model:=sgbm', 'rate:=0.5')
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if 'PLAYS' in line:
+            break
+    assert 'PLAYS bag play run 1 --clock 100 --disable-keyboard-controls --rate 0.5' in said[-1]
+    assert any('active: sgbm' in line for line in said[:-1])
+
+
+@pytest.mark.parametrize(
+    ('argument', 'says'),
+    [
+        ('model:=absent.onnx', 'stereo_node failed: it cannot become active'),
+        ('log_level:=bogus', 'stereo_node failed: it ended with exit code'),
+    ],
+)
+def test_a_node_that_cannot_become_active_ends_the_launch(replaying, argument, says):
+    process = replaying(argument)
+    said, _ = process.communicate(timeout=60)
+    assert says in said
+    assert 'PLAYS' not in said
+    assert process.returncode == 1
+
+
+def test_without_autostart_the_bag_waits_for_the_user(replaying):
+    import rclpy
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    process = replaying('model:=sgbm', 'autostart:=false')
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    user = rclpy.create_node('user', context=context)
+    client = user.create_client(ChangeState, '/stereo_node/change_state')
+    try:
+        assert client.wait_for_service(60)
+        for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            request = ChangeState.Request(transition=Transition(id=number))
+            future = client.call_async(request)
+            executor.add_node(user)
+            executor.spin_until_future_complete(future, 60)
+            assert future.result().success
+        assert any('PLAYS' in line for line in process.stdout)
+    finally:
+        user.destroy_node()
+        executor.shutdown()
+        context.shutdown()
 
 
 def test_replay_offers_the_arguments_of_both():

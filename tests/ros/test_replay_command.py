@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import re
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import bags
 import pytest
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
 from nndepth_core.cli import main
 from nndepth_core.estimator import StereoEstimator
@@ -48,7 +48,7 @@ def _nothing(path: Path) -> str:
 
 def _empty_folder(path: Path) -> str:
     path.mkdir()
-    return 'holds no metadata.yaml and 0'
+    return 'holds no metadata.yaml and no'
 
 
 def _text(path: Path) -> str:
@@ -59,7 +59,12 @@ def _text(path: Path) -> str:
 def _foreign_metadata(path: Path) -> str:
     path.mkdir()
     (path / 'metadata.yaml').write_text('rosbag2_bagfile_information: [1, 2]')
-    return 'cannot be read'
+    return 'metadata.yaml: it cannot be read'
+
+
+def _packed(path: Path) -> str:
+    path.write_bytes(gzip.compress(b'rosbag'))
+    return 'packed by gzip; unpack it by `gunzip`'
 
 
 def _file_missing(path: Path) -> str:
@@ -68,30 +73,9 @@ def _file_missing(path: Path) -> str:
     return 'files are missing'
 
 
-def _truncated_mcap(path: Path) -> str:
-    _cut(bags.write_bag(path, bags.frames(8)) / f'{path.name}.mcap')
-    return 'truncated'
-
-
-def _truncated_sqlite3(path: Path) -> str:
-    _cut(bags.write_bag(path, bags.frames(8), StoragePlugin.SQLITE3) / f'{path.name}.db3')
-    return 'truncated'
-
-
 def _empty_mcap(path: Path) -> str:
     (bags.write_bag(path, bags.frames(1)) / f'{path.name}.mcap').write_bytes(b'')
     return 'cannot be read'
-
-
-def _damaged_inside(path: Path) -> str:
-    compression = CompressionMode.STORAGE, CompressionFormat.ZSTD
-    bags.write_bag(path, bags.frames(80), compression=compression)
-    file = path / f'{path.name}.mcap'
-    content = bytearray(file.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 5000] = bytes(5000)
-    file.write_bytes(content)
-    return r'cannot be read beyond (\d\.\d+) s'
 
 
 def _no_stereo(path: Path) -> str:
@@ -99,11 +83,6 @@ def _no_stereo(path: Path) -> str:
         path, [('/cam/image_raw', bags.START, bags.image(bags.START, bags.shifted_pair()[0]))]
     )
     return 'no stereo images'
-
-
-def _cut(file: Path) -> None:
-    content = file.read_bytes()
-    file.write_bytes(content[: 2 * len(content) // 3])
 
 
 @pytest.mark.parametrize(
@@ -116,11 +95,9 @@ def _cut(file: Path) -> None:
         (_text, 'in.mcap'),
         (_text, 'in.db3'),
         (_foreign_metadata, 'in'),
+        (_packed, 'in.mcap.gz'),
         (_file_missing, 'in'),
-        (_truncated_mcap, 'in'),
-        (_truncated_sqlite3, 'in'),
         (_empty_mcap, 'in'),
-        (_damaged_inside, 'in'),
         (_no_stereo, 'in'),
     ],
 )
@@ -131,15 +108,6 @@ def test_a_bag_that_cannot_be_read_is_one_error(tmp_path, capsys, spoil, name):
     assert line.startswith('nndepth: error: ')
     assert re.search(says, line), line
     assert not (tmp_path / 'out').exists()
-
-
-def test_what_comes_before_the_damage_can_be_had(tmp_path, capsys):
-    says = _damaged_inside(tmp_path / 'in')
-    assert _replayed(tmp_path / 'in', tmp_path / 'out') == 2
-    seconds = re.search(says, capsys.readouterr().err)[1]
-    assert _replayed(tmp_path / 'in', tmp_path / 'out', '--duration', seconds, '--json') == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report['pairs']['processed'] >= 10 * float(seconds) - 1
 
 
 # --- what must not be deleted --------------------------------------------------------------------

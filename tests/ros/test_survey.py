@@ -11,6 +11,8 @@ from nndepth_ros.survey import StereoTopics, find_topics
 class FakeBag:
     """A bag of one message on each topic."""
 
+    remarks = ''
+
     def __init__(self, *topics: str) -> None:
         kinds = {'camera_info': 'CameraInfo', 'compressed': 'CompressedImage', 'imu': 'Imu'}
         self.topics = {

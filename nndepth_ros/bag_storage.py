@@ -1,0 +1,318 @@
+"""The files that hold messages: what they have in common, sqlite3, ROS 1, compressed ones."""
+
+from __future__ import annotations
+
+import bz2
+import shutil
+import sqlite3
+from array import array
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Protocol
+from urllib.parse import quote
+
+# A chunk or a message that claims to be larger is not unpacked.
+LARGEST_BLOCK = 2**30
+# A compressed file is not unpacked to more than this many times its size, but always to a GiB.
+_LARGEST_RATIO = 100
+_SPARED_DISK = 2**30
+
+
+class DamageError(Exception):
+    """A part of a file that cannot be read."""
+
+
+class Damage(NamedTuple):
+    """What could not be read of a file.
+
+    Attributes:
+        file: its name.
+        reason: where and why.
+        lost: number of messages, None if that cannot be told.
+    """
+
+    file: str
+    reason: str
+    lost: int | None
+
+    def __str__(self) -> str:
+        """One sentence."""
+        lost = 'an unknown number of' if self.lost is None else self.lost
+        return f'{self.file}: {self.reason}; {lost} messages are lost'
+
+
+class Channel(NamedTuple):
+    """A stream of messages in a file.
+
+    Attributes:
+        topic: of all its messages.
+        kind: their type like sensor_msgs/msg/Image, as far as it is told.
+        encoding: of their bytes: cdr, ros1, json, protobuf ...
+    """
+
+    topic: str
+    kind: str
+    encoding: str
+
+
+class Row(NamedTuple):
+    """One message of a file: number of its channel, time in nanoseconds, bytes as they stand."""
+
+    channel: int
+    time: int
+    data: bytes | memoryview
+
+
+class Storage(Protocol):
+    """A file of messages."""
+
+    channels: dict[int, Channel]
+    counts: Counter[int]
+    damage: dict[int, Damage]
+    start_time: int | None
+
+    def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
+        """Yield the messages of some channels in start <= time < stop, by time."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def message_type(name: str) -> str:
+    """The name of a ROS 2 message type; ROS 1 leaves out the part in the middle."""
+    package, slash, rest = name.partition('/')
+    return f'{package}/msg/{rest}' if slash and '/' not in rest else name
+
+
+class SqliteFile:
+    """A sqlite3 database of rosbag2, as far as sqlite reads it.
+
+    Attributes:
+        channels: topics by their numbers.
+        counts: number of messages by topic.
+        damage: what cannot be read.
+        start_time: of the first message, nanoseconds; None without any.
+
+    Args:
+        path: the file.
+
+    Raises:
+        sqlite3.Error: it is no database of rosbag2.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.channels: dict[int, Channel] = {}
+        self.counts: Counter[int] = Counter()
+        self.damage: dict[int, Damage] = {}
+        self._name = path.name
+        self._unreadable: set[int] = set()
+        # A log beside the file holds messages of a recorder that was killed.
+        how = 'mode=ro' if Path(f'{path}-wal').exists() else 'immutable=1'
+        self._database = sqlite3.connect(f'file:{quote(str(path))}?{how}', uri=True)
+        try:
+            # Otherwise a file shorter than its head says is refused.
+            self._database.execute('PRAGMA writable_schema=ON')
+            self._read_topics()
+            self._ids, self._topics, self._times = array('q'), array('q'), array('q')
+            self._scan()
+        except sqlite3.Error:
+            self._database.close()
+            raise
+        self._order = sorted(range(len(self._ids)), key=self._times.__getitem__)
+        self.start_time = self._times[self._order[0]] if self._order else None
+
+    def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
+        """Yield the messages of some topics in start <= time < stop, by time."""
+        for at in self._order:
+            number, topic, time = self._ids[at], self._topics[at], self._times[at]
+            if topic not in channels or not start <= time < stop:
+                continue
+            query = 'SELECT data FROM messages WHERE id = ?'
+            try:
+                (data,) = self._database.execute(query, (number,)).fetchone() or (None,)
+                if not isinstance(data, bytes):
+                    raise DamageError('a message is no bytes')
+            except (sqlite3.Error, DamageError) as error:
+                self._unreadable.add(number)
+                lost = len(self._unreadable)
+                self.damage[-1] = Damage(self._name, f'some messages: {error}', lost)
+                continue
+            yield Row(topic, time, data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _read_topics(self) -> None:
+        query = 'SELECT id, name, type, serialization_format FROM topics'
+        for number, topic, kind, encoding in self._database.execute(query):
+            if isinstance(number, int):
+                self.channels[number] = Channel(str(topic), str(kind), str(encoding))
+
+    def _scan(self) -> None:
+        """Note all messages; those behind a damaged page are looked for at growing distances."""
+        query = 'SELECT id, topic_id, timestamp FROM messages WHERE id > ? ORDER BY id'
+        last, skipped = -1, 0
+        while skipped < 2**40:
+            try:
+                for number, topic, time in self._database.execute(query, (last + skipped,)):
+                    last, skipped = number, 0
+                    if topic in self.channels and isinstance(time, int):
+                        for values, value in zip(
+                            (self._ids, self._topics, self._times),
+                            (number, topic, time),
+                            strict=True,
+                        ):
+                            values.append(value)
+                        self.counts[topic] += 1
+                return
+            except sqlite3.Error as error:
+                if last < 0 and not self.damage and 'no such' in str(error):
+                    raise
+                place = f'it is cut off or damaged behind message {max(last, 0)}'
+                self.damage.setdefault(0, Damage(self._name, f'{place}: {error}', None))
+                skipped = 2 * skipped or 1
+
+
+class Ros1File:
+    """A ROS 1 bag.
+
+    Attributes:
+        channels: its connections by their numbers.
+        counts: number of messages by connection.
+        damage: what cannot be read.
+        start_time: of the first message, nanoseconds; None without any.
+
+    Args:
+        path: the file.
+
+    Raises:
+        Exception: of many classes: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from rosbags.rosbag1 import Reader
+
+        self.damage: dict[int, Damage] = {}
+        self._name = path.name
+        self._reader = Reader(path)
+        self._reader.open()
+        for place, chunk in self._reader.chunks.items():
+            unpack = partial(_unpack_ros1, chunk.decompressor)
+            self._reader.chunks[place] = chunk._replace(decompressor=unpack)
+        connections: list[Any] = self._reader.connections
+        self.channels = {it.id: Channel(it.topic, it.msgtype, 'ros1') for it in connections}
+        self.counts = Counter({it.id: it.msgcount for it in connections})
+        self.start_time = self._reader.start_time if self.counts.total() else None
+
+    def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
+        """Yield the messages of some connections in start <= time < stop, by time."""
+        connections = [it for it in self._reader.connections if it.id in channels]
+        if not connections:
+            return
+        # Between two times it is not known how many messages there should be.
+        whole = start <= self._reader.start_time and stop >= self._reader.end_time
+        missing = sum(it.msgcount for it in connections)
+        try:
+            for connection, time, data in self._reader.messages(connections, start, stop):
+                missing -= 1
+                yield Row(connection.id, time, data)
+        except Exception as error:  # damage shows itself as any error of several libraries
+            reason = f'it cannot be read to its end: {type(error).__name__}: {error}'
+            self.damage.setdefault(0, Damage(self._name, reason, missing if whole else None))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+
+def zstd() -> Any:
+    """The module that unpacks Zstandard; rosbags brings it."""
+    try:
+        from compression import zstd
+    except ImportError:
+        from backports import zstd
+    return zstd
+
+
+def unpack_zstd(data: bytes | memoryview, limit: int) -> bytes:
+    """Unpack at most `limit` bytes and one; data that is cut off gives what comes before.
+
+    Raises:
+        DamageError: it is damaged.
+    """
+    module = zstd()
+    try:
+        return module.ZstdDecompressor().decompress(data, limit + 1)
+    except module.ZstdError as error:
+        raise DamageError(str(error)) from error
+
+
+def unpack_lz4(data: bytes | memoryview, limit: int) -> bytes:
+    """The same for LZ4 frames."""
+    from lz4.frame import LZ4FrameDecompressor
+
+    try:
+        return LZ4FrameDecompressor().decompress(data, limit + 1)
+    except (RuntimeError, EOFError) as error:
+        raise DamageError(str(error)) from error
+
+
+def _unpack_ros1(library: Callable[[bytes], bytes], data: bytes) -> bytes:
+    """What the function of the library does, which knows no limit."""
+    from lz4 import frame
+
+    if library is bz2.decompress:
+        content = bz2.BZ2Decompressor().decompress(data, LARGEST_BLOCK + 1)
+    elif library is frame.decompress:
+        content = unpack_lz4(data, LARGEST_BLOCK)
+    else:
+        content = library(data)
+    if len(content) > LARGEST_BLOCK:
+        raise DamageError(f'a chunk has more than {LARGEST_BLOCK} bytes')
+    return content
+
+
+def unpack_file(path: Path, target: Path) -> Damage | None:
+    """Unpack a .zst file as far as it is whole; return what is damaged.
+
+    Raises:
+        DamageError: it becomes far larger than recordings do, or the disk is too full for it.
+        OSError: `target` cannot be written.
+    """
+    limit = max(2**30, _LARGEST_RATIO * path.stat().st_size)
+    limit = min(limit, shutil.disk_usage(target.parent).free - _SPARED_DISK)
+    written = 0
+    with path.open('rb') as packed, target.open('wb') as unpacked:
+        try:
+            for block in _unpacked(packed):
+                written += len(block)
+                if written > limit:
+                    raise DamageError(
+                        f'it makes more than {max(limit, 0) // 2**20} MiB, too much for '
+                        f'{target.parent}; unpack it yourself by `zstd -d`, or set TMPDIR to a '
+                        'larger disk'
+                    )
+                unpacked.write(block)
+        except (zstd().ZstdError, EOFError) as error:
+            return Damage(path.name, f'it is cut off or damaged: {error}', None)
+    return None
+
+
+def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of Zstandard frames in blocks of at most 1 MiB."""
+    decompressor, block, between = zstd().ZstdDecompressor(), packed.read(2**17), True
+    while block or not decompressor.needs_input:
+        yield decompressor.decompress(block, 2**20)
+        between = decompressor.eof
+        if decompressor.eof:
+            block = decompressor.unused_data
+            decompressor = zstd().ZstdDecompressor()
+        else:
+            block = b''
+        if not block and decompressor.needs_input:
+            block = packed.read(2**17)
+    if not between:
+        raise EOFError('the last frame has no end')

@@ -1,0 +1,190 @@
+"""Bags out without ROS: MCAP rosbag2 that appear at their place only when they are whole."""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+
+from nndepth_ros.bag import METADATA_NAME, TYPES, BagError, Record
+
+REPORT_NAME = 'report.json'
+
+# Humble writes version 5, Jazzy 9; 8 is read by all of them.
+_METADATA_VERSION: Final = 8
+_STORAGE_SUFFIXES = ('.mcap', '.db3')
+
+
+class BagWriter:
+    """Writes an MCAP rosbag2 beside its place, and moves it there once it is whole.
+
+    Nothing is left if the context ends by an error, or without a message written; an old bag then
+    stays as it is. A process that is killed leaves a folder NAME.partial-... with what it had
+    written, NAME/NAME.mcap in it; BagReader reads that.
+
+    Attributes:
+        path: where the bag will be.
+        counts: number of messages written by topic.
+
+    Args:
+        path: folder to be made.
+        overwrite: take the place of an old bag.
+
+    Raises:
+        BagError: it cannot be written; every method may say so.
+    """
+
+    def __init__(self, path: Path, overwrite: bool = False) -> None:
+        self.path = path
+        self.counts: dict[str, int] = {}
+        self._overwrite = overwrite
+        self._report = ''
+        self._connections: dict[str, Connection] = {}
+
+    def write(self, topic: str, time: int, message: Any) -> None:
+        """Write a message of the rosbags library's classes."""
+        kind = message.__msgtype__
+        self.copy(kind, Record(topic, time, TYPES.serialize_cdr(message, kind)))
+
+    def copy(self, kind: str, record: Record) -> None:
+        """Write a message of type `kind` that is serialised already."""
+        topic = record.topic
+        with self._told():
+            if topic not in self._connections:
+                connection = self._writer.add_connection(topic, kind, typestore=TYPES)
+                self._connections[topic] = connection
+            self._writer.write(self._connections[topic], record.time, record.data)
+        self.counts[topic] = self.counts.get(topic, 0) + 1
+
+    def report(self, text: str) -> None:
+        """Put a report beside the messages."""
+        self._report = text
+
+    def stay_beside(self) -> None:
+        """Complete the bag where it is, beside its place: it is not what was asked for."""
+        self.path = self._new
+
+    def discard(self) -> None:
+        """Leave no bag behind, whatever was written."""
+        self.counts.clear()
+
+    def __enter__(self) -> BagWriter:
+        if not self._overwrite and self.path.exists():
+            raise BagError(f'{self.path} exists already; choose another name')
+        with self._told():
+            parent = self.path.parent
+            if not parent.exists():
+                parent.mkdir(parents=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f'{self.path.name}.partial-', dir=parent))
+            try:
+                self._new = self._folder / self.path.name
+                self._writer = Writer(
+                    self._new, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP
+                )
+                self._writer.open()
+            except BaseException:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        beside = False
+        try:
+            if kind is None and self.counts:
+                with self._told():
+                    self._writer.close()
+                    if self._report:
+                        (self._new / REPORT_NAME).write_text(self._report)
+                    beside = self.path == self._new
+                    if not beside:
+                        self._place()
+        finally:
+            with suppress(OSError):
+                self._writer.abort()
+            if not beside:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _place(self) -> None:
+        """Move the new bag to its place; an old one goes where the new one was."""
+        if not self.path.exists() and not self.path.is_symlink():
+            self._new.rename(self.path)
+            return
+        if not self._overwrite:
+            raise BagError(f'{self.path} was made by another program meanwhile')
+        _check_bag(self.path)
+        if not _exchange(self._new, self.path):
+            old = self._folder / 'old'
+            self.path.rename(old)
+            try:
+                self._new.rename(self.path)
+            except OSError:
+                old.rename(self.path)
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, WriterError) as error:
+            reason = getattr(error, 'strerror', None) or error
+            raise BagError(f'{self.path} cannot be written: {reason}') from error
+
+
+def check_target(path: Path, source: Path, overwrite: bool) -> None:
+    """Check that a bag can be written to `path`, where an old one may be given up.
+
+    Args:
+        path: folder of the new bag.
+        source: the bag that is read.
+        overwrite: whether an old bag at `path` may be replaced.
+
+    Raises:
+        BagError: something is there that must not be deleted.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise BagError(f'{path} exists already; choose another name, or give --overwrite')
+    if path.resolve() in (source.resolve(), *source.resolve().parents):
+        raise BagError(f'{path} is or holds the bag that is read; choose another name')
+    _check_bag(path)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Folders of processes that were killed while they wrote to `path`, or that still write."""
+    return sorted(path.parent.glob(f'{glob.escape(path.name)}.partial-*'))
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two folders change names at one stroke; False where the system cannot do that."""
+    rename = getattr(ctypes.CDLL(None), 'renameat2', None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    names = os.fsencode(first), os.fsencode(second)
+    return rename is not None and rename(here, names[0], here, names[1], exchange) == 0
+
+
+def _check_bag(path: Path) -> None:
+    """Refuse by BagError what is more or less than a rosbag2 folder and the report in it."""
+    metadata, unfinished = path / METADATA_NAME, path / f'{path.name}.mcap'
+    if path.is_symlink() or not (metadata.is_file() or unfinished.is_file()):
+        raise BagError(f'{path} is not deleted: it is no rosbag2 folder; choose another name')
+    foreign = [file.name for file in path.iterdir() if not _belongs_to_bag(file)]
+    if foreign:
+        raise BagError(
+            f'{path} is not deleted: {foreign[0]} in it is no part of a rosbag2; choose another '
+            'name'
+        )
+
+
+def _belongs_to_bag(file: Path) -> bool:
+    known = file.suffix in _STORAGE_SUFFIXES or file.name in (METADATA_NAME, REPORT_NAME)
+    return known and file.is_file()
