@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from nndepth_core.engines import AUTO, Engine, create_engine
+from nndepth_core.engines import AUTO, Engine, EngineError, create_engine
 from nndepth_core.memory import check_processing_size
 
 DEFAULT_MODEL = AUTO
@@ -123,9 +123,18 @@ class StereoEstimator:
         """Check that the engine computes what the model should.
 
         Raises:
-            EngineError: the engine gives something else.
+            EngineError: the engine gives something else, or fails.
         """
-        self.engine.self_test()
+        engine = self.engine
+        try:
+            engine.self_test()
+        except EngineError:
+            raise
+        except Exception as error:  # whatever a backend raises
+            raise EngineError(
+                f'{engine.spec.name} on {engine.name} ({engine.device}) fails its self-test '
+                f'({error!r}); choose another engine, device or precision'
+            ) from error
 
     def warm_up(self, width: int, height: int) -> None:
         """Prepare for images of a size, so that their first pair takes no longer than others."""

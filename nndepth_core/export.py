@@ -24,6 +24,7 @@ from torch.nn.modules.conv import _ConvNd
 from nndepth_core.blocks.folding import fold_batch_norms
 from nndepth_core.engines.base import EngineError
 from nndepth_core.engines.card import ModelCard
+from nndepth_core.engines.contract import PIXEL_RANGE, Contract
 from nndepth_core.engines.exports import Origin
 from nndepth_core.engines.onnx import OnnxEngine
 from nndepth_core.engines.reference import textured_pair
@@ -44,6 +45,7 @@ _OFFICIAL_NODES = {
 }
 
 _INPUTS = ('left', 'right')
+_OUTPUTS = ('disparity', 'confidence')
 _AXES = {0: 'batch', 1: 'height', 2: 'width'}
 _ALLOWED = {'fp32': (1e-3, 0.1), 'fp16': (0.1, 10.0), 'int8': (0.5, 30.0)}
 """Mean and largest difference of the disparity in pixels."""
@@ -195,7 +197,7 @@ class _Export:
         that split a stack of left and right features.
         """
         graph = _Graph(self.network, self.iterations, self.precision).eval()
-        outputs = ['disparity', 'confidence'][: 1 + graph.confidence]
+        outputs = list(_OUTPUTS[: 1 + graph.confidence])
         free = {0: _AXES[0]} if size else _AXES
         pair = [
             torch.from_numpy(image).repeat(2, 1, 1, 1)
@@ -233,6 +235,13 @@ class _Export:
             minimum=network.minimum_size,
             confidence=network.confidence,
             reference=reference_of(network, TOLERANCES[self.precision], self.iterations, size),
+            contract=Contract(
+                inputs=_INPUTS,
+                outputs=_OUTPUTS[: 1 + (network.confidence != 'left_right')],
+                layout='nhwc',
+                channels='rgb',
+                input_range=PIXEL_RANGE,
+            ),
         )
 
     def check(self, engine: OnnxEngine, shape: tuple[int, int, int]) -> Check:

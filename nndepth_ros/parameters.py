@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nndepth_core.engines import AUTO, PRECISIONS, SgbmSettings, resolve_model
+from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
+from nndepth_core.engines.contract import Contract
 from nndepth_core.engines.sgbm import MODES
 from nndepth_core.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits
@@ -191,6 +193,10 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         )
         for field in fields(SgbmSettings)
     ),
+    *(
+        Parameter(f'onnx.{name}', '', f'Of an .onnx file that nndepth did not export: {meaning}.')
+        for name, meaning in CONTRACT_OPTIONS.items()
+    ),
 )
 
 
@@ -209,6 +215,7 @@ class ModelConfig:
     output_size: str
     confidence_threshold: float
     sgbm: SgbmSettings
+    onnx: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -219,7 +226,9 @@ class ModelConfig:
         """What the engine of the model is made with."""
         if self.name == 'sgbm':
             return asdict(self.sgbm)
+        declared = self.onnx if self.name.endswith('.onnx') else {}
         return {
+            **declared,
             'weights': self.weights,
             'precision': self.precision,
             'iterations': self.iterations,
@@ -267,6 +276,12 @@ class StereoConfig:
                 'the maximum must be larger (or both 0)'
             )
         sgbm = {name[5:]: value for name, value in values.items() if name.startswith('sgbm.')}
+        onnx = {name: values[f'onnx.{name}'] for name in CONTRACT_OPTIONS}
+        onnx = {name: value for name, value in onnx.items() if value}
+        try:
+            Contract.of(onnx)
+        except ValueError as error:
+            raise ValueError(f'onnx.{error}') from error
         return cls(
             ModelConfig(
                 values['model'],
@@ -280,6 +295,7 @@ class StereoConfig:
                 values['output_size'],
                 values['confidence_threshold'],
                 SgbmSettings(**sgbm),
+                onnx,
             ),
             OutputSettings(values['min_depth'], values['max_depth'], (low, high)),
             values['autostart'],

@@ -110,7 +110,6 @@ def run(args: argparse.Namespace) -> int:
     )
     keep_freed_memory()
     estimator = options.load_estimator(args, output=args.output_size)
-    estimator.self_test()
     with _interruption() as interrupted:
         report = replay(
             args.bag, args.output, estimator, settings, args.overwrite, interrupted.is_set

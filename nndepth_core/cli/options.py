@@ -14,6 +14,7 @@ from nndepth_core.engines import (
     check_names,
     resolve_model,
 )
+from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 from nndepth_core.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits
@@ -44,20 +45,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     add('--iterations', type=int, default=0, metavar='N', help='steps of an iterative network')
     add('--threads', type=int, default=0, metavar='N', help='of a network on the CPU')
-    add(
-        '--inputs',
-        type=_names,
-        default=(),
-        metavar='LEFT,RIGHT',
-        help='tensors of an .onnx file that nndepth did not export: the images',
-    )
-    add(
-        '--outputs',
-        type=_names,
-        default=(),
-        metavar='DISPARITY[,CONFIDENCE]',
-        help='the same: its results',
-    )
+    for name, meaning in CONTRACT_OPTIONS.items():
+        help_text = f'of an .onnx file that nndepth did not export: {meaning}'
+        add(_flag(name), default='', metavar=name.rpartition('_')[2].upper(), help=help_text)
     add(
         '--max-disparity',
         type=int,
@@ -114,7 +104,7 @@ def baseline_limits(args: argparse.Namespace) -> BaselineLimits:
 
 
 def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator:
-    """Make the estimator that was asked for; `settings` are further ones of StereoEstimator.
+    """Make and test the estimator that was asked for; `settings` are more of StereoEstimator.
 
     Raises:
         ValueError, EngineError: an argument is not allowed; the message says which and what is.
@@ -132,23 +122,25 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
     if model != 'sgbm':
         names = ('weights', 'precision', 'iterations', 'threads')
         options = {name: getattr(args, name) for name in names}
-    if args.inputs or args.outputs:
-        if not model.endswith('.onnx'):
-            raise ValueError(f'--inputs and --outputs are for .onnx files, not for {model}')
-        options |= {'inputs': args.inputs, 'outputs': args.outputs}
-    return StereoEstimator.load(
+    declared = {name: value for name in CONTRACT_OPTIONS if (value := getattr(args, name))}
+    if declared and not model.endswith('.onnx'):
+        flags = ', '.join(map(_flag, declared))
+        raise ValueError(f'{model} takes no {flags}; leave that out, or give an .onnx file')
+    estimator = StereoEstimator.load(
         model,
         args.engine,
         args.device,
-        options,
+        options | declared,
         processing_size=args.processing_size,
         confidence_threshold=args.confidence_threshold,
         **settings,
     )
+    estimator.self_test()
+    return estimator
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(',') if name.strip())
+def _flag(name: str) -> str:
+    return f'--{name.replace("_", "-")}'
 
 
 def image_size(text: str) -> tuple[int, int]:

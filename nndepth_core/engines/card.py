@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any, get_args
 
 from nndepth_core.engines.base import EngineError, ModelSpec, Placement
+from nndepth_core.engines.contract import Contract
+from nndepth_core.engines.fields import choice, integer, several, text
 from nndepth_core.engines.reference import Reference
 
 _KEY = 'nndepth'
+_OWN = Contract()
+"""Of cards that say nothing of it: images as they are, by the names of the tensors."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,10 @@ class ModelCard:
         minimum: smallest (height, width).
         confidence: how the confidence arises, see `ModelSpec`.
         reference: what torch computes on the pair of the self-test.
-        output: what `disparity` holds.
+        contract: how images become the inputs, and the outputs a disparity.
+
+    Raises:
+        ValueError: a field is of another type, or beyond its range.
     """
 
     network: str
@@ -44,34 +52,51 @@ class ModelCard:
     minimum: tuple[int, int]
     confidence: str
     reference: Reference
-    output: str = 'positive disparity of the left image in pixels of the input'
+    contract: Contract = _OWN
+
+    def __post_init__(self) -> None:
+        for name in ('network', 'variant', 'weights', 'weights_sha256', 'confidence'):
+            text(name, getattr(self, name))
+        if self.license is not None:
+            text('license', self.license)
+        choice('precision', self.precision, ('fp32', 'fp16', 'int8'))
+        choice('placement', self.placement, get_args(Placement))
+        integer('iterations', self.iterations, 0, 1000)
+        integer('multiple', self.multiple, 1, 4096)
+        several('minimum', self.minimum, (2,), lambda name, side: integer(name, side, 1, 16384))
 
     def metadata(self) -> dict[str, str]:
         """The card as entries of an ONNX file's metadata."""
-        return {_KEY: json.dumps(asdict(self))}
+        return {_KEY: json.dumps({**asdict(self), 'contract': self.contract.settings()})}
 
     @classmethod
     def read(cls, metadata: Mapping[str, str]) -> ModelCard | None:
         """Read the card out of metadata; None where there is none.
 
         Raises:
-            EngineError: there is one of another kind.
+            EngineError: there is one of another kind, or with values that cannot be.
         """
         if _KEY not in metadata:
             return None
         try:
-            fields = json.loads(metadata[_KEY])
-            reference = fields['reference']
-            sizes = {
-                'minimum': tuple(fields['minimum']),
-                'reference': Reference(
-                    tuple(reference['size']), tuple(reference['disparity']), reference['tolerance']
-                ),
-            }
-            return cls(**{**fields, **sizes})
-        except (ValueError, KeyError, TypeError) as error:
+            entries = json.loads(metadata[_KEY])
+            if not isinstance(entries, dict):
+                raise ValueError('it is no list of entries')
+            known = [field.name for field in fields(cls)]
+            values = {name: entries[name] for name in known if name in entries}
+            if missing := [name for name in known if name not in (*values, 'contract')]:
+                raise ValueError(f'{missing[0]} is missing')
+            reference = _part(values, 'reference')
+            parts = [_tuple(reference.get(field.name)) for field in fields(Reference)]
+            values['reference'] = Reference(*parts)
+            values['minimum'] = _tuple(values['minimum'])
+            if 'contract' in values:
+                values['contract'] = Contract.of(_part(values, 'contract'))
+            return cls(**values)
+        except (ValueError, RecursionError) as error:
             raise EngineError(
-                f'the metadata was written by another version of nndepth ({error}); export again'
+                f'its metadata do not describe a model as this version of nndepth does ({error}); '
+                'export it again'
             ) from error
 
     def spec(self, fixed_size: tuple[int, int] | None) -> ModelSpec:
@@ -85,3 +110,14 @@ class ModelCard:
             fixed_size=fixed_size,
             confidence=self.confidence,
         )
+
+
+def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = values[name]
+    if not isinstance(part, dict):
+        raise ValueError(f'{name} is no list of entries')
+    return part
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

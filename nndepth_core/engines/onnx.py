@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +22,10 @@ from nndepth_core.engines.base import (
     physical_cores,
 )
 from nndepth_core.engines.card import ModelCard
+from nndepth_core.engines.contract import Contract, contract_file
 from nndepth_core.engines.providers import PROVIDERS
-from nndepth_core.engines.reference import textured_pair
+from nndepth_core.engines.selfcheck import SIZE, check_contract, stepped_pair
+from nndepth_core.engines.tensors import ImageTensor, find_inputs, find_outputs, read_map
 from nndepth_core.weights.store import cache_folder
 
 _log = logging.getLogger(__name__)
@@ -33,49 +35,6 @@ _PREPARED_SHAPES = 4
 """Input shapes that buffers, and with TensorRT sessions, are kept for."""
 _FOREIGN_MULTIPLE = 32
 """What networks of unknown make are padded to; enough for nearly all."""
-_TYPES: dict[str, type[np.generic]] = {
-    'tensor(uint8)': np.uint8,
-    'tensor(float)': np.float32,
-    'tensor(float16)': np.float16,
-}
-
-
-class ImageTensor(NamedTuple):
-    """An input of the graph.
-
-    Attributes:
-        name: of the tensor.
-        dtype: what it holds, 0..255 in any case.
-        channels_last: (N, H, W, 3) instead of (N, 3, H, W).
-        axes: names of its free dimensions, sizes of its fixed ones: batch, height, width.
-    """
-
-    name: str
-    dtype: type[np.generic]
-    channels_last: bool
-    axes: tuple[int | str, ...]
-
-    @classmethod
-    def of(cls, argument: ort.NodeArg) -> ImageTensor:
-        """Read type and layout off an input.
-
-        Raises:
-            EngineError: it is no tensor of RGB images.
-        """
-        shape = argument.shape
-        if len(shape) == 4 and argument.type in _TYPES and 3 in (shape[1], shape[3]):
-            last = shape[3] == 3
-            axes = tuple(shape[:3]) if last else (shape[0], *shape[2:])
-            return cls(argument.name, _TYPES[argument.type], last, axes)
-        raise EngineError(
-            f'input {argument.name} is {argument.type} {shape}; an image must be uint8 or float, '
-            '(N, H, W, 3) or (N, 3, H, W)'
-        )
-
-    def convert(self, images: np.ndarray) -> np.ndarray:
-        """Bring uint8 (N, H, W, 3) to what the tensor takes."""
-        laid_out = images if self.channels_last else images.transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(laid_out, self.dtype)
 
 
 class Binding(NamedTuple):
@@ -90,16 +49,18 @@ class OnnxEngine:
     """Executes an ONNX file.
 
     Args:
-        path: the file, exported by nndepth; of another one the tensors must be named.
+        path: the file.
         device: 'auto', 'cpu', 'cuda' or 'tensorrt'; where its provider is missing, the next of
             `providers.FALLBACKS` serves, with one warning.
         precision: what the file must compute in; 'auto' takes what it has. 'fp16' makes TensorRT
             compute an fp32 file in half.
         iterations: what the graph must take; 0 takes what it has.
         threads: on the CPU; 0 for one a physical core.
-        inputs: names of the left and the right image of a file that is not ours; uint8 or float
-            in 0..255, channels first or last.
-        outputs: names of its disparity and, where it has one, confidence.
+        declared: of a file that is not ours: parts of its `Contract`, which go before those in
+            the YAML beside it.
+
+    Attributes:
+        contract: what the file takes and gives.
 
     Raises:
         EngineError: the file is unfit for what is asked; says why.
@@ -114,14 +75,15 @@ class OnnxEngine:
         precision: str = 'auto',
         iterations: int = 0,
         threads: int = 0,
-        inputs: Sequence[str] = (),
-        outputs: Sequence[str] = (),
+        **declared: Any,
     ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise EngineError(f'{path} does not exist; give the path of an .onnx file')
         self._threads = threads or physical_cores()
         self._bindings: dict[tuple[int, ...], Binding] = {}
+        self._inputs: list[ImageTensor] = []
+        self.contract = Contract()
         devices = find_devices(device)
         by_shape = devices[0] == 'tensorrt'
         session = self._open([(name, {}) for name in (('cpu',) if by_shape else devices)])
@@ -130,12 +92,8 @@ class OnnxEngine:
         wanted = devices[0] if device == 'auto' else device
         if self.device != wanted:
             _warn(wanted, self.device)
-
-        self.card = ModelCard.read(session.get_modelmeta().custom_metadata_map)
-        if self.card is not None:
-            inputs = ('left', 'right')
-            outputs = tuple(output.name for output in session.get_outputs())
-        self._find_tensors(session, inputs, outputs)
+        with self._explained('cannot be used'):
+            self._describe(session, declared)
         self._precision = self._check_precision(precision)
         if self.card is not None and iterations:
             self.iterations = iterations
@@ -157,66 +115,91 @@ class OnnxEngine:
         """Compute on uint8 RGB images (N, H, W, 3); see `Engine`."""
         check_images(self.spec, *images)
         shape = images[0].shape
-        try:
+        with self._explained(f'fails on {self.device} at {_size(shape)}'):
             binding = self._bindings.get(shape) or self._prepare(shape)
-            for tensor, buffer, batch in zip(self._inputs, binding.buffers, images, strict=True):
-                buffer.update_inplace(tensor.convert(batch))
+            for tensor, buffer in zip(self._inputs, binding.buffers, strict=True):
+                buffer.update_inplace(tensor.convert(images))
             binding.session.run_with_iobinding(binding.io)
-            maps = binding.io.copy_outputs_to_cpu()
-        except EngineError:
-            raise
-        except Exception as error:  # ONNX Runtime's errors share no narrower base
-            raise EngineError(
-                f'{self.path} fails on {self.device} at {_size(shape)}: {_line(error)}'
-            ) from error
-        return {
-            name: np.asarray(values, np.float32).reshape(shape[:3])
-            for name, values in zip(_MAPS, maps, strict=False)
-        }
+            outputs = binding.io.copy_outputs_to_cpu()
+            maps = [read_map(values, shape[:3]) for values in outputs]
+        if self.contract.factor != 1:
+            maps[0] = (maps[0] * self.contract.factor).astype(np.float32, copy=False)
+        return dict(zip(_MAPS, maps, strict=False))
 
     def disparity_range(self) -> tuple[float, float]:
         """What networks are trained on."""
         return NETWORK_RANGE
 
     def self_test(self) -> None:
-        """Compare with what torch computed at the export; of other files, look for numbers."""
-        if self.card is not None:
-            self.card.reference.check(self)
-            return
-        height, width = self.spec.fixed_size or (3 * _FOREIGN_MULTIPLE, 5 * _FOREIGN_MULTIPLE)
-        if not np.isfinite(self.run(*textured_pair(height, width))['disparity']).any():
-            raise EngineError(f'{self.path} on {self.device} gives no number anywhere')
+        """Compare with what torch computed at the export; of other files see `check_contract`."""
+        with self._explained('fails its self-test'):
+            if self.card is not None:
+                self.card.reference.check(self)
+            else:
+                self._check_contract()
 
     # --- what the file holds ---------------------------------------------------------------------
 
-    def _find_tensors(
-        self, session: ort.InferenceSession, inputs: Sequence[str], outputs: Sequence[str]
-    ) -> None:
-        known_inputs = {argument.name: argument for argument in session.get_inputs()}
-        known_outputs = [argument.name for argument in session.get_outputs()]
-        if len(inputs) != 2 or not 0 < len(outputs) <= len(_MAPS):
+    def _describe(self, session: ort.InferenceSession, declared: Mapping[str, Any]) -> None:
+        """Read the card, or else the contract that is declared, and find its tensors."""
+        self.card = ModelCard.read(session.get_modelmeta().custom_metadata_map)
+        if self.card is None:
+            names = [x.name for x in (*session.get_inputs(), *session.get_outputs())]
+            contract = Contract.declared(self.path, declared).recognised(names)
+        elif declared:
             raise EngineError(
-                f'{self.path} was not exported by nndepth; name its tensors by the options inputs '
-                f'(left and right, of {", ".join(known_inputs)}) and outputs (disparity, of '
-                f'{", ".join(known_outputs)})'
+                f'it was exported by nndepth and says itself what it takes; leave '
+                f'{", ".join(declared)} out'
             )
-        for name in (*inputs, *outputs):
-            if name not in (*known_inputs, *known_outputs):
-                raise EngineError(
-                    f'{self.path} has no tensor {name!r}; it has {", ".join(known_inputs)} and '
-                    f'{", ".join(known_outputs)}'
-                )
-        self._inputs = [ImageTensor.of(known_inputs[name]) for name in inputs]
-        self._outputs = list(outputs)
-        height, width = self._inputs[0].axes[1:]
+        else:
+            contract = self.card.contract
+        self._arguments = session.get_inputs()
+        self._adopt(contract)
+        height, width = self._inputs[-1].axes[1:]
         fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-        self.spec = (
-            self.card.spec(fixed)
-            if self.card is not None
-            else ModelSpec(
-                self.path.stem, multiple=1 if fixed else _FOREIGN_MULTIPLE, fixed_size=fixed
-            )
+        self._outputs = find_outputs(session.get_outputs(), contract, fixed)
+        if self.card is not None:
+            self.spec = self.card.spec(fixed)
+            return
+        multiple = 1 if fixed else _FOREIGN_MULTIPLE
+        self.spec = ModelSpec(self.path.stem, multiple=multiple, fixed_size=fixed)
+        assumed = (contract.input_range or contract.normalize) is None and any(
+            tensor.dtype is not np.uint8 for tensor in self._inputs
         )
+        _log.log(
+            logging.WARNING if assumed else logging.INFO,
+            '%s was not exported by nndepth: it is given %s in %s%s, and gives %s disparity in '
+            '%s; options or %s may say otherwise',
+            self.path,
+            ', '.join(map(str, self._inputs)),
+            contract.values,
+            ' (assumed, for nothing says so)' if assumed else '',
+            contract.disparity_sign,
+            self._outputs[0],
+            contract_file(self.path),
+        )
+
+    def _adopt(self, contract: Contract) -> None:
+        """Feed the graph by a contract from now on."""
+        self._inputs = find_inputs(self._arguments, contract)
+        self.contract = contract
+        self._bindings.clear()
+
+    def _check_contract(self) -> None:
+        """Run the pair that tells whether the contract is right, if need be under others too."""
+        declared, names = self.contract, tuple(tensor.name for tensor in self._inputs)
+        pair = stepped_pair(*(self.spec.fixed_size or SIZE))
+
+        def find(contract: Contract) -> np.ndarray:
+            if contract is not self.contract:
+                self._adopt(contract)
+            return self.run(*pair)['disparity'][0]
+
+        try:
+            check_contract(declared, names, find, contract_file(self.path))
+        finally:
+            if self.contract is not declared:
+                self._adopt(declared)
 
     def _check_precision(self, wanted: str) -> str:
         """The precision computed in: the file's, or half where TensorRT is told to."""
@@ -229,6 +212,21 @@ class OnnxEngine:
             f'{self.path} computes in {held}, not {wanted}; export it with --precision {wanted}'
         )
 
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turn whatever is raised into the error of engines, with the file's name in front.
+
+        ONNX Runtime's errors share no narrower base than Exception.
+        """
+        try:
+            yield
+        except EngineError as error:
+            if str(error).startswith(str(self.path)):
+                raise
+            raise EngineError(f'{self.path}: {error}') from error
+        except Exception as error:
+            raise EngineError(f'{self.path} {what}: {_line(error)}') from error
+
     # --- sessions --------------------------------------------------------------------------------
 
     def _open(
@@ -239,17 +237,17 @@ class OnnxEngine:
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors
         for tensor in self._inputs if shape is not None else ():
-            for axis, size in zip(tensor.axes, shape or (), strict=False):
+            count, height, width, _ = shape or ()
+            sizes = count, height // tensor.shrink, width // tensor.shrink
+            for axis, size in zip(tensor.axes, sizes, strict=True):
                 if isinstance(axis, str):
                     options.add_free_dimension_override_by_name(axis, size)
         chosen = [(PROVIDERS[name], settings) for name, settings in devices]
-        try:
+        with self._explained(
+            f'is no whole ONNX model that ONNX Runtime {ort.__version__} loads; export it again, '
+            'or fetch it with the files of weights beside it'
+        ):
             return ort.InferenceSession(str(self.path), options, chosen)
-        except Exception as error:  # ONNX Runtime's errors share no narrower base
-            raise EngineError(
-                f'{self.path} is no whole ONNX model that ONNX Runtime {ort.__version__} runs '
-                f'({_line(error)}); export it again'
-            ) from error
 
     def _prepare(self, shape: tuple[int, ...]) -> Binding:
         """Make session and buffers of an input shape; the least recent one makes room."""
@@ -258,7 +256,7 @@ class OnnxEngine:
         io = session.io_binding()
         buffers = []
         for tensor in self._inputs:
-            blank = tensor.convert(np.zeros(shape, np.uint8))
+            blank = tensor.convert([np.zeros(shape, np.uint8)] * 2)
             buffers.append(ort.OrtValue.ortvalue_from_numpy(blank, 'cuda' if on_gpu else 'cpu', 0))
             io.bind_ortvalue_input(tensor.name, buffers[-1])
         for name in self._outputs:
@@ -321,5 +319,6 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _line(error: Exception) -> str:
-    """The first sentence of what ONNX Runtime says."""
-    return str(error).rpartition('] : ')[2].splitlines()[0][:200] if str(error) else repr(error)
+    """The first line of what ONNX Runtime says, without its codes."""
+    lines = str(error).rpartition('] : ')[2].split('\n')
+    return (lines[0].strip() or repr(error))[:300]

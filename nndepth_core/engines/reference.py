@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from nndepth_core.engines.base import Engine, EngineError
+from nndepth_core.engines.fields import integer, number, several
 
 _GRID = (6, 8)
 """Rows and columns of the pixels that are compared."""
+_LARGEST = 4096 * 2304
+"""Pixels of a pair, more than which no test needs."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,14 @@ class Reference:
     size: tuple[int, int]
     disparity: tuple[float, ...]
     tolerance: float
+
+    def __post_init__(self) -> None:
+        height, width = several('reference size', self.size, (2,), _side)
+        if height * width > _LARGEST:
+            raise ValueError(f'reference size is {width}x{height}, more than {_LARGEST} pixels')
+        several('reference disparity', self.disparity, (_GRID[0] * _GRID[1],), _disparity)
+        if number('reference tolerance', self.tolerance, 0, 10) == 0:
+            raise ValueError('reference tolerance is 0; it must be larger')
 
     @classmethod
     def of(cls, disparity: np.ndarray, tolerance: float) -> Reference:
@@ -74,6 +85,14 @@ def _noise(rows: np.ndarray, columns: np.ndarray, channels: np.ndarray) -> np.nd
     mixed = (rows * 374761393 + columns * 668265263 + channels * 974634721).astype(np.uint32)
     mixed = (mixed ^ (mixed >> 13)) * np.uint32(1274126177)
     return ((mixed ^ (mixed >> 16)) & 255).astype(np.int64)
+
+
+def _side(name: str, value: int) -> int:
+    return integer(name, value, 8, 16384)
+
+
+def _disparity(name: str, value: float) -> float:
+    return number(name, value, -1e5, 1e5)
 
 
 def _sample(values: np.ndarray) -> np.ndarray:

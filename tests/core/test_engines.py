@@ -114,7 +114,7 @@ def test_card_survives_metadata():
     card = card_of(iterations=12, license=None)
     assert ModelCard.read(card.metadata()) == card
     assert ModelCard.read({'other': 'file'}) is None
-    with pytest.raises(EngineError, match='another version of nndepth'):
+    with pytest.raises(EngineError, match=r'variant is missing.; export it again'):
         ModelCard.read({'nndepth': '{"network": "raft_stereo"}'})
 
 
@@ -369,14 +369,9 @@ def test_broken_files_are_named(onnx_engine, model, content):
         ((1, 3, 64, 96), np.uint8),
     ],
 )
-def test_a_foreign_file_is_run_once_its_tensors_are_named(onnx_engine, tmp_path, shape, dtype):
+def test_a_foreign_file_of_every_layout_and_type(onnx_engine, tmp_path, shape, dtype):
     path = write_model(tmp_path / 'other.onnx', shape, dtype=dtype, names=('a', 'b'))
-    with pytest.raises(EngineError, match=r'not exported by nndepth; .*of a, b.* of disparity,'):
-        create_engine(str(path))
-    with pytest.raises(EngineError, match=r"has no tensor 'c'; it has a, b and disparity"):
-        create_engine(str(path), inputs=('a', 'c'), outputs=('disparity',))
     engine = create_engine(str(path), device='cpu', inputs=('a', 'b'), outputs=('disparity',))
-    engine.self_test()
     assert engine.spec.fixed_size == ((64, 96) if 64 in shape else None)
     left, right = textured_pair(64, 96)
     maps = engine.run(left, right)

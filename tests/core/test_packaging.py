@@ -153,7 +153,8 @@ def test_files_named_by_cmake_exist():
 def test_parameter_file_holds_every_parameter_at_its_default():
     text = (ROOT / 'config' / 'stereo.yaml').read_text()
     values = yaml.safe_load(text)['/**']['ros__parameters']
-    values |= {f'sgbm.{name}': value for name, value in values.pop('sgbm').items()}
+    for group in ('sgbm', 'onnx'):
+        values |= {f'{group}.{name}': value for name, value in values.pop(group).items()}
     defaults = {row.name: row.default for row in STEREO_PARAMETERS}
     assert values == defaults
     assert all(type(values[name]) is type(default) for name, default in defaults.items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
@@ -44,6 +46,24 @@ def test_a_damaged_file_is_refused_and_the_old_model_goes_on(make_rig, exported,
     rig.wait_until(lambda: rig.node.get_parameter('model').value == 'sgbm', 'the old value')
     rig.send_pair(STAMP)
     assert rig.wait_for('stats')[0].model == 'sgbm'
+
+
+def test_a_card_that_cannot_be_is_refused_and_later_changes_happen(make_rig, exported, tmp_path):
+    import onnx
+
+    model = onnx.load(exported)
+    entries = json.loads(model.metadata_props[0].value)
+    onnx.helper.set_model_props(model, {'nndepth': json.dumps({**entries, 'multiple': 0})})
+    onnx.save(model, tmp_path / 'odd.onnx')
+    rig = make_rig(outputs=('stats',))
+    said = []
+    rig.node.get_logger().error = said.append
+    assert rig.set_parameters(model=str(tmp_path / 'odd.onnx')) == ''
+    rig.wait_until(lambda: rig.node.get_parameter('model').value == 'sgbm', 'the old value')
+    assert 'odd.onnx: its metadata do not describe a model' in said[0]
+    old = rig.node.estimator
+    assert rig.set_parameters(model=str(exported)) == ''
+    rig.wait_until(lambda: rig.node.estimator is not old, 'the new model')
 
 
 def test_a_network_without_weights_is_refused_with_the_cure(make_rig, monkeypatch, tmp_path):

@@ -23,6 +23,14 @@ def test_settings_of_sgbm_reach_it_by_either_name(choice):
     assert StereoConfig.from_values(values).model.options()['num_disparities'] == 64
 
 
+def test_the_contract_of_an_onnx_file_reaches_it_alone():
+    values = {**DEFAULTS, 'onnx.preset': 'raft_stereo', 'onnx.outputs': 'flow_up'}
+    options = StereoConfig.from_values({**values, 'model': 'raft.onnx'}).model.options()
+    assert (options['preset'], options['outputs']) == ('raft_stereo', 'flow_up')
+    assert 'normalize' not in options
+    assert 'preset' not in StereoConfig.from_values(values).model.options()
+
+
 def test_every_row_is_described_and_unique():
     assert len({row.name for row in STEREO_PARAMETERS}) == len(STEREO_PARAMETERS)
     for row in STEREO_PARAMETERS:
@@ -40,6 +48,11 @@ def test_every_row_is_described_and_unique():
         ({'sgbm.num_disparities': 50}, 'multiple of 16'),
         ({'sgbm.block_size': 4}, 'odd'),
         ({'sgbm.mode': 'fast'}, 'sgbm_3way'),
+        (
+            {'onnx.disparity_sign': 'up'},
+            "onnx.disparity_sign is 'up'; choose one of positive, neg",
+        ),
+        ({'onnx.input_range': '1,0'}, 'onnx.input_range is 1,0; the second must be larger'),
     ],
 )
 def test_a_refusal_names_value_and_cure(changes, says):

@@ -1,0 +1,263 @@
+"""What an ONNX file takes and gives: declared by its card, a YAML beside it, or options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nndepth_core.engines.fields import choice, number, several, text
+
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+
+PIXEL_RANGE = (0.0, 255.0)
+IMAGENET: Normalization = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+PRESETS: dict[str, dict[str, Any]] = {
+    'hitnet': {'input_range': (0.0, 1.0)},
+    'crestereo': {'input_range': PIXEL_RANGE},
+    'raft_stereo': {'input_range': PIXEL_RANGE, 'disparity_sign': 'negative'},
+}
+"""Contracts of public exports; what the shapes of a graph tell is not repeated here."""
+_LANDMARKS = {'reference_output_disparity': 'hitnet', 'init_left': 'crestereo'}
+"""Names of tensors that only exports of one network have."""
+_RANGES = {'input_range', 'normalize'}
+_LARGEST_FILE = 65536
+
+OPTIONS = {
+    'preset': f'what the exports of a network have in common, of {", ".join(PRESETS)}',
+    'inputs': 'its images, as LEFT,RIGHT; one name where it takes both stacked; four where it '
+    'takes the pair at half its size first',
+    'outputs': 'its results, as DISPARITY or DISPARITY,CONFIDENCE',
+    'layout': 'nchw or nhwc, the order of its dimensions where their sizes do not tell',
+    'channels': 'what they hold: rgb, bgr or grey',
+    'input_range': 'what black and white become, as LOW,HIGH: 0,255 or 0,1 or -1,1',
+    'normalize': 'mean and deviation that are taken off images in 0..1, in the order of the '
+    'channels: imagenet or MEAN,MEAN,MEAN/STD,STD,STD',
+    'disparity_sign': 'whether nearer points are more positive or negative in its result',
+    'disparity_scale': 'what its result times this is in pixels of the image it takes',
+}
+"""Every option and what it means for an .onnx file that nndepth did not export."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How images become the inputs of a graph, and its outputs a disparity in pixels.
+
+    Attributes:
+        preset: the name in PRESETS that this began with, '' for none.
+        inputs: names of the tensors for left and right; one where both are stacked along the
+            channels; four where left and right come at half their size before. () leaves it to
+            the graph.
+        outputs: names of disparity and, where there is one, confidence. () leaves it to the graph.
+        layout: 'nchw' or 'nhwc'; 'auto' where the shapes tell.
+        channels: 'rgb', 'bgr' or 'grey'; 'auto' is rgb or, where there is one channel, grey.
+        input_range: what the values 0 and 255 of a pixel become; None, where nothing is declared,
+            leaves them.
+        normalize: mean and standard deviation of the channels of images in 0..1, in place of
+            `input_range`.
+        disparity_sign: 'positive' or 'negative'.
+        disparity_scale: pixels of the input image per unit of the output.
+        self_check: whether what the graph finds on a pair of known disparity must be right.
+    """
+
+    preset: str = ''
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    layout: str = 'auto'
+    channels: str = 'auto'
+    input_range: tuple[float, ...] | None = None
+    normalize: Normalization | None = None
+    disparity_sign: str = 'positive'
+    disparity_scale: float = 1.0
+    self_check: bool = True
+
+    def __post_init__(self) -> None:
+        if self.preset:
+            choice('preset', self.preset, PRESETS)
+        several('inputs', self.inputs, (0, 1, 2, 4), text)
+        several('outputs', self.outputs, (0, 1, 2), text)
+        for kind, names in (('inputs', self.inputs), ('outputs', self.outputs)):
+            if len(set(names)) < len(names):
+                raise ValueError(f'{kind} is {",".join(names)}; name each tensor once')
+        choice('layout', self.layout, ('auto', 'nchw', 'nhwc'))
+        choice('channels', self.channels, ('auto', 'rgb', 'bgr', 'grey'))
+        if self.input_range is not None:
+            low, high = several('input_range', self.input_range, (2,), _value)
+            if low >= high:
+                raise ValueError(f'input_range is {low:g},{high:g}; the second must be larger')
+        if self.normalize is not None:
+            if self.input_range is not None:
+                raise ValueError(
+                    'input_range and normalize exclude each other, for normalize starts from '
+                    '0..1; give one of them'
+                )
+            mean, deviation = several('normalize', self.normalize, (2,), _channel_values)
+            if len(mean) != len(deviation) or min(deviation) < 1e-6:
+                raise ValueError(
+                    'normalize needs as many deviations as means, all larger than 0; give '
+                    'imagenet or MEAN,MEAN,MEAN/STD,STD,STD'
+                )
+        choice('disparity_sign', self.disparity_sign, ('positive', 'negative'))
+        if number('disparity_scale', self.disparity_scale, 0, 1e5) < 1e-5:
+            raise ValueError(f'disparity_scale is {self.disparity_scale}; it must be positive')
+        if not isinstance(self.self_check, bool):
+            raise ValueError(f'self_check is {self.self_check!r}; give true or false')
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Contract:
+        """Make a contract of what was declared; what is None or empty counts as not declared.
+
+        Args:
+            settings: by names of the attributes, as values or as text like that of OPTIONS.
+
+        Raises:
+            ValueError: a name is unknown, or a value not allowed.
+        """
+        known = [field.name for field in fields(cls)]
+        if unknown := [name for name in settings if name not in known]:
+            raise ValueError(
+                f'{str(unknown[0])[:80]!r} is no part of a contract; it has {", ".join(known)}'
+            )
+        declared = {name: _parse(name, value) for name, value in _given(settings).items()}
+        below: dict[str, Any] = {}
+        if 'preset' in declared:
+            below = dict(PRESETS[choice('preset', declared['preset'], PRESETS)])
+        if 'normalize' in declared:
+            below.pop('input_range', None)
+        return cls(**{**below, **declared})
+
+    @classmethod
+    def declared(cls, path: Path, options: Mapping[str, Any]) -> Contract:
+        """What is declared for a file: by options, and where they are silent by its YAML.
+
+        Raises:
+            ValueError: something is not allowed; says where it stands.
+        """
+        beside = contract_file(path)
+        settings = _read_yaml(beside) if beside.is_file() else {}
+        try:
+            cls.of(settings)
+        except ValueError as error:
+            raise ValueError(f'{beside}: {error}') from error
+        given = _given(options)
+        if given.keys() & _RANGES:  # one that is given takes the place of either
+            settings = {key: value for key, value in settings.items() if key not in _RANGES}
+        return cls.of({**settings, **given})
+
+    def recognised(self, tensors: list[str]) -> Contract:
+        """This above the preset that the tensors' names tell, where none is declared."""
+        presets = [preset for name, preset in _LANDMARKS.items() if name in tensors]
+        if not presets or self.preset or self.normalize is not None:
+            return self
+        return Contract(**{**PRESETS[presets[0]], **self.settings(), 'preset': presets[0]})
+
+    def changed(self, options: Mapping[str, Any]) -> Contract:
+        """This with other options; of range and normalisation the one given replaces both.
+
+        Raises:
+            ValueError: a value is not allowed.
+        """
+        values = dict(options)
+        if values.keys() & _RANGES:
+            values = {'input_range': None, 'normalize': None, **values}
+        return replace(self, **values)
+
+    def settings(self) -> dict[str, Any]:
+        """What differs from the defaults, for `of`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value != getattr(Contract, name)}
+
+    @property
+    def values(self) -> str:
+        """What the values of pixels are brought to, in words."""
+        if self.normalize is not None:
+            return f'0..1 less mean and over deviation {option_text("normalize", self.normalize)}'
+        return '{:g}..{:g}'.format(*(self.input_range or PIXEL_RANGE))
+
+    @property
+    def factor(self) -> float:
+        """What the graph's result is multiplied by."""
+        return -self.disparity_scale if self.disparity_sign == 'negative' else self.disparity_scale
+
+
+def contract_file(path: Path) -> Path:
+    """Where the contract of an .onnx file is looked for: the YAML beside it."""
+    return path.with_suffix('.yaml')
+
+
+def option_text(name: str, value: Any) -> str:
+    """The text that stands for a value of an option."""
+    if name == 'normalize':
+        return 'imagenet' if value == IMAGENET else '/'.join(option_text('', x) for x in value)
+    if isinstance(value, tuple):
+        return ','.join(option_text('', x) for x in value)
+    return value if isinstance(value, str) else f'{value:g}'
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not empty."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if not (value is None or (isinstance(value, str | tuple | list) and len(value) == 0))
+    }
+
+
+def _parse(name: str, value: Any) -> Any:
+    """A value of a setting out of its text, or of what YAML and JSON make of it."""
+    if name == 'normalize':
+        parts = value
+        if isinstance(value, str):
+            parts = IMAGENET if value == 'imagenet' else value.split('/')
+        mean, deviation = several('normalize', parts, (2,), lambda _, x: _numbers(name, x))
+        return mean, deviation
+    if name == 'input_range':
+        return _numbers(name, value)
+    if name == 'disparity_scale':
+        return _value(name, value)
+    if name in ('inputs', 'outputs'):
+        parts = value.split(',') if isinstance(value, str) else value
+        return several(name, parts, range(1, 5), lambda _, x: text(name, x).strip())
+    return value
+
+
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    parts = value.split(',') if isinstance(value, str) else value
+    return several(name, parts, (1, 2, 3), _value)
+
+
+def _channel_values(name: str, value: Any) -> tuple[float, ...]:
+    return several(name, value, (1, 3), _value)
+
+
+def _value(name: str, value: Any) -> float:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError(f'{name} has {value[:80]!r} in it, which is no number') from None
+    return number(name, value, -1e6, 1e6)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """Read the settings of a contract; a file that is no such is refused.
+
+    Raises:
+        ValueError: it cannot be read, or holds something else.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ValueError('it is too large')
+        content = yaml.safe_load(path.read_text('utf-8'))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        said = ' '.join(str(error).split())
+        raise ValueError(f'{path} cannot be read as the contract of the model: {said}') from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f'{path} holds no contract; give lines like "input_range: 0,1", or move the file away '
+            'if it has nothing to do with the model'
+        )
+    return content

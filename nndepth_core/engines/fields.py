@@ -1,0 +1,78 @@
+"""Checks of values out of files and options, which name what is refused and what is allowed."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+Item = TypeVar('Item')
+
+
+def number(name: str, value: Any, low: float, high: float) -> float:
+    """Return a finite number in low..high.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f'{name} is {reprlib.repr(value)}; give a number in {low:g}..{high:g}')
+    return float(value)
+
+
+def integer(name: str, value: Any, low: int, high: int) -> int:
+    """Return a whole number in low..high.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f'{name} is {reprlib.repr(value)}; give a whole number in {low}..{high}')
+    return value
+
+
+def text(name: str, value: Any, longest: int = 1000) -> str:
+    """Return a text.
+
+    Raises:
+        ValueError: it is none, or too long.
+    """
+    if not isinstance(value, str) or len(value) > longest:
+        raise ValueError(
+            f'{name} is {reprlib.repr(value)}; give a text of at most {longest} characters'
+        )
+    return value
+
+
+def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return one of the words that are allowed.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    words = tuple(allowed)
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f'{name} is {reprlib.repr(value)}; choose one of {", ".join(words)}')
+    return value
+
+
+def several(
+    name: str, value: Any, counts: Iterable[int], item: Callable[[str, Any], Item]
+) -> tuple[Item, ...]:
+    """Return a sequence as a tuple of checked items.
+
+    Args:
+        name: of the value.
+        value: a list or tuple.
+        counts: how many items it may have.
+        item: checks one of them, given a name and the item.
+
+    Raises:
+        ValueError: it is none, has another number of items, or one is refused.
+    """
+    allowed = tuple(counts)
+    if not isinstance(value, list | tuple) or len(value) not in allowed:
+        raise ValueError(
+            f'{name} is {reprlib.repr(value)}; give {" or ".join(map(str, allowed))} values'
+        )
+    return tuple(item(name, x) for x in value)
