@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nndepth_core.calibration_yaml import matrix_of, pair_of, read_mapping, size_of, whole
 from nndepth_core.camera import CalibrationError, StereoCamera
 
 LAYOUTS = (
     "KITTI's calib_cam_to_cam.txt or calib.txt, Middlebury's or ETH3D's calib.txt, a folder or "
-    'left.yaml,right.yaml of ROS camera_info, or fx,fy,cx,cy,baseline[,doffs] in pixels and metres'
+    'left.yaml,right.yaml of ROS camera_info, the YAML with P1 and P2 of cv2.stereoRectify in '
+    'metres, or fx,fy,cx,cy,baseline[,doffs] in pixels and metres'
 )
 
 # The colour cameras come first; the grey ones serve where only they are there.
 _KITTI_PAIRS = (('P_rect_02', 'P_rect_03'), ('P2', 'P3'), ('P_rect_00', 'P_rect_01'), ('P0', 'P1'))
 
+_LARGEST = 1 << 17
+"""Bytes of a calibration file; all publishers' have a few thousand."""
 _NUMBER = re.compile(r'-?\d+\.?\d*(?:[eE][-+]?\d+)?')
 
 
@@ -76,11 +80,17 @@ def parse(source: str | Path) -> Calibration:
         return _from_numbers(name, parts)
     if len(parts) == 2:
         return _from_camera_infos(name, Path(parts[0]), Path(parts[1]))
+    if '\0' in name:
+        raise CalibrationError(f'{name!r} is no name of a file; give {LAYOUTS}')
     path = Path(name)
     if path.is_dir():
         return _from_camera_infos(name, _only(path, 'left'), _only(path, 'right'))
-    text = path.read_text(errors='replace')
-    readers: tuple[Callable[[str, str], Calibration | None], ...] = (_from_kitti, _from_middlebury)
+    text = _text(path)
+    readers: tuple[Callable[[str, str], Calibration | None], ...] = (
+        _from_kitti,
+        _from_middlebury,
+        _from_yaml,
+    )
     for reader in readers:
         if calibration := reader(name, text):
             return calibration
@@ -109,7 +119,8 @@ def _from_kitti(name: str, text: str) -> Calibration | None:
             continue
     for left, right in _KITTI_PAIRS:
         if len(rows.get(left, ())) == 12 and len(rows.get(right, ())) == 12:
-            told = [int(value) for value in rows.get(left.replace('P', 'S'), ())]
+            key = left.replace('P', 'S')
+            told = [whole(name, key, value) for value in rows.get(key, ())]
             size = (told[0], told[1]) if len(told) == 2 else None
             return Calibration(name, rows[left], rows[right], size)
     return None
@@ -125,9 +136,9 @@ def _from_middlebury(name: str, text: str) -> Calibration | None:
     if any(len(rows.get(key, ())) != count for key, count in counts.items()):
         return None
     fx, _, cx, _, fy, cy, *_ = rows['cam0']
-    size = (int(rows['width'][0]), int(rows['height'][0]))
-    doffs = rows.get('doffs', [0.0])[0]
-    return _pair(name, (fx, fy, cx, cy), rows['baseline'][0] / 1000, doffs, size)
+    width, height = (whole(name, key, rows[key][0]) for key in ('width', 'height'))
+    doffs = next(iter(rows.get('doffs', ())), 0.0)
+    return _pair(name, (fx, fy, cx, cy), rows['baseline'][0] / 1000, doffs, (width, height))
 
 
 def _pair(
@@ -145,7 +156,11 @@ def _pair(
 
 
 def _from_camera_infos(name: str, left: Path, right: Path) -> Calibration:
-    (p_left, left_size), (p_right, right_size) = (_camera_info(path) for path in (left, right))
+    infos = [(str(path), read_mapping(str(path), _text(path))) for path in (left, right)]
+    for source, content in infos:  # OpenCV writes intrinsics and extrinsics, both cameras in each
+        if 'P1' in content and (found := pair_of(source, content)):
+            return Calibration(source, *found)
+    (p_left, left_size), (p_right, right_size) = (_camera_info(*info) for info in infos)
     if left_size != right_size:
         raise CalibrationError(
             f'{left} is for images of {left_size[0]}x{left_size[1]} and {right} for '
@@ -154,22 +169,40 @@ def _from_camera_infos(name: str, left: Path, right: Path) -> Calibration:
     return Calibration(name, p_left, p_right, left_size)
 
 
-def _camera_info(path: Path) -> tuple[list[float], tuple[int, int]]:
-    """Read P and the size from the YAML that camera_calibration writes."""
-    try:
-        import yaml
-    except ImportError as error:
-        raise CalibrationError(f'{path} is YAML; reading it needs: pip install PyYAML') from error
-    try:
-        info: Any = yaml.safe_load(path.read_text(errors='replace'))
-        p = [float(value) for value in info['projection_matrix']['data']]
-        size = (int(info['image_width']), int(info['image_height']))
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+def _camera_info(name: str, content: Mapping[str, Any]) -> tuple[list[float], tuple[int, int]]:
+    """Read P and the size from what camera_calibration writes."""
+    if 'projection_matrix' not in content:
+        pair_of(name, content)  # says what it is where that is known
         raise CalibrationError(
-            f'{path} is no camera_info: image_width, image_height and projection_matrix with 12 '
+            f'{name} is no camera_info: image_width, image_height and projection_matrix with 12 '
             'data are due'
-        ) from error
-    return p, size
+        )
+    size = size_of(name, content, ('image_width', 'image_height'))
+    return matrix_of(name, content, 'projection_matrix'), size
+
+
+def _from_yaml(name: str, text: str) -> Calibration | None:
+    """P1 and P2 as cv2.stereoRectify computes them, or the settings of ORB-SLAM."""
+    if not text.lstrip('\ufeff').startswith('%YAML') and not re.search(r'(?m)^[\w.]+\s*:', text):
+        return None
+    found = pair_of(name, read_mapping(name, text))
+    return Calibration(name, *found) if found else None
+
+
+def _text(path: Path) -> str:
+    size = path.stat().st_size
+    if size > _LARGEST:
+        raise CalibrationError(
+            f'{path} has {size} bytes, far more than a calibration; give {LAYOUTS}'
+        )
+    with path.open(errors='replace') as file:
+        text = file.read(_LARGEST)
+    if text.lstrip('\ufeff').startswith('<'):
+        raise CalibrationError(
+            f'{path} is XML or a web page; save it as YAML, as cv2.FileStorage does for a name '
+            'that ends in .yaml, or give fx,fy,cx,cy,baseline'
+        )
+    return text
 
 
 def _only(folder: Path, side: str) -> Path:

@@ -29,9 +29,9 @@ from nndepth_core.engines.exports import Origin
 from nndepth_core.engines.onnx import OnnxEngine
 from nndepth_core.engines.reference import textured_pair
 from nndepth_core.engines.torch import TOLERANCES, forward_maps, reference_of, small_size
+from nndepth_core.files import replaced_at_once
 from nndepth_core.models.base import StereoNetwork
 from nndepth_core.quantize import quantize
-from nndepth_core.weights.store import replaced_at_once
 
 OPSET = 17
 PRECISIONS = ('fp32', 'fp16', 'int8')

@@ -279,7 +279,7 @@ def _read_npy(path: str | Path) -> np.ndarray:
         # Mapped, a file is compared with the size its header claims before memory is taken.
         stored = np.load(path, mmap_mode='r')
         usable = isinstance(stored, np.ndarray) and stored.size and stored.dtype.kind in 'biuf'
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
+    except OSError:
         raise
     except Exception as error:  # a damaged header breaks NumPy in many places
         raise ValueError(

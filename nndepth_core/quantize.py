@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ from onnxruntime.quantization import (
 )
 
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
+from nndepth_core.files import temporary_folder
 
 _PAIRS = 12
 _SEED = 99
@@ -45,7 +46,7 @@ def quantize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
         model: takes `left` and `right`, uint8 (N, H, W, 3).
         size: (height, width) to calibrate at.
     """
-    with TemporaryDirectory() as folder:
+    with temporary_folder(Path(gettempdir())) as folder:
         before, after = Path(folder, 'before.onnx'), Path(folder, 'after.onnx')
         onnx.save(model, before)
         logging.disable(logging.WARNING)  # advice on a preparation that exports have had

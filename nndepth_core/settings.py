@@ -46,10 +46,14 @@ def class_at(path: str) -> Any:
     """Import what has a dotted path.
 
     Raises:
-        ImportError, AttributeError, ValueError: there is no such thing.
+        ValueError: there is no such thing, or importing it fails; says why.
     """
     module, _, name = path.rpartition('.')
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except Exception as error:  # whatever the module does
+        reason = str(error) or type(error).__name__
+        raise ValueError(f'{path!r} cannot be imported ({reason})') from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -62,8 +66,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f'there is no file {path}; give the path of a YAML file')
     try:
         content = yaml.safe_load(path.read_text('utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
         raise ValueError(f'{path} is no YAML: {error}') from error
+    except RecursionError as error:
+        raise ValueError(f'{path} is nested too deeply for settings') from error
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds no settings; give "name: value" lines')
     return content

@@ -3,7 +3,7 @@
 
 import sys
 
-from nndepth_core.cli import main
+from nndepth_core.executable import command
 
 if __name__ == '__main__':
-    sys.exit(main(['evaluate', *sys.argv[1:]]))
+    sys.exit(command('evaluate'))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from nndepth_core import __version__
-from nndepth_core.engines import EngineError
+from nndepth_core.cli import signals
+
+_TRACEBACK = 'NNDEPTH_TRACEBACK'
 
 # A module offers add_arguments(parser) and run(args) -> exit code, or main(arguments) -> exit code
 # where argparse alone cannot know all arguments.
@@ -25,33 +30,70 @@ COMMANDS = {
     'weights': ('nndepth_core.cli.weights', 'list, import, fetch and locate weights'),
 }
 
-EXPECTED_ERRORS = (ValueError, OSError, ModuleNotFoundError, EngineError)
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 done, 1 done in part, 2 wrong input or arguments, 130 interrupted."""
+    """Run the command and return its exit code.
+
+    0 done, 1 done in part, 2 wrong input or arguments, 70 a fault of nndepth's own, 130
+    interrupted, 141 nobody reads the output.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names of files may hold what it cannot encode
+            stream.reconfigure(errors='backslashreplace')
+    with signals.interruptible() as interruption:
+        try:
+            code = _run(arguments, interruption)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except (Exception, KeyboardInterrupt) as error:
+            # what a library makes of the interruption may be another exception
+            if interruption.number or isinstance(error, KeyboardInterrupt):
+                print(signals.MESSAGE, file=sys.stderr)
+                return interruption.exit_code
+            return _failed(error)
+
+
+def _run(arguments: list[str], interruption: signals.Interruption) -> int:
     chosen = arguments[0] if arguments else ''
     parser = argparse.ArgumentParser(
         'nndepth', description='Depth from stereo pairs, with or without ROS.'
     )
     parser.add_argument('--version', action='version', version=f'nndepth {__version__}')
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    try:
-        for name, (path, summary) in COMMANDS.items():
-            subparser = subparsers.add_parser(name, help=summary, description=summary)
-            if name == chosen:
-                module = importlib.import_module(path)
-                if hasattr(module, 'main'):
-                    return module.main(arguments[1:])
-                module.add_arguments(subparser)
-        args = parser.parse_args(arguments)
-        return module.run(args)
-    except EXPECTED_ERRORS as error:
+    for name, (path, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module = importlib.import_module(path)
+            interruption.orderly = True
+            if hasattr(module, 'main'):
+                return module.main(arguments[1:])
+            module.add_arguments(subparser)
+    args = parser.parse_args(arguments)
+    return module.run(args)
+
+
+def _failed(error: Exception) -> int:
+    from nndepth_core.cli.errors import EXPECTED_ERRORS
+
+    if isinstance(error, MemoryError):
+        print('nndepth: error: memory ran out; give smaller or fewer images', file=sys.stderr)
+        return 2
+    if isinstance(error, EXPECTED_ERRORS):
         print(f'nndepth: error: {explain(error)}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    if os.environ.get(_TRACEBACK):
+        raise error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    print(
+        f'nndepth: error: a fault of nndepth: {type(error).__name__} at line {place.lineno} of '
+        f'{place.filename}: {explain(error)}; report it with what {_TRACEBACK}=1 shows',
+        file=sys.stderr,
+    )
+    return 70
 
 
 def explain(error: BaseException) -> str:

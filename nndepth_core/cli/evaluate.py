@@ -14,6 +14,7 @@ from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
 from nndepth_core.evaluation.names import STEREO_DEFAULT, STEREO_TITLES, metric_key
 from nndepth_core.evaluation.regions import REGIONS
 from nndepth_core.evaluation.report import Gallery, report_html
+from nndepth_core.files import write_at_once
 
 CONFIDENCE_METRICS = ('ause', 'ause_normalized', 'aurg')
 
@@ -36,9 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     rows = tables.summary(evaluation, STEREO_TITLES, args.metrics, args.regions)
     if args.csv:
-        args.csv.write_text(tables.csv_text(evaluation), 'utf-8')
+        write_at_once(args.csv, tables.csv_text(evaluation))
     if args.report:
-        args.report.write_text(report_html(evaluation, rows, gallery), 'utf-8')
+        write_at_once(args.report, report_html(evaluation, rows, gallery))
     show(evaluation, args.json, rows)
     return int(bool(evaluation.skipped))
 
@@ -47,7 +48,7 @@ def show(evaluation: Evaluation, json: str, rows: Sequence[Sequence[str]], **mor
     """Print the table and what was skipped; write JSON to a file, or '-' in place of the table."""
     text = tables.json_text(evaluation, **more) if json else ''
     if json not in ('', '-'):
-        Path(json).write_text(text + '\n', 'utf-8')
+        write_at_once(Path(json), text + '\n')
     print(text if json == '-' else table(rows, right=range(2, len(rows[0]))))
     for where, finding in evaluation.findings:
         print(f'nndepth: warning: {where}: {finding.text}', file=sys.stderr)

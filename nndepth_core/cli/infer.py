@@ -24,10 +24,12 @@ from nndepth_core import (
 )
 from nndepth_core.calibration import Calibration
 from nndepth_core.camera import StereoCamera
-from nndepth_core.cli import EXPECTED_ERRORS, explain, options
+from nndepth_core.cli import explain, options
+from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.data.sample import spread
 from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.evaluation.tables import finite
+from nndepth_core.files import write_at_once
 from nndepth_core.plausibility import BaselineLimits, Finding, Once
 
 FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply')
@@ -254,7 +256,7 @@ def _report(
         'findings': [finding.described() for finding in findings],
     }
     text = json.dumps(finite(results), indent=2)
-    (args.output / 'results.json').write_text(text + '\n')
+    write_at_once(args.output / 'results.json', text + '\n')
     print(text if args.json else _table(records, mean))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +86,7 @@ class StereoData:
             worker_init_fn=_one_thread,
             pin_memory=torch.cuda.is_available(),
         )
-        for batch in loader:
+        for batch in _loaded(loader):
             if isinstance(batch, ValueError):
                 raise batch
             yield batch
@@ -109,13 +111,41 @@ class StereoData:
             collate_fn=_unchanged,
             worker_init_fn=_one_thread,
         )
-        for sample in loader:
+        for sample in _loaded(loader):
             if not isinstance(sample, DatasetError):
                 yield sample
             elif self.strict:
                 raise sample
             else:
                 _log.warning('validation sample left out: %s', sample)
+
+
+@contextmanager
+def killed_workers_named() -> Iterator[None]:
+    """Say which worker the system has ended, and what helps.
+
+    torch notices it in a signal handler, and so may raise its error at any place.
+
+    Raises:
+        DatasetError: a worker was ended from outside.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not (worker := re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', str(error))):
+            raise
+        ended = re.search(r'signal: ([\w ]+)', str(error))
+        how = f'ended by the signal {ended[1]}' if ended else 'ended'
+        raise DatasetError(
+            f'a worker that reads samples (process {worker[1]}) was {how}, as the system does '
+            'when memory runs out (see dmesg); set fewer data.workers, a smaller data.batch_size '
+            'or smaller crops, or enlarge the shared memory of a container'
+        ) from error
+
+
+def _loaded(loader: DataLoader) -> Generator[Any]:
+    with killed_workers_named():
+        yield from loader
 
 
 class _TrainingSamples(Dataset):

@@ -12,6 +12,7 @@ from nndepth_core.engines.base import Engine, EngineError, ModelSpec
 from nndepth_core.engines.exports import RANDOM, Origin, find_export
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
 from nndepth_core.weights.catalogue import catalogue
+from nndepth_core.weights.formats import kind_of
 from nndepth_core.weights.store import list_stored, stored_weights
 
 __all__ = [
@@ -164,6 +165,11 @@ def find_weights(name: str, variant: str, weights: str | Path = '') -> str | Pat
             return Path(weights)
         if stored := stored_weights(name, variant, str(weights).removeprefix(f'{name}/')):
             return stored
+        if Path(weights).exists():  # a folder, which tells what is to be given of it
+            try:
+                kind_of(Path(weights))
+            except ValueError as error:
+                raise EngineError(f'{weights} {error}') from error
         raise EngineError(
             f'weights {weights} are neither a file nor stored for {name}-{variant}; '
             '`nndepth weights list` shows what is'

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from nndepth_core.files import sha256_of
 from nndepth_core.weights.catalogue import identify
 from nndepth_core.weights.store import cache_folder, describe, folders
 
@@ -35,7 +35,7 @@ class Origin:
         if description := describe(weights):
             return cls(description.source, description.source_sha256, description.license)
         path = Path(weights)
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = sha256_of(path)
         known = identify(network, path.name, sha256)
         return cls(path.name, sha256, known.license if known else None)
 

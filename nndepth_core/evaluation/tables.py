@@ -84,8 +84,14 @@ def csv_text(evaluation: Evaluation) -> str:
     for model, sample, region, metrics in found:
         values = [f'{metrics[key]:.6g}' for key in measures]
         time = f'{sample.milliseconds:.3f}'
-        writer.writerow([model.model, sample.name, *sample.size, time, region, *values])
+        names = [_text(model.model), _text(sample.name)]
+        writer.writerow([*names, *sample.size, time, region, *values])
     return text.getvalue()
+
+
+def _text(name: str) -> str:
+    """A name as a CSV cell that no spreadsheet takes for a formula."""
+    return f"'{name}" if name.startswith(('=', '+', '-', '@', '\t', '\r')) else name
 
 
 def _cell(value: float | None, title: str) -> str:

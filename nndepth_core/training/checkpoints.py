@@ -8,23 +8,20 @@ name and takes its own when all of it is on the disk.
 from __future__ import annotations
 
 import io
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from nndepth_core.files import remove_at_once, replaced_at_once
 from nndepth_core.weights.checkpoint import CheckpointError
 
 WEIGHTS = 'weights.safetensors'
 _STATE = 'state.pt'
-_UNFINISHED = '.unfinished_'
 
 
 def save_checkpoint(
@@ -52,10 +49,9 @@ def save_checkpoint(
         temporary.mkdir()
         _write(temporary / WEIGHTS, _serialized(weights))
         _write(temporary / _STATE, buffer.getbuffer())
-        _sync(temporary)
     for old in _checkpoints(folder)[:-keep]:
         # under its own name a folder that is half gone would pass for a checkpoint
-        shutil.rmtree(old.rename(old.with_name(f'{_UNFINISHED}{old.name}')))
+        remove_at_once(old)
     return path
 
 
@@ -73,7 +69,7 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
     path = checkpoint / _STATE
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+    except Exception as error:  # what torch raises depends on where the file is damaged
         raise CheckpointError(
             f'{path} is no whole training state; remove {checkpoint} to go on from an earlier one'
         ) from error
@@ -138,43 +134,17 @@ def _serialized(weights: Mapping[str, Tensor]) -> bytes:
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
-    with path.open('wb') as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Bring the names of a folder's files to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    path.write_bytes(content)
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Give a name to write to, which becomes `path` when all of it is on the disk."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(path.parent)
-        temporary = path.with_name(f'{_UNFINISHED}{path.name}')
-        yield temporary
-        temporary.replace(path)
-        _sync(path.parent)
+        with replaced_at_once(path) as temporary:
+            yield temporary
     except OSError as error:
-        _clear(path.parent)
         raise CheckpointError(
             f'{path} cannot be saved ({error.strerror or error}); earlier files are whole: make '
             'room and resume'
         ) from error
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a save that failed or was killed has left."""
-    for leftover in folder.glob(f'{_UNFINISHED}*'):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()

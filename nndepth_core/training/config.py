@@ -155,12 +155,17 @@ def _read_files(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 def _import(path: str) -> type:
     try:
-        return class_at(path)
-    except (ImportError, AttributeError, ValueError):
+        cls = class_at(path)
+        signature(cls)
+        reason = '' if isinstance(cls, type) else f'; {path!r} is no class'
+    except (ValueError, TypeError) as error:
+        reason = f'; {error}'
+    if reason:
         raise TrainingError(
             f'class {path!r} is unknown; give its dotted path, or one of '
-            f'{", ".join(known_classes())}'
-        ) from None
+            f'{", ".join(known_classes())}{reason}'
+        )
+    return cls
 
 
 def _variant(model: StereoNetwork, config: Namespace) -> str:

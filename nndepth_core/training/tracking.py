@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from accelerate.tracking import GeneralTracker, on_main_process
 
+from nndepth_core.files import write_at_once
 from nndepth_core.io import write_image
 from nndepth_core.training import TrainingError
 
@@ -46,8 +47,7 @@ class PlainTracker(GeneralTracker):
         """Begin the file, or go on with it."""
         lines = self.path.read_text('utf-8').splitlines() if self.path.exists() else []
         kept = [line for line in lines if _step(line) <= self.first_step]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(''.join(f'{line}\n' for line in kept), 'utf-8')
+        write_at_once(self.path, ''.join(f'{line}\n' for line in kept))
 
     @on_main_process
     def log(self, values: dict, step: int | None = None, **kwargs: Any) -> None:

@@ -22,7 +22,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from nndepth_core.data.loader import Batch, StereoData
+from nndepth_core.data.loader import Batch, StereoData, killed_workers_named
+from nndepth_core.files import write_at_once
 from nndepth_core.models.base import StereoNetwork
 from nndepth_core.training import TrainingError
 from nndepth_core.training.batch_norms import batch_norms, measured_anew
@@ -157,6 +158,7 @@ class BaseTrainer(ABC):
         """The network to validate and save: the running average if there is one."""
         return self.network if self.ema is None else self.ema.module
 
+    @killed_workers_named()
     def train(self, network: StereoNetwork, data: StereoData, config: str = '') -> Path:
         """Train a network, or go on with training it.
 
@@ -217,7 +219,7 @@ class BaseTrainer(ABC):
         if state and state['data'] != self.fingerprint(data):
             _log.warning('seed or batch size are not those the run began with; so will batches be')
         if self.accelerator.is_main_process and config:
-            (self.folder / 'config.yaml').write_text(config, 'utf-8')
+            write_at_once(self.folder / 'config.yaml', config)
         self.accelerator.init_trackers(
             'nndepth',
             config=flat_settings(yaml.safe_load(config) or {}),

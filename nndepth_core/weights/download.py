@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import tempfile
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -13,7 +11,9 @@ from zipfile import BadZipFile, ZipFile
 
 from tqdm import tqdm
 
+from nndepth_core.files import sha256_of, temporary_folder
 from nndepth_core.weights.catalogue import Checkpoint, find_checkpoint
+from nndepth_core.weights.formats import check_expansion, kind_of
 from nndepth_core.weights.store import cache_folder, require_torch, store_weights, stored_weights
 
 _BLOCK = 1 << 18
@@ -43,9 +43,8 @@ def fetch_weights(identifier: str) -> Path:
     if stored := stored_weights(checkpoint.model, name=checkpoint.name):
         return stored
     require_torch()
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
-        file = download(checkpoint, Path(folder))
+    with temporary_folder(cache_folder()) as folder:
+        file = download(checkpoint, folder)
         return store_weights(file, checkpoint.model, checkpoint.variants[0], checkpoint.name)
 
 
@@ -90,7 +89,8 @@ def _get(url: str, file: Path, label: str) -> None:
         headers = response.headers
         if headers.get_content_type() == 'text/html':
             raise DownloadError('its address answers with a web page, such as a login or a notice')
-        due = int(headers['Content-Length']) if 'Content-Length' in headers else None
+        length = headers.get('Content-Length', '')
+        due = int(length) if length.isdecimal() else None
         with (
             file.open('wb') as out,
             tqdm(total=due, desc=label, unit='B', unit_scale=True, disable=None) as bar,
@@ -118,13 +118,20 @@ def _unpack(archive: Path, file: Path) -> None:
             members = [name for name in content.namelist() if Path(name).name == file.name]
             if not members:
                 raise DownloadError('the archive at its address does not hold it')
+            check_expansion([content.getinfo(members[0])], archive.stat().st_size)
             with content.open(members[0]) as source, file.open('wb') as target:
                 shutil.copyfileobj(source, target)
-    except BadZipFile as error:
-        raise DownloadError(f'the archive at its address is damaged ({error})') from error
+    except DownloadError:
+        raise
+    except (BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
+        raise DownloadError(f'the archive at its address cannot be unpacked ({error})') from error
 
 
 def _verify(file: Path, sha256: str | None) -> None:
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        kind_of(file)
+    except ValueError as error:
+        raise DownloadError(f'what came {error}') from error
+    found = sha256_of(file)
     if sha256 and not found.startswith(sha256):
         raise DownloadError(f'what came has sha256 {found}, {sha256} is due')

@@ -5,17 +5,18 @@ Listing it needs no torch; storing and loading do.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nndepth_core.files import replaced_at_once, sha256_of
 from nndepth_core.models import create_model, model_names, network_class
 from nndepth_core.weights.catalogue import identify
 from nndepth_core.weights.checkpoint import (
@@ -24,17 +25,19 @@ from nndepth_core.weights.checkpoint import (
     matching_models,
     read_checkpoint,
 )
+from nndepth_core.weights.formats import read_header
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nndepth_core.models.base import StereoNetwork
 
+_log = logging.getLogger(__name__)
+
 # One key only: safetensors writes several in random order, and files shall be reproducible.
 _KEY = 'nndepth'
 _BUNDLED = Path(__file__).with_name('bundled')
-_MAXIMUM_HEADER = 100_000_000
-"""Bytes; larger headers are no valid safetensors."""
+_NAME = r'\w[\w.-]*'
 
 
 @dataclass(frozen=True)
@@ -70,27 +73,49 @@ class StoredWeights:
 
 
 def cache_folder() -> Path:
-    """$NNDEPTH_CACHE, else nndepth in $XDG_CACHE_HOME, else ~/.cache/nndepth."""
+    """$NNDEPTH_CACHE, else nndepth in $XDG_CACHE_HOME, else ~/.cache/nndepth.
+
+    Raises:
+        CheckpointError: no home folder is known to the system.
+    """
     own = os.environ.get('NNDEPTH_CACHE')
     folder = Path(own) if own else Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'nndepth')
-    return folder.expanduser()
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise CheckpointError(
+            f'{folder} cannot be found, since the system knows no such home folder; set the '
+            'environment variable NNDEPTH_CACHE to a folder of yours'
+        ) from error
 
 
-def folders() -> tuple[Path, Path]:
-    """Where weights and exports lie: the user's store, then what comes with the package."""
-    return cache_folder(), _BUNDLED
+def folders() -> tuple[Path, ...]:
+    """Where weights and exports lie: the user's store if there can be one, then the package's."""
+    try:
+        return cache_folder(), _BUNDLED
+    except CheckpointError as error:
+        _warn_once(str(error))
+        return (_BUNDLED,)
 
 
 def list_stored() -> list[StoredWeights]:
-    """All weights at hand, by network and name; files that are not ours are passed over."""
+    """All weights at hand, by network and name.
+
+    Entries that are not ours or cannot be used are passed over; each is warned of once.
+    """
     found = [path for folder in folders() for path in folder.glob('weights/*/*.safetensors')]
-    files = sorted(found, key=lambda path: (path.parent.name, path.name))
-    described = ((path, describe(path)) for path in files)
-    return [
-        StoredWeights(f'{path.parent.name}/{path.stem}', path, description)
-        for path, description in described
-        if description
-    ]
+    stored = []
+    for path in sorted(found, key=lambda path: (path.parent.name, path.name)):
+        try:
+            if not re.fullmatch(_NAME, path.stem):
+                raise ValueError('has a name that weights are not stored under; rename it')
+            entry = StoredWeights(f'{path.parent.name}/{path.stem}', path, _described(path))
+        except (ValueError, OSError) as error:
+            reason = f'cannot be read ({error.strerror})' if isinstance(error, OSError) else error
+            _warn_once(f'{str(path)!r} in the store of weights is passed over, since it {reason}')
+        else:
+            stored.append(entry)
+    return stored
 
 
 def stored_weights(model: str, variant: str | None = None, name: str | None = None) -> Path | None:
@@ -121,13 +146,31 @@ def stored_weights(model: str, variant: str | None = None, name: str | None = No
 def describe(path: str | Path) -> Description | None:
     """Read what a file of ours says of itself; None for any other file."""
     try:
-        with Path(path).open('rb') as file:
-            length = int.from_bytes(file.read(8), 'little')
-            header = json.loads(file.read(min(length, _MAXIMUM_HEADER)))
-        fields = json.loads(header['__metadata__'][_KEY])
-        return Description(**{**fields, 'variants': tuple(fields['variants'])})
-    except (ValueError, KeyError, TypeError):
+        return _described(Path(path))
+    except (ValueError, OSError):
         return None
+
+
+def _described(path: Path) -> Description:
+    """Read the same.
+
+    Raises:
+        ValueError: the file is not ours, or not whole.
+        OSError: it cannot be read.
+    """
+    header = read_header(path)
+    try:
+        fields = json.loads(header['__metadata__'][_KEY])
+        description = Description(**{**fields, 'variants': tuple(fields['variants'])})
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError('was not written by `nndepth weights import`; remove it') from error
+    texts = (description.model, description.variant, description.source, description.source_sha256)
+    optional = (description.checkpoint, description.license)
+    if not all(isinstance(text, str) for text in (*texts, *description.variants)) or not all(
+        text is None or isinstance(text, str) for text in optional
+    ):
+        raise ValueError('says of itself what files of ours do not; remove it')
+    return description
 
 
 def store_weights(
@@ -160,7 +203,7 @@ def store_weights(
     file, sha256 = _origin(source)
     known = identify(model, file, sha256)
     name = name or (known.name if known else source.stem)
-    if not re.fullmatch(r'\w[\w.-]*', name):
+    if not re.fullmatch(_NAME, name):
         raise ValueError(f'name is {name!r}; use letters, digits, and . _ - inside')
     description = Description(
         model,
@@ -200,23 +243,16 @@ def require_torch() -> None:
         )
 
 
-@contextmanager
-def replaced_at_once(path: Path) -> Iterator[Path]:
-    """Give a file to write to, which takes the place of `path` when all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+@cache
+def _warn_once(text: str) -> None:
+    _log.warning('%s', text)
 
 
 def _origin(source: Path) -> tuple[str, str]:
     """Name and hash of the file that weights come from; a file of ours remembers both."""
     if own := describe(source):
         return own.source, own.source_sha256
-    return source.name, hashlib.sha256(source.read_bytes()).hexdigest()
+    return source.name, sha256_of(source)
 
 
 def _load(network: StereoNetwork, state: Mapping[str, Tensor], path: str | Path) -> None:

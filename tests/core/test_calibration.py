@@ -127,12 +127,12 @@ def test_camera_infos_that_do_not_fit(tmp_path):
         calibration.read(tmp_path)
     for text in ('image_width: 640', '- 1', 'a: [', 'projection_matrix: {data: [x]}'):
         written(right, text)
-        with pytest.raises(CalibrationError, match=r'right\.yaml is no camera_info'):
+        with pytest.raises(CalibrationError, match=r'right\.yaml'):
             calibration.read(tmp_path)
     written(tmp_path / 'left_old.yaml', '')
     with pytest.raises(CalibrationError, match='2 YAML files with left in their name'):
         calibration.read(tmp_path)
-    with pytest.raises(CalibrationError, match='is no calibration of a pair'):
+    with pytest.raises(CalibrationError, match='camera_info of one camera; give both'):
         calibration.read(left)
 
 
@@ -169,3 +169,64 @@ def test_unusable_values_are_refused(tmp_path):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nowhere\.txt'):
         calibration.read(tmp_path / 'nowhere.txt')
+
+
+def opencv(key: str, values: list[float], columns: int = 4) -> str:
+    """A matrix as OpenCV 2 and 3 write it."""
+    return (
+        f'{key}: !!opencv-matrix\n   rows: 3\n   cols: {columns}\n   dt: d\n'
+        f'   data: [ {", ".join(f"{x:.6g}" for x in values)} ]\n'
+    )
+
+
+P1 = [F, 0.0, CX, 0.0, 0.0, F, CY, 0.0, 0.0, 0.0, 1.0, 0.0]
+P2 = [*P1[:3], -F * 0.12, *P1[4:]]
+EXTRINSICS = '%YAML:1.0\n---\n' + opencv('R', [1.0] * 9, 3) + opencv('P1', P1) + opencv('P2', P2)
+INTRINSICS = '%YAML:1.0\n' + opencv('M1', [1.0] * 9, 3) + opencv('D1', [0.1] * 5, 5)
+ORB_SLAM = (
+    f'%YAML:1.0\n\nCamera.fx: {F}\nCamera.fy: {F}\nCamera.cx: {CX}\nCamera.cy: {CY}\n'
+    f'Camera.width: 640\nCamera.height: 480\nCamera.bf: {F * 0.12}\n'
+)
+EUROC = '%YAML:1.0\nLEFT.width: 640\nLEFT.height: 480\n' + opencv('LEFT.P', P1)
+EUROC += opencv('RIGHT.P', P2)
+
+
+@pytest.mark.parametrize('text', [EXTRINSICS, ORB_SLAM, EUROC, '\ufeff' + EXTRINSICS])
+def test_yaml_of_opencv_is_read(tmp_path, text):
+    path = written(tmp_path / 'extrinsics.yml', text)
+    assert_camera(calibration.read(path, (640, 480)), 0.12)
+
+
+def test_the_two_files_of_opencv_are_read(tmp_path):
+    names = [
+        str(written(tmp_path / name, text))
+        for name, text in (('intrinsics.yml', INTRINSICS), ('extrinsics.yml', EXTRINSICS))
+    ]
+    assert_camera(calibration.read(','.join(names), (640, 480)), 0.12)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (INTRINSICS, r'before rectification \(M1, D1\).*P1 and P2'),
+        ('cam0:\n  intrinsics: [1, 2, 3, 4]\n', r'before rectification \(cam0\)'),
+        (camera_info(), r'of one camera; give both: left\.yaml,right\.yaml'),
+        ('<?xml version="1.0"?>\n<opencv_storage>', 'XML.*save it as YAML'),
+        (opencv('P1', P1[:11]) + opencv('P2', P2), 'P1 has no 12 numbers'),
+        (EXTRINSICS.replace('700.5', 'wide', 1), "P1 is 'wide', not a number"),
+        ('a: ' + '[' * 5000, 'nested too deeply'),
+        ('a: [1, 2', 'is no YAML'),
+        (' ' * (1 << 21), 'far more than a calibration'),
+        ('P0: ' + matrix() + '\nP1: ' + matrix(-70) + '\nS0: inf 480\n', 'S0 is inf'),
+        (middlebury(width='1e999'), 'width is inf'),
+        ('a: &a [*a]\nb: 2021-99-99\n', 'no YAML'),
+    ],
+)
+def test_other_files_are_called_what_they_are(tmp_path, text, message):
+    with pytest.raises(CalibrationError, match=message):
+        calibration.parse(written(tmp_path / 'calib.yaml', text))
+
+
+def test_names_that_no_file_has_are_refused():
+    with pytest.raises(CalibrationError, match='no name of a file'):
+        calibration.parse('a\0b')

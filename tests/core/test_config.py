@@ -14,6 +14,7 @@ from nndepth_core import cli  # noqa: E402
 from nndepth_core.data.synthetic.procedural import ProceduralStereo  # noqa: E402
 from nndepth_core.models.light_stereo import LightStereo  # noqa: E402
 from nndepth_core.models.raft_stereo import RaftStereo  # noqa: E402
+from nndepth_core.settings import read_yaml  # noqa: E402
 from nndepth_core.training import TrainingError  # noqa: E402
 from nndepth_core.training.commented import argument_notes, commented_yaml  # noqa: E402
 from nndepth_core.training.config import class_yaml, known_classes, read_run  # noqa: E402
@@ -230,3 +231,25 @@ def test_models_are_published_variants(path):
     run = read(f'--model={path}')
     assert run.model.name == path.stem
     assert run.model.variant in run.model.variants
+
+
+@pytest.mark.parametrize(
+    'path', ['', '.', 'a..b', 'os.path', 'math.pi', 'builtins.len', 'x.y', '..']
+)
+def test_what_is_no_class_is_refused(path):
+    with pytest.raises(TrainingError, match=f'class {path!r} is unknown.*StereoTrainer'):
+        class_yaml(path)
+
+
+def test_classes_of_modules_that_fail_say_why(tmp_path, monkeypatch):
+    (tmp_path / 'failing.py').write_text('1 / 0')
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TrainingError, match='division by zero'):
+        class_yaml('failing.Class')
+
+
+@pytest.mark.parametrize('text', ['a: ' + '[' * 5000, 'a: 2021-99-99', '{[1]: 2}'])
+def test_odd_yaml_is_refused(tmp_path, text):
+    (tmp_path / 'a.yaml').write_text(text)
+    with pytest.raises(ValueError, match=r'a\.yaml is'):
+        read_yaml(tmp_path / 'a.yaml')

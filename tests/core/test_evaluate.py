@@ -242,6 +242,15 @@ def test_tables(evaluation):
     assert (cells[0]['epe'], cells[2]['epe'], cells[2]['density']) == ('2', 'nan', '0')
 
 
+@pytest.mark.parametrize('first', ['=', '+', '-', '@', '\t'])
+def test_names_in_csv_are_no_formulas(first):
+    name = f'{first}1+cmd|x!A1'
+    score = SampleScore(name, (90, 40), {'all': {'epe': -2.0}}, 5.0)
+    evaluation = Evaluation('data', [ModelScore(name, 'cpu', [score])], {})
+    (row,) = csv.DictReader(csv_text(evaluation).splitlines())
+    assert (row['model'], row['sample'], row['epe']) == (f"'{name}", f"'{name}", '-2')
+
+
 def pictures_of(html: str) -> list[np.ndarray]:
     found = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
     data = [np.frombuffer(base64.b64decode(text), np.uint8) for text in found]

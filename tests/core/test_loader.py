@@ -1,5 +1,7 @@
 """Batches: what they hold follows from the seed and their number alone."""
 
+import os
+import signal
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -198,3 +200,18 @@ def test_validation_samples(caplog):
 def test_wrong_counts(name):
     with pytest.raises(ValueError, match=f'{name} is 0; give at least 1'):
         make(**{name: 0})
+
+
+class KilledPairs(TinyPairs):
+    """Its first sample ends the process that reads it, as the system does for want of memory."""
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize('validating', [False, True])
+def test_a_killed_worker_is_named(validating):
+    data = StereoData(KilledPairs(4), KilledPairs(4), batch_size=1, workers=1)
+    batches = data.validation_samples() if validating else data.batches()
+    with pytest.raises(DatasetError, match=r'\(process \d+\) was ended.*fewer data.workers'):
+        next(batches)

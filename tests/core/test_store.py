@@ -201,6 +201,44 @@ def test_listing_passes_over_what_is_not_ours():
     assert [entry.path for entry in list_stored()] == [path]
 
 
+def test_one_odd_entry_blocks_nothing_and_is_named_once(caplog):
+    make_checkpoint('a.pth')
+    path = store_weights('a.pth', 'raft_stereo')
+    whole = path.read_bytes()
+    deep = (10**6).to_bytes(8, 'little') + b'[' * 10**6
+    odd = {
+        'dangling.safetensors': lambda file: file.symlink_to('nowhere'),
+        'folder.safetensors': lambda file: file.mkdir(),
+        'pipe.safetensors': os.mkfifo,
+        'deep.safetensors': lambda file: file.write_bytes(deep),
+        'cut.safetensors': lambda file: file.write_bytes(whole[:-1]),
+        'new\nline.safetensors': lambda file: file.write_bytes(whole),
+        'odd\udcff.safetensors': lambda file: file.write_bytes(whole),
+    }
+    for name, make in odd.items():
+        make(path.with_name(name))
+    for _ in range(2):
+        assert [entry.path for entry in list_stored()] == [path]
+    assert stored_weights('raft_stereo') == path
+    assert len(caplog.messages) == len(odd)
+    for name in odd:
+        assert any(repr(name)[1:-1] in message for message in caplog.messages)
+
+
+def test_the_bundled_weights_need_no_cache(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.delenv('NNDEPTH_CACHE', raising=False)
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+
+    def homeless(path):
+        raise RuntimeError('Could not determine home directory.')
+
+    monkeypatch.setattr(Path, 'expanduser', homeless)
+    assert [entry.id for entry in list_stored()] == ['nano_stereo/default']
+    with pytest.raises(CheckpointError, match='set the environment variable NNDEPTH_CACHE'):
+        cache_folder()
+
+
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=64), st.text(max_size=20))
 def test_describe_reads_anything(tmp_path, content, text):

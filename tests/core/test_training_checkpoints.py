@@ -10,6 +10,7 @@ pytest.importorskip('accelerate')
 pytest.importorskip('jsonargparse')
 
 from accelerate.state import AcceleratorState  # noqa: E402
+from killed import killed_while_writing  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from tiny_training import TinyStereo, make_data, network, settings  # noqa: E402
 
@@ -73,8 +74,8 @@ def test_the_latest_are_kept(tmp_path):
 
 
 def test_leftovers_of_a_kill_are_no_checkpoints_and_vanish(tmp_path):
-    (tmp_path / '.unfinished_step_00000007').mkdir()
-    (tmp_path / '.unfinished_step_00000007' / 'state.pt').write_bytes(b'half')
+    leftover = killed_while_writing(tmp_path / 'step_00000007')
+    assert [path.name for path in leftover.iterdir()] == ['state.pt']
     assert latest_checkpoint(tmp_path) is None
     save_checkpoint(tmp_path, 7, weights(1), {}, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ['step_00000007']
@@ -100,7 +101,8 @@ def test_training_goes_on_after_the_disk_was_full(tmp_path, monkeypatch):
     train(tmp_path / 'whole')
 
     def full(path, content, write=checkpoints._write):
-        if 'step_00000006' in str(path) and path.name == 'state.pt':
+        first = tmp_path / 'full' / 'checkpoints' / 'step_00000003'
+        if first.exists() and path.name == 'state.pt':
             raise OSError(28, os.strerror(28))
         write(path, content)
 

@@ -1,0 +1,117 @@
+"""Files and folders that are whole or not there at all, and what a kill left of them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_PREFIX = '.unfinished-'
+_count = itertools.count()
+
+
+@contextmanager
+def replaced_at_once(path: Path) -> Iterator[Path]:
+    """Give a name to write a file or folder to, which becomes `path` when it is on the disk.
+
+    If the block fails, what it wrote is removed and what was at `path` stays. What processes that
+    were killed have left in the folder is removed too.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _unfinished(path.parent) as temporary:
+        yield temporary
+        for written in (*temporary.rglob('*'), temporary):
+            _sync(written)
+        temporary.replace(path)
+        _sync(path.parent)
+
+
+def write_at_once(path: Path, text: str) -> None:
+    """Write a text file that is whole or not there at all."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # a pipe or a terminal
+        path.write_text(text, 'utf-8')
+        return
+    with replaced_at_once(path) as temporary:
+        temporary.write_text(text, 'utf-8')
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Give an empty folder that is removed afterwards; after a kill, when the next one is made."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with _unfinished(parent) as folder:
+        folder.mkdir()
+        yield folder
+
+
+def remove_at_once(folder: Path) -> None:
+    """Remove a folder so that a kill leaves nothing under its name."""
+    with _unfinished(folder.parent) as doomed:
+        folder.rename(doomed)
+
+
+def sha256_of(path: str | Path) -> str:
+    """The hash of a file's content, read in blocks."""
+    digest = hashlib.sha256()
+    with Path(path).open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """Give a name that tells whose it is; whatever has it is removed at the end."""
+    _sweep(folder)
+    path = folder / f'{_own_prefix()}{os.getpid()}-{next(_count)}'
+    try:
+        yield path
+    finally:
+        _remove(path)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine that are no more have left."""
+    prefix = _own_prefix()
+    for leftover in folder.glob(f'{_PREFIX}*'):
+        process = leftover.name.removeprefix(prefix).partition('-')[0]
+        if leftover.name.startswith(prefix) and process.isdecimal() and not _lives(int(process)):
+            _remove(leftover)
+
+
+def _own_prefix() -> str:
+    # Other machines may write to the same folder; which of their processes live is not known here.
+    return f'{_PREFIX}{socket.gethostname()[:64]}-'
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's content, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,296 @@
+"""Random and damaged inputs for everything that reads other people's files.
+
+A reader passes where it returns, or raises an error of its own kind. Any other exception is a
+fault, and so is an input that takes too long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from nndepth_core import calibration
+from nndepth_core.camera import CalibrationError
+from nndepth_core.engines import EngineError
+from nndepth_core.engines.card import ModelCard
+from nndepth_core.engines.reference import Reference
+from nndepth_core.files import temporary_folder
+from nndepth_core.io import read_depth, read_disparity, read_image, read_pixels
+from nndepth_core.settings import class_at, dataset_classes, read_yaml, with_paths
+from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
+from nndepth_core.weights.store import describe
+
+_SLOW = 30
+"""Seconds that no input may take."""
+_NUMBERS = (b'0', b'-1', b'nan', b'inf', b'1e999', b'99999999999999999999', b'0.5', b'')
+_SYNTAX = (b'[', b'{', b'"', b':', b',', b'\n', b'\0', b'- ', b'&a ', b'*a', b'!!python/', b'\xff')
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader under test.
+
+    Attributes:
+        read: takes an input and an empty folder to put it into.
+        seeds: whole inputs, which are then damaged.
+        errors: those that it may raise.
+    """
+
+    read: Callable[[bytes, Path], object]
+    seeds: Sequence[bytes]
+    errors: tuple[type[Exception], ...]
+
+
+@dataclass
+class Findings:
+    """What was found of one target: how many inputs it had, and one input of each fault."""
+
+    target: str
+    inputs: int = 0
+    seconds: float = 0.0
+    refused: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        rate = self.inputs / max(self.seconds, 1e-9)
+        text = f'{self.target}: {self.inputs} inputs, {rate:.0f} a second, {self.refused} refused'
+        return '\n  '.join([f'{text}, {len(self.faults)} faults', *self.faults])
+
+
+def fuzz(
+    name: str,
+    target: Target,
+    seed: int = 0,
+    count: int = 0,
+    seconds: float = 0.0,
+    folder: Path | None = None,
+) -> Iterator[Findings]:
+    """Try inputs until there were `count` or `seconds` are over; yield what was found so far.
+
+    Args:
+        name: of the target.
+        target: the reader.
+        seed: of the random inputs; the same one gives the same inputs.
+        count: inputs to try; 0 for no limit.
+        seconds: time to take; 0 for no limit.
+        folder: where inputs of faults are kept; None keeps none.
+    """
+    rng, found, start = random.Random(f'{name} {seed}'), Findings(name), time.monotonic()
+    with temporary_folder(Path(tempfile.gettempdir())) as place:
+        while (not count or found.inputs < count) and (not seconds or found.seconds < seconds):
+            data = damaged(rng, target.seeds)
+            if fault := _try(target, data, place, found):
+                if fault not in found.faults and folder is not None:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    path = folder / f'{name}-{hashlib.sha256(data).hexdigest()[:12]}'
+                    path.write_bytes(data)
+                    found.faults[fault] = str(path)
+                found.faults.setdefault(fault, '')
+            found.inputs += 1
+            found.seconds = time.monotonic() - start
+            yield found
+
+
+def damaged(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
+    """Return a random input: noise, or one of the seeds with a few changes."""
+    if rng.random() < 0.1:
+        return rng.randbytes(rng.randrange(64))
+    data = bytearray(rng.choice(seeds))
+    for _ in range(rng.choice((1, 1, 2, 3, 8))):
+        at = rng.randrange(len(data) + 1)
+        end = min(len(data), at + rng.choice((1, 2, 4, 8, 32, 1000)))
+        change = rng.randrange(8)
+        if change == 0:
+            del data[at:]
+        elif change == 1:
+            del data[at:end]
+        elif change == 2:
+            data[at:end] = rng.randbytes(end - at)
+        elif change == 3:
+            data[at:at] = rng.choice(_SYNTAX) * rng.choice((1, 1, 2, 5000))
+        elif change == 4:
+            data[at:end] = rng.choice(_NUMBERS)
+        elif change == 5:
+            other = rng.choice(seeds)
+            cut = rng.randrange(len(other) + 1)
+            data[at:] = other[cut:]
+        elif change == 6:
+            data[at:at] = data[at:end]
+        else:
+            width = rng.choice((1, 2, 4, 8))
+            value = rng.choice((0, 1, (1 << 8 * width) - 1, 1 << (8 * width - 1)))
+            data[at : at + width] = value.to_bytes(width, rng.choice(('little', 'big')))
+    return bytes(data)
+
+
+def report(found: Sequence[Findings]) -> str:
+    """Everything that was found, as JSON."""
+    return json.dumps([asdict(findings) for findings in found], indent=2)
+
+
+def _try(target: Target, data: bytes, folder: Path, found: Findings) -> str:
+    """Let the target read an input; return what is wrong, '' for nothing."""
+    try:
+        with _time_limit():
+            target.read(data, folder)
+    except target.errors:
+        found.refused += 1
+    except Exception as error:
+        places = traceback.extract_tb(error.__traceback__)
+        ours = [place for place in places if 'nndepth_' in place.filename] or list(places)
+        return f'{type(error).__name__} at {Path(ours[-1].filename).name}:{ours[-1].lineno}'
+    return ''
+
+
+class _TookTooLongError(Exception):
+    """An input took longer than any may."""
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _TookTooLongError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(_SLOW)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def core_targets() -> dict[str, Target]:
+    """The readers of the library by name; `checkpoint` needs torch."""
+    return {
+        'io': Target(_read_pictures, _pictures(), (ValueError, OSError)),
+        'calibration': Target(_read_calibration, _calibrations(), (CalibrationError,)),
+        'checkpoint': Target(_read_checkpoint, _checkpoints(), (CheckpointError,)),
+        'store': Target(lambda data, folder: describe(_put(data, folder)), _checkpoints(), ()),
+        'card': Target(_read_card, [_card()], (EngineError,)),
+        'config': Target(_read_config, _configs(), (ValueError,)),
+    }
+
+
+def _put(data: bytes, folder: Path, suffix: str = '') -> Path:
+    path = folder / f'input{suffix}'
+    path.write_bytes(data)
+    return path
+
+
+def _read_pictures(data: bytes, folder: Path) -> None:
+    errors: list[Exception] = []
+    for read, suffix in (
+        (read_image, '.png'),
+        (read_pixels, '.png'),
+        (read_disparity, '.pfm'),
+        (read_disparity, '.npy'),
+        (read_disparity, '.png'),
+        (read_depth, '.npy'),
+        (read_depth, '.png'),
+    ):
+        try:
+            read(_put(data, folder, suffix))
+        except (ValueError, OSError) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _pictures() -> list[bytes]:
+    image = np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)
+    array = io.BytesIO()
+    np.save(array, image[..., 0].astype(np.float32))
+    pictures = [cv2.imencode(suffix, image)[1].tobytes() for suffix in ('.png', '.jpg', '.ppm')]
+    coded = cv2.imencode('.png', image[..., 0].astype(np.uint16) * 256)[1].tobytes()
+    return [*pictures, coded, array.getvalue(), b'Pf\n4 2\n-1.0\n' + bytes(32)]
+
+
+def _read_calibration(data: bytes, folder: Path) -> None:
+    path = _put(data, folder, '.yaml')
+    for source in (str(path), f'{path},{path}', data.decode(errors='replace').partition('\n')[0]):
+        try:
+            calibration.parse(source).camera((640, 480))
+        except OSError:  # no such file
+            continue
+
+
+def _calibrations() -> list[bytes]:
+    p = '[500., 0., 320., {}, 0., 500., 240., 0., 0., 0., 1., 0.]'
+    left, right = p.format('0.'), p.format('-60.')
+    plain = [text.strip('[]').replace(',', '') for text in (left, right)]
+    return [
+        text.encode()
+        for text in (
+            '500,500,320,240,0.12,3',
+            f'P0: {plain[0]}\nP1: {plain[1]}\nS_00: 640 480\n',
+            'cam0=[500 0 320; 0 500 240; 0 0 1]\ndoffs=3\nbaseline=120\nwidth=640\nheight=480\n',
+            f'image_width: 640\nimage_height: 480\nprojection_matrix:\n  data: {left}\n',
+            f'%YAML:1.0\n---\nP1: !!opencv-matrix\n   rows: 3\n   data: {left}\n'
+            f'P2: !!opencv-matrix\n   rows: 3\n   data: {right}\n',
+            'Camera.fx: 500.\nCamera.fy: 500.\nCamera.cx: 320.\nCamera.cy: 240.\nCamera.bf: 60.\n',
+        )
+    ]
+
+
+def _read_checkpoint(data: bytes, folder: Path) -> None:
+    read_checkpoint(_put(data, folder, '.pth'))
+
+
+def _checkpoints() -> list[bytes]:
+    import torch
+    from safetensors.torch import save
+
+    state = {'a.weight': torch.ones(2, 2), 'a.bias': torch.zeros(2)}
+    about = {'model': 'a', 'variant': 'b', 'variants': ['b'], 'source': 'c', 'source_sha256': 'd'}
+    notes = {'nndepth': json.dumps({**about, 'checkpoint': None, 'license': None})}
+    seeds = [save(state, notes), save(state)]
+    for settings in ({}, {'_use_new_zipfile_serialization': False}):
+        file = io.BytesIO()
+        torch.save({'state_dict': state, 'epoch': 3, 'path': Path('a')}, file, **settings)
+        seeds.append(file.getvalue())
+    return seeds
+
+
+def _read_card(data: bytes, folder: Path) -> None:
+    card = ModelCard.read({'nndepth': data.decode(errors='replace')})
+    if card is not None:
+        card.spec(None)
+
+
+def _card() -> bytes:
+    reference = Reference((64, 128), (1.0, 2.0, 3.0), 0.05)
+    fields: dict[str, Any] = {
+        'network': 'nano_stereo', 'variant': 'base', 'weights': 'a', 'weights_sha256': 'ab',
+        'license': None, 'precision': 'fp32', 'iterations': 0, 'multiple': 32,
+        'placement': 'centre', 'minimum': (64, 64), 'confidence': 'network',
+    }  # fmt: skip
+    return ModelCard(**fields, reference=reference).metadata()['nndepth'].encode()
+
+
+def _read_config(data: bytes, folder: Path) -> None:
+    content = read_yaml(_put(data, folder, '.yaml'))
+    with_paths(content, dataset_classes())
+    class_at(f'nndepth_core.{content.get("class_path")}')
+
+
+def _configs() -> list[bytes]:
+    return [
+        b'class_path: data.synthetic.procedural.ProceduralStereo\ninit_args:\n  size: [64, 96]\n',
+        b'data:\n  train: {class_path: KITTI, init_args: {root: a}}\n  batch_size: 3\n',
+    ]

@@ -1,0 +1,58 @@
+"""Random and damaged messages for what turns messages into images and cameras."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from types import SimpleNamespace
+
+from nndepth_core.camera import CalibrationError
+from nndepth_core.fuzzing import Target
+from nndepth_ros.conversions import ConversionError, stereo_camera, to_rgb
+
+_FIELDS = struct.Struct('<16sIIIB')
+_CAMERA = struct.Struct('<II12dIIIIII')
+_ENCODINGS = ('rgb8', 'mono8', 'mono16', 'bayer_rggb8', 'bayer_grbg16', 'yuv422_yuy2', '8UC4')
+
+
+def conversion_target() -> Target:
+    """Images, compressed images and camera_infos; messages are touched by their fields only."""
+    images = [
+        b'i' + _FIELDS.pack(encoding.encode(), 4, 8, 64, 0) + bytes(64 * 4)
+        for encoding in _ENCODINGS
+    ]
+    compressed = [b'c' + b'jpeg'.ljust(16, b'\0') + b'\xff\xd8' + bytes(64) + b'\xff\xd9']
+    p = (500.0, 0.0, 320.0, 0.0, 0.0, 500.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    cameras = [b'p' + _CAMERA.pack(640, 480, *p, 1, 1, 0, 0, 0, 0)]
+    return Target(_read, [*images, *compressed, *cameras], (ConversionError, CalibrationError))
+
+
+def _read(data: bytes, folder: Path) -> None:
+    kind, rest = data[:1], data[1:]
+    if kind == b'c':
+        name = rest[:16].decode(errors='replace').strip('\0')
+        to_rgb(SimpleNamespace(format=name, data=rest[16:]))
+    elif kind == b'p' and len(rest) >= _CAMERA.size:
+        _camera(rest)
+    elif len(rest) >= _FIELDS.size:
+        name, height, width, step, big = _FIELDS.unpack_from(rest)
+        to_rgb(
+            SimpleNamespace(
+                encoding=name.decode(errors='replace').strip('\0'),
+                height=height,
+                width=width,
+                step=step,
+                is_bigendian=big,
+                data=rest[_FIELDS.size :],
+            )
+        )
+
+
+def _camera(data: bytes) -> None:
+    width, height, *values = _CAMERA.unpack_from(data)
+    p, (bx, by, x, y, w, h) = values[:12], values[12:]
+    roi = SimpleNamespace(x_offset=x, y_offset=y, width=w, height=h, do_rectify=False)
+    fields = {'width': width, 'height': height, 'binning_x': bx, 'binning_y': by, 'roi': roi}
+    left = SimpleNamespace(p=p, k=[1.0] * 9, d=[], **fields)
+    right = SimpleNamespace(p=[*p[:3], -60.0, *p[4:]], k=[1.0] * 9, d=[], **fields)
+    stereo_camera(left, right, width, height)
