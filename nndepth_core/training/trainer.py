@@ -37,6 +37,7 @@ from nndepth_core.training.checkpoints import (
 )
 from nndepth_core.training.compiled import compile_in_place
 from nndepth_core.training.failures import out_of_memory_named, save_failed
+from nndepth_core.training.precision import choose_precision
 from nndepth_core.training.schedules import ScheduleName, learning_rate_factor
 from nndepth_core.training.tracking import (
     PlainTracker,
@@ -73,7 +74,8 @@ class BaseTrainer(ABC):
         accumulation: passes of data.batch_size samples that make one step.
         clip_norm: limit of the gradient's norm; 0 for none.
         clip_value: limit of each entry of the gradient; 0 for none.
-        precision: of the network's arithmetic; bf16 and fp16 are mixed with fp32.
+        precision: of the network's arithmetic; bf16 and fp16 are mixed with fp32, 'auto' is bf16
+            where the CPU or GPU computes in it, else fp32.
         compile: let torch compile the network: some minutes at the start, faster steps from then.
         batch_norm: 'train' uses and learns each process's own statistics, 'synchronized' those of
             all processes (GPUs only), 'frozen' keeps the statistics as they are.
@@ -105,7 +107,7 @@ class BaseTrainer(ABC):
     accumulation: int = 1
     clip_norm: float = 1.0
     clip_value: float = 0.0
-    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'
+    precision: Literal['auto', 'fp32', 'bf16', 'fp16'] = 'auto'
     compile: bool = False
     batch_norm: Literal['train', 'synchronized', 'frozen'] = 'train'
     norm_batches: int = 0
@@ -228,12 +230,11 @@ class BaseTrainer(ABC):
 
     def make_accelerator(self) -> Accelerator:
         """Find the device and the other processes."""
-        if self.precision == 'fp16' and (self.device == 'cpu' or not torch.cuda.is_available()):
-            raise TrainingError('precision fp16 needs a GPU; choose bf16 or fp32')
+        precision = choose_precision(self.precision, self.device)
         self.folder.mkdir(parents=True, exist_ok=True)
         return Accelerator(
             cpu=self.device == 'cpu',
-            mixed_precision='no' if self.precision == 'fp32' else self.precision,
+            mixed_precision='no' if precision == 'fp32' else precision,
             log_with=[*self.trackers, PlainTracker(self.folder, self.step)],
             project_dir=self.folder,
             # a network may have outputs that the loss leaves out

@@ -244,6 +244,26 @@ def test_mixed_precision(tmp_path):
         train(tmp_path / 'other', precision='fp16')
 
 
+@pytest.mark.parametrize(
+    ('flags', 'precision', 'why'),
+    [
+        ('fma avx avx2', 'fp32', 'the CPU (no amx_bf16 or avx512_bf16 or bf16) does not compute'),
+        ('avx2 avx512f avx512_vnni', 'fp32', 'does not compute in bf16'),
+        ('avx2 avx512f avx512_bf16', 'bf16', 'the CPU (avx512_bf16) computes in bf16'),
+        ('avx512_bf16 amx_tile amx_bf16', 'bf16', 'the CPU (amx_bf16) computes in bf16'),
+        ('fp asimd svebf16', 'fp32', 'does not compute in bf16'),
+        ('fp asimd bf16', 'bf16', 'the CPU (bf16) computes in bf16'),
+    ],
+)
+def test_precision_follows_the_processor(tmp_path, caplog, monkeypatch, flags, precision, why):
+    monkeypatch.setattr('nndepth_core.training.precision._cpu_flags', lambda: set(flags.split()))
+    with caplog.at_level('INFO'):
+        trainer = train(tmp_path, precision='auto', max_steps=1)
+    assert trainer.accelerator.mixed_precision == ('no' if precision == 'fp32' else precision)
+    assert f'precision {precision}: ' in caplog.text
+    assert why in caplog.text
+
+
 def test_compiled_steps_are_the_same_steps(tmp_path):
     losses = []
     for compiled in (False, True):

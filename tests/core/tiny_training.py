@@ -114,6 +114,7 @@ def settings(folder: Path, **changes: Any) -> dict[str, Any]:
         'validate_every': 4,
         'log_every': 2,
         'device': 'cpu',
+        'precision': 'fp32',
         **changes,
     }
 
