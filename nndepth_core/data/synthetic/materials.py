@@ -36,18 +36,30 @@ class MaterialBank:
         )
         self.pyramids = [_halvings(makers[n % len(makers)](rng)) for n in range(size)]
 
-    def bake(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    def bake(
+        self,
+        rng: np.random.Generator,
+        height: int,
+        width: int,
+        colour: np.ndarray | None = None,
+    ) -> np.ndarray:
         """A new texture, uint8 (height, width, 3): tiles mixed, recoloured, contrast of any kind.
 
         A third of the textures are almost plain, as walls, paint and sky are; half have grain.
+
+        Args:
+            rng: decides everything.
+            height: of the texture.
+            width: of the texture.
+            colour: (3,) mean of an almost plain texture; None for any texture.
         """
         picture = self._window(rng, height, width)
         if rng.random() < 0.3:
             other = self._window(rng, height, width)
             picture = _blend(picture, other, self._mask(rng, height, width), rng)
-        plain = rng.random() < 0.35
+        plain = colour is not None or rng.random() < 0.35
         contrast = math.exp(rng.uniform(-4.0, -1.5)) if plain else rng.uniform(0.3, 1.3)
-        picture = _recolour(picture, contrast, rng)
+        picture = _recolour(picture, contrast, rng, colour)
         if rng.random() < (0.3 if plain else 0.6):
             picture = self._roughen(picture, rng)
         return self._shade(picture, rng)
@@ -57,6 +69,21 @@ class MaterialBank:
         draw = (_polygon, _ellipse, self._blob, _frame, _fence, _branches, _blades, _lettering)
         weights = (0.24, 0.18, 0.18, 0.06, 0.07, 0.12, 0.1, 0.05)
         return draw[rng.choice(len(draw), p=weights)](rng, height, width)
+
+    def cast_shadows(self, rng: np.random.Generator, picture: np.ndarray) -> None:
+        """Darken random outlines of a texture in place, as things that are not seen do."""
+        for _ in range(rng.integers(1, 6)):
+            height, width = (int(side * rng.uniform(0.1, 0.7)) for side in picture.shape[:2])
+            top, left = (
+                int(rng.integers(whole - part + 1))
+                for whole, part in zip(picture.shape, (height, width), strict=False)
+            )
+            outline = self.shape(rng, height, width)
+            if rng.random() < 0.5:
+                outline = cv2.GaussianBlur(outline, (0, 0), rng.uniform(0.5, 3))
+            light = 1 - outline * np.float32(rng.uniform(0.25, 0.75) / 255)
+            part = picture[top : top + height, left : left + width]
+            part[:] = cv2.multiply(part, cv2.merge((light, light, light)), dtype=cv2.CV_8U)
 
     def _window(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """Part of a random tile at a random scale and angle, repeated where it is too small."""
@@ -247,12 +274,14 @@ def _blend(
     return (first + (second.astype(np.float32) - first) * share).astype(np.uint8)
 
 
-def _recolour(picture: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:
-    """Random colour mixing about a random mean; contrast 1 keeps the picture's own."""
+def _recolour(
+    picture: np.ndarray, contrast: float, rng: np.random.Generator, colour: np.ndarray | None
+) -> np.ndarray:
+    """Random colour mixing about a mean, random if None; contrast 1 keeps the picture's own."""
     saturation = rng.uniform(0.1, 1)
     mixing = np.eye(3) * saturation + (1 - saturation) / 3
     mixing = (mixing + rng.normal(0, 0.15, (3, 3))) * contrast
-    base = rng.uniform(25, 230) + rng.normal(0, 28, 3)
+    base = rng.uniform(25, 230) + rng.normal(0, 28, 3) if colour is None else colour
     mean = np.array(cv2.mean(picture)[:3])
     offset = base - mixing @ mean
     return cv2.transform(picture, np.column_stack((mixing, offset)))

@@ -23,6 +23,7 @@ class Texture:
 
     def __init__(self, pixels: np.ndarray) -> None:
         self._shrunk = {(0, 0): pixels}
+        self._edged: dict[int, np.ndarray] = {}
 
     @property
     def pixels(self) -> np.ndarray:
@@ -39,13 +40,25 @@ class Texture:
             self._shrunk[across, down] = cv2.resize(finer, size, interpolation=cv2.INTER_AREA)
         return self._shrunk[across, down]
 
+    def edged(self, times: int) -> np.ndarray:
+        """The texture halved so many times, its border repeated once, transparent.
+
+        At its edge only the alpha falls off then, not the colour.
+        """
+        if times not in self._edged:
+            edged = cv2.copyMakeBorder(self.shrunk(times, times), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+            edged[[0, -1], :, 3] = 0
+            edged[:, [0, -1], 3] = 0
+            self._edged[times] = edged
+        return self._edged[times]
+
     def plane(self, to_texture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """What pixels (width, height) see, uint8 (height, width, 4); transparent outside."""
         shape = self.pixels.shape[:2]
         span = _spans(to_texture, size).max() * max(shape)
         most = math.ceil(math.log2(max(min(shape) / 2, 1)))
         times = min(max(0, math.ceil(math.log2(max(span, 1) / 1.5))), most)
-        return _warp(self.shrunk(times, times), to_texture, size, cv2.BORDER_CONSTANT)
+        return _warp(self.edged(times), to_texture, size, cv2.BORDER_CONSTANT, margin=1)
 
     def endless(self, to_texture: np.ndarray, shown: np.ndarray) -> np.ndarray:
         """Do as `plane`, mirroring the texture again and again; in bands of rows of one scale.
@@ -73,7 +86,7 @@ class Texture:
     def at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """The texture (h, w, 4) at u, v, each (h, w) float32; transparent outside."""
         height, width = self.pixels.shape[:2]
-        return cv2.remap(self.pixels, u * width - 0.5, v * height - 0.5, cv2.INTER_LINEAR)
+        return cv2.remap(self.edged(0), u * width + 0.5, v * height + 0.5, cv2.INTER_LINEAR)
 
 
 def shifted(from_pixel: np.ndarray, left: int, top: int) -> np.ndarray:
@@ -83,10 +96,11 @@ def shifted(from_pixel: np.ndarray, left: int, top: int) -> np.ndarray:
 
 
 def _warp(
-    pixels: np.ndarray, to_texture: np.ndarray, size: tuple[int, int], border: int
+    pixels: np.ndarray, to_texture: np.ndarray, size: tuple[int, int], border: int, margin: int = 0
 ) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    to_texel = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]]) @ to_texture
+    height, width = (side - 2 * margin for side in pixels.shape[:2])
+    start = margin - 0.5
+    to_texel = np.array([[width, 0, start], [0, height, start], [0, 0, 1]]) @ to_texture
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpPerspective(pixels, to_texel, size, flags=flags, borderMode=border)
 

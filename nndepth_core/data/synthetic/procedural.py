@@ -9,10 +9,11 @@ import numpy as np
 
 from nndepth_core.camera import PinholeCamera, StereoCamera
 from nndepth_core.data.sample import StereoSample
-from nndepth_core.data.synthetic.layouts import LAYOUTS, Stage, log_uniform
+from nndepth_core.data.synthetic.layouts import LAYOUTS
 from nndepth_core.data.synthetic.materials import MaterialBank
 from nndepth_core.data.synthetic.patches import draw_pair, occlusion
 from nndepth_core.data.synthetic.sensor import CameraPair
+from nndepth_core.data.synthetic.stage import Stage, log_uniform
 
 
 @dataclass(frozen=True)
