@@ -42,11 +42,17 @@ class StereoLoss(ABC):
             A scalar.
         """
 
-    def total(self, prediction: Tensor, truth: Tensor, error: Callable[..., Tensor]) -> Tensor:
-        """Sum an error function over the pixels that count and average it over the channels."""
+    def total(
+        self,
+        prediction: Tensor,
+        truth: Tensor,
+        error: Callable[..., Tensor],
+        weights: Tensor | float = 1.0,
+    ) -> Tensor:
+        """Sum a weighted error over the pixels that count and average it over the channels."""
         target = F.pad(truth.nan_to_num(), (0, 0, 0, 0, 0, prediction.shape[1] - 1))
         errors = error(prediction.float(), target, reduction='none').mean(1, keepdim=True)
-        return torch.where(self.counts(truth), errors, 0.0).sum()
+        return torch.where(self.counts(truth), weights * errors, 0.0).sum()
 
 
 class SequenceLoss(StereoLoss):
@@ -114,3 +120,24 @@ class MultiScaleLoss(StereoLoss):
             )
         totals = [self.total(p, truth, F.smooth_l1_loss) for p in predictions]
         return torch.stack([w * t for w, t in zip(self.weights, totals, strict=True)]).sum()
+
+
+def near_steps(truth: Tensor, step: float = 2.0, reach: int = 4) -> Tensor:
+    """Which pixels are near a depth edge.
+
+    Args:
+        truth: disparity (N, 1, H, W), NaN where unknown.
+        step: difference of two neighbours in a row or column that makes an edge, pixels.
+        reach: how far from an edge pixels are near it, pixels along rows and columns.
+
+    Returns:
+        bool (N, 1, H, W).
+    """
+    across = (truth.diff(dim=3).abs() > step).float()
+    down = (truth.diff(dim=2).abs() > step).float()
+    # both pixels of an edge are at it
+    edges = torch.maximum(
+        torch.maximum(F.pad(across, (0, 1)), F.pad(across, (1, 0))),
+        torch.maximum(F.pad(down, (0, 0, 0, 1)), F.pad(down, (0, 0, 1, 0))),
+    )
+    return F.max_pool2d(edges, 2 * reach + 1, stride=1, padding=reach) > 0

@@ -1,5 +1,6 @@
 """Losses and schedules against their formulas."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
@@ -11,7 +12,9 @@ from hypothesis import given  # noqa: E402
 from hypothesis import settings as hypothesis_settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss  # noqa: E402
+from nndepth_core.evaluation.regions import near_edges  # noqa: E402
+from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss, near_steps  # noqa: E402
+from nndepth_core.training.nano import NanoLoss  # noqa: E402
 from nndepth_core.training.schedules import learning_rate_factor  # noqa: E402
 
 NAN = float('nan')
@@ -136,3 +139,35 @@ def test_other_schedules_at_known_points():
 def test_factors_stay_in_range(schedule, steps, warmup):
     factors = [learning_rate_factor(schedule, step, steps, warmup) for step in range(steps)]
     assert all(0 <= factor <= 1 for factor in factors)
+
+
+@pytest.mark.parametrize('turned', [False, True])
+def test_pixels_near_depth_edges_are_those_of_the_evaluation(turned):
+    rng = np.random.default_rng(0)
+    truth = np.repeat(rng.choice([5.0, 6.5, 9.0, 40.0], (24, 4)), 9, 1).astype(np.float32)
+    truth[3:20] = 7.0
+    truth = np.ascontiguousarray(truth.T) if turned else truth
+    near = near_steps(torch.tensor(truth)[None, None])[0, 0].numpy()
+    np.testing.assert_array_equal(near, near_edges(truth))
+    assert 0 < near.mean() < 1
+
+
+def test_unknown_pixels_make_no_depth_edge():
+    truth = torch.full((1, 1, 8, 8), 20.0)
+    truth[..., 3:5] = NAN
+    assert not near_steps(truth).any()
+
+
+def test_errors_near_depth_edges_weigh_more():
+    truth = torch.full((1, 1, 32, 48), 20.0)
+    truth[:, :, :, 24:] = 30.0
+    logits = torch.zeros(1, 48, 8, 12)
+    sure = torch.zeros(1, 1, 32, 48)
+    alone = {'coarse_weight': 0.0, 'half_weight': 0.0, 'peak_weight': 0.0}
+    loss = NanoLoss(**alone, confidence_weight=0.0, beta=0.25, edge_weight=3.0)
+    for column, weight in ((2, 1), (18, 1), (19, 4), (23, 4), (28, 4), (29, 1)):
+        estimate = truth.clone()
+        estimate[:, :, :, column] += 2.0  # smooth L1 of 2 is 2 - beta / 2
+        predictions = [logits, truth[..., 2::4, 2::4] / 4, truth[..., 1::2, 1::2] / 2, sure]
+        value = float(loss([*predictions, estimate], truth))
+        assert value == pytest.approx(weight * 32 * 1.875, rel=1e-5)
