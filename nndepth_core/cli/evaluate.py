@@ -12,7 +12,7 @@ from nndepth_core.cli.table import table
 from nndepth_core.evaluation import tables
 from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
 from nndepth_core.evaluation.names import STEREO_DEFAULT, STEREO_TITLES, metric_key
-from nndepth_core.evaluation.regions import REGIONS
+from nndepth_core.evaluation.regions import EDGE_BANDS, REGIONS
 from nndepth_core.evaluation.report import Gallery, report_html
 from nndepth_core.files import write_at_once
 
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         models,
         dataset,
         confidence=bool(set(args.metrics) & set(CONFIDENCE_METRICS)),
+        bands=bool(set(args.regions) & set(EDGE_BANDS)),
         limit=args.limit,
         strict=args.strict,
         progress=True,
@@ -87,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         type=_regions,
         default=REGIONS,
         metavar='NAME,...',
-        help='rows of the table; default: all of %(default)s',
+        help=f'rows of the table, of {", ".join((*REGIONS, *EDGE_BANDS))}; the latter are so many '
+        'pixels from depth edges that run along rows or columns; '
+        f'default: {",".join(REGIONS)}',
     )
     add_output_arguments(parser)
     add('--csv', type=Path, metavar='FILE', help='write a row for each sample and region')
@@ -112,6 +115,7 @@ def _metrics(text: str) -> tuple[str, ...]:
 
 def _regions(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(','))
-    if unknown := [name for name in names if name not in REGIONS]:
-        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is none of {", ".join(REGIONS)}')
+    known = (*REGIONS, *EDGE_BANDS)
+    if unknown := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is none of {", ".join(known)}')
     return names

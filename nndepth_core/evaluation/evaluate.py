@@ -14,7 +14,7 @@ from nndepth_core.data.sample import MonoSample, StereoSample, spread
 from nndepth_core.estimator import StereoEstimator, StereoResult, check_pair
 from nndepth_core.evaluation.metrics import regional_metrics
 from nndepth_core.evaluation.mono_metrics import DEPTH_RANGE, Alignment, Output, mono_metrics
-from nndepth_core.evaluation.regions import ALL, stereo_regions
+from nndepth_core.evaluation.regions import ALL, edge_bands, stereo_regions
 from nndepth_core.evaluation.sparsification import sparsify
 from nndepth_core.plausibility import (
     Finding,
@@ -131,6 +131,7 @@ def evaluate_stereo(
     dataset: Samples[StereoSample],
     *,
     confidence: bool = False,
+    bands: bool = False,
     truth: bool = True,
     limit: int = 0,
     strict: bool = False,
@@ -144,6 +145,7 @@ def evaluate_stereo(
         dataset: pairs with their truth.
         confidence: measure too how well the confidence sorts: 'ause', 'ause_normalized' and
             'aurg' of `sparsify`, for the absolute error.
+        bands: measure too along depth edges, in the regions of `edge_bands`.
         truth: skip samples without any known truth; else they are only timed.
         limit: samples at the most, spread evenly over the data set; 0 for all.
         strict: stop at a sample that cannot be used instead of skipping it.
@@ -166,6 +168,8 @@ def evaluate_stereo(
         results = [model(sample.left, sample.right, confidence) for model in models.values()]
         examination(sample, name, results)
         regions = stereo_regions(sample.left, sample.disparity, sample.occluded)
+        if bands:
+            regions |= edge_bands(sample.disparity)
         scores = [
             SampleScore(
                 name,

@@ -6,10 +6,16 @@ Dense Two-Frame Stereo Correspondence Algorithms, IJCV 2002, section 5.1.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 
 ALL, VISIBLE, EDGES, TEXTURELESS = REGIONS = ('all', 'noc', 'edges', 'textureless')
+
+_REACHES = (0, 2, 4, 8)  # pixels from an edge
+EDGE_BANDS = tuple(f'{along}_{reach}' for along in ('rows', 'columns') for reach in _REACHES)
+"""See `edge_bands`."""
 
 _EDGE_STEP = 2.0  # pixels of disparity between neighbours
 _EDGE_WINDOW = 9  # pixels
@@ -63,6 +69,40 @@ def near_edges(
     """
     edges = _steps(disparity, step, window) | _steps(disparity.T, step, window).T
     return cv2.dilate(edges.astype(np.uint8), np.ones((window, window), np.uint8)).astype(bool)
+
+
+def edge_bands(disparity: np.ndarray) -> dict[str, np.ndarray]:
+    """Bands along discontinuities, told apart by whether those run along the rows or the columns.
+
+    Along a row matching cannot say where an edge lies that runs along it, so that networks may do
+    worse there. A pixel belongs to the direction whose edges are nearer, and to none if both are
+    equally near; edges are those of `near_edges`.
+
+    Args:
+        disparity: true one (H, W), pixels, NaN where unknown.
+
+    Returns:
+        Name -> bool (H, W) of known pixels. rows_0: at an edge that runs along the rows; rows_2,
+        rows_4, rows_8: farther than the band before, up to so many pixels; columns_0 .. columns_8
+        the same of edges that run along the columns.
+    """
+    steps = {
+        'rows': _steps(disparity.T, _EDGE_STEP, _EDGE_WINDOW).T,
+        'columns': _steps(disparity, _EDGE_STEP, _EDGE_WINDOW),
+    }
+    distances = {
+        along: cv2.distanceTransform((~edges).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        if edges.any()
+        else np.full(disparity.shape, np.inf, np.float32)
+        for along, edges in steps.items()
+    }
+    known = np.isfinite(disparity)
+    bands = {}
+    for along, other in (('rows', 'columns'), ('columns', 'rows')):
+        nearer, distance = known & (distances[along] < distances[other]), distances[along]
+        for low, high in pairwise((-1, *_REACHES)):
+            bands[f'{along}_{high}'] = nearer & (distance > low) & (distance <= high)
+    return bands
 
 
 def _steps(disparity: np.ndarray, step: float, farthest: int) -> np.ndarray:

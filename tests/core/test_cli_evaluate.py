@@ -65,6 +65,20 @@ def test_command_with_every_output(evaluate):
     assert Path('all.html').read_text().count('<img') == 2 + 2 * 2
 
 
+def test_command_measures_along_depth_edges(evaluate):
+    truth = np.full((60, 120), SHIFT, np.float32)
+    truth[30:] += 5  # which the images do not show
+    io.write_pfm(Path('pairs/disparity/0.pfm'), truth)
+    code, out, _ = evaluate(
+        'sgbm:max-disparity=32', '--data', 'pairs', '--metrics', 'bad-3',
+        '--regions', 'rows_0,rows_8,columns_0',
+    )  # fmt: skip
+    assert code == 0
+    _, *rows = (line.split() for line in out.splitlines())
+    assert [row[1] for row in rows] == ['rows_0', 'rows_8']
+    assert [float(row[2]) for row in rows] == pytest.approx([50, 50], abs=8)
+
+
 def test_command_prints_json(evaluate):
     code, out, _ = evaluate(
         'sgbm', '--data', 'pairs', '--json', '-', '--limit', 1, '--metrics', 'ause'

@@ -1,9 +1,17 @@
 """Regions against pictures whose regions are known."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from nndepth_core.evaluation.regions import near_edges, stereo_regions, textureless
+from nndepth_core.evaluation.regions import (
+    EDGE_BANDS,
+    edge_bands,
+    near_edges,
+    stereo_regions,
+    textureless,
+)
 
 NAN = np.nan
 
@@ -81,3 +89,39 @@ def test_one_column():
     regions = stereo_regions(grey(np.full((4, 1), 9)), np.ones((4, 1), np.float32))
     assert regions['textureless'].all()
     assert not regions['edges'].any()
+
+
+def test_bands_along_an_edge_by_rows():
+    truth = np.full((40, 30), 10, np.float32)
+    truth[20:] = 20  # rows 19 and 20 are at the edge
+    distance = np.abs(np.arange(40) - 19.5) - 0.5
+    for turned in (False, True):
+        bands = edge_bands(truth.T if turned else truth)
+        assert tuple(bands) == EDGE_BANDS
+        along, other = ('columns', 'rows') if turned else ('rows', 'columns')
+        for low, high in pairwise((-1, 0, 2, 4, 8)):
+            expected = np.tile(((distance > low) & (distance <= high))[:, None], 30)
+            found = bands[f'{along}_{high}']
+            np.testing.assert_array_equal(found.T if turned else found, expected)
+            assert not bands[f'{other}_{high}'].any()
+
+
+def test_bands_of_a_corner_belong_to_the_nearer_edge():
+    truth = np.full((40, 40), 10, np.float32)
+    truth[20:, 20:] = 20
+    truth[30, 35] = NAN
+    bands = edge_bands(truth)
+    rows = np.any([bands[name] for name in EDGE_BANDS if 'rows' in name], 0)
+    columns = np.any([bands[name] for name in EDGE_BANDS if 'columns' in name], 0)
+    assert not (rows & columns).any()
+    assert rows[26, 30]
+    assert not columns[26, 30]
+    assert columns[30, 26]
+    assert not rows[24, 24]  # as near to one as to the other
+    assert not columns[24, 24]
+    assert sum(band.astype(int) for band in bands.values()).max() == 1
+
+
+def test_bands_of_a_plane_are_empty():
+    truth = np.tile(np.linspace(0, 20, 30, dtype=np.float32), (20, 1))
+    assert not any(band.any() for band in edge_bands(truth).values())
