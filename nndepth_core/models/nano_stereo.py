@@ -308,7 +308,7 @@ class SecondLook(nn.Module):
         matching = self.to_matching(half + wider).permute(0, 2, 3, 1)
         whole = found.detach().round()
         left, right = unit_vectors(matching, -1).chunk(2)
-        near = local_correlation(left * _SHARPNESS, right, whole.squeeze(1).long(), _RADIUS)
+        near = local_correlation(left * _SHARPNESS, right, whole[:, 0].long(), _RADIUS)
         inputs = (
             near.to(half.dtype),
             (found - whole).to(half.dtype),
