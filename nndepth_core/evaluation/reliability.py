@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nndepth_core.evaluation.sparsification import known_pixels
+
 
 @dataclass(frozen=True)
 class Reliability:
@@ -41,18 +43,11 @@ def reliability(
     Raises:
         ValueError: the shapes differ, a confidence is outside 0..1, or no pixel has both.
     """
-    if error.shape != confidence.shape:
-        raise ValueError(
-            f'the errors are {error.shape} and the confidence {confidence.shape}; give one shape'
-        )
-    known = np.isfinite(error) & np.isfinite(confidence)
-    if not known.any():
-        raise ValueError('no pixel has both an error and a confidence; is the truth known?')
-    promised = confidence[known].astype(np.float64)
+    values, promised = known_pixels(error, confidence)
     low, high = promised.min(), promised.max()
     if low < 0 or high > 1:
         raise ValueError(f'confidences reach from {low:g} to {high:g}; they must be in 0..1')
-    kept = np.exp(-error[known].astype(np.float64) / scale)
+    kept = np.exp(-values / scale)
     number = (promised * bins).astype(int).clip(0, bins - 1)
     count = np.bincount(number, minlength=bins)
     sums = [np.bincount(number, weights=values, minlength=bins) for values in (promised, kept)]

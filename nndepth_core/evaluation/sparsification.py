@@ -47,15 +47,8 @@ def sparsify(error: np.ndarray, confidence: np.ndarray, points: int = 101) -> Sp
     Raises:
         ValueError: the shapes differ, or no pixel has both.
     """
-    if error.shape != confidence.shape:
-        raise ValueError(
-            f'the errors are {error.shape} and the confidence {confidence.shape}; give one shape'
-        )
-    known = np.isfinite(error) & np.isfinite(confidence)
-    if not known.any():
-        raise ValueError('no pixel has both an error and a confidence; is the truth known?')
-    values = error[known].astype(np.float64)
-    _, group, size = np.unique(confidence[known], return_inverse=True, return_counts=True)
+    values, sure = known_pixels(error, confidence)
+    _, group, size = np.unique(sure, return_inverse=True, return_counts=True)
     group = group.ravel()
     of_group = np.bincount(group, weights=values) / size
     curve = _mean_of_rest(np.repeat(of_group, size))
@@ -70,6 +63,22 @@ def sparsify(error: np.ndarray, confidence: np.ndarray, points: int = 101) -> Sp
         ause / mean if mean > 0 else float('nan'),
         mean - float(curve.mean()),
     )
+
+
+def known_pixels(error: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Errors (n,) float64 and confidences (n,) of the pixels that have both.
+
+    Raises:
+        ValueError: the shapes differ, or no pixel has both.
+    """
+    if error.shape != confidence.shape:
+        raise ValueError(
+            f'the errors are {error.shape} and the confidence {confidence.shape}; give one shape'
+        )
+    known = np.isfinite(error) & np.isfinite(confidence)
+    if not known.any():
+        raise ValueError('no pixel has both an error and a confidence; is the truth known?')
+    return error[known].astype(np.float64), confidence[known]
 
 
 def _mean_of_rest(values: np.ndarray) -> np.ndarray:
