@@ -237,7 +237,10 @@ def _judge_sign(values: np.ndarray, fit: Fit, camera: StereoCamera | None) -> li
     infinite = float(np.mean(values <= offset))
     if behind > SOME:
         if fit.factor == -1:
-            why = "the images fit the opposite sign: negate the model's output, or declare its sign by disparity_sign"
+            why = (
+                "the images fit the opposite sign: negate the model's output, or declare its sign "
+                '(disparity_sign)'
+            )
         elif fit.good:
             why = 'the images fit them: left and right are swapped, exchange them'
         else:
