@@ -274,7 +274,7 @@ def _read_card(data: bytes, folder: Path) -> None:
 
 
 def _card() -> bytes:
-    reference = Reference((64, 128), (1.0, 2.0, 3.0), 0.05)
+    reference = Reference((64, 128), (4.0,) * 48, 0.05)
     fields: dict[str, Any] = {
         'network': 'nano_stereo', 'variant': 'base', 'weights': 'a', 'weights_sha256': 'ab',
         'license': None, 'precision': 'fp32', 'iterations': 0, 'multiple': 32,
