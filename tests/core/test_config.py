@@ -151,7 +151,7 @@ def test_yaml_of_a_class():
     assert model.iterations == settings['init_args']['iterations'] == 32
     text = class_yaml('StereoTrainer')
     assert '  # optimiser steps of the run.\n  max_steps: 100000\n' in text
-    assert '[fp32 | bf16 | fp16]\n' in text
+    assert '[auto | fp32 | bf16 | fp16]\n' in text
     assert max(len(line) for line in text.splitlines()) < 100
 
 

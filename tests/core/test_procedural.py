@@ -9,11 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nndepth_core.camera import PinholeCamera, StereoCamera
+from nndepth_core.data.synthetic.ledges import ledges
 from nndepth_core.data.synthetic.materials import TILE, MaterialBank, power_noise
 from nndepth_core.data.synthetic.mipmap import Texture
 from nndepth_core.data.synthetic.patches import Patch, Reflection, draw_pair, normal, occlusion
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.data.synthetic.sensor import Camera, CameraPair
+from nndepth_core.data.synthetic.stage import Stage
+from nndepth_core.data.synthetic.streets import paint_road
+from nndepth_core.evaluation.regions import edge_bands
 
 RIG = StereoCamera(PinholeCamera(160, 120, 140.0, 140.0, 79.5, 59.5), 0.1, 79.5)
 SMALL = {'size': (96, 160), 'largest_disparity': 64.0}
@@ -306,3 +310,38 @@ def test_textures_range_from_plain_to_rich():
     contrasts = [bank.bake(rng, 64, 64).std(axis=(0, 1)).mean() for _ in range(60)]
     assert np.percentile(contrasts, 10) < 8
     assert np.percentile(contrasts, 90) > 35
+
+
+def test_surfaces_of_one_colour_are_almost_plain():
+    bank, rng = MaterialBank(0, size=12), np.random.default_rng(0)
+    colour = np.array([90.0, 120.0, 150.0])
+    baked = [bank.bake(rng, 64, 64, colour) for _ in range(40)]
+    means = np.mean([picture.mean(axis=(0, 1)) for picture in baked], 0)
+    np.testing.assert_allclose(means, colour, atol=8)
+    changes = [np.abs(np.diff(picture.astype(float), axis=1)).mean() for picture in baked]
+    assert np.median(changes) < 2  # grey levels from pixel to pixel
+
+
+def test_ledges_have_more_edges_along_rows_than_along_columns():
+    bank = MaterialBank(0, size=12)
+    pixels = dict.fromkeys(('rows_0', 'columns_0'), 0)
+    for seed in range(12):
+        stage = Stage(RIG, bank, np.random.default_rng(seed))
+        ledges(stage, 40.0)
+        left, _ = draw_pair(stage.sorted_patches(), RIG)
+        bands = edge_bands(left.disparity)
+        pixels = {name: count + bands[name].sum() for name, count in pixels.items()}
+    assert pixels['rows_0'] > 2 * pixels['columns_0']
+
+
+def test_what_is_painted_on_a_road_has_no_depth():
+    stage = Stage(RIG, MaterialBank(0, size=12), np.random.default_rng(3), shiny=False)
+    turn, high = np.eye(3), 0.5
+    stage.plane(high * turn[:, 1], turn[:, 0], turn[:, 2], 1.0)
+    road, _ = draw_pair(stage.sorted_patches(), RIG)
+    paint_road(stage, turn, high, (0.6, 20.0))
+    left, _ = draw_pair(stage.sorted_patches(), RIG)
+    painted = left.patch > 0
+    assert painted.mean() > 0.02
+    assert np.abs(left.image.astype(int) - road.image)[painted, :3].mean() > 10
+    np.testing.assert_allclose(left.disparity, road.disparity, rtol=1e-3)

@@ -30,7 +30,7 @@ def street(stage: Stage, nearest: float) -> None:
     asphalt = rng.uniform(40, 190) + rng.normal(0, 6, 3) if rng.random() < 0.6 else None
     stage.plane(high * y, x, z, close * 2, asphalt, shadows=rng.random() < 0.5)
     if rng.random() < 0.7:
-        _markings(stage, turn, high, (close, far))
+        paint_road(stage, turn, high, (close, far))
     for side in (-1, 1):
         if rng.random() < 0.75:
             across = side * high * rng.uniform(1.2, 6)
@@ -90,7 +90,7 @@ def _car(stage: Stage, ground: np.ndarray, high: float, turn: np.ndarray) -> Non
     stage.solid(corner, (wide - 2 * inset, roof, 0.55 * long), spin, glass, shine=0.5)
 
 
-def _markings(stage: Stage, turn: np.ndarray, high: float, reach: tuple[float, float]) -> None:
+def paint_road(stage: Stage, turn: np.ndarray, high: float, reach: tuple[float, float]) -> None:
     """Lines, dashes, rails, stripes and stains painted on the road: texture that is no depth.
 
     Args:
