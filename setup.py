@@ -9,7 +9,7 @@ from setuptools import find_packages, setup
 
 TORCH = ['torch>=2.5', 'safetensors>=0.4']
 EXTRAS = {
-    'bags': ['rosbags>=0.11.9'],
+    'bags': ['mcap>=1.6', 'rosbags>=0.11.9'],
     'cpu': ['onnxruntime>=1.18'],
     'dev': ['hypothesis', 'mypy', 'pytest', 'ruff'],
     'export': [*TORCH, 'onnx>=1.17', 'onnxruntime>=1.18', 'onnxscript>=0.6'],

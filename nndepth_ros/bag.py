@@ -21,15 +21,14 @@ from rosbags.typesys.store import Typestore
 
 from nndepth_ros import mcap
 from nndepth_ros.bag_storage import (
-    LARGEST_BLOCK,
     Channel,
     Damage,
     DamageError,
     Ros1File,
     SqliteFile,
     Storage,
+    unpack,
     unpack_file,
-    unpack_zstd,
 )
 from nndepth_ros.conversions import ConversionError, MessageTypes
 
@@ -297,7 +296,7 @@ def _cdr(channel: Channel, data: bytes | memoryview) -> bytes | memoryview:
     try:
         if channel.encoding == 'ros1':
             return TYPES.ros1_to_cdr(data, channel.kind)
-        return unpack_zstd(data, LARGEST_BLOCK) if bytes(data[:4]) == _ZSTD else data
+        return unpack(data, 'zstd') if bytes(data[:4]) == _ZSTD else data
     except Exception:  # the library's converter breaks in many places
         return b''
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import bz2
 import shutil
 import sqlite3
+from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-# A chunk or a message that claims to be larger is not unpacked.
+import lz4.frame
+
+# A chunk or a message that is larger is not read.
 LARGEST_BLOCK = 2**30
 # A compressed file is not unpacked to more than this many times its size, but always to a GiB.
 _LARGEST_RATIO = 100
@@ -65,19 +68,40 @@ class Row(NamedTuple):
     data: bytes | memoryview
 
 
-class Storage(Protocol):
-    """A file of messages."""
+class Storage(ABC):
+    """A file of messages as far as it can be read.
 
-    channels: dict[int, Channel]
-    counts: Counter[int]
-    damage: dict[int, Damage]
-    start_time: int | None
+    Attributes:
+        channels: by their numbers.
+        counts: number of messages by channel.
+        damage: what cannot be read, by place; passing through the messages may find more.
+        start_time: of the first message, nanoseconds; None without any.
 
+    Args:
+        path: the file.
+
+    Raises:
+        Exception: of many classes: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.channels: dict[int, Channel] = {}
+        self.counts: Counter[int] = Counter()
+        self.damage: dict[int, Damage] = {}
+        self.start_time: int | None = None
+        self._name = path.name
+
+    @abstractmethod
     def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
         """Yield the messages of some channels in start <= time < stop, by time."""
 
+    @abstractmethod
     def close(self) -> None:
         """Close the file."""
+
+    def _lose(self, place: int, reason: str, lost: int | None = None) -> None:
+        """Note damage, unless it is known already."""
+        self.damage.setdefault(place, Damage(self._name, reason, lost))
 
 
 def message_type(name: str) -> str:
@@ -86,27 +110,11 @@ def message_type(name: str) -> str:
     return f'{package}/msg/{rest}' if slash and '/' not in rest else name
 
 
-class SqliteFile:
-    """A sqlite3 database of rosbag2, as far as sqlite reads it.
-
-    Attributes:
-        channels: topics by their numbers.
-        counts: number of messages by topic.
-        damage: what cannot be read.
-        start_time: of the first message, nanoseconds; None without any.
-
-    Args:
-        path: the file.
-
-    Raises:
-        sqlite3.Error: it is no database of rosbag2.
-    """
+class SqliteFile(Storage):
+    """A sqlite3 database of rosbag2, as far as sqlite reads it; its channels are topics."""
 
     def __init__(self, path: Path) -> None:
-        self.channels: dict[int, Channel] = {}
-        self.counts: Counter[int] = Counter()
-        self.damage: dict[int, Damage] = {}
-        self._name = path.name
+        super().__init__(path)
         self._unreadable: set[int] = set()
         # A log beside the file holds messages of a recorder that was killed.
         how = 'mode=ro' if Path(f'{path}-wal').exists() else 'immutable=1'
@@ -121,7 +129,8 @@ class SqliteFile:
             self._database.close()
             raise
         self._order = sorted(range(len(self._ids)), key=self._times.__getitem__)
-        self.start_time = self._times[self._order[0]] if self._order else None
+        if self._order:
+            self.start_time = self._times[self._order[0]]
 
     def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
         """Yield the messages of some topics in start <= time < stop, by time."""
@@ -160,52 +169,38 @@ class SqliteFile:
                 for number, topic, time in self._database.execute(query, (last + skipped,)):
                     last, skipped = number, 0
                     if topic in self.channels and isinstance(time, int):
-                        for values, value in zip(
-                            (self._ids, self._topics, self._times),
-                            (number, topic, time),
-                            strict=True,
-                        ):
-                            values.append(value)
+                        self._ids.append(number)
+                        self._topics.append(topic)
+                        self._times.append(time)
                         self.counts[topic] += 1
                 return
             except sqlite3.Error as error:
                 if last < 0 and not self.damage and 'no such' in str(error):
                     raise
-                place = f'it is cut off or damaged behind message {max(last, 0)}'
-                self.damage.setdefault(0, Damage(self._name, f'{place}: {error}', None))
+                self._lose(0, f'it is cut off or damaged behind message {max(last, 0)}: {error}')
                 skipped = 2 * skipped or 1
 
 
-class Ros1File:
-    """A ROS 1 bag.
-
-    Attributes:
-        channels: its connections by their numbers.
-        counts: number of messages by connection.
-        damage: what cannot be read.
-        start_time: of the first message, nanoseconds; None without any.
-
-    Args:
-        path: the file.
-
-    Raises:
-        Exception: of many classes: it cannot be read.
-    """
+class Ros1File(Storage):
+    """A ROS 1 bag; its channels are connections."""
 
     def __init__(self, path: Path) -> None:
         from rosbags.rosbag1 import Reader
 
-        self.damage: dict[int, Damage] = {}
-        self._name = path.name
+        super().__init__(path)
         self._reader = Reader(path)
         self._reader.open()
+        compressions = {bz2.decompress: 'bz2', lz4.frame.decompress: 'lz4'}
         for place, chunk in self._reader.chunks.items():
-            unpack = partial(_unpack_ros1, chunk.decompressor)
-            self._reader.chunks[place] = chunk._replace(decompressor=unpack)
-        connections: list[Any] = self._reader.connections
-        self.channels = {it.id: Channel(it.topic, it.msgtype, 'ros1') for it in connections}
-        self.counts = Counter({it.id: it.msgcount for it in connections})
-        self.start_time = self._reader.start_time if self.counts.total() else None
+            # The functions of the library know no limit.
+            if compression := compressions.get(chunk.decompressor):
+                bounded = partial(unpack, compression=compression)
+                self._reader.chunks[place] = chunk._replace(decompressor=bounded)
+        for connection in self._reader.connections:
+            self.channels[connection.id] = Channel(connection.topic, connection.msgtype, 'ros1')
+            self.counts[connection.id] = connection.msgcount
+        if self.counts.total():
+            self.start_time = self._reader.start_time
 
     def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
         """Yield the messages of some connections in start <= time < stop, by time."""
@@ -221,7 +216,7 @@ class Ros1File:
                 yield Row(connection.id, time, data)
         except Exception as error:  # damage shows itself as any error of several libraries
             reason = f'it cannot be read to its end: {type(error).__name__}: {error}'
-            self.damage.setdefault(0, Damage(self._name, reason, missing if whole else None))
+            self._lose(0, reason, missing if whole else None)
 
     def close(self) -> None:
         """Close the file."""
@@ -237,42 +232,29 @@ def zstd() -> Any:
     return zstd
 
 
-def unpack_zstd(data: bytes | memoryview, limit: int) -> bytes:
-    """Unpack at most `limit` bytes and one; data that is cut off gives what comes before.
+def unpack(data: bytes | memoryview, compression: str) -> bytes:
+    """Unpack zstd, lz4 or bz2; data that is cut off gives what comes before.
 
     Raises:
-        DamageError: it is damaged.
+        DamageError: it is damaged, packed in another way, or larger than LARGEST_BLOCK.
     """
-    module = zstd()
     try:
-        return module.ZstdDecompressor().decompress(data, limit + 1)
-    except module.ZstdError as error:
+        content = _decompressor(compression).decompress(data, LARGEST_BLOCK + 1)
+    except Exception as error:  # of several libraries
         raise DamageError(str(error)) from error
-
-
-def unpack_lz4(data: bytes | memoryview, limit: int) -> bytes:
-    """The same for LZ4 frames."""
-    from lz4.frame import LZ4FrameDecompressor
-
-    try:
-        return LZ4FrameDecompressor().decompress(data, limit + 1)
-    except (RuntimeError, EOFError) as error:
-        raise DamageError(str(error)) from error
-
-
-def _unpack_ros1(library: Callable[[bytes], bytes], data: bytes) -> bytes:
-    """What the function of the library does, which knows no limit."""
-    from lz4 import frame
-
-    if library is bz2.decompress:
-        content = bz2.BZ2Decompressor().decompress(data, LARGEST_BLOCK + 1)
-    elif library is frame.decompress:
-        content = unpack_lz4(data, LARGEST_BLOCK)
-    else:
-        content = library(data)
     if len(content) > LARGEST_BLOCK:
-        raise DamageError(f'a chunk has more than {LARGEST_BLOCK} bytes')
+        raise DamageError(f'unpacked it has more than {LARGEST_BLOCK} bytes')
     return content
+
+
+def _decompressor(compression: str) -> Any:
+    if compression == 'zstd':
+        return zstd().ZstdDecompressor()
+    if compression == 'lz4':
+        return lz4.frame.LZ4FrameDecompressor()
+    if compression == 'bz2':
+        return bz2.BZ2Decompressor()
+    raise DamageError(f'its compression {compression!r} is unknown')
 
 
 def unpack_file(path: Path, target: Path) -> Damage | None:
@@ -285,9 +267,9 @@ def unpack_file(path: Path, target: Path) -> Damage | None:
     limit = max(2**30, _LARGEST_RATIO * path.stat().st_size)
     limit = min(limit, shutil.disk_usage(target.parent).free - _SPARED_DISK)
     written = 0
-    with path.open('rb') as packed, target.open('wb') as unpacked:
+    with zstd().ZstdFile(path) as packed, target.open('wb') as unpacked:
         try:
-            for block in _unpacked(packed):
+            while block := packed.read1(2**20):
                 written += len(block)
                 if written > limit:
                     raise DamageError(
@@ -299,20 +281,3 @@ def unpack_file(path: Path, target: Path) -> Damage | None:
         except (zstd().ZstdError, EOFError) as error:
             return Damage(path.name, f'it is cut off or damaged: {error}', None)
     return None
-
-
-def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
-    """Yield the content of Zstandard frames in blocks of at most 1 MiB."""
-    decompressor, block, between = zstd().ZstdDecompressor(), packed.read(2**17), True
-    while block or not decompressor.needs_input:
-        yield decompressor.decompress(block, 2**20)
-        between = decompressor.eof
-        if decompressor.eof:
-            block = decompressor.unused_data
-            decompressor = zstd().ZstdDecompressor()
-        else:
-            block = b''
-        if not block and decompressor.needs_input:
-            block = packed.read(2**17)
-    if not between:
-        raise EOFError('the last frame has no end')

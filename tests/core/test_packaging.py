@@ -45,6 +45,7 @@ ONLY_FROM_PIP = {
     'h5py',
     'jsonargparse',
     'lz4',
+    'mcap',
     'onnx',
     'onnx_ir',
     'onnxruntime',

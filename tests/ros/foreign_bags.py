@@ -1,20 +1,21 @@
-"""Bags that rosbag2 does not write: ROS 1, MCAP of other recorders, without chunks or summary."""
+"""Bags that rosbag2 does not write: ROS 1, MCAP of other recorders, without chunks or index."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from bags import Entry
+from mcap.writer import CompressionType, IndexType, Writer
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.typesys import Stores, get_typestore
 
 from nndepth_ros.bag import TYPES
-from nndepth_ros.mcap import MAGIC
 
 ROS1_TYPES = get_typestore(Stores.ROS1_NOETIC)
-HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 1, 2, 3, 4, 5, 6, 15
+NO_INDEX = {'index_types': IndexType.NONE, 'use_statistics': False}
+INDEX = {'index_types': IndexType.ALL, 'use_statistics': True}
 
 
 def ros1_bytes(kind: str, message: object) -> bytes:
@@ -43,71 +44,37 @@ def write_mcap(
     entries: Iterable[Entry],
     encoding: str = 'cdr',
     foreign: Iterable[tuple[str, str, str, bytes]] = (),
-    chunked: bool = True,
-    reversed_chunks: bool = False,
+    **layout: Any,
 ) -> Path:
-    """Write an MCAP file without summary and message indexes.
+    """Write an MCAP file without index, each message in a chunk of its own.
 
     Args:
         path: the file.
         entries: messages of ROS.
         encoding: of them: cdr or ros1.
         foreign: topic, encoding, name of the schema and data of other messages.
-        chunked: write each message into a chunk of its own.
-        reversed_chunks: write the chunks the last first.
+        layout: otherwise laid out; arguments of mcap.writer.Writer.
     """
-    records, channels = [], {}
+    defaults = {'chunk_size': 1, 'compression': CompressionType.NONE, **NO_INDEX}
+    writer = Writer(str(path), **{**defaults, **layout})
+    writer.start('ros2' if encoding == 'cdr' else 'ros1')
+    channels: dict[tuple[str, str], int] = {}
 
-    def declare(topic: str, schema: str, schema_encoding: str, message_encoding: str) -> bytes:
-        number = channels[topic, schema] = len(channels) + 1
-        described = _text(schema) + _text(schema_encoding) + _text('')
-        channel = _text(topic) + _text(message_encoding) + _text('')
-        return _record(SCHEMA, struct.pack('<H', number) + described) + _record(
-            CHANNEL, struct.pack('<HH', number, number) + channel
-        )
+    def write(topic: str, kind: str, schema_encoding: str, encoding: str, time: int, data: bytes):
+        if (topic, kind) not in channels:
+            schema = writer.register_schema(kind, schema_encoding, b'')
+            channels[topic, kind] = writer.register_channel(topic, encoding, schema)
+        writer.add_message(channels[topic, kind], time, data, time)
 
     for topic, time, message in entries:
         kind = message.__msgtype__
-        name = kind if encoding == 'cdr' else kind.replace('/msg/', '/')
-        before = b''
-        if (topic, name) not in channels:
-            before = declare(topic, name, 'ros2msg' if encoding == 'cdr' else 'ros1msg', encoding)
-        data = (
-            bytes(TYPES.serialize_cdr(message, kind))
-            if encoding == 'cdr'
-            else ros1_bytes(kind, message)
-        )
-        records.append((time, before + _message(channels[topic, name], time, data)))
+        if encoding == 'cdr':
+            data = bytes(TYPES.serialize_cdr(message, kind))
+            write(topic, kind, 'ros2msg', encoding, time, data)
+        else:
+            data = ros1_bytes(kind, message)
+            write(topic, kind.replace('/msg/', '/'), 'ros1msg', encoding, time, data)
     for topic, message_encoding, schema, data in foreign:
-        before = declare(topic, schema, f'{message_encoding}schema', message_encoding)
-        records.append((0, before + _message(channels[topic, schema], 0, data)))
-    if reversed_chunks:
-        records.reverse()
-    content = b''.join(_chunk(time, item) if chunked else item for time, item in records)
-    profile = {'cdr': 'ros2', 'ros1': 'ros1'}[encoding]
-    path.write_bytes(
-        MAGIC
-        + _record(HEADER, _text(profile) + _text('test'))
-        + content
-        + _record(DATA_END, bytes(4))
-        + _record(FOOTER, bytes(20))
-        + MAGIC
-    )
+        write(topic, schema, f'{message_encoding}schema', message_encoding, 0, data)
+    writer.finish()
     return path
-
-
-def _text(text: str) -> bytes:
-    return struct.pack('<I', len(text)) + text.encode()
-
-
-def _record(code: int, content: bytes) -> bytes:
-    return struct.pack('<BQ', code, len(content)) + content
-
-
-def _message(channel: int, time: int, data: bytes) -> bytes:
-    return _record(MESSAGE, struct.pack('<HIQQ', channel, 0, time, time) + data)
-
-
-def _chunk(time: int, content: bytes) -> bytes:
-    head = struct.pack('<QQQI', time, time, len(content), 0) + _text('')
-    return _record(CHUNK, head + struct.pack('<Q', len(content)) + content)

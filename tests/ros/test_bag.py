@@ -5,16 +5,20 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import struct
 from pathlib import Path
 
 import bags
 import foreign_bags
+import numpy as np
 import pytest
 from bags import START
+from mcap.reader import SeekingReader
+from mcap.writer import CompressionType, IndexType
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
-from nndepth_ros import bag_storage, mcap
+from nndepth_ros import bag_storage
 from nndepth_ros.bag import TYPES, BagError, BagReader
 from nndepth_ros.conversions import ConversionError, stamp_ns
 
@@ -56,13 +60,34 @@ def test_a_bag_of_ros1(tmp_path, name, compression):
     _same(foreign_bags.write_ros1_bag(tmp_path / name, entries, compression), entries)
 
 
+LAYOUTS = {
+    'chunks': {},
+    'lz4': {'compression': CompressionType.LZ4, 'chunk_size': 50_000},
+    'flat': {'use_chunking': False},
+    'indexed': {'compression': CompressionType.ZSTD, **foreign_bags.INDEX},
+    'indexed-chunks': {'index_types': IndexType.CHUNK, 'use_statistics': True},
+    'flat-statistics': {'use_chunking': False, **foreign_bags.INDEX},
+    'no-schemas': {'repeat_schemas': False, **foreign_bags.INDEX},
+    'no-channels': {'repeat_channels': False, **foreign_bags.INDEX},
+}
+
+
 @pytest.mark.parametrize('encoding', ['cdr', 'ros1'])
-@pytest.mark.parametrize(
-    'layout', [{}, {'chunked': False}, {'reversed_chunks': True}], ids=['chunks', 'flat', 'mixed']
-)
-def test_mcap_of_other_recorders(tmp_path, encoding, layout):
+@pytest.mark.parametrize('layout', LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize('step', [1, -1], ids=['in-order', 'last-first'])
+def test_mcap_of_other_recorders(tmp_path, encoding, layout, step):
     entries = bags.frames(3)
-    _same(foreign_bags.write_mcap(tmp_path / 'in', entries, encoding, **layout), entries)
+    path = foreign_bags.write_mcap(tmp_path / 'in', entries[::step], encoding, **layout)
+    _same(path, entries)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS.values(), ids=LAYOUTS)
+def test_a_part_of_an_mcap_in_time(tmp_path, layout):
+    path = foreign_bags.write_mcap(tmp_path / 'in', bags.frames(5), **layout)
+    start, stop = (START + at * bags.PERIOD + bags.DELAY for at in (1, 4))
+    with BagReader(path) as bag:
+        found = [record.time for record in bag.messages(TOPICS[:1], start, stop)]
+    assert found == list(range(start + 1, stop, bags.PERIOD))
 
 
 def test_messages_in_other_encodings_are_left_out_and_named(tmp_path):
@@ -138,16 +163,38 @@ def test_a_chunk_of_ros1_that_unpacks_to_too_much_is_lost(tmp_path, monkeypatch,
     monkeypatch.setattr(bag_storage, 'LARGEST_BLOCK', 15_000)
     times, (damage,) = _read(path)
     assert (times, damage.lost) == ([], 2)
-    assert 'a chunk has more than 15000 bytes' in damage.reason
+    assert 'unpacked it has more than 15000 bytes' in damage.reason
 
 
-def test_a_chunk_that_claims_too_much_is_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr(mcap, 'LARGEST_BLOCK', 15_000)
-    path = foreign_bags.write_mcap(tmp_path / 'in.mcap', bags.frames(2))
-    with BagReader(path) as bag:
-        assert {topic.rpartition('/')[2] for topic in bag.topics} == {'camera_info'}
-        assert len(bag.damage) == 4
-        assert 'it claims 18' in bag.remarks
+@pytest.mark.parametrize('compression', [CompressionType.ZSTD, CompressionType.LZ4])
+@pytest.mark.parametrize('layout', [{}, foreign_bags.INDEX], ids=['chunks', 'indexed'])
+def test_a_chunk_that_unpacks_to_too_much_is_lost(tmp_path, monkeypatch, compression, layout):
+    monkeypatch.setattr(bag_storage, 'LARGEST_BLOCK', 100_000)
+    entries = bags.frames(2)
+    entries[4] = *entries[4][:2], bags.image(START, np.zeros((200, 200, 3), np.uint8))
+    path = foreign_bags.write_mcap(tmp_path / 'in', entries, compression=compression, **layout)
+    times, (damage,) = _read(path)
+    assert times == [entries[0][1]]
+    assert 'unpacked it has more than 100000 bytes' in damage.reason
+    assert damage.lost == (1 if layout else None)
+
+
+@pytest.mark.parametrize(
+    ('place', 'value', 'says'),
+    [(41, 2**40, 'it claims 1099511627776 bytes'), (0, 119, 'holds none of the messages')],
+    ids=['size', 'kind'],
+)
+def test_behind_a_chunk_with_a_damaged_head_an_index_helps(tmp_path, place, value, says):
+    path = foreign_bags.write_mcap(tmp_path / 'in', bags.frames(3), **foreign_bags.INDEX)
+    with path.open('rb') as file:
+        chunk = SeekingReader(file).get_summary().chunk_indexes[4]
+    content = bytearray(path.read_bytes())
+    field = '<Q' if place else '<B'
+    struct.pack_into(field, content, chunk.chunk_start_offset + place, value)
+    path.write_bytes(content)
+    times, (damage,) = _read(path)
+    assert [(time - START) // bags.PERIOD for time in times] == [0, 2]
+    assert says in damage.reason
 
 
 # --- cut and damaged bags ------------------------------------------------------------------------
@@ -219,6 +266,17 @@ def test_messages_behind_a_damaged_chunk_are_read(tmp_path):
     assert 'in.mcap: a chunk at byte ' in str(damage)
 
 
+def test_zeros_behind_a_crash_are_left_at_once(tmp_path):
+    """The library would take ten minutes to look at each of these."""
+    path = foreign_bags.write_mcap(tmp_path / 'in', bags.frames(2), use_chunking=False)
+    with path.open('r+b') as file:
+        file.truncate(60_000)
+        file.truncate(300 * 2**20)
+    times, (damage,) = _read(path)
+    assert len(times) == 2
+    assert damage.reason.endswith('cannot be read: it is of no kind')
+
+
 def test_messages_behind_a_damaged_page_are_read(tmp_path):
     folder = bags.write_bag(tmp_path / 'in', bags.frames(60), SQLITE3)
     content = bytearray(_file(folder).read_bytes())
@@ -282,7 +340,7 @@ def test_whatever_a_bag_holds_errors_are_our_own(tmp_path, kind):
     if kind == 'ros1':
         file = foreign_bags.write_ros1_bag(tmp_path / 'in.bag', entries)
     elif kind == 'flat':
-        file = foreign_bags.write_mcap(tmp_path / 'in.mcap', entries, chunked=False)
+        file = foreign_bags.write_mcap(tmp_path / 'in.mcap', entries, use_chunking=False)
     else:
         written = WRITTEN['mcap-file' if kind == 'zst' else kind]
         file = _file(bags.write_bag(tmp_path / 'in', entries, written[0], compression=written[1]))
