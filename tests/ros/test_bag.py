@@ -266,6 +266,17 @@ def test_messages_behind_a_damaged_chunk_are_read(tmp_path):
     assert 'in.mcap: a chunk at byte ' in str(damage)
 
 
+def test_a_chunk_that_does_not_fit_its_checksum_is_lost(tmp_path):
+    path = foreign_bags.write_mcap(tmp_path / 'in', bags.frames(2), **foreign_bags.INDEX)
+    content = bytearray(path.read_bytes())
+    content[9_000] ^= 1
+    path.write_bytes(content)
+    times, (damage,) = _read(path)
+    assert [(time - START) // bags.PERIOD for time in times] == [1]
+    assert 'crc validation failed' in damage.reason
+    assert damage.lost == 1
+
+
 def test_zeros_behind_a_crash_are_left_at_once(tmp_path):
     """The library would take ten minutes to look at each of these."""
     path = foreign_bags.write_mcap(tmp_path / 'in', bags.frames(2), use_chunking=False)
