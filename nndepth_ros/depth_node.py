@@ -18,7 +18,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from nndepth_ros import doctor
 from nndepth_ros.declaration import declare
 from nndepth_ros.guarded_node import GuardedNode
-from nndepth_ros.inputs import Inputs, qos_finding
+from nndepth_ros.inputs import Inputs, check_depth, qos_finding
 from nndepth_ros.log import describe, printable
 from nndepth_ros.mailbox import Mailbox
 from nndepth_ros.parameters import Parameter
@@ -120,7 +120,9 @@ class DepthNode(GuardedNode):
                     matched=self.guarded(f'matched {name}', lambda _: self._update_inputs()),
                     incompatible_qos=self.guarded(f'qos {name}', self._qos_reporter(name)),
                 ),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(
+                    callback=check_depth
+                ),
             )
 
     def activate(self) -> None:
@@ -253,6 +255,7 @@ class DepthNode(GuardedNode):
         self.mailbox.max_age = self.config.max_age
         if self.estimator is not None and self.config.model == self._loaded_model():
             self._loaded = self._values()
+            self.passed(MODEL)
         self.on_config()
         self._start_loading()
 
@@ -298,13 +301,12 @@ class DepthNode(GuardedNode):
 
     def _refuse(self, values: dict[str, Any], error: Exception) -> None:
         """Keep the old model, and take back what asked for the new one."""
-        self.fail(MODEL, f'{describe(error)}; {self.describe()} goes on')
-        if self.config.model != self.read_config(values).model:
-            return  # yet another one is asked for
-        self.set_parameters(
-            [
-                RclpyParameter(name, value=self._loaded[name])
-                for name, value in values.items()
-                if value == self.get_parameter(name).value != self._loaded[name]
-            ]
-        )
+        if self.config.model == self.read_config(values).model:  # and no other one is asked for
+            self.set_parameters(
+                [
+                    RclpyParameter(name, value=self._loaded[name])
+                    for name, value in values.items()
+                    if value == self.get_parameter(name).value != self._loaded[name]
+                ]
+            )
+        self.fail(MODEL, f'{describe(error)}; {self.describe()} goes on', limited=False)

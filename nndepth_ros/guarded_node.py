@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -33,9 +34,9 @@ class GuardedNode(LifecycleNode):
         self._doctor, self._failures = Doctor(), Failures()
         self._doctor_lock = threading.Lock()
         super().__init__(name, **node_options)
-        self.log = NodeLog(self.get_logger())
+        self.log = NodeLog(self.get_logger(), self.context.ok)
         for service in self.services:
-            service.callback = self._answering(service.srv_name, service.callback)
+            service.callback = self._answering(service)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -150,14 +151,27 @@ class GuardedNode(LifecycleNode):
 
         return guard
 
-    def _answering(self, name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def _answering(self, service: Any) -> Callable[[Any, Any], Any]:
         """A service's callback that answers in any case: a fresh response says no success."""
+        name, callback = service.srv_name, service.callback
+        guarded = self.guarded(f'service {name}', callback)
 
         def answer(request: Any, response: Any) -> Any:
-            answered = self.guarded(f'service {name}', callback)(request, response)
+            if service.srv_type is ChangeState and not self._is_possible(request.transition):
+                wanted = request.transition.label or request.transition.id
+                text = f'transition {wanted} is refused: it is not possible in the present state'
+                self.log.say(Level.WARN, 'transition', text)
+                return response
+            answered = guarded(request, response)
             return response if answered is None else answered
 
         return answer
+
+    def _is_possible(self, transition: Any) -> bool:
+        """Whether the state machine has this transition now; by its label where that is given."""
+        available = self._state_machine.available_transitions
+        wanted = transition.label or transition.id
+        return any(wanted in (number, label) for number, label, *_ in available)
 
     def _report(self, name: str, error: Exception) -> None:
         # A signal invalidates the context under whatever call is on its way.
@@ -170,11 +184,17 @@ class GuardedNode(LifecycleNode):
 
     # --- findings --------------------------------------------------------------------------------
 
-    def fail(self, kind: str, text: str) -> None:
-        """Log a failure, and keep it as a finding until things of its kind pass again."""
+    def fail(self, kind: str, text: str, limited: bool = True) -> None:
+        """Log a failure, and keep it as a finding until things of its kind pass again.
+
+        Args:
+            kind: few.
+            text: what failed, and the cure.
+            limited: whether it may come at the rate of the inputs; what a user asked for may not.
+        """
         with self._doctor_lock:
             self._failures.failed(kind, text)
-        self.log.say(Level.ERROR, kind, text)
+        self.log.say(Level.ERROR, kind if limited else f'{kind} {text}', text)
 
     def passed(self, kind: str) -> None:
         """Note that what failed before under this kind succeeds."""

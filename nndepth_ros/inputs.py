@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import (
     QoSDurabilityPolicy,
@@ -29,6 +29,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     'reliability': (QoSReliabilityPolicy.BEST_EFFORT, QoSReliabilityPolicy.RELIABLE),
 }
 AS_OFFERED = 'auto'
+LARGEST_DEPTH = 10_000
 
 
 @dataclass
@@ -123,7 +124,7 @@ class Inputs:
                 ),
             ),
             qos_overriding_options=QoSOverridingOptions(
-                (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
+                (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH), callback=check_depth
             ),
         )
 
@@ -166,6 +167,13 @@ class Inputs:
             "larger buffers (nndepth's config/fastdds.xml in FASTRTPS_DEFAULT_PROFILES_FILE)"
         )
         self._node.record(f'loss {topic}', [Finding(f'loss {topic}', Level.WARN, text)])
+
+
+def check_depth(profile: QoSProfile) -> SetParametersResult:
+    """Refuse a depth that rclpy would fail at without naming it."""
+    right = 1 <= profile.depth <= LARGEST_DEPTH
+    reason = f'depth is {profile.depth}; give 1 to {LARGEST_DEPTH}'
+    return SetParametersResult(successful=right, reason='' if right else reason)
 
 
 def qos_finding(topic: str, policy: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -66,16 +67,18 @@ class NodeLog:
 
     Args:
         logger: of rclpy.
+        alive: whether the node still lives; on its way out there is nobody to tell.
     """
 
-    def __init__(self, logger: Any) -> None:
+    def __init__(self, logger: Any, alive: Callable[[], bool] = lambda: True) -> None:
         self._logger = logger
+        self._alive = alive
         self._limiter = LogLimiter()
 
     def say(self, level: Level, kind: str, text: str) -> None:
         """Log a message unless many of its kind have been logged lately."""
         left_out = self._limiter.admit(kind, text)
-        if left_out is None:
+        if left_out is None or not self._alive():
             return
         if left_out:
             text = f'{text} ({left_out} more of this kind since the last message)'
@@ -87,6 +90,25 @@ class NodeLog:
             self._logger.warning(text)
         else:
             self._logger.info(text)
+
+
+class CoreLogHandler(logging.Handler):
+    """Hands on what the library logs.
+
+    Args:
+        log: of the node.
+    """
+
+    def __init__(self, log: NodeLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record; those of one line of code are of one kind."""
+        level = Level.INFO
+        if record.levelno >= logging.WARNING:
+            level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARN
+        self._log.say(level, f'{record.name}:{record.lineno}', record.getMessage())
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from nndepth_ros.depth_node import DepthNode
-from nndepth_ros.log import describe, printable
+from nndepth_ros.log import CoreLogHandler, describe, printable
 from nndepth_ros.memory import keep_freed_memory
 
 LONGEST_GOODBYE = 1.0
@@ -22,14 +23,15 @@ def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) 
     try:
         rclpy.init(args=args)
     except Exception as error:
-        return _refuse(error)
+        return _refuse(ValueError(f'these ROS arguments are not understood: {error}'))
     executor = SingleThreadedExecutor()
     node: DepthNode | None = None
     try:
         try:
             node = make_node()
         except Exception as error:
-            return _refuse(error)
+            return _refuse(error) if rclpy.ok() else 0  # a signal invalidates the context
+        logging.getLogger('nndepth_core').addHandler(CoreLogHandler(node.log))
         executor.add_node(node)
         if node.config.autostart:
             node.autostart()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from nndepth_ros.synchronizer import (
     MessageFiltersSynchronizer,
     Stamped,
     StereoSynchronizer,
+    SyncCounts,
 )
 
 STATS = 'stats'
@@ -114,6 +115,7 @@ class StereoNode(DepthNode):
         self.to_examine = EXAMINED_PAIRS
         self._next_examination = 0.0
         self._used_bits = UsedBits()
+        self._counts_when_paired = SyncCounts()
         self.last_stats: InferenceStats | None = None
 
     def _make_synchronizer(self) -> Synchronizer:
@@ -213,11 +215,14 @@ class StereoNode(DepthNode):
         self._next_examination = time.monotonic() + EXAMINE_EVERY
         self.record('headers', doctor.examine_headers(*item))
         offset = pair.camera.cx_offset
-        self.record('images', doctor.examine_images(pair.left, pair.right, offset))
+        wrong = doctor.examine_images(pair.left, pair.right, offset)
+        self.record('images', wrong)
         self.record('used bits', self._used_bits.findings())
-        if result is not None:
-            limits = self.estimator.engine.disparity_range()
-            self.record('estimate', examine_result(pair, result, limits, self.config.outputs))
+        if result is not None:  # what wrong images lead to is no fault of the model
+            limits, settings = self.estimator.engine.disparity_range(), self.config.outputs
+            self.record(
+                'estimate', [] if wrong else examine_result(pair, result, limits, settings)
+            )
 
     def _stats(
         self,
@@ -263,7 +268,10 @@ class StereoNode(DepthNode):
         super().examine()
         self._examine_calibration()
         counts, offset = self.synchronizer.counts, self.synchronizer.offset_ns()
-        self.record('stamps', doctor.examine_stamps(counts, offset) if self.active else [])
+        if counts.paired != self._counts_when_paired.paired:
+            self._counts_when_paired = replace(counts)
+        since = counts.since(self._counts_when_paired)
+        self.record('stamps', doctor.examine_stamps(since, offset) if self.active else [])
 
     def _examine_calibration(self) -> None:
         newest = [self._infos.newest(side) for side in SIDES]

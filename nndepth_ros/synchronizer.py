@@ -8,7 +8,7 @@ with the first two messages that belong together.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from nndepth_ros.conversions import stamp_ns
@@ -37,6 +37,11 @@ class SyncCounts:
         """Raise the counter of `kind` ('received' or 'unpaired') of one side."""
         name = f'{kind}_{side}'
         setattr(self, name, getattr(self, name) + count)
+
+    def since(self, earlier: SyncCounts) -> SyncCounts:
+        """What has come since."""
+        now, then = asdict(self), asdict(earlier)
+        return SyncCounts(**{name: now[name] - then[name] for name in now})
 
 
 class StereoSynchronizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from types import SimpleNamespace
 
 import bags
 import numpy as np
@@ -20,6 +21,7 @@ from test_lifecycle import Process
 
 from nndepth_core.plausibility import Finding, Level
 from nndepth_ros import doctor
+from nndepth_ros.log import NodeLog
 from nndepth_ros.stereo_node import age_ms
 
 STAMP = 1_700_000_000_000_000_000
@@ -32,6 +34,14 @@ def works(rig, stamp=STAMP + 10**9) -> None:
     count = len(rig.received['disparity'])
     rig.send_pair(stamp)
     rig.wait_for('disparity', count + 1)
+
+
+def capture(rig) -> list[str]:
+    """What the node says from now on, past the limiter."""
+    said: list[str] = []
+    logger = SimpleNamespace(error=said.append, warning=said.append, info=said.append)
+    rig.node.log = NodeLog(logger)
+    return said
 
 
 def broken(*_):
@@ -109,7 +119,11 @@ def ask_to_configure(rig) -> bool:
 
 def test_a_transition_that_is_not_possible_is_refused(make_rig):
     rig = make_rig()
-    assert ask_to_configure(rig) is False
+    log = capture(rig)
+    for _ in range(100):
+        assert ask_to_configure(rig) is False
+    assert len(log) == 1
+    assert 'transition 1 is refused' in log[0]
     works(rig)
 
 
@@ -151,14 +165,50 @@ def test_a_model_that_fails_oddly_while_running_does_not_stop_later_changes(make
 
 
 @pytest.mark.parametrize(
-    ('policy', 'value'), [('reliability', 'bogus'), ('durability', 'bogus'), ('depth', '-3')]
+    ('policy', 'value', 'says'),
+    [
+        ('reliability', 'bogus', "is 'bogus'; choose one of auto, best_effort, reliable"),
+        ('durability', 'bogus', "is 'bogus'; choose one of auto, volatile"),
+        ('depth', '-3', 'depth is -3; give 1 to'),
+    ],
 )
-def test_an_impossible_qos_override_is_told(policy, value):
+def test_an_impossible_qos_override_is_told(policy, value, says):
     name = f'qos_overrides./left/image_rect.subscription.{policy}'
     process = Process(f'{name}:={value}')
-    assert process.wait_line('cannot activate')
+    assert says in process.wait_line('cannot activate')
     process.process.terminate()
     assert process.process.wait(20) == 0
+
+
+def test_a_refused_model_is_forgotten_when_the_old_one_is_asked_for(make_rig):
+    rig = make_rig(parameters={'input_timeout': 3600.0})
+    log = capture(rig)
+    for name in ('/nowhere/a.onnx', '/nowhere/b.onnx', '/nowhere/c.onnx', '/nowhere/d.onnx'):
+        assert rig.set_parameters(model=name) == ''
+        rig.wait_until(lambda n=name: any(n in said for said in log), [name, log])
+        rig.wait_until(lambda: rig.node.config.model.model == bags.MODEL, 'the old one')
+    rig.wait_diagnostic('/nowhere/d.onnx')
+    assert rig.set_parameters(model=bags.MODEL) == ''
+    rig.received['/diagnostics'].clear()
+    rig.wait_diagnostic('nothing wrong')
+
+
+def test_pairs_that_no_longer_match_are_told(make_rig):
+    """A driver that loses its synchronisation after it worked."""
+    rig = make_rig(parameters={'input_timeout': 3600.0})
+    works(rig)
+    rig.wait_diagnostic('running')
+    left, right = shifted_pair()
+    for frame in range(12):
+        stamp = STAMP + 10**10 + frame * 100_000_000
+        rig.send_image('left', stamp, left)
+        rig.send_image('right', stamp + 40_000_000, right)
+        counts = rig.node.synchronizer.counts
+        rig.wait_until(lambda n=frame + 2, c=counts: c.received_right >= n, counts)
+    rig.wait_diagnostic('right minus left is +40.000 ms')
+    rig.received['/diagnostics'].clear()
+    works(rig, STAMP + 10**11)
+    rig.wait_diagnostic('nothing wrong')
 
 
 def test_pairs_that_all_fail_are_a_finding_until_they_pass(make_rig):

@@ -151,3 +151,20 @@ def test_a_model_that_cannot_be_loaded_leaves_the_process_waiting():
     process = Process('model:=/nowhere/model.onnx')
     assert '/nowhere/model.onnx' in process.wait_line('cannot configure')
     assert process.end(signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_node_is_made_is_no_failure(number):
+    code = f"""
+import os, signal, sys
+from nndepth_ros import runner
+def make():
+    os.kill(os.getpid(), {int(number)})
+    while runner.rclpy.ok():
+        pass
+    from rclpy.node import Node
+    Node('late')
+sys.exit(runner.run_node(make, []))
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nndepth_core.plausibility import Level
-from nndepth_ros.log import BURST, PERIOD, LogLimiter, NodeLog, describe, printable
+from nndepth_ros.log import (
+    BURST,
+    PERIOD,
+    CoreLogHandler,
+    LogLimiter,
+    NodeLog,
+    describe,
+    printable,
+)
+
+METHODS = ('error', 'warning', 'info')
 
 
 def test_every_order_of_severities_is_logged(capfd):
@@ -69,3 +82,25 @@ def test_exceptions_are_described_by_what_helps():
     assert describe(ValueError('size is 3')) == 'size is 3'
     assert describe(RuntimeError()) == 'RuntimeError: '
     assert describe(ZeroDivisionError('division by zero')) == 'ZeroDivisionError: division by zero'
+
+
+def test_what_the_library_logs_is_handed_on():
+    said: list[tuple[str, str]] = []
+    logger = SimpleNamespace(
+        **{name: partial(lambda n, text: said.append((n, text)), name) for name in METHODS}
+    )
+    core, handler = logging.getLogger('nndepth_core.any'), CoreLogHandler(NodeLog(logger))
+    logging.getLogger('nndepth_core').addHandler(handler)
+    try:
+        core.warning('device %s is not there', 'cuda')
+        core.error('broken')
+    finally:
+        logging.getLogger('nndepth_core').removeHandler(handler)
+    assert said == [('warning', 'device cuda is not there'), ('error', 'broken')]
+
+
+def test_nothing_is_logged_by_a_node_that_has_ended():
+    said: list[str] = []
+    logger = SimpleNamespace(**dict.fromkeys(METHODS, said.append))
+    NodeLog(logger, alive=lambda: False).say(Level.ERROR, 'kind', 'text')
+    assert said == []
