@@ -264,13 +264,29 @@ def match_files(*lists: Sequence[Path]) -> list[tuple[Path, ...]]:
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Name each path by its stem, with as many parent folders as tell them all apart."""
-    parts = [path.with_suffix('').parts for path in paths]
-    names = ['_'.join(part[-1:]) for part in parts]
-    depth = 1
-    while len(set(names)) < len(names) and depth < max(map(len, parts)):
-        depth += 1
+    """Name each path by its stem, with as many parent folders as tell them all apart.
+
+    Where files differ only in their suffix, as a.png and a.jpg do, names have that too: a_png.
+
+    Raises:
+        ValueError: two paths are the same, or would be but for an underscore.
+    """
+    bare = [path.with_suffix('') for path in paths]
+    if len(set(bare)) < len(bare):
+        bare = [path.with_name(f'{path.stem}_{path.suffix[1:]}') for path in paths]
+    parts = [path.parts for path in bare]
+    for depth in range(1, max(map(len, parts), default=1) + 1):
         names = ['_'.join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    owners: dict[str, Path] = {}
+    for name, path in zip(names, paths, strict=True):
+        if name in owners:
+            raise ValueError(
+                f'{owners[name]} and {path} would both be called {name}; rename one, or leave it '
+                'out'
+            )
+        owners[name] = path
     return names
 
 

@@ -129,6 +129,8 @@ class SideBySide:
         self.differences[name] = {**agreement(a, b), **closer(a, b, sample.disparity)}
         if self.folder is not None:
             path = self.folder / f'{name.replace("/", "_")}.png'
+            while path.name in self.pictures.values():  # of a/b where this one is a_b
+                path = path.with_stem(f'{path.stem}_')
             io.write_image(path, panel(self._pictures(sample, a, b)))
             self.pictures[name] = path.name
 

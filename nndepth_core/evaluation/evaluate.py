@@ -243,11 +243,15 @@ def _collect(
     indices = spread(len(dataset), limit)
     if not indices:
         raise ValueError(f'{evaluation.dataset} has no samples')
+    names: set[str] = set()  # results are kept by name, and a mixture repeats samples
     for index in tqdm(indices, unit='sample', disable=None if progress else True):
         name = _name(dataset, index)
         try:
             sample = dataset[index]
             name = getattr(sample, 'name', '') or name
+            if name in names:
+                name = f'{name} ({index})'
+            names.add(name)
             scores = measure(sample, name)
         except (ValueError, OSError) as error:
             if strict:

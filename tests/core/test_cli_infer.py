@@ -162,6 +162,16 @@ def test_globs_match_by_order_and_names_stay_apart(infer, folder):
     assert names == {'one_im2_disparity.pfm', 'two_im2_disparity.pfm'}
 
 
+def test_pairs_that_differ_only_in_their_suffix_have_files_of_their_own(infer, folder):
+    for suffix in ('png', 'bmp'):
+        make_pair(folder, f'x/a.{suffix}', f'y/a.{suffix}')
+    assert infer('x', 'y', '--output', 'out')[0] == 0
+    assert sorted(path.name for path in Path('out').glob('*.pfm')) == [
+        'a_bmp_disparity.pfm',
+        'a_png_disparity.pfm',
+    ]
+
+
 def test_nothing_estimated_is_null_in_json(infer, monkeypatch):
     nothing = np.full((HEIGHT, WIDTH), np.nan, np.float32)
     monkeypatch.setattr(SgbmEngine, '_match', lambda *_: nothing)

@@ -1,14 +1,17 @@
 """Comparison of two maps by hand, and `nndepth compare` on generated pairs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from nndepth_core import cli, io
-from nndepth_core.evaluation.compare import ImagePairs, agreement, closer
+from nndepth_core import StereoEstimator, cli, io
+from nndepth_core.engines.sgbm import SgbmEngine
+from nndepth_core.evaluation.compare import ImagePairs, SideBySide, agreement, closer
+from nndepth_core.evaluation.evaluate import evaluate_stereo
 
 NAN = np.nan
 SHIFT, HEIGHT, WIDTH = 9, 60, 120
@@ -102,6 +105,22 @@ def test_data_set(compare):
     assert (code, err) == (0, '')
     assert json.loads(out)['models'][0]['mean']['all']['epe'] < 0.1
     assert len(list(Path('nndepth_comparison').iterdir())) == 2
+
+
+def test_every_pair_has_a_picture_of_its_own(compare):
+    sample = ImagePairs('left', 'right')[0]
+    names = ('a/b', 'a_b', 'a_b')
+    models = {name: StereoEstimator(SgbmEngine()) for name in 'AB'}
+    side_by_side = SideBySide('AB', Path())
+    samples = [replace(sample, name=name) for name in names]
+    evaluate_stereo(models, Listed(samples), truth=False, observe=side_by_side)
+    assert len(side_by_side.differences) == len(list(Path().glob('a_b*.png'))) == 3
+
+
+class Listed(list):
+    """A data set in memory."""
+
+    name = 'listed'
 
 
 def test_broken_pairs(compare):

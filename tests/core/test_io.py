@@ -272,3 +272,8 @@ def test_names_tell_apart():
     assert io.distinct_names([Path('a/left.png'), Path('b/left.png')]) == ['a_left', 'b_left']
     deep = [Path('x/1/left/a.png'), Path('y/1/left/a.png')]
     assert io.distinct_names(deep) == ['x_1_left_a', 'y_1_left_a']
+    beside = [Path('X/a.png'), Path('X/a.jpg'), Path('Y/a.png'), Path('Y/a.jpg')]
+    assert io.distinct_names(beside) == ['X_a_png', 'X_a_jpg', 'Y_a_png', 'Y_a_jpg']
+    assert io.distinct_names([]) == []
+    with pytest.raises(ValueError, match=r'a_b/c\.png and a/b/c\.png would both be called a_b_c'):
+        io.distinct_names([Path('a_b/c.png'), Path('a/b/c.png'), Path('b/c.png')])
