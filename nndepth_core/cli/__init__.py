@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupted, 141 nobody reads the output.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # names of files may hold what it cannot encode
             stream.reconfigure(errors='backslashreplace')
@@ -55,6 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(signals.MESSAGE, file=sys.stderr)
                 return interruption.exit_code
             return _failed(error)
+
+
+def _replace_closed_streams() -> None:
+    """Let a stream that was closed before the start lead nowhere.
+
+    The order is that of their descriptors, so that no file gets one of these.
+    """
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _run(arguments: list[str], interruption: signals.Interruption) -> int:

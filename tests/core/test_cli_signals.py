@@ -30,7 +30,17 @@ _SWALLOWING = _WAITING.replace(
     'time.sleep(60)', 'try:\n        time.sleep(60)\n    except BaseException: raise SystemError'
 )
 
-
+_USING_STREAMS = """
+import sys
+from nndepth_core.cli import models
+def run(args):
+    print('out')
+    sys.stderr.write('err\\n')
+    return int(sys.stdin.isatty())
+models.run = run
+from nndepth_core.executable import command
+sys.exit(command('models'))
+"""
 _WRITING = _WAITING.replace(
     'time.sleep(60)',
     """
@@ -121,6 +131,19 @@ def test_output_that_nobody_reads_is_no_error():
     process.wait(60)
     assert (process.returncode, process.stderr.read()) == (141, '')
     process.stderr.close()
+
+
+@pytest.mark.parametrize('closed', ['>&-', '2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
+def test_streams_that_are_closed_are_no_error(closed):
+    arguments = [sys.executable, '-c', _USING_STREAMS]
+    done = subprocess.run(
+        ['sh', '-c', f'exec "$@" {closed}', 'sh', *arguments], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        b'' if '>&-' in closed.split() else b'out\n',
+        b'' if '2>&-' in closed.split() else b'err\n',
+    )
 
 
 def test_names_that_cannot_be_encoded_are_shown(tmp_path, monkeypatch):
