@@ -229,15 +229,21 @@ def list_files(source: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Pa
     """
     path = Path(source)
     if path.is_dir():
-        found = [file for file in path.iterdir() if file.suffix.lower() in suffixes]
+        found = [file for file in path.iterdir() if is_one_of(file, suffixes)]
     elif path.exists():
         found = [path]
     else:
-        found = [Path(name) for name in glob.glob(source, recursive=True)]
+        names = map(Path, glob.glob(source, recursive=True))
+        found = [file for file in names if file.is_file()]
     if not found:
         wanted = f' of the kinds {", ".join(suffixes)}' if path.is_dir() else ''
         raise FileNotFoundError(f'{source}: no file{wanted} there; give a file, folder or glob')
     return sorted(found)
+
+
+def is_one_of(path: Path, suffixes: Sequence[str]) -> bool:
+    """Whether it is a file of the kinds; hidden ones are what systems put beside pictures."""
+    return path.suffix.lower() in suffixes and path.name[0] != '.' and path.is_file()
 
 
 def match_files(*lists: Sequence[Path]) -> list[tuple[Path, ...]]:

@@ -79,6 +79,15 @@ def test_command_measures_along_depth_edges(evaluate):
     assert [float(row[2]) for row in rows] == pytest.approx([50, 50], abs=8)
 
 
+def test_what_is_no_picture_is_passed_over(evaluate):
+    for folder in ('left', 'disparity'):
+        (Path('pairs') / folder / '._0.png').touch()
+        (Path('pairs') / folder / 'Thumbs.png').mkdir()
+        (Path('pairs') / folder / 'dangling.png').symlink_to('nowhere.png')
+    code, _, err = evaluate('sgbm', '--data', 'pairs')
+    assert (code, err) == (0, '')
+
+
 def test_command_prints_json(evaluate):
     code, out, _ = evaluate(
         'sgbm', '--data', 'pairs', '--json', '-', '--limit', 1, '--metrics', 'ause'

@@ -295,6 +295,12 @@ def test_all_samples_fit_their_truth(case, tmp_path):
     assert not [check for check in checks if check.problem]
 
 
+def test_what_macos_puts_beside_files_is_passed_over(case, tmp_path):
+    for path in [path for path in tmp_path.rglob('*') if path.is_file()]:
+        path.with_name(f'._{path.name}').touch()
+    assert len(load(case, tmp_path)) == case.length
+
+
 def test_datasets_go_to_other_processes(case, tmp_path):
     dataset = pickle.loads(pickle.dumps(load(case, tmp_path)))
     assert dataset[len(dataset) - 1].left.shape == (HEIGHT, WIDTH, 3)

@@ -239,7 +239,12 @@ def test_sources_are_files_folders_and_globs(tmp_path):
     assert io.list_files(str(files[0])) == [files[0]]
     assert io.list_files(str(tmp_path)) == [files[1], files[0], files[3]]
     assert io.list_files(str(tmp_path / '?.[jp]*g')) == [files[0], files[3]]
-    for nothing in ('x*.png', 'x.png'):
+    touch(tmp_path, '._b.png', '.hidden.png')
+    (tmp_path / 'Thumbs.png').mkdir()
+    (tmp_path / 'dangling.png').symlink_to('nowhere.png')
+    assert io.list_files(str(tmp_path)) == [files[1], files[0], files[3]]
+    assert io.list_files(str(tmp_path / '*.png')) == [files[0]]
+    for nothing in ('x*.png', 'x.png', 'dangling.png'):
         with pytest.raises(FileNotFoundError, match='no file there'):
             io.list_files(str(tmp_path / nothing))
     touch(tmp_path / 'empty')

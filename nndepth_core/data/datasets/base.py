@@ -132,6 +132,7 @@ class Dataset(ABC, Generic[SampleT]):
         matches = (
             regex.fullmatch(path.relative_to(self.root).as_posix())
             for path in sorted(self.root.glob(pattern))
+            if path.name[0] != '.'  # what macOS puts beside every file of a foreign disk
         )
         found = [match.groupdict() for match in matches if match]
         if not found:

@@ -75,7 +75,7 @@ class FolderPairs(StereoDataset):
 
     def _list(self, kind: str, pattern: str) -> list[Path]:
         suffixes = io.DISPARITY_SUFFIXES if kind == 'disparity' else io.IMAGE_SUFFIXES
-        found = [path for path in self.root.glob(pattern) if path.suffix.lower() in suffixes]
+        found = [path for path in self.root.glob(pattern) if io.is_one_of(path, suffixes)]
         if not found:
             raise DatasetError(
                 f'{self.name}: no {kind} of {", ".join(suffixes)} is at {self.root / pattern}; '
