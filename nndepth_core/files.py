@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
@@ -23,12 +24,54 @@ def replaced_at_once(path: Path) -> Iterator[Path]:
     were killed have left in the folder is removed too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _unfinished(path.parent) as temporary:
+    with _unfinished(path.parent) as temporary, _told_as(path, temporary):
         yield temporary
         for written in (*temporary.rglob('*'), temporary):
             _sync(written)
         temporary.replace(path)
         _sync(path.parent)
+
+
+def check_writable(*paths: Path) -> None:
+    """Refuse files that could not be written, before the work for them begins.
+
+    Raises:
+        ValueError: two are the same file, or one replaces what is no text and thus no old result.
+        OSError: the system does not let one be written.
+    """
+    owners: dict[Path, Path] = {}
+    for path in paths:
+        target = path.resolve()
+        if target in owners:
+            raise ValueError(f'{path} is named twice as a file to write; give two names')
+        owners[target] = path
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if target.is_file() and _is_binary(target):
+            raise ValueError(
+                f'{path} holds something else than the text that would replace it; give another '
+                'name, or remove it'
+            )
+        if not target.exists() or target.is_file():
+            with _told_as(path, target.parent):
+                check_folder(target.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder if there is none, and see whether files can be written there.
+
+    Raises:
+        OSError: they cannot.
+    """
+    with _told_as(folder, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _unfinished(folder) as temporary:
+            temporary.touch()
+
+
+def _is_binary(path: Path) -> bool:
+    with path.open('rb') as file:
+        return b'\0' in file.read(1 << 12)
 
 
 def write_at_once(path: Path, text: str) -> None:
@@ -74,6 +117,18 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         yield path
     finally:
         _remove(path)
+
+
+@contextmanager
+def _told_as(path: Path, temporary: Path) -> Iterator[None]:
+    """Let errors of the system name the path that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        unnamed = error.errno is not None and error.filename is None
+        if unnamed or str(error.filename).startswith(str(temporary)):
+            error.filename = str(path)
+        raise
 
 
 def _sweep(folder: Path) -> None:

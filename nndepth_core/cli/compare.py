@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nndepth_core.cli import datasets, options, several
-from nndepth_core.cli.evaluate import add_output_arguments, show
+from nndepth_core.cli.evaluate import add_output_arguments, check_outputs, show
 from nndepth_core.data.datasets import StereoSource
 from nndepth_core.evaluation.compare import ImagePairs, SideBySide
 from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
 from nndepth_core.evaluation.regions import ALL
+from nndepth_core.files import check_folder
 
 COLUMNS = {
     'mean_difference': 'mean |A-B| px',
@@ -27,9 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     """Compare; 1 if pairs had to be skipped."""
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
+    check_outputs(args)
+    check_folder(args.output)
     dataset = _inputs(args, settings)
     models = several.load_estimators([args.a, args.b], args)
-    args.output.mkdir(parents=True, exist_ok=True)
     side_by_side = SideBySide(list(models), args.output)
     evaluation = evaluate_stereo(
         models,

@@ -15,6 +15,7 @@ from nndepth_core.data.datasets.base import DatasetError, StereoDataset, StereoS
 from nndepth_core.data.datasets.mixture import Mixture
 from nndepth_core.data.inspect import TRUTH, TruthCheck, check_truth, picture
 from nndepth_core.data.sample import spread
+from nndepth_core.files import check_folder
 
 HEADINGS = ('sample', 'known %', 'disparity px', 'error at truth', 'least elsewhere', 'verdict')
 
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     indices = spread(len(dataset), args.samples)
     if not indices:
         raise DatasetError(f'{dataset.name} has no samples')
+    if args.output:
+        check_folder(args.output)
     rows: list[Sequence[str]] = [HEADINGS]
     problems: list[str] = []
     for index in tqdm(indices, unit='sample', disable=None, leave=False):
@@ -40,7 +43,6 @@ def main(arguments: Sequence[str]) -> int:
         if check.problem:
             problems.append(f'{check.name}: {check.problem}{_files(dataset, index)}')
         if args.output:
-            args.output.mkdir(parents=True, exist_ok=True)
             io.write_image(args.output / f'{index:06d}_{check.name}.png', picture(sample))
     print(table(rows, right=range(1, 5)))
     for problem in problems:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from nndepth_core.cli import datasets, options, several
+from nndepth_core.cli import datasets, explain, options, several
 from nndepth_core.cli.table import table
 from nndepth_core.evaluation import tables
 from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
 from nndepth_core.evaluation.names import STEREO_DEFAULT, STEREO_TITLES, metric_key
 from nndepth_core.evaluation.regions import EDGE_BANDS, REGIONS
 from nndepth_core.evaluation.report import Gallery, report_html
-from nndepth_core.files import write_at_once
+from nndepth_core.files import check_writable, write_at_once
 
 CONFIDENCE_METRICS = ('ause', 'ause_normalized', 'aurg')
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """Evaluate; 1 if samples had to be skipped."""
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
+    check_outputs(args, args.csv, args.report)
     models = several.load_estimators(args.models, args)
     dataset = datasets.load_dataset(args.data, settings)
     gallery = Gallery(list(models), args.pictures) if args.report and args.pictures else None
@@ -37,19 +39,41 @@ def main(arguments: Sequence[str]) -> int:
         observe=gallery,
     )
     rows = tables.summary(evaluation, STEREO_TITLES, args.metrics, args.regions)
+    texts = {}
     if args.csv:
-        write_at_once(args.csv, tables.csv_text(evaluation))
+        texts[args.csv] = tables.csv_text(evaluation)
     if args.report:
-        write_at_once(args.report, report_html(evaluation, rows, gallery))
-    show(evaluation, args.json, rows)
+        texts[args.report] = report_html(evaluation, rows, gallery)
+    show(evaluation, args.json, rows, texts)
     return int(bool(evaluation.skipped))
 
 
-def show(evaluation: Evaluation, json: str, rows: Sequence[Sequence[str]], **more: object) -> None:
-    """Print the table and what was skipped; write JSON to a file, or '-' in place of the table."""
+def check_outputs(args: argparse.Namespace, *others: Path | None) -> None:
+    """Refuse outputs that could not be written, before hours are spent on them."""
+    paths = (Path(args.json) if args.json not in ('', '-') else None, *others)
+    check_writable(*(path for path in paths if path))
+
+
+def show(
+    evaluation: Evaluation,
+    json: str,
+    rows: Sequence[Sequence[str]],
+    files: Mapping[Path, str] = MappingProxyType({}),
+    **more: object,
+) -> None:
+    """Print the table and what was skipped; write JSON to a file, or '-' in place of the table.
+
+    Args:
+        evaluation: what was found.
+        json: name of the JSON file, '-' for standard output, '' for none.
+        rows: the table.
+        files: path -> text of further files.
+        more: entries of the JSON.
+
+    Raises:
+        OSError: a file could not be written; everything else was.
+    """
     text = tables.json_text(evaluation, **more) if json else ''
-    if json not in ('', '-'):
-        write_at_once(Path(json), text + '\n')
     print(text if json == '-' else table(rows, right=range(2, len(rows[0]))))
     for where, finding in evaluation.findings:
         print(f'nndepth: warning: {where}: {finding.text}', file=sys.stderr)
@@ -59,6 +83,18 @@ def show(evaluation: Evaluation, json: str, rows: Sequence[Sequence[str]], **mor
         count = len(evaluation.skipped)
         total = count + len(evaluation.models[0].samples)
         print(f'nndepth: {count} of {total} samples skipped', file=sys.stderr)
+    _write({**({} if json in ('', '-') else {Path(json): text + '\n'}), **files})
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    problems = []
+    for path, text in texts.items():
+        try:
+            write_at_once(path, text)
+        except OSError as error:
+            problems.append(explain(error))
+    if problems:
+        raise OSError('; '.join(problems))
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

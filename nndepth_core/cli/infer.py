@@ -29,7 +29,7 @@ from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.data.sample import spread
 from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.evaluation.tables import finite
-from nndepth_core.files import write_at_once
+from nndepth_core.files import check_folder, write_at_once
 from nndepth_core.plausibility import BaselineLimits, Finding, Once
 
 FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply')
@@ -101,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
     if source is None and (wanted := sorted(set(formats) & set(CALIBRATED_FORMATS))):
         raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
     limits = options.baseline_limits(args)
+    check_folder(args.output)
     estimator = options.load_estimator(args)
-    args.output.mkdir(parents=True, exist_ok=True)
 
     records: list[dict[str, Any]] = []
     findings: list[Finding] = []
@@ -256,8 +256,8 @@ def _report(
         'findings': [finding.described() for finding in findings],
     }
     text = json.dumps(finite(results), indent=2)
-    write_at_once(args.output / 'results.json', text + '\n')
     print(text if args.json else _table(records, mean))
+    write_at_once(args.output / 'results.json', text + '\n')
 
 
 def _table(records: list[dict[str, Any]], mean: dict[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,45 @@ def test_command_refuses(evaluate, arguments, words):
     code, out, err = evaluate(*arguments)
     assert (code, out) == (2, '')
     assert words in err
+
+
+@pytest.mark.parametrize(
+    ('outputs', 'words'),
+    [
+        (['--csv', 'pairs'], 'pairs: Is a directory'),
+        (['--report', '/proc/x.html'], '/proc/x.html: No such file or directory'),
+        (['--json', 'data.yaml/x.json'], 'data.yaml/x.json: '),
+        (['--json', 'same', '--csv', './same'], 'same is named twice'),
+        (['--json', 'pairs/left/0.png'], 'pairs/left/0.png holds something else than the text'),
+    ],
+)
+def test_outputs_that_cannot_be_written_are_refused_first(evaluate, monkeypatch, outputs, words):
+    Path('data.yaml').touch()
+    monkeypatch.setattr(SgbmEngine, 'run', lambda *_: pytest.fail('it has begun'))
+    code, out, err = evaluate('sgbm', '--data', 'pairs', *outputs)
+    assert (code, out) == (2, '')
+    assert f'nndepth: error: {words}' in err
+    assert '.unfinished' not in err
+    assert io.read_image('pairs/left/0.png').shape == (60, 120, 3)
+
+
+def test_the_table_and_other_files_stay_when_one_cannot_be_written(evaluate, monkeypatch):
+    match = SgbmEngine._match
+
+    def remove(*arguments):
+        shutil.rmtree('gone', ignore_errors=True)
+        Path('gone').touch()
+        return match(*arguments)
+
+    monkeypatch.setattr(SgbmEngine, '_match', remove)
+    monkeypatch.setattr(SgbmEngine, 'self_test', lambda _: None)
+    code, out, err = evaluate(
+        'sgbm', '--data', 'pairs', '--json', 'gone/x.json', '--csv', 'all.csv'
+    )
+    assert code == 2
+    assert 'MODEL' in out
+    assert 'gone' in err
+    assert Path('all.csv').is_file()
 
 
 def test_missing_packages_are_told():

@@ -1,11 +1,12 @@
 """Files are whole or not there, and what a kill left goes with the next write."""
 
 import os
+from pathlib import Path
 
 import pytest
 from killed import killed_while_writing
 
-from nndepth_core.files import replaced_at_once, temporary_folder, write_at_once
+from nndepth_core.files import check_folder, replaced_at_once, temporary_folder, write_at_once
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
@@ -21,6 +22,19 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
         fill_disk()
     assert path.read_text() == 'first'
     assert [*path.parent.iterdir()] == [path]
+
+
+def test_errors_name_the_file_that_was_asked_for(tmp_path):
+    def fill_disk():
+        with replaced_at_once(tmp_path / 'file'):
+            raise OSError(28, 'No space left')
+
+    with pytest.raises(OSError, match='No space left') as error:
+        fill_disk()
+    assert error.value.filename == str(tmp_path / 'file')
+    with pytest.raises(OSError, match='/proc') as error:
+        check_folder(Path('/proc'))
+    assert error.value.filename == '/proc'
 
 
 def test_leftovers_of_killed_processes_go_and_those_of_others_stay(tmp_path):
