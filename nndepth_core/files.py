@@ -75,13 +75,17 @@ def _is_binary(path: Path) -> bool:
 
 
 def write_at_once(path: Path, text: str) -> None:
-    """Write a text file that is whole or not there at all."""
+    """Write a text file that is whole or not there at all.
+
+    What UTF-8 cannot hold, as bytes in the names of files, is written as \\udcff.
+    """
+    content = text.encode('utf-8', 'backslashreplace')
     path = path.resolve()
     if path.exists() and not path.is_file():  # a pipe or a terminal
-        path.write_text(text, 'utf-8')
+        path.write_bytes(content)
         return
     with replaced_at_once(path) as temporary:
-        temporary.write_text(text, 'utf-8')
+        temporary.write_bytes(content)
 
 
 @contextmanager

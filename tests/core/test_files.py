@@ -50,6 +50,11 @@ def test_leftovers_of_killed_processes_go_and_those_of_others_stay(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {living.name, foreign}
 
 
+def test_names_that_are_no_utf_8_can_be_told(tmp_path):
+    write_at_once(tmp_path / 'file', os.fsdecode(b'\xff\xc3\xa4'))
+    assert (tmp_path / 'file').read_text('utf-8') == '\\udcffä'
+
+
 def test_links_and_pipes_stay_what_they_are(tmp_path):
     target, link, pipe = (tmp_path / name for name in ('target', 'link', 'pipe'))
     link.symlink_to(target)
