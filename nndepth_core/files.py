@@ -77,7 +77,7 @@ def _is_binary(path: Path) -> bool:
 def write_at_once(path: Path, text: str) -> None:
     """Write a text file that is whole or not there at all.
 
-    What UTF-8 cannot hold, as bytes in the names of files, is written as \\udcff.
+    What UTF-8 cannot hold, as bytes in the names of files, is written as its number.
     """
     content = text.encode('utf-8', 'backslashreplace')
     path = path.resolve()

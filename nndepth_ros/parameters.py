@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from nndepth_core.engines import AUTO, PRECISIONS, SgbmSettings, resolve_model
+from nndepth_core.engines import AUTO, MOST, PRECISIONS, SgbmSettings, resolve_model
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.contract import Contract
-from nndepth_core.engines.sgbm import MODES
+from nndepth_core.engines.sgbm import MODES, RANGES
 from nndepth_core.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits
 from nndepth_ros.outputs import OutputSettings
@@ -40,16 +40,6 @@ class Parameter:
     choices: tuple[str, ...] = ()
 
 
-_SGBM_RANGES: dict[str, dict[str, float]] = {
-    'min_disparity': {'low': -2048, 'high': 2048},
-    'num_disparities': {'low': 16, 'high': 4096, 'step': 16},
-    'block_size': {'low': 1, 'high': 51, 'step': 2},
-    'pre_filter_cap': {'low': 1, 'high': 63},
-    'uniqueness_ratio': {'low': 0, 'high': 100},
-    'speckle_window_size': {'low': 0, 'high': 10000},
-    'speckle_range': {'low': 0, 'high': 128},
-    'disp12_max_diff': {'low': -1, 'high': 128},
-}
 _SGBM_DESCRIPTIONS = {
     'min_disparity': 'Smallest disparity searched by sgbm, pixels.',
     'num_disparities': 'How many disparities sgbm searches, a multiple of 16.',
@@ -82,8 +72,15 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         'Arithmetic of a network; auto: what suits the device.',
         choices=PRECISIONS,
     ),
-    Parameter('iterations', 0, "Steps of an iterative network; 0: the network's.", high=1000),
-    Parameter('threads', 0, 'Threads of a network on the CPU; 0: one a core.', high=1024),
+    Parameter(
+        'iterations',
+        0,
+        "Steps of an iterative network; 0: the network's.",
+        high=MOST['iterations'],
+    ),
+    Parameter(
+        'threads', 0, 'Threads of a network on the CPU; 0: one a core.', high=MOST['threads']
+    ),
     Parameter('autostart', True, 'Configure and activate at start.', live=False),
     Parameter(
         'image_transport',
@@ -189,7 +186,7 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
             field.default,  # type: ignore[arg-type]
             _SGBM_DESCRIPTIONS[field.name],
             choices=tuple(MODES) if field.name == 'mode' else (),
-            **_SGBM_RANGES.get(field.name, {}),  # type: ignore[arg-type]
+            **RANGES.get(field.name, {}),  # type: ignore[arg-type]
         )
         for field in fields(SgbmSettings)
     ),

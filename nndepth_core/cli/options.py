@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any
 
 from nndepth_core.engines import (
@@ -15,6 +14,8 @@ from nndepth_core.engines import (
     resolve_model,
 )
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
+from nndepth_core.engines.fields import integer
+from nndepth_core.engines.sgbm import RANGES
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 from nndepth_core.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits
@@ -118,7 +119,10 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
                 f'--max-disparity is for sgbm; {model} has its own range: leave it out, or give '
                 '--model sgbm'
             )
-        options['num_disparities'] = 16 * math.ceil(args.max_disparity / 16)
+        most = RANGES['num_disparities']['high']
+        options['num_disparities'] = (
+            -(-integer('--max-disparity', args.max_disparity, 1, most) // 16) * 16
+        )
     if model != 'sgbm':
         names = ('weights', 'precision', 'iterations', 'threads')
         options = {name: getattr(args, name) for name in names}

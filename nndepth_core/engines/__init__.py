@@ -21,6 +21,7 @@ __all__ = [
     'DEVICES',
     'ENGINES',
     'MODELS',
+    'MOST',
     'PRECISIONS',
     'Engine',
     'EngineError',
@@ -39,6 +40,8 @@ DEFAULT_NETWORK = 'nano_stereo'
 ENGINES = ('auto', 'opencv', 'onnxruntime', 'torch')
 DEVICES = ('auto', 'cpu', 'cuda', 'tensorrt')
 PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16', 'int8')
+
+MOST = {'iterations': 1000, 'threads': 1024}
 
 
 def create_engine(
@@ -73,8 +76,8 @@ def create_engine(
     """
     check_names(model, engine, device, precision)
     for kind, count in (('iterations', iterations), ('threads', threads)):
-        if count < 0:
-            raise EngineError(f'{kind} is {count}; give at least 1, or 0 for the default')
+        if not 0 <= count <= MOST[kind]:
+            raise EngineError(f'{kind} is {count}; give 1..{MOST[kind]}, or 0 for the default')
 
     model = resolve_model(model, engine)
     settings = {'precision': precision, 'iterations': iterations, 'threads': threads, **options}

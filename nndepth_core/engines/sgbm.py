@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.engines.base import ModelSpec
+from nndepth_core.engines.fields import choice, integer
 from nndepth_core.engines.reference import Reference, textured_pair
 
 MODES = {
@@ -20,6 +21,18 @@ MODES = {
     'sgbm_3way': cv2.STEREO_SGBM_MODE_SGBM_3WAY,
     'hh4': cv2.STEREO_SGBM_MODE_HH4,
 }
+
+RANGES = {
+    'min_disparity': {'low': -2048, 'high': 2048},
+    'num_disparities': {'low': 16, 'high': 4096, 'step': 16},
+    'block_size': {'low': 1, 'high': 51, 'step': 2},
+    'pre_filter_cap': {'low': 1, 'high': 63},
+    'uniqueness_ratio': {'low': 0, 'high': 100},
+    'speckle_window_size': {'low': 0, 'high': 10000},
+    'speckle_range': {'low': 0, 'high': 128},
+    'disp12_max_diff': {'low': -1, 'high': 128},
+}
+"""What settings may be: low..high, in steps from low."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +62,12 @@ class SgbmSettings:
     mode: str = 'sgbm_3way'
 
     def __post_init__(self) -> None:
-        if self.num_disparities < 16 or self.num_disparities % 16:
-            raise ValueError(
-                f'num_disparities is {self.num_disparities}; it must be a positive multiple of 16'
-            )
-        if self.block_size < 1 or self.block_size % 2 == 0:
-            raise ValueError(f'block_size is {self.block_size}; it must be odd and at least 1')
-        if self.mode not in MODES:
-            raise ValueError(f'mode is {self.mode!r}; choose one of {", ".join(MODES)}')
+        for name, allowed in RANGES.items():
+            low, step = allowed['low'], allowed.get('step', 1)
+            value = integer(name, getattr(self, name), low, allowed['high'])
+            if (value - low) % step:
+                raise ValueError(f'{name} is {value}; give {low} and a multiple of {step} more')
+        choice('mode', self.mode, MODES)
 
 
 class SgbmEngine:

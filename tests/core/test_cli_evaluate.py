@@ -174,6 +174,8 @@ FOLDER = ('--data', 'FolderPairs', '--data.root', 'pairs')
         (['sgbm', 'sgbm', *FOLDER], 'sgbm is named twice'),
         (['sgbn', *FOLDER], "model 'sgbn' is unknown"),
         (['sgbm:speed=3', *FOLDER], 'sgbm:speed=3: unrecognized arguments: --speed=3'),
+        (['sgbm', *FOLDER, '--max-disparity', '0'], '--max-disparity is 0; give'),
+        (['sgbm', *FOLDER, '--max-disparity', '20000'], 'give a whole number in 1..4096'),
         (['sgbm:max-disparity', *FOLDER], 'max-disparity: expected one argument'),
     ],
 )
