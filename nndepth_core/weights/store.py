@@ -256,6 +256,12 @@ def _origin(source: Path) -> tuple[str, str]:
 
 
 def _load(network: StereoNetwork, state: Mapping[str, Tensor], path: str | Path) -> None:
+    if broken := [name for name, value in state.items() if not value.isfinite().all()]:
+        raise CheckpointError(
+            f'{path}: {len(broken)} entries hold NaN or infinity, first {broken[0]}, so that '
+            'nothing can be computed with it; take another checkpoint, and where this file is in '
+            'the store, import that under the same name or remove this file'
+        )
     if _is_own(network, state):
         network.load_state_dict(state)
         return

@@ -172,6 +172,21 @@ def test_wrong_files_and_names():
     assert list_stored() == []
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite_are_refused(value):
+    model = make_checkpoint('broken.pth')
+    with torch.no_grad():
+        next(model.parameters()).fill_(value)
+    torch.save(model.state_dict(), 'broken.pth')
+    for use in (
+        lambda: store_weights('broken.pth', 'raft_stereo'),
+        lambda: load_weights(model, 'broken.pth'),
+    ):
+        with pytest.raises(CheckpointError, match=r'broken\.pth: 1 entries hold NaN or infinity'):
+            use()
+    assert not list_stored()
+
+
 def test_a_write_that_fails_leaves_the_store_as_it_was(monkeypatch):
     make_checkpoint('a.pth')
     path = store_weights('a.pth', 'raft_stereo')
