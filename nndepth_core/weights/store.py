@@ -295,8 +295,12 @@ def _is_own(network: StereoNetwork, state: Mapping[str, Tensor]) -> bool:
 
 
 def _write(path: Path, network: StereoNetwork, description: Description) -> Path:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    with replaced_at_once(path) as temporary:
-        save_file(network.state_dict(), temporary, {_KEY: json.dumps(asdict(description))})
+    try:
+        with replaced_at_once(path) as temporary:
+            save_file(network.state_dict(), temporary, {_KEY: json.dumps(asdict(description))})
+    except SafetensorError as error:  # also of the system's, such as that the disk is full
+        raise CheckpointError(f'{path} cannot be written: {error}') from error
     return path

@@ -24,6 +24,8 @@ from nndepth_core.weights.store import (
 torch = pytest.importorskip('torch')
 safetensors = pytest.importorskip('safetensors.torch')
 
+from safetensors import SafetensorError  # noqa: E402
+
 from nndepth_core.models import create_model  # noqa: E402
 
 
@@ -187,17 +189,18 @@ def test_weights_that_are_not_finite_are_refused(value):
     assert not list_stored()
 
 
-def test_a_write_that_fails_leaves_the_store_as_it_was(monkeypatch):
+@pytest.mark.parametrize('kind', [OSError, SafetensorError])
+def test_a_write_that_fails_leaves_the_store_as_it_was(monkeypatch, kind):
     make_checkpoint('a.pth')
     path = store_weights('a.pth', 'raft_stereo')
     before = path.read_bytes()
 
     def fill_disk(state, file, metadata):
         Path(file).write_bytes(b'half')
-        raise OSError(28, 'No space left on device')
+        raise kind(28, 'No space left on device')
 
     monkeypatch.setattr('safetensors.torch.save_file', fill_disk)
-    with pytest.raises(OSError, match='No space left'):
+    with pytest.raises((OSError, CheckpointError), match='No space left'):
         store_weights('a.pth', 'raft_stereo')
     assert path.read_bytes() == before
     assert [*path.parent.iterdir()] == [path]
