@@ -205,6 +205,11 @@ def store_weights(
     name = name or (known.name if known else source.stem)
     if not re.fullmatch(_NAME, name):
         raise ValueError(f'name is {name!r}; use letters, digits, and . _ - inside')
+    if _bundled(model, name).exists():
+        raise ValueError(
+            f'{model}/{name} are the weights that come with the package; choose another name '
+            '(--name)'
+        )
     description = Description(
         model,
         network.variant,
@@ -292,6 +297,10 @@ def _is_own(network: StereoNetwork, state: Mapping[str, Tensor]) -> bool:
     """Whether the entries are the network's own, by name and shape."""
     own = network.state_dict()
     return own.keys() == state.keys() and all(own[n].shape == state[n].shape for n in own)
+
+
+def _bundled(model: str, name: str) -> Path:
+    return _BUNDLED / 'weights' / model / f'{name}.safetensors'
 
 
 def _write(path: Path, network: StereoNetwork, description: Description) -> Path:

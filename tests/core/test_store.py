@@ -189,6 +189,17 @@ def test_weights_that_are_not_finite_are_refused(value):
     assert not list_stored()
 
 
+def test_the_name_of_weights_of_the_package_is_theirs(monkeypatch, tmp_path, cache):
+    make_checkpoint('default.pth')
+    first = store_weights('default.pth', 'raft_stereo')
+    monkeypatch.setattr(store, '_BUNDLED', cache)
+    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'other'))
+    with pytest.raises(ValueError, match='raft_stereo/default are the weights that come with'):
+        store_weights('default.pth', 'raft_stereo')
+    store_weights('default.pth', 'raft_stereo', name='mine')
+    assert stored_weights('raft_stereo', name='default') == first
+
+
 @pytest.mark.parametrize('kind', [OSError, SafetensorError])
 def test_a_write_that_fails_leaves_the_store_as_it_was(monkeypatch, kind):
     make_checkpoint('a.pth')
