@@ -32,6 +32,21 @@ def replaced_at_once(path: Path) -> Iterator[Path]:
         _sync(path.parent)
 
 
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Write one of many files, whole or not at all; the system chooses when it is on the disk."""
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():  # a pipe
+        target.write_bytes(data)
+        return
+    temporary = target.with_name(_own_name())
+    with _told_as(Path(path), temporary):
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(target)
+        finally:
+            _remove(temporary)
+
+
 def check_writable(*paths: Path) -> None:
     """Refuse files that could not be written, before the work for them begins.
 
@@ -116,7 +131,7 @@ def sha256_of(path: str | Path) -> str:
 def _unfinished(folder: Path) -> Iterator[Path]:
     """Give a name that tells whose it is; whatever has it is removed at the end."""
     _sweep(folder)
-    path = folder / f'{_own_prefix()}{os.getpid()}-{next(_count)}'
+    path = folder / _own_name()
     try:
         yield path
     finally:
@@ -147,6 +162,10 @@ def _sweep(folder: Path) -> None:
 def _own_prefix() -> str:
     # Other machines may write to the same folder; which of their processes live is not known here.
     return f'{_PREFIX}{socket.gethostname()[:64]}-'
+
+
+def _own_name() -> str:
+    return f'{_own_prefix()}{os.getpid()}-{next(_count)}'
 
 
 def _lives(process: int) -> bool:

@@ -8,12 +8,14 @@ import logging
 import math
 import re
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from nndepth_core import picture
+from nndepth_core.files import write_whole
 from nndepth_core.picture import MAX_PIXELS
 
 _log = logging.getLogger(__name__)
@@ -99,7 +101,7 @@ def write_pfm(path: str | Path, values: np.ndarray) -> None:
     """Write (H, W) or (H, W, 3) as a little-endian PFM, bottom row first."""
     kind = 'Pf' if values.ndim == 2 else 'PF'
     header = f'{kind}\n{values.shape[1]} {values.shape[0]}\n-1.0\n'.encode()
-    Path(path).write_bytes(header + values[::-1].astype('<f4').tobytes())
+    write_whole(path, header + values[::-1].astype('<f4').tobytes())
 
 
 def write_kitti(path: str | Path, disparity: np.ndarray) -> None:
@@ -159,7 +161,7 @@ def write_disparity(path: str | Path, disparity: np.ndarray) -> None:
     if suffix == '.pfm':
         write_pfm(path, disparity)
     elif suffix == '.npy':
-        np.save(path, disparity.astype(np.float32))
+        _write_npy(path, disparity)
     elif suffix == '.png':
         write_kitti(path, disparity)
     else:
@@ -200,7 +202,7 @@ def write_depth(path: str | Path, depth: np.ndarray) -> None:
     """
     suffix = Path(path).suffix.lower()
     if suffix == '.npy':
-        np.save(path, depth.astype(np.float32))
+        _write_npy(path, depth)
     elif suffix == '.png':
         millimetres = np.rint(np.where(np.isfinite(depth), depth, 0).astype(np.float64) * 1000)
         fits = (millimetres > 0) & (millimetres <= UINT16_MAX)
@@ -218,7 +220,7 @@ def write_ply(path: str | Path, points: np.ndarray, rgb: np.ndarray) -> None:
     properties += [f'property uchar {name}' for name in ('red', 'green', 'blue')]
     header = ['ply', 'format binary_little_endian 1.0', f'element vertex {len(vertices)}']
     text = '\n'.join([*header, *properties, 'end_header', ''])
-    Path(path).write_bytes(text.encode() + vertices.tobytes())
+    write_whole(path, text.encode() + vertices.tobytes())
 
 
 def list_files(source: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
@@ -312,6 +314,12 @@ def _read_npy(path: str | Path) -> np.ndarray:
     return np.squeeze(np.array(stored))
 
 
+def _write_npy(path: str | Path, values: np.ndarray) -> None:
+    file = BytesIO()
+    np.save(file, values.astype(np.float32))
+    write_whole(path, file.getvalue())
+
+
 def _read_coded(path: str | Path, scale: float | None, max_pixels: int) -> tuple[np.ndarray, int]:
     stored = read_pixels(path, max_pixels)
     if stored.ndim == 3:
@@ -350,4 +358,4 @@ def _encode(path: str | Path, image: np.ndarray) -> None:
         _, data = cv2.imencode(Path(path).suffix, image)
     except cv2.error as error:
         raise ValueError(f'{path}: OpenCV cannot write this format; use .png') from error
-    Path(path).write_bytes(data.tobytes())
+    write_whole(path, data.tobytes())

@@ -1,5 +1,7 @@
 """Files against their formats' definitions, byte by byte where there is one."""
 
+import resource
+import signal
 import struct
 from pathlib import Path
 
@@ -63,6 +65,26 @@ def test_missing_files_are_named(tmp_path):
     for read in (io.read_image, io.read_pfm, io.read_disparity):
         with pytest.raises(FileNotFoundError, match=r'nowhere\.pfm'):
             read(tmp_path / 'nowhere.pfm')
+
+
+@pytest.mark.parametrize('suffix', ['.pfm', '.npy', '.png'])
+def test_a_full_disk_leaves_no_cut_file(tmp_path, suffix):
+    path = tmp_path / f'map{suffix}'
+    io.write_disparity(path, np.ones((8, 8)))
+    before = path.read_bytes()
+    before_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before_limit[1]))
+    try:
+        noise = np.random.default_rng(0).uniform(0, 99, (90, 90))
+        with pytest.raises(OSError, match='too large') as error:
+            io.write_disparity(path, noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before_limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert error.value.filename == str(path)
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_unwritable_format_is_named(tmp_path):
