@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nndepth_core.picture import MAX_PIXELS
+
 # Without more information than the images hold, larger sizes only cost time.
 LARGEST_ENLARGEMENT = 4
 ALWAYS_ALLOWED = 4_000_000
@@ -32,7 +34,30 @@ def check_processing_size(
             f'processing size is {size[0]}x{size[1]} and the images are {images[0]}x{images[1]}; '
             f'more than {LARGEST_ENLARGEMENT} times their pixels only cost time and memory: {cure}'
         )
-    needed, available = pixels * bytes_per_pixel, available_memory()
+    _check_memory(size, bytes_per_pixel, cure)
+
+
+def check_fixed_size(size: tuple[int, int], bytes_per_pixel: int) -> None:
+    """Refuse a model whose only size is larger than any image, or takes more than the memory.
+
+    Args:
+        size: (width, height) that the model is fixed to.
+        bytes_per_pixel: what the model takes at least for each pixel of `size`.
+
+    Raises:
+        ValueError: it is.
+    """
+    cure = 'export the model at a smaller or a free size'
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(
+            f'its input is fixed to {size[0]}x{size[1]}, more than the {MAX_PIXELS} pixels of the '
+            f'largest image; {cure}'
+        )
+    _check_memory(size, bytes_per_pixel, cure)
+
+
+def _check_memory(size: tuple[int, int], bytes_per_pixel: int, cure: str) -> None:
+    needed, available = size[0] * size[1] * bytes_per_pixel, available_memory()
     if available is not None and needed > available:
         raise ValueError(
             f'processing at {size[0]}x{size[1]} takes at least {needed / 1e9:.1f} GB of memory '

@@ -26,6 +26,7 @@ from nndepth_core.engines.contract import Contract, contract_file
 from nndepth_core.engines.providers import PROVIDERS
 from nndepth_core.engines.selfcheck import SIZE, check_contract, stepped_pair
 from nndepth_core.engines.tensors import ImageTensor, find_inputs, find_outputs, read_map
+from nndepth_core.memory import check_fixed_size
 from nndepth_core.weights.store import cache_folder
 
 _log = logging.getLogger(__name__)
@@ -158,11 +159,20 @@ class OnnxEngine:
         height, width = self._inputs[-1].axes[1:]
         fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         self._outputs = find_outputs(session.get_outputs(), contract, fixed)
-        if self.card is not None:
-            self.spec = self.card.spec(fixed)
-            return
         multiple = 1 if fixed else _FOREIGN_MULTIPLE
-        self.spec = ModelSpec(self.path.stem, multiple=multiple, fixed_size=fixed)
+        self.spec = (
+            self.card.spec(fixed)
+            if self.card is not None
+            else ModelSpec(self.path.stem, multiple=multiple, fixed_size=fixed)
+        )
+        if fixed:
+            on_cpu = self.device == 'cpu'
+            check_fixed_size(fixed[::-1], on_cpu * self.spec.bytes_per_pixel)
+        if self.card is None:
+            self._tell_contract(contract)
+
+    def _tell_contract(self, contract: Contract) -> None:
+        """Say what a file of unknown make is given."""
         assumed = (contract.input_range or contract.normalize) is None and any(
             tensor.dtype is not np.uint8 for tensor in self._inputs
         )

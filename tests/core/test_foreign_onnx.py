@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from nndepth_core import StereoEstimator, cli, io
+from nndepth_core import StereoEstimator, cli, io, memory
 from nndepth_core.engines import EngineError, create_engine
 from nndepth_core.engines.selfcheck import SHIFTS, stepped_pair
 
@@ -239,6 +239,26 @@ def test_pixels_take_no_other_range(tmp_path):
     path = foreign.two_images(tmp_path / 'model.onnx', kind='uint8')
     with pytest.raises(EngineError, match='holds pixels as they are; leave input_range out'):
         load(path, input_range='0,1')
+
+
+@pytest.mark.parametrize(
+    ('height', 'width', 'free', 'words'),
+    [
+        (20000, 20000, None, r'input is fixed to 20000x20000, more than the 64000000 pixels'),
+        (3000, 4000, 10**9, r'at 4000x3000 takes at least 1\.8 GB of memory and 1\.0 GB are free'),
+    ],
+)
+def test_a_fixed_size_that_cannot_be_had_is_refused_before_it_is_run(
+    tmp_path, monkeypatch, height, width, free, words
+):
+    monkeypatch.setattr(memory, 'available_memory', lambda: free)
+    shape = (1, 3, height, width)
+    outputs = [('disparity', (1, height, width))]
+    path = write(tmp_path / 'huge.onnx', [('left', shape), ('right', shape)], outputs)
+    with pytest.raises(
+        EngineError, match=rf'huge.onnx .*{words}.*; export the model at a smaller'
+    ):
+        create_engine(str(path), device='cpu', threads=1)
 
 
 def test_whatever_the_runtime_raises_is_the_error_of_engines(tmp_path, monkeypatch):
