@@ -107,7 +107,8 @@ class PinholeCamera:
         """Return x/z of each column (W,) and y/z of each row (H,), float32."""
         x = (np.arange(self.width) - self.cx) / self.fx
         y = (np.arange(self.height) - self.cy) / self.fy
-        return x.astype(np.float32), y.astype(np.float32)
+        with np.errstate(over='ignore'):
+            return x.astype(np.float32), y.astype(np.float32)
 
     def points(self, depth: np.ndarray) -> np.ndarray:
         """Reproject depth (H, W) in metres to (H, W, 3) float32; NaN where depth is not finite.
@@ -126,9 +127,9 @@ class PinholeCamera:
 
     def _coordinates(self, depth: np.ndarray) -> list[np.ndarray]:
         x, y = self.rays()
-        with np.errstate(invalid='ignore'):
+        with np.errstate(invalid='ignore', over='ignore'):
             z = depth + 0 * depth  # infinities become NaN
-        coordinates = [z * x, z * y[:, None], z]
+            coordinates = [z * x, z * y[:, None], z]
         if any(self.position):
             return [
                 np.add(values, offset, dtype=np.float32)
@@ -239,19 +240,19 @@ class StereoCamera:
         NaN stays NaN (unknown); disparities of points at infinity or farther than max_depth give
         +inf; points nearer than min_depth give -inf.
         """
-        adjusted = np.subtract(disparity, np.float32(self.cx_offset), dtype=np.float32)
-        np.maximum(adjusted, 0, out=adjusted)
-        with np.errstate(divide='ignore'):
+        with np.errstate(all='ignore'):  # what float32 cannot hold is infinite, or 0
+            adjusted = np.subtract(disparity, np.float32(self.cx_offset), dtype=np.float32)
+            np.maximum(adjusted, 0, out=adjusted)
             depth = np.divide(np.float32(self.focal_baseline), adjusted, out=adjusted)
-        if max_depth < math.inf:
-            depth[depth > max_depth] = math.inf
-        if min_depth > 0:
-            depth[depth < min_depth] = -math.inf
+            if max_depth < math.inf:
+                depth[depth > max_depth] = math.inf
+            if min_depth > 0:
+                depth[depth < min_depth] = -math.inf
         return depth
 
     def depth_to_disparity(self, depth: np.ndarray) -> np.ndarray:
         """Disparity in pixels (float32): cx_offset for +inf, NaN where depth is not positive."""
-        depth = np.asarray(depth, np.float32)
-        with np.errstate(divide='ignore', invalid='ignore'):
+        with np.errstate(all='ignore'):
+            depth = np.asarray(depth, np.float32)
             disparity = np.float32(self.focal_baseline) / depth + np.float32(self.cx_offset)
         return np.where(depth > 0, disparity, np.float32(np.nan)).astype(np.float32)

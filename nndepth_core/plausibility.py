@@ -175,7 +175,8 @@ def density(
         camera.cx_offset + camera.focal_baseline / depth if depth else math.inf
         for depth in reversed(depth_limits)
     )
-    beyond = np.nextafter(np.float32(camera.cx_offset), np.float32(math.inf))
+    with np.errstate(over='ignore'):
+        beyond = np.nextafter(np.float32(camera.cx_offset), np.float32(math.inf))
     high = min(high, float(np.finfo(np.float32).max))
     inside = cv2.inRange(disparity, max(low, float(beyond)), high)
     return cv2.countNonZero(inside) / disparity.size
@@ -304,7 +305,7 @@ def _judge_limits(
 ) -> list[Finding]:
     """Depths that the user's limits take away."""
     depth = camera.disparity_to_depth(values)
-    depth = depth[np.isfinite(depth)]
+    depth = depth[np.isfinite(depth)].astype(np.float64)  # holds any limit
     if not depth.size:
         return []
     found = []

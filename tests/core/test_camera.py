@@ -1,5 +1,7 @@
 """Geometry against closed forms: a plane seen through disparity must come back exactly."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -262,3 +264,21 @@ def test_vertical_pairs_are_named():
 def test_bad_calibrations_are_named(p_left, p_right, size, words):
     with pytest.raises(CalibrationError, match=words):
         StereoCamera.from_projections(p_left, p_right, *size)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(
+    ('baseline', 'limits', 'expected'),
+    [
+        (1e300, (0, math.inf), math.inf),
+        (1e-300, (0, math.inf), 0),
+        (0.1, (1e99, math.inf), -math.inf),
+        (0.1, (0, 1e99), 1),
+    ],
+)
+def test_numbers_beyond_float32_are_infinite_or_nought_in_silence(baseline, limits, expected):
+    pair = StereoCamera(PinholeCamera(8, 6, 100, 100, 4, 3), baseline, 4)
+    depth = pair.disparity_to_depth(np.full((6, 8), 10, np.float32), *limits)
+    np.testing.assert_array_equal(depth, np.float32(expected))
+    pair.left.points(depth)
+    pair.depth_to_disparity(depth)

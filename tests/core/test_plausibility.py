@@ -164,6 +164,15 @@ def test_negative_disparities_before_a_shifted_infinity_are_right(scene):
     assert codes(examine_estimate(left, moved, truth - 30)) == ['negative_disparity']
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('limits', [(1e99, math.inf), (0, 1e99)])
+def test_limits_and_rigs_beyond_float32_are_looked_at_in_silence(scene, limits):
+    left, right, truth = scene
+    for rig in (camera(), camera(cx_right=1e300), camera(cx_right=-1e300), camera(baseline=1e300)):
+        assert 0 <= density(truth, rig, limits) <= 1
+        examine_estimate(left, right, truth, rig, depth_limits=limits)
+
+
 def test_limits_that_take_all_depth_away(scene):
     left, right, truth = scene
     near = examine_estimate(left, right, truth, camera(), depth_limits=(50.0, math.inf))
