@@ -20,6 +20,7 @@ from nndepth_core.plausibility import (
     examine_baseline,
     examine_levels,
 )
+from nndepth_core.projections import examine_projections
 from nndepth_ros.conversions import stamp_ns, stereo_camera
 from nndepth_ros.synchronizer import SyncCounts
 
@@ -89,7 +90,8 @@ def examine_calibration(
             found += examine_baseline(rig.baseline, fx, baseline or BaselineLimits())
         except CalibrationError as error:
             found.append(Finding('calibration', Level.ERROR, str(error)))
-    found += _compare_projections(left_info, right_info)
+    full = int(left_info.width), int(left_info.height)
+    found += examine_projections(left_info.p, right_info.p, *full)
     found += _look_at_frames(left_info, right_info)
     for side, info in (('left', left_info), ('right', right_info)):
         if any(info.d):
@@ -297,25 +299,6 @@ def _delivered_size(info: Any) -> tuple[int, int]:
     source = info.roi if info.roi.width and info.roi.height else info
     width, height = source.width, source.height
     return int(width) // max(1, info.binning_x), int(height) // max(1, info.binning_y)
-
-
-def _compare_projections(left_info: Any, right_info: Any) -> list[Finding]:
-    found = []
-    for index, name, cure in (
-        (0, 'fx', 'rectify both images to one focal length'),
-        (5, 'fy', 'rectify both images to one focal length'),
-        (6, 'cy', 'rows of a rectified pair share cy: calibrate the pair as stereo'),
-    ):
-        left, right = float(left_info.p[index]), float(right_info.p[index])
-        if abs(left - right) > 1e-4 * max(abs(left), abs(right)):
-            found.append(
-                Finding(
-                    f'{name}_mismatch',
-                    Level.ERROR,
-                    f'{name} differs: left P[{index}] = {left:.6g}, right {right:.6g}; {cure}',
-                )
-            )
-    return found
 
 
 def _look_at_frames(left_info: Any, right_info: Any) -> list[Finding]:

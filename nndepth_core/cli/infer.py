@@ -31,6 +31,7 @@ from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.evaluation.tables import finite
 from nndepth_core.files import check_folder, write_at_once
 from nndepth_core.plausibility import BaselineLimits, Finding, Once
+from nndepth_core.projections import examine_projections
 
 FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply')
 CALIBRATED_FORMATS = ('depth', 'ply')
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
             picture = _estimate(pair, estimator, source, args)
             record = _measure(pair, picture)
             if index in examined:
-                new = once(_examine(picture, estimator, limits))
+                new = once(_examine(picture, estimator, source, limits))
                 findings += new
                 for finding in new:
                     _say('warning', pair, finding.text)
@@ -156,13 +157,18 @@ def _estimate(
 
 
 def _examine(
-    picture: Picture, estimator: StereoEstimator, limits: BaselineLimits
+    picture: Picture,
+    estimator: StereoEstimator,
+    source: Calibration | None,
+    limits: BaselineLimits,
 ) -> list[Finding]:
     left, right, camera = picture.left, picture.right, picture.camera
     disparity = picture.result.disparity
     found = plausibility.examine_levels(left, right)
-    if camera is not None:
+    if camera is not None and source is not None:
         found += plausibility.examine_baseline(camera.baseline, camera.left.fx, limits)
+        size = camera.left.width, camera.left.height
+        found += examine_projections(source.p_left, source.p_right, *size)
     if picture.truth is not None and picture.truth.shape == disparity.shape:
         found += plausibility.examine_truth(left, right, picture.truth)
     largest = estimator.engine.disparity_range()[1]
@@ -225,7 +231,8 @@ def _pictures(picture: Picture) -> list[tuple[str, np.ndarray]]:
         ),
     ]
     if depth is not None:
-        log_depth = np.log(depth)
+        with np.errstate(divide='ignore'):
+            log_depth = np.log(depth)
         near, far = visualization.value_range(log_depth, percentile=5)
         title = f'log depth, {math.exp(near):.2f} (red) to {math.exp(far):.2f} m (blue)'
         pictures.append((title, visualization.colorize(log_depth, far, near)))

@@ -1,6 +1,7 @@
 """`nndepth infer` end to end on generated pairs, and every wrong input."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -330,3 +331,27 @@ def test_what_cannot_be_true_is_told_once(infer, folder, monkeypatch):
     assert 'multiplied by 0.25' in lines[1]
     assert 'the images fit the opposite sign' in lines[2]
     assert 'baseline' not in infer(*arguments, '--max-baseline', 200)[2]
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'code', 'words'),
+    [
+        ('1,1,0.5,0.5,0.1', 'field_of_view', 'share of the .* size it would mean 120 px'),
+        ('1e-300,100,60,30,0.1', 'field_of_view', 'fx .* is 1e-300 px .* of 180 degrees'),
+        ('100,9000,60,30,0.1', 'field_of_view', 'fy of the left camera .* 60 px high'),
+        ('100,100,1600,30,0.1', 'principal_point', 'cx = 1600 .* outside of its image of 120x60'),
+    ],
+)
+def test_implausible_intrinsics_are_told(infer, folder, numbers, code, words):
+    returned, _, err = infer('left.png', 'right.png', '--calibration', numbers, '--output', 'o')
+    results = json.loads((folder / 'o/results.json').read_text())
+    assert returned == 0
+    assert code in [finding['code'] for finding in results['findings']]
+    assert re.search(words, err)
+
+
+def test_rows_that_are_not_rectified_are_told(infer, folder):
+    left, right = ('100 0 60 0 0 100 30 0 0 0 1 0', '100 0 60 -18 0 100 33 0 0 0 1 0')
+    (folder / 'calib.txt').write_text(f'P0: {left}\nP1: {right}\n')
+    _, _, err = infer('left.png', 'right.png', '--calibration', 'calib.txt')
+    assert 'cy differs: left P[6] = 30, right 33; rows of a rectified pair share cy' in err
