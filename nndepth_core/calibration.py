@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ def parse(source: str | Path) -> Calibration:
     if len(parts) > 2:
         return _from_numbers(name, parts)
     if len(parts) == 2:
+        if not all(parts):
+            raise CalibrationError(f'{name!r} names one file; name both: left.yaml,right.yaml')
         return _from_camera_infos(name, Path(parts[0]), Path(parts[1]))
     if '\0' in name:
         raise CalibrationError(f'{name!r} is no name of a file; give {LAYOUTS}')
@@ -111,13 +114,23 @@ def _from_numbers(name: str, parts: Sequence[str]) -> Calibration:
 def _from_kitti(name: str, text: str) -> Calibration | None:
     """Rows `P2: 12 numbers` or `P_rect_02: ...`; rows without a name count as P0, P1."""
     rows: dict[str, list[float]] = {}
+    labels: list[str] = []
     for line in text.splitlines():
         label, _, values = line.rpartition(':')
         try:
-            rows[label.strip() or f'P{len(rows)}'] = [float(value) for value in values.split()]
+            numbers = [float(value) for value in values.split()]
         except ValueError:
             continue
+        labels.append(label.strip())
+        rows[label.strip() or f'P{len(rows)}'] = numbers
     for left, right in _KITTI_PAIRS:
+        for label in (left, right) if rows.get(left) and rows.get(right) else ():
+            if label in labels and len(rows[label]) != 12:
+                raise CalibrationError(
+                    f'{name}: {label} has {len(rows[label])} numbers; a 3x4 matrix has 12'
+                )
+            if labels.count(label) > 1:
+                raise CalibrationError(f'{name}: {label} is given twice; keep the right one')
         if len(rows.get(left, ())) == 12 and len(rows.get(right, ())) == 12:
             key = left.replace('P', 'S')
             told = [whole(name, key, value) for value in rows.get(key, ())]
@@ -128,17 +141,34 @@ def _from_kitti(name: str, text: str) -> Calibration | None:
 
 def _from_middlebury(name: str, text: str) -> Calibration | None:
     """Rows `cam0=[fx 0 cx; 0 fy cy; 0 0 1]` and doffs, baseline (mm), width, height."""
-    rows = {
-        key.strip(): [float(number) for number in _NUMBER.findall(values)]
-        for key, _, values in (line.partition('=') for line in text.splitlines())
-    }
-    counts = {'cam0': 9, 'baseline': 1, 'width': 1, 'height': 1}
-    if any(len(rows.get(key, ())) != count for key, count in counts.items()):
+    lines = [line.partition('=') for line in text.splitlines()]
+    keys = [key.strip() for key, equals, _ in lines if equals]
+    rows = {key.strip(): values.strip() for key, equals, values in lines if equals}
+    if 'cam0' not in rows:
         return None
-    fx, _, cx, _, fy, cy, *_ = rows['cam0']
-    width, height = (whole(name, key, rows[key][0]) for key in ('width', 'height'))
-    doffs = next(iter(rows.get('doffs', ())), 0.0)
-    return _pair(name, (fx, fy, cx, cy), rows['baseline'][0] / 1000, doffs, (width, height))
+
+    def numbers(key: str, count: int = 1) -> list[float]:
+        found = [float(number) for number in _NUMBER.findall(rows.get(key, ''))]
+        if keys.count(key) > 1:
+            raise CalibrationError(f'{name}: {key} is given twice; keep the right one')
+        if len(found) != count:
+            said = f'is {rows[key][:40]!r}' if key in rows else 'is missing'
+            due = 'one number is' if count == 1 else f'{count} numbers are'
+            raise CalibrationError(
+                f'{name}: {key} {said}; {due} due there in the layout of Middlebury'
+            )
+        return found
+
+    fx, _, cx, _, fy, cy, *_ = numbers('cam0', 9)
+    width, height = (whole(name, key, *numbers(key)) for key in ('width', 'height'))
+    (doffs,) = numbers('doffs') if 'doffs' in rows else (0.0,)
+    if 'cam1' in rows and abs((apart := numbers('cam1', 9)[2] - cx) - doffs) > 1:
+        raise CalibrationError(
+            f'{name}: doffs is {doffs:g} and cx of cam1 less cx of cam0 is {apart:g}, and both '
+            'are one number; correct the wrong one'
+        )
+    (baseline,) = numbers('baseline')
+    return _pair(name, (fx, fy, cx, cy), baseline / 1000, doffs, (width, height))
 
 
 def _pair(
@@ -183,7 +213,7 @@ def _camera_info(name: str, content: Mapping[str, Any]) -> tuple[list[float], tu
 
 def _from_yaml(name: str, text: str) -> Calibration | None:
     """P1 and P2 as cv2.stereoRectify computes them, or the settings of ORB-SLAM."""
-    if not text.lstrip('\ufeff').startswith('%YAML') and not re.search(r'(?m)^[\w.]+\s*:', text):
+    if not text.startswith('%YAML') and not re.search(r'(?m)^[\w.]+\s*:', text):
         return None
     found = pair_of(name, read_mapping(name, text))
     return Calibration(name, *found) if found else None
@@ -195,9 +225,11 @@ def _text(path: Path) -> str:
         raise CalibrationError(
             f'{path} has {size} bytes, far more than a calibration; give {LAYOUTS}'
         )
-    with path.open(errors='replace') as file:
-        text = file.read(_LARGEST)
-    if text.lstrip('\ufeff').startswith('<'):
+    with path.open('rb') as file:
+        data = file.read(_LARGEST)
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode('utf-16' if wide else 'utf-8-sig', errors='replace')
+    if text.startswith('<'):
         raise CalibrationError(
             f'{path} is XML or a web page; save it as YAML, as cv2.FileStorage does for a name '
             'that ends in .yaml, or give fx,fy,cx,cy,baseline'

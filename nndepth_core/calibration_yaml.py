@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,13 @@ def read_mapping(name: str, text: str) -> dict[str, Any]:
         raise CalibrationError(f'{name} is YAML; reading it needs: pip install PyYAML') from error
 
     class Loader(yaml.SafeLoader):
-        """Takes a matrix of OpenCV for the rows, cols and data that it is."""
+        """Takes a matrix of OpenCV for the rows, cols and data that it is; no name comes twice."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            if twice := [key for key in names if names[key] > 1]:
+                raise yaml.YAMLError(f'{twice[0]} is given twice; keep the right one')
+            return super().construct_mapping(node, deep)
 
     Loader.add_constructor(
         'tag:yaml.org,2002:opencv-matrix',
@@ -59,7 +66,7 @@ def read_mapping(name: str, text: str) -> dict[str, Any]:
         > 20
     ):
         raise CalibrationError(f'{name} is nested too deeply for a calibration')
-    text = re.sub(r'\A\ufeff?%YAML:\s*1\.\d\s*(\r?\n---)?', '', text)
+    text = re.sub(r'\A%YAML:\s*1\.\d\s*(\r?\n---)?', '', text)
     try:
         content = yaml.load(text, Loader)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:

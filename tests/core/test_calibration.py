@@ -150,12 +150,47 @@ def test_wrong_numbers(text):
 
 
 @pytest.mark.parametrize(
-    'text', ['', 'nothing of use\n', f'P2: {matrix()}\n', middlebury(cam0=''), 'P0: 1 2\nP1: 3 4']
+    'text', ['', 'nothing of use\n', f'P2: {matrix()}\n', middlebury(cam0=''), '1 2\n3 4']
 )
 def test_other_files_are_refused(tmp_path, text):
     path = written(tmp_path / 'calib.txt', text)
     with pytest.raises(CalibrationError, match=r'calib\.txt is no calibration of a pair; give'):
         calibration.read(path)
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        (middlebury(baseline=''), 'baseline is missing; one number is due'),
+        (middlebury() + 'baseline=19', 'baseline is given twice; keep the right one'),
+        (middlebury(doffs='nan'), "doffs is 'nan'; one number is due"),
+        (middlebury(cam0='[1 0 2; 3]'), r"cam0 is '\[1 0 2; 3\]'; 9 numbers are due"),
+        (middlebury(doffs='30'), 'doffs is 30 and cx of cam1 less cx of cam0 is 32.778'),
+        (f'P0: {matrix()}\nP1: 700 0 320', 'P1 has 3 numbers; a 3x4 matrix has 12'),
+        (f'P0: {matrix()}\nP1: {matrix(-9)}\nP1: {matrix(-8)}\n', 'P1 is given twice'),
+        ('a: 1\nP1: [1]\nP1: [2]\n', r'is no YAML \(P1 is given twice; keep the right one\)'),
+    ],
+)
+def test_the_row_at_fault_is_named(tmp_path, text, words):
+    path = written(tmp_path / 'calib.txt', text)
+    with pytest.raises(CalibrationError, match=rf'calib\.txt:? {words}'):
+        calibration.read(path, (741, 497))
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+@pytest.mark.parametrize(
+    ('text', 'baseline'),
+    [(f'P0: {matrix()}\nP1: {matrix(-F * 0.12)}\n', 0.12), (middlebury(), 0.193001)],
+)
+def test_marks_of_encodings_are_read(tmp_path, encoding, text, baseline):
+    path = tmp_path / 'calib.txt'
+    path.write_text(text, encoding)
+    assert calibration.read(path, (741, 497)).baseline == pytest.approx(baseline)
+
+
+def test_half_a_pair_of_files_is_refused():
+    with pytest.raises(CalibrationError, match=r"'left\.yaml,' names one file; name both"):
+        calibration.read('left.yaml,')
 
 
 def test_unusable_values_are_refused(tmp_path):
