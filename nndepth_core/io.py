@@ -17,8 +17,10 @@ import numpy as np
 from nndepth_core import picture
 from nndepth_core.files import write_whole
 from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.plausibility import Once, UsedBits, eight_bits
 
 _log = logging.getLogger(__name__)
+_told = Once()
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.ppm', '.pgm', '.tif', '.tiff', '.bmp')
 DISPARITY_SUFFIXES = ('.pfm', '.npy', '.png', '.pgm')
@@ -48,6 +50,36 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         ValueError: the file is no such picture, a damaged or too large one.
     """
     return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR, max_pixels), cv2.COLOR_BGR2RGB)
+
+
+def read_pair(
+    left: str | Path, right: str | Path, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read both pictures of a pair as `read_image` does, but 16-bit values by the bits they use.
+
+    Cameras of 10 or 12 bits leave the upper ones of 16 empty. Both pictures are stretched alike.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file is no such picture, a damaged or too large one.
+    """
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    images = [_decode(path, flags, max_pixels) for path in (left, right)]
+    used = UsedBits()
+    for path, image in zip((left, right), images, strict=True):
+        if image.dtype == np.uint16:
+            used.see(int(image.max()))
+        elif image.dtype != np.uint8:
+            raise ValueError(f'{path} holds {image.dtype}; give pictures of 8 or 16 bits')
+    for finding in _told(used.findings()):
+        _log.warning(finding.text)
+    one, other = (
+        cv2.cvtColor(
+            image if image.dtype == np.uint8 else eight_bits(image, used), cv2.COLOR_BGR2RGB
+        )
+        for image in images
+    )
+    return one, other
 
 
 def read_pixels(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -116,6 +116,10 @@ def decode(
     except cv2.error:
         image = None
     if image is None:
+        if flags != cv2.IMREAD_UNCHANGED:
+            kind = decode(data, cv2.IMREAD_UNCHANGED, max_pixels)[0].dtype
+            if kind not in (np.uint8, np.uint16):
+                raise PictureError(f'is a {header.kind} of {kind} values; give 8 or 16 bits')
         raise PictureError(f'is a damaged {header.kind}; its pixels do not decode')
     if image.shape[:2] != (header.height, header.width):
         raise PictureError(

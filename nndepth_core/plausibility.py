@@ -107,6 +107,15 @@ class UsedBits:
         return [Finding('used_bits', Level.INFO, text)]
 
 
+def eight_bits(values: np.ndarray, used_bits: UsedBits | None = None) -> np.ndarray:
+    """Stretch 16-bit values to uint8: all 16 bits, or those that the stream uses."""
+    bits = 16
+    if used_bits is not None:
+        used_bits.see(int(values.max()))
+        bits = used_bits.bits
+    return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / (2**bits - 1))
+
+
 def examine_baseline(baseline: float, fx: float, limits: BaselineLimits) -> list[Finding]:
     """Look at a rig's numbers.
 
@@ -140,11 +149,10 @@ def examine_levels(left: np.ndarray, right: np.ndarray) -> list[Finding]:
         low, high = np.percentile(image[::step, ::step].max(axis=2), (0.5, 99.5))
         if high - low >= FEW_LEVELS:
             continue
-        why = 'the lens is covered, the exposure is wrong or the scene has no contrast'
-        if high < FEW_LEVELS:
-            bits = 10 if high < 4 else 12
-            why += f', or {bits}-bit values lie in the low bits of 16'
-        text = f'the {side} image shows grey levels {low:.0f} to {high:.0f} of 0 to 255: {why}'
+        text = (
+            f'the {side} image shows grey levels {low:.0f} to {high:.0f} of 0 to 255: the lens is '
+            'covered, the exposure is wrong or the scene has no contrast'
+        )
         found.append(Finding(f'levels_{side}', Level.WARN, text))
     if not found and left.shape == right.shape and np.array_equal(left, right):
         text = (

@@ -17,8 +17,8 @@ import numpy as np
 
 from nndepth_core import picture
 from nndepth_core.picture import MAX_PIXELS, PictureError
-from nndepth_core.plausibility import UsedBits
-from nndepth_ros.encodings import BAYER, ConversionError, eight_bits
+from nndepth_core.plausibility import UsedBits, eight_bits
+from nndepth_ros.encodings import BAYER, ConversionError
 
 # What image_transport sends, by its first bytes; the codec a format names says no more.
 KINDS = ('JPEG', 'PNG', 'TIFF')

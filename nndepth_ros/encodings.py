@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from nndepth_core.plausibility import UsedBits
+from nndepth_core.plausibility import UsedBits, eight_bits
 
 
 class ConversionError(ValueError):
@@ -191,15 +191,6 @@ def decode_image(message: Any, used_bits: UsedBits | None = None) -> np.ndarray:
             f'encoding {message.encoding[:40]!r} is unknown; publish one of {", ".join(ENCODINGS)}'
         )
     return encoding.decode(message, used_bits)
-
-
-def eight_bits(values: np.ndarray, used_bits: UsedBits | None = None) -> np.ndarray:
-    """Stretch 16-bit values to uint8: all 16 bits, or those that the stream uses."""
-    bits = 16
-    if used_bits is not None:
-        used_bits.see(int(values.max()))
-        bits = used_bits.bits
-    return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / (2**bits - 1))
 
 
 def _rows(data: np.ndarray, height: int, row: int, step: int) -> np.ndarray:

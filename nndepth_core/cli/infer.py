@@ -145,7 +145,7 @@ def _pairs(args: argparse.Namespace) -> list[Pair]:
 def _estimate(
     pair: Pair, estimator: StereoEstimator, source: Calibration | None, args: argparse.Namespace
 ) -> Picture:
-    left, right = (io.read_image(path, args.max_pixels) for path in (pair.left, pair.right))
+    left, right = io.read_pair(pair.left, pair.right, args.max_pixels)
     size = (left.shape[1], left.shape[0])
     camera = source.camera(size) if source else None
     truth = (

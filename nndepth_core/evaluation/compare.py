@@ -46,13 +46,13 @@ class ImagePairs:
     def __getitem__(self, index: int) -> StereoSample:
         """Read one pair; all of its disparity is unknown if there is no truth."""
         left, right, *truth = self._files[index]
-        image = io.read_image(left)
+        image, other = io.read_pair(left, right)
         disparity = (
             io.read_disparity(truth[0], self._truth_scale)
             if truth
             else np.full(image.shape[:2], np.nan, np.float32)
         )
-        return StereoSample(image, io.read_image(right), disparity, name=self._names[index])
+        return StereoSample(image, other, disparity, name=self._names[index])
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> dict[str, float]:

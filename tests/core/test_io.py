@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from nndepth_core import io
+from nndepth_core.plausibility import Once
 
 NAN, INF = np.nan, np.inf
 
@@ -45,6 +46,34 @@ def test_grey_is_repeated_and_16_bits_become_8(tmp_path, suffix, bits):
     read = io.read_image(opencv_write(tmp_path / f'a.{suffix}', grey))
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, np.repeat((grey >> (bits - 8))[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize('bits', [10, 12, 16])
+def test_16_bits_of_a_pair_are_stretched_alike_by_those_in_use(
+    tmp_path, monkeypatch, caplog, bits
+):
+    monkeypatch.setattr(io, '_told', Once())
+    bright = np.random.default_rng(0).integers(0, 1 << bits, (2, 5, 7)).astype(np.uint16)
+    bright[0, 0, 0] = (1 << bits) - 1
+    paths = [
+        opencv_write(tmp_path / f'{name}.png', values)
+        for name, values in (('left', bright[1] // 8), ('right', bright[0]))
+    ]
+    for _ in range(2):
+        left, right = io.read_pair(*paths)
+    for read, stored in ((left, bright[1] // 8), (right, bright[0])):
+        assert (read.shape, read.dtype) == ((5, 7, 3), np.uint8)
+        expected = np.rint(stored[..., None] * (255 / ((1 << bits) - 1)))
+        np.testing.assert_allclose(read, np.broadcast_to(expected, read.shape), atol=1)
+    told = [f'16-bit images use {bits} bits'] if bits < 16 else []
+    assert [message.split(' (')[0] for message in caplog.messages] == told
+
+
+def test_floats_are_no_pictures(tmp_path):
+    path = opencv_write(tmp_path / 'a.tiff', np.ones((5, 7), np.float32))
+    for read in (io.read_image, lambda path: io.read_pair(path, path)):
+        with pytest.raises(ValueError, match=r'a\.tiff .*float32.*; give .*8 or 16 bits'):
+            read(path)
 
 
 def test_alpha_is_dropped(tmp_path):

@@ -73,15 +73,14 @@ def test_pictures_of_a_scene_are_not_remarked(scene):
     assert examine_levels(*scene[:2]) == []
 
 
-@pytest.mark.parametrize(
-    ('levels', 'says'), [(3, '10-bit values'), (15, '12-bit values'), (0, 'lens is covered')]
-)
-def test_pictures_of_few_levels(scene, levels, says):
+@pytest.mark.parametrize('levels', [0, 3, 15])
+def test_pictures_of_few_levels(scene, levels):
     left = (scene[0].astype(int) * levels // 255).astype(np.uint8)
     (finding,) = examine_levels(left, scene[1])
     assert finding.code == 'levels_left'
-    assert says in finding.text
-    assert examine_levels(left + np.uint8(100), scene[1])[0].text.count('bit values') == 0
+    assert finding.text.endswith(
+        'the lens is covered, the exposure is wrong or the scene has no contrast'
+    )
 
 
 def test_one_picture_for_both_sides(scene):

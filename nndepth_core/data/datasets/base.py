@@ -217,7 +217,7 @@ class StereoDataset(Dataset[StereoSample]):
 
     def read_images(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
         """Left and right, uint8 RGB (H, W, 3)."""
-        return io.read_image(entry['left']), io.read_image(entry['right'])
+        return io.read_pair(entry['left'], entry['right'])
 
     def read_disparity(self, entry: Entry) -> np.ndarray:
         """Disparity, float32 (H, W) pixels, NaN where unknown."""
