@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from nndepth_core.engines.providers import PROVIDERS
 from nndepth_core.engines.selfcheck import SIZE, check_contract, stepped_pair
 from nndepth_core.engines.tensors import ImageTensor, find_inputs, find_outputs, read_map
 from nndepth_core.memory import check_fixed_size
+from nndepth_core.weights.formats import foreign_kind
 from nndepth_core.weights.store import cache_folder
 
 _log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ _PREPARED_SHAPES = 4
 """Input shapes that buffers, and with TensorRT sessions, are kept for."""
 _FOREIGN_MULTIPLE = 32
 """What networks of unknown make are padded to; enough for nearly all."""
+_GIVE = 'give the .onnx file of a network'
 
 
 class Binding(NamedTuple):
@@ -80,7 +83,8 @@ class OnnxEngine:
     ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise EngineError(f'{path} does not exist; give the path of an .onnx file')
+            what = 'is no file' if self.path.exists() else 'does not exist'
+            raise EngineError(f'{path} {what}; give the path of an .onnx file')
         self._threads = threads or physical_cores()
         self._bindings: dict[tuple[int, ...], Binding] = {}
         self._inputs: list[ImageTensor] = []
@@ -253,11 +257,14 @@ class OnnxEngine:
                 if isinstance(axis, str):
                     options.add_free_dimension_override_by_name(axis, size)
         chosen = [(PROVIDERS[name], settings) for name, settings in devices]
-        with self._explained(
-            f'is no whole ONNX model that ONNX Runtime {ort.__version__} loads; export it again, '
-            'or fetch it with the files of weights beside it'
-        ):
+        try:
             return ort.InferenceSession(str(self.path), options, chosen)
+        except Exception as error:  # see _explained
+            what = foreign_kind(self.path, _GIVE) or (
+                f'cannot be loaded by ONNX Runtime {ort.__version__} ({_line(error)}); export it '
+                'again, or fetch it whole and with the files of weights beside it'
+            )
+            raise EngineError(f'{self.path} {what}') from error
 
     def _prepare(self, shape: tuple[int, ...]) -> Binding:
         """Make session and buffers of an input shape; the least recent one makes room."""
@@ -329,6 +336,8 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _line(error: Exception) -> str:
-    """The first line of what ONNX Runtime says, without its codes."""
-    lines = str(error).rpartition('] : ')[2].split('\n')
-    return (lines[0].strip() or repr(error))[:300]
+    """The first line of what ONNX Runtime says, without its codes, the file and its own code."""
+    line = str(error).rpartition('] : ')[2].split('\n')[0]
+    line = re.sub(r'^\d+ : [A-Z_]+ : (Load model from .* failed:)?', '', line)
+    line = re.sub(r'^\S+\.cc:\d+ .*?\) (?=[A-Z])', '', line)
+    return (line.strip().rstrip('.') or repr(error))[:300]

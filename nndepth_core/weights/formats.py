@@ -24,6 +24,9 @@ _RATIO = 4
 """Weights hardly shrink; what unpacks to more times its size is none."""
 _LEGACY = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 
+_ONNX = rb'(?s)\x08[\x01-\x1f](\x12|\x3a|\x1a|\x22|\x2a|\x42)'
+_EMPTY = 'is empty; copy or download the file again'
+
 _GIVE = 'give a state dict that torch.save wrote, or a .safetensors file'
 _UNPACK = 'unpack it and give the checkpoint in it'
 _OTHERS: tuple[tuple[bytes, str], ...] = (
@@ -58,7 +61,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     ),
     (rb'\x89PNG|\xff\xd8\xff|GIF8|BM', f'is a picture; {_GIVE}'),
     (
-        rb'(?s)\x08[\x01-\x1f](\x12|\x3a|\x1a|\x22|\x2a|\x42)',
+        _ONNX,
         'is an ONNX file, a network with its weights; give it as the model, and no weights',
     ),
     (
@@ -92,7 +95,7 @@ def kind_of(path: Path) -> str:
     with path.open('rb') as file:
         head = file.read(512)
     if not head:
-        raise ValueError('is empty; copy or download the file again')
+        raise ValueError(_EMPTY)
     if re.match(rb'(?s).{8}\s*\{', head) and int.from_bytes(head[:8], 'little') < max(
         size, 1 << 32
     ):
@@ -109,6 +112,23 @@ def kind_of(path: Path) -> str:
     if path.suffix == '.safetensors':
         read_header(path)
     raise ValueError(f'has no format of weights: it begins with {head[:8].hex(" ")}; {_GIVE}')
+
+
+def foreign_kind(path: Path, give: str) -> str | None:
+    """Tell what a file that should be an ONNX model is instead; None where that is not known.
+
+    Args:
+        path: of the file.
+        give: the cure, in place of that for weights.
+    """
+    with path.open('rb') as file:
+        head = file.read(512)
+    if not head:
+        return _EMPTY
+    if head.startswith((b'PK\x03\x04', _LEGACY)) or re.match(rb'(?s).{8}\s*\{', head):
+        return f'is a checkpoint or an archive, with weights at most; {give}'
+    found = (what for pattern, what in _OTHERS if re.match(pattern, head) and pattern != _ONNX)
+    return next(found, '').replace(_GIVE, give).replace('the checkpoint', 'the file') or None
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -352,10 +352,44 @@ def test_cpu_and_auto_warn_of_nothing(onnx_engine, model, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize('content', [b'', b'no model at all', None])
-def test_broken_files_are_named(onnx_engine, model, content):
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'', 'is empty; copy or download the file again'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'is a Git LFS pointer, .*git lfs pull'),
+        (b'<!DOCTYPE html><html>', 'is a web page, .* in a browser'),
+        (b'\x89PNG\r\n', 'is a picture; give the .onnx file of a network'),
+        (b'\x1f\x8b', 'is a gzip archive; unpack it and give the file in it'),
+        (b'PK\x03\x04', 'is a checkpoint or an archive, .*; give the .onnx file'),
+        (
+            b'no model at all',
+            r'cannot be loaded by ONNX .* \(Protobuf parsing failed\); export it',
+        ),
+        (
+            None,
+            r'cannot be loaded by ONNX .* \(Protobuf parsing failed\); export it again, or fetch',
+        ),
+    ],
+)
+def test_broken_files_are_named(onnx_engine, model, content, words):
     model.write_bytes(model.read_bytes()[:200] if content is None else content)
-    with pytest.raises(EngineError, match=r'model.onnx is no whole ONNX model .*export it again'):
+    with pytest.raises(EngineError, match=rf'model.onnx {words}'):
+        create_engine(str(model))
+
+
+def test_a_folder_is_no_model(tmp_path):
+    (tmp_path / 'model.onnx').mkdir()
+    with pytest.raises(EngineError, match=r'model.onnx is no file; give the path'):
+        create_engine(str(tmp_path / 'model.onnx'))
+
+
+def test_the_runtimes_reason_is_told_without_its_code(onnx_engine, model):
+    import onnx
+
+    graph = onnx.load(model)
+    graph.ir_version = 99
+    onnx.save(graph, model)
+    with pytest.raises(EngineError, match=r'Runtime [\d.]+ \(Unsupported model IR version: 99'):
         create_engine(str(model))
 
 
