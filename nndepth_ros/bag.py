@@ -248,19 +248,22 @@ class BagReader:
             names = [Path(name).name for name in content['relative_file_paths']]
             return names, int(content['message_count'])
         except Exception as error:  # any content is possible
-            reason = f'it cannot be read: {type(error).__name__}: {error}'
-            self._damage.append(Damage(METADATA_NAME, ' '.join(reason.split()), 0))
+            told = (
+                f' ({" ".join(str(error).split())})' if isinstance(error, yaml.YAMLError) else ''
+            )
+            reason = f'it is not what rosbag2 writes{told} and is not used; delete it'
+            self._damage.append(Damage(METADATA_NAME, reason, 0))
             return [], 0
 
     def _open(self, file: Path, stack: ExitStack) -> Storage:
-        first = _first_bytes(file)
+        first, content = _first_bytes(file), file
         if first.startswith(_ZSTD):
-            file = self._unpacked(file, stack)
-            first = _first_bytes(file)
+            content = self._unpacked(file, stack)
+            first = _first_bytes(content)
         for magic, kind in _STORAGES.items():
             if first.startswith(magic):
                 try:
-                    return kind(file)
+                    return kind(content)
                 except Exception as error:  # damage shows itself as any error of several libraries
                     raise BagError(f'{file} cannot be read: {_reason(error)}') from error
         for magic, what in _OTHER_FORMATS.items():
@@ -278,6 +281,8 @@ class BagReader:
             damage = unpack_file(file, target)
         except (DamageError, OSError) as error:
             raise BagError(f'{file} cannot be unpacked: {error}') from error
+        if damage and not target.stat().st_size:
+            raise BagError(f'{file} cannot be read: {damage.reason}; nothing of it can be had')
         if damage:
             self._damage.append(damage)
         return target

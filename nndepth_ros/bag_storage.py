@@ -42,6 +42,8 @@ class Damage(NamedTuple):
 
     def __str__(self) -> str:
         """One sentence."""
+        if self.lost == 0:
+            return f'{self.file}: {self.reason}; no message is lost'
         lost = 'an unknown number of' if self.lost is None else self.lost
         return f'{self.file}: {self.reason}; {lost} messages are lost'
 

@@ -7,7 +7,6 @@ import json
 import math
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,10 +26,10 @@ reasons, density, times and the findings of the calibration doctor.
 """
 EPILOG = """
 exit code: 0 done, 1 done in part (pairs failed, or messages are damaged or lost) or no pair could
-be processed, 2 wrong input or arguments, 130 interrupted by SIGINT or SIGTERM (the pair at hand is
-finished and OUT can be read; a second signal ends at once). OUT appears when it is whole: what a
-killed process had written is in OUT.partial-.../OUT, and what an interrupted one had written where
---overwrite would replace an old OUT.
+be processed, 2 wrong input or arguments, 130 or 143 interrupted by SIGINT or SIGTERM (the pair at
+hand is finished and OUT can be read; a second signal ends at once). OUT appears when it is whole:
+what a killed process had written is in OUT.partial-.../OUT, and what an interrupted one had written
+where --overwrite would replace an old OUT.
 """
 
 
@@ -110,24 +109,25 @@ def run(args: argparse.Namespace) -> int:
     )
     keep_freed_memory()
     estimator = options.load_estimator(args, output=args.output_size)
-    with _interruption() as interrupted:
+    with _interruption() as signals:
         report = replay(
-            args.bag, args.output, estimator, settings, args.overwrite, interrupted.is_set
+            args.bag, args.output, estimator, settings, args.overwrite, lambda: bool(signals)
         )
     print(json.dumps(report, indent=2) if args.json else _summary(report))
     if report['interrupted']:
         print('nndepth: interrupted', file=sys.stderr)
-        return 130
+        return 128 + signals[0]
     if report['problem']:
         print(f'nndepth: error: {report["problem"]}', file=sys.stderr)
-    incomplete = report['pairs']['failed'] or report['damaged_messages'] or report['damage']
+    lost = any(damage['lost'] != 0 for damage in report['damage'])
+    incomplete = report['pairs']['failed'] or report['damaged_messages'] or lost
     return 1 if report['problem'] or incomplete else 0
 
 
 @contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second one does what it always does."""
-    event = threading.Event()
+def _interruption() -> Iterator[list[int]]:
+    """Holds the first SIGINT or SIGTERM once it comes; the second one does what it always does."""
+    came: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
 
@@ -135,14 +135,14 @@ def _interruption() -> Iterator[threading.Event]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def interrupt(*_: object) -> None:
-        event.set()
+    def interrupt(number: int, _: object) -> None:
+        came.append(number)
         restore()
 
     for number in numbers:
         signal.signal(number, interrupt)
     try:
-        yield event
+        yield came
     finally:
         restore()
 

@@ -108,7 +108,8 @@ def _problem(outcome: Outcome, survey: Survey) -> str:
     counts = ' and '.join(f'{len(survey.frames[side])} {side}' for side in SIDES)
     reasons = [f'{side}: {reason}' for side in SIDES for reason in survey.unpaired(side)]
     reasons += survey.damaged
-    return f'no pair in {counts} images; {"; ".join(reasons)}'
+    none = 'none is recorded in the time that --start and --duration leave'
+    return f'no pair in {counts} images; {"; ".join(reasons) or none}'
 
 
 def _statistics(values: Sequence[float]) -> dict[str, float]:

@@ -109,6 +109,8 @@ def _find_topics(bag: BagReader, chosen: StereoTopics, calibrated: bool) -> Ster
     if not left and not right:
         left, right = _best_pair(images)
     left, right = left or _other_side(right), right or _other_side(left)
+    if left and left == right:
+        raise BagError(f'--left and --right are both {left!r}; give the topics of two cameras')
     for option, topic in (('left', left), ('right', right)):
         _require(topic, images, option, 'image')
     if calibrated:

@@ -34,8 +34,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    0 done, 1 done in part, 2 wrong input or arguments, 70 a fault of nndepth's own, 130
-    interrupted, 141 nobody reads the output.
+    0 done, 1 done in part, 2 wrong input or arguments, 70 a fault of nndepth's own, 130 or 143
+    interrupted by SIGINT or SIGTERM, 141 nobody reads the output.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _replace_closed_streams()

@@ -20,6 +20,7 @@ import pytest
 
 from nndepth_core.cli import main
 from nndepth_core.estimator import StereoEstimator
+from nndepth_ros import bag_storage
 from nndepth_ros.conversions import stamp_ns
 from nndepth_ros.replay import replay
 
@@ -59,12 +60,17 @@ def _text(path: Path) -> str:
 def _foreign_metadata(path: Path) -> str:
     path.mkdir()
     (path / 'metadata.yaml').write_text('rosbag2_bagfile_information: [1, 2]')
-    return 'metadata.yaml: it cannot be read'
+    return 'metadata.yaml: it is not what rosbag2 writes'
 
 
 def _packed(path: Path) -> str:
     path.write_bytes(gzip.compress(b'rosbag'))
     return 'packed by gzip; unpack it by `gunzip`'
+
+
+def _cut_packed(path: Path) -> str:
+    path.write_bytes(bag_storage.zstd().compress(bytes(range(256)) * 9)[:20])
+    return 'in.mcap.zst cannot be read: it is cut off or damaged: .*; nothing of it can be had'
 
 
 def _file_missing(path: Path) -> str:
@@ -96,6 +102,7 @@ def _no_stereo(path: Path) -> str:
         (_text, 'in.db3'),
         (_foreign_metadata, 'in'),
         (_packed, 'in.mcap.gz'),
+        (_cut_packed, 'in.mcap.zst'),
         (_file_missing, 'in'),
         (_empty_mcap, 'in'),
         (_no_stereo, 'in'),
@@ -282,7 +289,7 @@ def test_interrupted_the_bag_can_be_read(tmp_path, number):
     except OSError:  # the other end is closed
         pass
     os.close(terminal)
-    assert process.wait() == 130
+    assert process.wait() == 128 + number
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert report['interrupted'] is True
     done = report['pairs']['processed']

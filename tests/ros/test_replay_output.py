@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -168,6 +169,28 @@ def test_a_cut_bag_is_processed_and_makes_the_exit_code_1(source, tmp_path, caps
     assert printed.out.count('; 7 messages are lost') == printed.err.count('WARN: in.mcap') == 1
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert [item['lost'] for item in report['damage']] == [7]
+
+
+@pytest.mark.parametrize('text', ['', '[', 'a: 1', 'rosbag2_bagfile_information: 1'])
+def test_damaged_metadata_of_whole_files_lose_nothing(source, tmp_path, capsys, text):
+    (source / 'metadata.yaml').write_text(text)
+    assert main([*REPLAY, str(source), str(tmp_path / 'out')]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r'metadata.yaml: it is not what rosbag2 writes.*; no message is lost\n', out)
+    assert 'NoneType' not in out
+
+
+def test_one_topic_for_both_sides_is_refused(source, tmp_path, capsys):
+    topic = '/stereo/left/image_rect'
+    arguments = [str(source), str(tmp_path / 'out'), '--left', topic, '--right', topic]
+    assert main([*REPLAY, *arguments]) == 2
+    assert f"--left and --right are both '{topic}'; give the topics" in capsys.readouterr().err
+
+
+def test_a_start_behind_the_end_is_told(source, tmp_path, capsys):
+    assert main([*REPLAY, str(source), str(tmp_path / 'out'), '--start', '100']) == 1
+    err = capsys.readouterr().err
+    assert '0 left and 0 right images; none is recorded in the time that --start and' in err
 
 
 def test_interrupted_by_the_user_it_says_so_in_one_line(source, tmp_path, capsys, monkeypatch):
