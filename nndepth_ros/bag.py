@@ -251,7 +251,10 @@ class BagReader:
             told = (
                 f' ({" ".join(str(error).split())})' if isinstance(error, yaml.YAMLError) else ''
             )
-            reason = f'it is not what rosbag2 writes{told} and is not used; delete it'
+            reason = (
+                f'it is not what rosbag2 writes{told} and is not used; `ros2 bag reindex` makes it '
+                'anew'
+            )
             self._damage.append(Damage(METADATA_NAME, reason, 0))
             return [], 0
 

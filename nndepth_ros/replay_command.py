@@ -28,8 +28,8 @@ EPILOG = """
 exit code: 0 done, 1 done in part (pairs failed, or messages are damaged or lost) or no pair could
 be processed, 2 wrong input or arguments, 130 or 143 interrupted by SIGINT or SIGTERM (the pair at
 hand is finished and OUT can be read; a second signal ends at once). OUT appears when it is whole:
-what a killed process had written is in OUT.partial-.../OUT, and what an interrupted one had written
-where --overwrite would replace an old OUT.
+what a killed process had written is in OUT.partial-.../OUT, and what an interrupted one had
+written where --overwrite would replace an old OUT.
 """
 
 
