@@ -252,8 +252,8 @@ class BagReader:
                 f' ({" ".join(str(error).split())})' if isinstance(error, yaml.YAMLError) else ''
             )
             reason = (
-                f'it is not what rosbag2 writes{told} and is not used; `ros2 bag reindex` makes it '
-                'anew'
+                f'it is not what rosbag2 writes{told} and is not used; `ros2 bag reindex` makes '
+                'it anew'
             )
             self._damage.append(Damage(METADATA_NAME, reason, 0))
             return [], 0
