@@ -76,8 +76,11 @@ class Once:
 
     def __call__(self, found: Iterable[Finding]) -> list[Finding]:
         """Those that were not there before."""
-        new = [finding for finding in found if finding.code not in self._known]
-        self._known |= {finding.code for finding in new}
+        new = []
+        for finding in found:
+            if finding.code not in self._known:
+                self._known.add(finding.code)
+                new.append(finding)
         return new
 
 

@@ -348,6 +348,7 @@ def test_implausible_intrinsics_are_told(infer, folder, numbers, code, words):
     assert returned == 0
     assert code in [finding['code'] for finding in results['findings']]
     assert re.search(words, err)
+    assert err.count('field of view') <= 1
 
 
 def test_rows_that_are_not_rectified_are_told(infer, folder):

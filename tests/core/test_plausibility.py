@@ -105,6 +105,7 @@ def test_each_kind_passes_once():
     first, same, other = (Finding(code, Level.WARN, text) for code, text in ('ab', 'ac', 'bd'))
     assert once([first]) == [first]
     assert once([same, other]) == [other]
+    assert Once()([first, same, other]) == [first, other]
 
 
 # --- estimates -----------------------------------------------------------------------------------
