@@ -229,6 +229,7 @@ class DepthNode(GuardedNode):
             topic: [
                 f'{end.node_namespace.rstrip("/")}/{end.node_name}'
                 for end in self.get_publishers_info_by_topic(topic)
+                if not end.node_name.startswith('_NODE_NAME_UNKNOWN')  # not discovered yet
             ]
             for topic in map(self.resolve_topic_name, self._outputs)
         }
