@@ -161,6 +161,16 @@ def test_replay_tells_an_implausible_baseline(run):
     assert codes(run(entries)) == ['baseline']
 
 
+@pytest.mark.filterwarnings('error::RuntimeWarning')
+def test_replay_writes_what_float32_cannot_hold_as_its_largest(run, tmp_path):
+    entries = bags.frames(1)
+    infos(entries, 'right')[0].p[3] *= 1e300
+    report = run(entries)
+    assert (codes(report)[0], report['pairs']['processed']) == ('baseline', 1)
+    ((_, message), *_) = bags.read_bag(tmp_path / 'out')['/stereo/disparity']
+    assert message.t == np.finfo(np.float32).max
+
+
 def test_replay_allows_a_baseline_it_is_told(run):
     entries = bags.frames(1)
     infos(entries, 'right')[0].p[3] *= 1000
