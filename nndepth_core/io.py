@@ -169,8 +169,8 @@ def read_disparity(
         FileNotFoundError: there is no such file.
         ValueError: the file is not a map of one channel, or an 8-bit picture without scale.
     """
-    if scale is not None and scale <= 0:
-        raise ValueError(f'disparity scale is {scale}; it must be positive')
+    if scale is not None and not 0 < scale < math.inf:
+        raise ValueError(f'disparity scale is {scale}; it must be positive and finite')
     suffix = Path(path).suffix.lower()
     if suffix == '.pfm':
         stored, default = read_pfm(path), 1

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import StereoCamera
+from nndepth_core.engines.fields import number
 from nndepth_core.estimator import StereoResult
 from nndepth_core.picture import MAX_PIXELS
 from nndepth_core.plausibility import Finding, UsedBits, density, examine_estimate
@@ -26,6 +27,8 @@ DEPTH_INFO = 'depth/camera_info'
 CONFIDENCE = 'confidence'
 POINTS = 'points2'
 STEREO_OUTPUTS = (DISPARITY, COLOR, DEPTH, DEPTH_INFO, CONFIDENCE, POINTS)
+FARTHEST = 1e6
+"""The largest limit of depth, metres."""
 
 T = TypeVar('T')
 
@@ -43,6 +46,15 @@ class OutputSettings:
     min_depth: float = 0.0
     max_depth: float = 0.0
     color_range: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        for name in ('min_depth', 'max_depth'):
+            number(name, getattr(self, name), 0, FARTHEST)
+        if 0 < self.max_depth <= self.min_depth:
+            raise ValueError(
+                f'max_depth is {self.max_depth} and min_depth {self.min_depth}; max_depth must be '
+                'larger (or 0 for no limit)'
+            )
 
     @property
     def depth_limits(self) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from nndepth_core.engines.contract import Contract
 from nndepth_core.engines.sgbm import MODES, RANGES
 from nndepth_core.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits
-from nndepth_ros.outputs import OutputSettings
+from nndepth_ros.outputs import FARTHEST, OutputSettings
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,16 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         high=1.0,
     ),
     Parameter(
-        'min_depth', 0.0, 'Nearer points are -inf in depth images, metres; 0: no limit.', high=1e6
+        'min_depth',
+        0.0,
+        'Nearer points are -inf in depth images, metres; 0: no limit.',
+        high=FARTHEST,
     ),
     Parameter(
-        'max_depth', 0.0, 'Farther points are +inf in depth images, metres; 0: no limit.', high=1e6
+        'max_depth',
+        0.0,
+        'Farther points are +inf in depth images, metres; 0: no limit.',
+        high=FARTHEST,
     ),
     Parameter(
         'color_min_disparity',
@@ -261,11 +267,6 @@ class StereoConfig:
                 raise ValueError(
                     f'{parameter.name} is {value!r}; choose one of {", ".join(parameter.choices)}'
                 )
-        if 0 < values['max_depth'] <= values['min_depth']:
-            raise ValueError(
-                f'max_depth is {values["max_depth"]} and min_depth {values["min_depth"]}; '
-                'max_depth must be larger (or 0 for no limit)'
-            )
         low, high = values['color_min_disparity'], values['color_max_disparity']
         if (low or high) and high <= low:
             raise ValueError(

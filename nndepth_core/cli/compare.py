@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--truth', default='', metavar='SOURCE', help='true disparities of the images')
     add(
         '--truth-scale',
-        type=float,
+        type=options.positive,
         metavar='S',
         help='stored value of one pixel of disparity; 16-bit pictures default to 256',
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nndepth_core import io
-from nndepth_core.cli import datasets
+from nndepth_core.cli import datasets, options
 from nndepth_core.cli.table import table
 from nndepth_core.data.datasets.base import DatasetError, StereoDataset, StereoSource
 from nndepth_core.data.datasets.mixture import Mixture
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--data', required=True, metavar='DATA', help=datasets.HELP)
     add(
         '--samples',
-        type=int,
+        type=options.count,
         default=20,
         metavar='N',
         help='how many, spread evenly over the data set; 0 for all; default: %(default)s',
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--output', type=Path, metavar='FOLDER', help='write a picture of each sample there')
     add(
         '--shift',
-        type=float,
+        type=options.positive,
         default=2.0,
         metavar='PX',
         help='how far the truth is moved to see whether it fits better; default: %(default)s',

@@ -100,7 +100,13 @@ def _write(texts: Mapping[Path, str]) -> None:
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what evaluating and comparing share."""
     add = parser.add_argument
-    add('--limit', type=int, default=0, metavar='N', help='samples at the most, spread evenly')
+    add(
+        '--limit',
+        type=options.count,
+        default=0,
+        metavar='N',
+        help='samples at the most, spread evenly; 0, the default, for all',
+    )
     add('--strict', action='store_true', help='stop at a sample that cannot be used')
     add('--json', default='', metavar='FILE', help='write all figures; - prints them instead')
 
@@ -133,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--report', type=Path, metavar='FILE.html', help='write a page with pictures')
     add(
         '--pictures',
-        type=int,
+        type=options.count,
         default=12,
         metavar='N',
         help='samples that the page shows, those with the largest errors; default: %(default)s',

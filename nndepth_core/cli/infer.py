@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--truth', metavar='SOURCE', help='true disparities: a file, a folder or a quoted glob')
     add(
         '--truth-scale',
-        type=float,
+        type=options.positive,
         metavar='S',
         help='stored value of one pixel of disparity; 16-bit pictures default to 256',
     )

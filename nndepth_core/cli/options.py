@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from nndepth_core.engines import (
@@ -23,6 +24,8 @@ from nndepth_core.plausibility import BaselineLimits
 MODEL_HELP = (
     f'one of {", ".join(MODELS)}, with a variant as in raft_stereo-realtime, or an .onnx file'
 )
+
+_OF_NETWORKS = ('weights', 'precision', 'iterations', 'threads')
 
 
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,12 +127,11 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
             -(-integer('--max-disparity', args.max_disparity, 1, most) // 16) * 16
         )
     if model != 'sgbm':
-        names = ('weights', 'precision', 'iterations', 'threads')
-        options = {name: getattr(args, name) for name in names}
+        options = {name: getattr(args, name) for name in _OF_NETWORKS}
     declared = {name: value for name in CONTRACT_OPTIONS if (value := getattr(args, name))}
-    if declared and not model.endswith('.onnx'):
-        flags = ', '.join(map(_flag, declared))
-        raise ValueError(f'{model} takes no {flags}; leave that out, or give an .onnx file')
+    if unfit := _unfit(model, args):
+        flags = ', '.join(map(_flag, unfit))
+        raise ValueError(f'{model} takes no {flags}; leave that out, or give another model')
     estimator = StereoEstimator.load(
         model,
         args.engine,
@@ -143,8 +145,35 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
     return estimator
 
 
+def _unfit(model: str, args: argparse.Namespace) -> list[str]:
+    """Names of what is given and would do nothing."""
+    if model.endswith('.onnx'):
+        names: tuple[str, ...] = ('weights',)
+    elif model == 'sgbm':
+        names = (*_OF_NETWORKS, *CONTRACT_OPTIONS)
+    else:
+        names = tuple(CONTRACT_OPTIONS)
+    return [name for name in names if getattr(args, name) not in ('', 0, 'auto')]
+
+
 def _flag(name: str) -> str:
     return f'--{name.replace("_", "-")}'
+
+
+def positive(text: str) -> float:
+    """Read a number that is larger than 0 and finite."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'{text} is not allowed; give a number larger than 0')
+    return value
+
+
+def count(text: str) -> int:
+    """Read a whole number, 0 or larger."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f'{text} is not allowed; give 0 or more')
+    return value
 
 
 def image_size(text: str) -> tuple[int, int]:

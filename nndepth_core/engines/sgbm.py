@@ -66,7 +66,8 @@ class SgbmSettings:
             low, step = allowed['low'], allowed.get('step', 1)
             value = integer(name, getattr(self, name), low, allowed['high'])
             if (value - low) % step:
-                raise ValueError(f'{name} is {value}; give {low} and a multiple of {step} more')
+                fitting = 'an odd number' if step == 2 else f'a multiple of {step}'
+                raise ValueError(f'{name} is {value}; give {fitting}')
         choice('mode', self.mode, MODES)
 
 

@@ -176,6 +176,7 @@ FOLDER = ('--data', 'FolderPairs', '--data.root', 'pairs')
         (['sgbm:speed=3', *FOLDER], 'sgbm:speed=3: unrecognized arguments: --speed=3'),
         (['sgbm', *FOLDER, '--max-disparity', '0'], '--max-disparity is 0; give'),
         (['sgbm', *FOLDER, '--max-disparity', '20000'], 'give a whole number in 1..4096'),
+        (['sgbm', *FOLDER, '--limit', '-1'], 'argument --limit: -1 is not allowed; give 0 or'),
         (['sgbm:max-disparity', *FOLDER], 'max-disparity: expected one argument'),
     ],
 )

@@ -105,3 +105,12 @@ def test_the_command_takes_part_of_the_samples(tmp_path, capsys):
     assert data.main(['inspect', '--data', str(tmp_path), '--samples', '1']) == 0
     assert '0 of 1 samples look wrong' in capsys.readouterr().out
     assert len(FolderPairs(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    'wrong', [('--shift', 'nan'), ('--shift', 'inf'), ('--shift', '0'), ('--samples', '-1')]
+)
+def test_numbers_without_meaning_are_refused(wrong, capsys):
+    with pytest.raises(SystemExit):
+        data.main(['inspect', '--data', '.', *wrong])
+    assert f'argument {wrong[0]}: {wrong[1]} is not allowed' in capsys.readouterr().err

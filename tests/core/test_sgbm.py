@@ -85,7 +85,7 @@ def test_smallest_size_runs():
         ({'num_disparities': 0}, 'num_disparities is 0'),
         ({'num_disparities': 99999999999999999999}, 'give a whole number in 16..4096'),
         ({'min_disparity': 2**31}, 'min_disparity is 2147483648; give'),
-        ({'block_size': 4}, 'block_size is 4; give 1 and a multiple of 2 more'),
+        ({'block_size': 4}, 'block_size is 4; give an odd number'),
         ({'block_size': 53}, 'block_size is 53'),
         ({'pre_filter_cap': 0}, 'pre_filter_cap is 0'),
         ({'speckle_range': 1.5}, 'speckle_range is 1.5'),

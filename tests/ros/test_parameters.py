@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
+from nndepth_ros.outputs import OutputSettings
 from nndepth_ros.parameters import STEREO_PARAMETERS, StereoConfig
 
 DEFAULTS = {row.name: row.default for row in STEREO_PARAMETERS}
@@ -59,3 +62,9 @@ def test_a_refusal_names_value_and_cure(changes, says):
     with pytest.raises(ValueError, match='is ') as refusal:
         StereoConfig.from_values({**DEFAULTS, **changes})
     assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize('limits', [(math.inf, 0), (math.nan, 0), (-1, 0), (0, 1e99), (5, 2)])
+def test_limits_of_depth_without_meaning_are_refused(limits):
+    with pytest.raises(ValueError, match=r'm(in|ax)_depth is '):
+        OutputSettings(*limits)
