@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with signals.interruptible() as interruption:
         try:
             code = _run(arguments, interruption)
-            sys.stdout.flush()
+            _flush()
             return code
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,6 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(signals.MESSAGE, file=sys.stderr)
                 return interruption.exit_code
             return _failed(error)
+
+
+def _flush() -> None:
+    """Bring out what was printed; where that fails, say of what, and let nothing try it again."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(error.errno, error.strerror, 'standard output') from error
 
 
 def _replace_closed_streams() -> None:

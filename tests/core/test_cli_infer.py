@@ -200,6 +200,7 @@ WRONG_CALLS = {
     "engine 'magic' is unknown": ['--engine', 'magic'],
     "device 'tpu' is unknown": ['--device', 'tpu'],
     'confidence_threshold is 2.0': ['--confidence-threshold', '2'],
+    'sgbm takes no --weights, --threads; leave that out': ['--weights', 'x', '--threads', '-7'],
     'inf is not allowed; give a number larger than 0': ['--truth-scale', 'inf'],
     'nowhere.txt: No such file': ['--calibration', 'nowhere.txt'],
     'is no calibration of a pair': ['--calibration', 'truth.pfm'],

@@ -146,6 +146,20 @@ def test_streams_that_are_closed_are_no_error(closed):
     )
 
 
+def test_a_full_output_is_named(monkeypatch):
+    monkeypatch.delenv('PYTHONUNBUFFERED', raising=False)
+    with open('/dev/full', 'w') as full:
+        done = subprocess.run(
+            [sys.executable, '-c', _USING_STREAMS],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 2
+    last = done.stderr.decode().splitlines()[-1]
+    assert last == 'nndepth: error: standard output: No space left on device'
+
+
 def test_names_that_cannot_be_encoded_are_shown(tmp_path, monkeypatch):
     environment = {**os.environ, 'PYTHONIOENCODING': 'ascii'}
     arguments = [sys.executable, '-c', _START, 'weights', 'path', 'raft_stereo/ä']
