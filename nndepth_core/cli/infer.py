@@ -107,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
 
     records: list[dict[str, Any]] = []
     findings: list[Finding] = []
-    once, examined = Once(), spread(len(pairs), EXAMINED_PAIRS)
+    once, said = Once(), set[str]()
+    examined = spread(len(pairs), EXAMINED_PAIRS)
     for index, pair in enumerate(tqdm(pairs, unit='pair', disable=len(pairs) < 2 or None)):
         try:
             picture = _estimate(pair, estimator, source, args)
@@ -120,7 +121,9 @@ def run(args: argparse.Namespace) -> int:
             record['files'] = _write(args.output, pair.name, picture, formats)
         except EXPECTED_ERRORS as error:
             record = {'name': pair.name, 'error': explain(error)}
-            _say('error', pair, record['error'])
+            if record['error'] not in said:  # one bad calibration fails every pair alike
+                _say('error', pair, record['error'])
+            said.add(record['error'])
         records.append(record)
     _report(args, estimator, records, findings)
     return int(any('error' in record for record in records))

@@ -248,6 +248,15 @@ def test_wrong_data_fails_the_pair(infer, folder, words, arguments):
     assert 'failed' in out
 
 
+def test_one_cause_of_many_failures_is_told_once(infer, folder):
+    for index in range(3):
+        make_pair(folder, f'l/{index}.png', f'r/{index}.png')
+    code, out, err = infer('l', 'r', '--calibration', '0,0,1,1,1')
+    assert code == 1
+    assert err.count('focal lengths are fx=0.0') == 1
+    assert out.count('failed') == 3
+
+
 def test_settings_of_sgbm_reach_it_where_it_is_the_default(infer):
     code, _, err = infer('left.png', 'right.png', '--model', 'auto', '--engine', 'opencv')
     assert (code, err) == (0, '')
