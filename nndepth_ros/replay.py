@@ -83,12 +83,6 @@ class ReplaySettings:
                 raise ValueError(f'{name} is {value}; it must be at least 0 seconds')
         if not self.duration > 0:
             raise ValueError(f'duration is {self.duration}; it must be positive')
-        low, high = self.messages.min_depth, self.messages.max_depth
-        if not low >= 0 or not high >= 0 or 0 < high <= low:
-            raise ValueError(
-                f'min_depth is {low} and max_depth {high}; both must be at least 0 and max_depth '
-                'the larger (or 0 for no limit)'
-            )
 
 
 class MatchedPair(NamedTuple):

@@ -218,7 +218,7 @@ def test_the_command_without_any_result_says_why_and_ends_with_1(tmp_path, capsy
         (['--start', '-1'], 'start is -1.0; it must be at least 0 seconds'),
         (['--duration', '0'], 'duration is 0.0; it must be positive'),
         (['--sync-tolerance', 'nan'], 'sync_tolerance is nan'),
-        (['--min-depth', '5', '--max-depth', '2'], 'min_depth is 5.0 and max_depth 2.0'),
+        (['--min-depth', '5', '--max-depth', '2'], 'max_depth is 2.0 and min_depth 5.0'),
         (['--confidence-threshold', '2'], 'confidence_threshold is 2.0'),
     ],
 )
