@@ -190,14 +190,18 @@ def disparity_message(
         resolution: smallest step of the disparity.
     """
     low, high = (value - camera.cx_offset for value in disparity_range)
-    adjusted = np.subtract(disparity, np.float32(camera.cx_offset), dtype=np.float32)
+    largest = float(np.finfo(np.float32).max)  # what the fields hold; serialisers refuse more
+    told = np.clip((camera.left.fx, camera.baseline, low, high), -largest, largest)
+    focal, baseline, low, high = told.tolist()
+    with np.errstate(over='ignore'):
+        adjusted = np.subtract(disparity, np.float32(camera.cx_offset), dtype=np.float32)
     cv2.patchNaNs(adjusted, low - 1)
     height, width = disparity.shape
     return types.disparity_image(
         header=header,
         image=image_message(types, header, adjusted, '32FC1'),
-        f=camera.left.fx,
-        t=camera.baseline,
+        f=focal,
+        t=baseline,
         valid_window=types.region_of_interest(
             x_offset=0, y_offset=0, height=height, width=width, do_rectify=False
         ),
