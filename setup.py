@@ -41,5 +41,5 @@ setup(
         'tqdm>=4.60',
     ],
     extras_require=EXTRAS,
-    entry_points={'console_scripts': ['nndepth = nndepth_core.executable:command']},
+    entry_points={'console_scripts': ['nndepth = nndepth_core.__main__:command']},
 )

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.engines import AUTO, Engine, EngineError, create_engine
-from nndepth_core.memory import check_processing_size
+from nndepth_core.engines.memory import check_processing_size
 
 DEFAULT_MODEL = AUTO
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from nndepth_core import picture
-from nndepth_core.files import write_whole
-from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.files import picture
+from nndepth_core.files.picture import MAX_PIXELS
+from nndepth_core.files.writing import write_whole
 from nndepth_core.plausibility import Once, UsedBits, eight_bits
 
 _log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from nndepth_core import picture
-from nndepth_core.picture import MAX_PIXELS, PictureError
+from nndepth_core.files import picture
+from nndepth_core.files.picture import MAX_PIXELS, PictureError
 from nndepth_core.plausibility import UsedBits, eight_bits
 from nndepth_ros.encodings import BAYER, ConversionError
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
-from nndepth_core.picture import MAX_PIXELS, PictureError, check_size
+from nndepth_core.files.picture import MAX_PIXELS, PictureError, check_size
 from nndepth_core.plausibility import UsedBits
 from nndepth_ros.compressed import coded_size, decode_compressed
 from nndepth_ros.encodings import ConversionError, decode_image

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from nndepth_core.alignment import measure_alignment
 from nndepth_core.camera import CalibrationError
 from nndepth_core.plausibility import (
     BaselineLimits,
@@ -20,7 +19,8 @@ from nndepth_core.plausibility import (
     examine_baseline,
     examine_levels,
 )
-from nndepth_core.projections import examine_projections
+from nndepth_core.plausibility.projections import examine_projections
+from nndepth_core.rectification.alignment import measure_alignment
 from nndepth_ros.conversions import stamp_ns, stereo_camera
 from nndepth_ros.synchronizer import SyncCounts
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from nndepth_core.camera import CalibrationError
-from nndepth_core.fuzzing import Target
+from nndepth_core.testing.fuzzing import Target
 from nndepth_ros.conversions import ConversionError, stereo_camera, to_rgb
 
 _FIELDS = struct.Struct('<16sIIIB')

@@ -10,7 +10,7 @@ from nndepth_core.engines import AUTO, MOST, PRECISIONS, SgbmSettings, resolve_m
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.contract import Contract
 from nndepth_core.engines.sgbm import MODES, RANGES
-from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits
 from nndepth_ros.outputs import FARTHEST, OutputSettings
 

@@ -20,10 +20,11 @@ from tqdm import tqdm
 import nndepth_core
 from nndepth_core.calibration import Calibration
 from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
-from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits, UsedBits
 from nndepth_ros import doctor
 from nndepth_ros.bag import BagReader, Record, bag_message_types
+from nndepth_ros.bag_survey import Frame, StereoTopics, Survey, find_topics, make_survey
 from nndepth_ros.bag_writer import BagWriter, check_target, leftovers
 from nndepth_ros.calibration_file import CalibrationFile
 from nndepth_ros.doctor import Finding, Level
@@ -37,7 +38,6 @@ from nndepth_ros.outputs import (
     stereo_messages,
 )
 from nndepth_ros.replay_report import Outcome, describe, describe_input
-from nndepth_ros.survey import Frame, StereoTopics, Survey, find_topics, make_survey
 from nndepth_ros.synchronizer import SIDES
 
 STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry', 'write')

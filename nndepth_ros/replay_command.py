@@ -14,7 +14,7 @@ from typing import Any
 
 from nndepth_core import calibration
 from nndepth_core.cli import options
-from nndepth_ros.memory import keep_freed_memory
+from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
 
 DESCRIPTION = """
@@ -92,8 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Process the bag and tell what came of it."""
+    from nndepth_ros.bag_survey import StereoTopics
     from nndepth_ros.replay import ReplaySettings, replay
-    from nndepth_ros.survey import StereoTopics
 
     settings = ReplaySettings(
         StereoTopics(args.left, args.right, args.left_info, args.right_info),

@@ -10,8 +10,8 @@ import numpy as np
 
 from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.bag import BagReader
+from nndepth_ros.bag_survey import StereoTopics, Survey
 from nndepth_ros.doctor import Finding
-from nndepth_ros.survey import StereoTopics, Survey
 from nndepth_ros.synchronizer import SIDES
 
 

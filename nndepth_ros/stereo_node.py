@@ -22,7 +22,7 @@ from nndepth_ros.conversions import ros_message_types, stamp_ns
 from nndepth_ros.depth_node import DepthNode
 from nndepth_ros.outputs import StereoInput, depth_density, examine_result, stereo_messages
 from nndepth_ros.parameters import STEREO_PARAMETERS, StereoConfig
-from nndepth_ros.runner import run_node
+from nndepth_ros.process import run_node
 from nndepth_ros.synchronizer import (
     SIDES,
     CameraInfoCache,

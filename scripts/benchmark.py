@@ -16,7 +16,7 @@ from itertools import product
 
 import numpy as np
 
-from nndepth_core.benchmark import (
+from nndepth_core.benchmark.measure import (
     OFFICIAL,
     BenchmarkError,
     Case,

@@ -3,7 +3,7 @@
 
 import sys
 
-from nndepth_core.executable import command
+from nndepth_core.__main__ import command
 
 if __name__ == '__main__':
     sys.exit(command('evaluate'))

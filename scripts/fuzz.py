@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nndepth_core.fuzzing import Findings, core_targets, fuzz, report
+from nndepth_core.testing.fuzzing import Findings, core_targets, fuzz, report
 from nndepth_ros.fuzzing import conversion_target
 
 

@@ -6,7 +6,7 @@ On several GPUs: `torchrun --nproc_per_node 4 scripts/train.py ...`, or `acceler
 
 import sys
 
-from nndepth_core.executable import command
+from nndepth_core.__main__ import command
 
 if __name__ == '__main__':
     sys.exit(command('train'))

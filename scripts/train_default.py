@@ -13,8 +13,8 @@ import logging
 import sys
 from pathlib import Path
 
+from nndepth_core.config.training import read_run
 from nndepth_core.engines import DEFAULT_NETWORK
-from nndepth_core.training.config import read_run
 from nndepth_core.weights.store import stored_weights
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'

@@ -7,13 +7,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from nndepth_core.cli import datasets, options, several
+from nndepth_core.cli import datasets, model_list, options
 from nndepth_core.cli.evaluate import add_output_arguments, check_outputs, show
 from nndepth_core.data.datasets import StereoSource
 from nndepth_core.evaluation.compare import ImagePairs, SideBySide
 from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
 from nndepth_core.evaluation.regions import ALL
-from nndepth_core.files import check_folder
+from nndepth_core.files.writing import check_folder
 
 COLUMNS = {
     'mean_difference': 'mean |A-B| px',
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     check_outputs(args)
     check_folder(args.output)
     dataset = _inputs(args, settings)
-    models = several.load_estimators([args.a, args.b], args)
+    models = model_list.load_estimators([args.a, args.b], args)
     side_by_side = SideBySide(list(models), args.output)
     evaluation = evaluate_stereo(
         models,
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser('nndepth compare', description=__doc__)
     add = parser.add_argument
-    add('a', metavar='A', help=several.HELP)
+    add('a', metavar='A', help=model_list.HELP)
     add('b', metavar='B', help='the other one')
     add(
         'images',

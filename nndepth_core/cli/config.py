@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the YAML."""
-    from nndepth_core.training.config import class_yaml
+    from nndepth_core.config.training import class_yaml
 
     print(class_yaml(args.name), end='')
     return 0

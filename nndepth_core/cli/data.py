@@ -15,7 +15,7 @@ from nndepth_core.data.datasets.base import DatasetError, StereoDataset, StereoS
 from nndepth_core.data.datasets.mixture import Mixture
 from nndepth_core.data.inspect import TRUTH, TruthCheck, check_truth, picture
 from nndepth_core.data.sample import spread
-from nndepth_core.files import check_folder
+from nndepth_core.files.writing import check_folder
 
 HEADINGS = ('sample', 'known %', 'disparity px', 'error at truth', 'least elsewhere', 'verdict')
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nndepth_core.config.settings import dataset_classes, explain, path_of, read_yaml, with_paths
 from nndepth_core.data.datasets import Mixture, StereoDataset, StereoSource
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
-from nndepth_core.settings import dataset_classes, explain, path_of, read_yaml, with_paths
 
 FOLDER_CLASS = 'FolderPairs'
 HELP = (

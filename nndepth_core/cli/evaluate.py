@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from nndepth_core.cli import datasets, explain, options, several
+from nndepth_core.cli import datasets, explain, model_list, options
 from nndepth_core.cli.table import table
 from nndepth_core.evaluation import tables
 from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
 from nndepth_core.evaluation.names import STEREO_DEFAULT, STEREO_TITLES, metric_key
 from nndepth_core.evaluation.regions import EDGE_BANDS, REGIONS
 from nndepth_core.evaluation.report import Gallery, report_html
-from nndepth_core.files import check_writable, write_at_once
+from nndepth_core.files.writing import check_writable, write_at_once
 
 CONFIDENCE_METRICS = ('ause', 'ause_normalized', 'aurg')
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
     check_outputs(args, args.csv, args.report)
-    models = several.load_estimators(args.models, args)
+    models = model_list.load_estimators(args.models, args)
     dataset = datasets.load_dataset(args.data, settings)
     gallery = Gallery(list(models), args.pictures) if args.report and args.pictures else None
     evaluation = evaluate_stereo(
@@ -114,7 +114,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser('nndepth evaluate', description=__doc__)
     add = parser.add_argument
-    add('models', nargs='+', metavar='MODEL', help=several.HELP)
+    add('models', nargs='+', metavar='MODEL', help=model_list.HELP)
     add('--data', required=True, metavar='DATA', help=datasets.HELP)
     add(
         '--metrics',

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from nndepth_core.cli.options import image_size
 from nndepth_core.engines import DEVICES, EngineError, create_engine, find_weights, split_model
-from nndepth_core.engines.exports import Origin, export_path
+from nndepth_core.export.cache import Origin, export_path
 
 if TYPE_CHECKING:
-    from nndepth_core.export import ExportReport
+    from nndepth_core.export.onnx import ExportReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, check, report."""
     try:
         from nndepth_core.engines.torch import load_network
-        from nndepth_core.export import ExportError, export_onnx
+        from nndepth_core.export.onnx import ExportError, export_onnx
     except ModuleNotFoundError as error:
         raise EngineError(
             f'exporting needs {error.name}; pip install "nndepth[export]"'

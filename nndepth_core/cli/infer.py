@@ -29,9 +29,9 @@ from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.data.sample import spread
 from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.evaluation.tables import finite
-from nndepth_core.files import check_folder, write_at_once
+from nndepth_core.files.writing import check_folder, write_at_once
 from nndepth_core.plausibility import BaselineLimits, Finding, Once
-from nndepth_core.projections import examine_projections
+from nndepth_core.plausibility.projections import examine_projections
 
 FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply')
 CALIBRATED_FORMATS = ('depth', 'ply')

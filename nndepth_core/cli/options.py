@@ -18,7 +18,7 @@ from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.fields import integer
 from nndepth_core.engines.sgbm import RANGES
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
-from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits
 
 MODEL_HELP = (

@@ -50,7 +50,7 @@ def interruptible() -> Iterator[Interruption]:
         os.write(2, f'{MESSAGE}\n'.encode())
         os._exit(interruption.exit_code)
 
-    executable = sys.modules.get('nndepth_core.executable')
+    executable = sys.modules.get('nndepth_core.__main__')
     replaced = (
         signal.default_int_handler,
         signal.SIG_DFL,

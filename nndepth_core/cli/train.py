@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str]) -> int:
     """Train as the arguments and the files they name say; see `nndepth train --help`."""
-    from nndepth_core.training.config import read_run
+    from nndepth_core.config.training import read_run
 
     logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
     weights = read_run(arguments, 'nndepth train').train()

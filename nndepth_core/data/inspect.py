@@ -11,8 +11,8 @@ import numpy as np
 from nndepth_core.data.datasets.base import DatasetError, StereoSource
 from nndepth_core.data.sample import MonoSample, StereoSample, spread
 from nndepth_core.plausibility import Finding, Once, examine_levels, examine_truth
+from nndepth_core.plausibility.fit import FEW, MARGIN, normalized, warped
 from nndepth_core.visualization import colorize, panel, value_range
-from nndepth_core.warping import FEW, MARGIN, normalized, warped
 
 TRUTH = 'as it is'
 LARGEST_PICTURE = 640  # pixels of the longer side of one image in a picture

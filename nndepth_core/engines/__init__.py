@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
-from nndepth_core.engines.exports import RANDOM, Origin, find_export
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
+from nndepth_core.export.cache import RANDOM, Origin, find_export
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.formats import kind_of
 from nndepth_core.weights.store import list_stored, stored_weights

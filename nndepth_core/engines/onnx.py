@@ -24,10 +24,10 @@ from nndepth_core.engines.base import (
 )
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.contract import Contract, contract_file
+from nndepth_core.engines.memory import check_fixed_size
 from nndepth_core.engines.providers import PROVIDERS
 from nndepth_core.engines.selfcheck import SIZE, check_contract, stepped_pair
 from nndepth_core.engines.tensors import ImageTensor, find_inputs, find_outputs, read_map
-from nndepth_core.memory import check_fixed_size
 from nndepth_core.weights.formats import foreign_kind
 from nndepth_core.weights.store import cache_folder
 

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from nndepth_core.blocks.fast_convolution import use_fast_convolutions
-from nndepth_core.blocks.folding import fold_batch_norms
 from nndepth_core.engines.base import (
     NETWORK_RANGE,
     EngineError,
@@ -21,6 +19,8 @@ from nndepth_core.engines.base import (
     check_images,
     physical_cores,
 )
+from nndepth_core.engines.optimize.folding import fold_batch_norms
+from nndepth_core.engines.optimize.winograd import use_fast_convolutions
 from nndepth_core.engines.reference import Reference, textured_pair
 from nndepth_core.models import create_model
 from nndepth_core.models.base import StereoNetwork

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nndepth_core.files import remove_at_once, replaced_at_once
+from nndepth_core.files.writing import remove_at_once, replaced_at_once
 from nndepth_core.weights.checkpoint import CheckpointError
 
 WEIGHTS = 'weights.safetensors'

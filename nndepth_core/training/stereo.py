@@ -22,7 +22,7 @@ from nndepth_core.models.base import StereoNetwork
 from nndepth_core.models.nano_stereo import NanoStereo
 from nndepth_core.training import TrainingError
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss, StereoLoss
-from nndepth_core.training.nano import NanoLoss
+from nndepth_core.training.nano_loss import NanoLoss
 from nndepth_core.training.trainer import BaseTrainer
 from nndepth_core.visualization import colorize, error_map, panel, value_range
 

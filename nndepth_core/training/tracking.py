@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from accelerate.tracking import GeneralTracker, on_main_process
 
-from nndepth_core.files import write_at_once
+from nndepth_core.files.writing import write_at_once
 from nndepth_core.io import write_image
 from nndepth_core.training import TrainingError
 

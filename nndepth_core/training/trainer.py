@@ -23,7 +23,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nndepth_core.data.loader import Batch, StereoData, killed_workers_named
-from nndepth_core.files import write_at_once
+from nndepth_core.files.writing import write_at_once
 from nndepth_core.models.base import StereoNetwork
 from nndepth_core.training import TrainingError
 from nndepth_core.training.batch_norms import batch_norms, measured_anew

@@ -11,7 +11,7 @@ from zipfile import BadZipFile, ZipFile
 
 from tqdm import tqdm
 
-from nndepth_core.files import sha256_of, temporary_folder
+from nndepth_core.files.writing import sha256_of, temporary_folder
 from nndepth_core.weights.catalogue import Checkpoint, find_checkpoint
 from nndepth_core.weights.formats import check_expansion, kind_of
 from nndepth_core.weights.store import cache_folder, require_torch, store_weights, stored_weights

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nndepth_core.files import replaced_at_once, sha256_of
+from nndepth_core.files.writing import replaced_at_once, sha256_of
 from nndepth_core.models import create_model, model_names, network_class
 from nndepth_core.weights.catalogue import identify
 from nndepth_core.weights.checkpoint import (

@@ -7,7 +7,7 @@ from pathlib import Path
 _WRITE = """
 import os, signal, sys
 from pathlib import Path
-from nndepth_core.files import replaced_at_once
+from nndepth_core.files.writing import replaced_at_once
 
 with replaced_at_once(Path(sys.argv[1])) as folder:
     folder.mkdir()

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nndepth_core import benchmark
-from nndepth_core.benchmark import BenchmarkError, Case, Measurement, format_table, measure
+from nndepth_core.benchmark import measure as benchmark
+from nndepth_core.benchmark.measure import BenchmarkError, Case, Measurement, format_table, measure
 from nndepth_core.engines.reference import textured_pair
 from nndepth_core.engines.sgbm import SgbmEngine
 
@@ -138,7 +138,7 @@ def checkout(tmp_path, monkeypatch):
 
 
 def official(model, variant, folder):
-    from nndepth_core.official import OfficialEngine
+    from nndepth_core.benchmark.official import OfficialEngine
 
     return OfficialEngine(model, variant, folder, iterations=3)
 

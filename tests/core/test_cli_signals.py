@@ -12,7 +12,7 @@ import pytest
 from nndepth_core import cli
 
 _START = (
-    'import sys; from nndepth_core.executable import command; print("ready", flush=True);'
+    'import sys; from nndepth_core.__main__ import command; print("ready", flush=True);'
     'sys.exit(command())'
 )
 _WAITING = """
@@ -23,7 +23,7 @@ def wait(args):
     print('running', flush=True)
     time.sleep(60)
 models.run = wait
-from nndepth_core.executable import command
+from nndepth_core.__main__ import command
 sys.exit(command('models'))
 """
 _SWALLOWING = _WAITING.replace(
@@ -38,14 +38,14 @@ def run(args):
     sys.stderr.write('err\\n')
     return int(sys.stdin.isatty())
 models.run = run
-from nndepth_core.executable import command
+from nndepth_core.__main__ import command
 sys.exit(command('models'))
 """
 _WRITING = _WAITING.replace(
     'time.sleep(60)',
     """
     from pathlib import Path
-    from nndepth_core.files import replaced_at_once
+    from nndepth_core.files.writing import replaced_at_once
     with replaced_at_once(Path('out.onnx')) as file:
         file.write_bytes(b'half')
         print('writing', flush=True)

@@ -11,13 +11,13 @@ pytest.importorskip('accelerate')
 pytest.importorskip('jsonargparse')
 
 from nndepth_core import cli  # noqa: E402
+from nndepth_core.config.commented_yaml import argument_notes, commented_yaml  # noqa: E402
+from nndepth_core.config.settings import read_yaml  # noqa: E402
+from nndepth_core.config.training import class_yaml, known_classes, read_run  # noqa: E402
 from nndepth_core.data.synthetic.procedural import ProceduralStereo  # noqa: E402
 from nndepth_core.models.light_stereo import LightStereo  # noqa: E402
 from nndepth_core.models.raft_stereo import RaftStereo  # noqa: E402
-from nndepth_core.settings import read_yaml  # noqa: E402
 from nndepth_core.training import TrainingError  # noqa: E402
-from nndepth_core.training.commented import argument_notes, commented_yaml  # noqa: E402
-from nndepth_core.training.config import class_yaml, known_classes, read_run  # noqa: E402
 from nndepth_core.training.losses import SequenceLoss  # noqa: E402
 from nndepth_core.training.stereo import StereoTrainer  # noqa: E402
 

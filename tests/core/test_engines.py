@@ -11,8 +11,8 @@ from nndepth_core import StereoEstimator, engines
 from nndepth_core.engines import EngineError, ModelSpec, create_engine, providers
 from nndepth_core.engines.base import check_images, physical_cores
 from nndepth_core.engines.card import ModelCard
-from nndepth_core.engines.exports import Origin, export_path
 from nndepth_core.engines.reference import Reference, textured_pair
+from nndepth_core.export.cache import Origin, export_path
 
 FREE = ('batch', 'height', 'width', 3)
 

@@ -16,12 +16,13 @@ from fill import load_golden  # noqa: E402
 from probe import official_state  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from nndepth_core import StereoEstimator, cli, export  # noqa: E402
+from nndepth_core import StereoEstimator, cli  # noqa: E402
 from nndepth_core.engines import EngineError, create_engine  # noqa: E402
-from nndepth_core.engines.exports import Origin, export_path  # noqa: E402
 from nndepth_core.engines.onnx import OnnxEngine  # noqa: E402
 from nndepth_core.engines.reference import textured_pair  # noqa: E402
-from nndepth_core.export import ExportError, export_onnx  # noqa: E402
+from nndepth_core.export import onnx as export  # noqa: E402
+from nndepth_core.export.cache import Origin, export_path  # noqa: E402
+from nndepth_core.export.onnx import ExportError, export_onnx  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
 from nndepth_core.models.base import Padding, StereoNetwork  # noqa: E402
 from nndepth_core.weights import load_official  # noqa: E402

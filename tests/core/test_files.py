@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 from killed import killed_while_writing
 
-from nndepth_core.files import check_folder, replaced_at_once, temporary_folder, write_at_once
+from nndepth_core.files.writing import (
+    check_folder,
+    replaced_at_once,
+    temporary_folder,
+    write_at_once,
+)
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):

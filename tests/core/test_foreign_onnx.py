@@ -5,8 +5,8 @@ import logging
 import numpy as np
 import pytest
 
-from nndepth_core import StereoEstimator, cli, io, memory
-from nndepth_core.engines import EngineError, create_engine
+from nndepth_core import StereoEstimator, cli, io
+from nndepth_core.engines import EngineError, create_engine, memory
 from nndepth_core.engines.selfcheck import SHIFTS, stepped_pair
 
 pytest.importorskip('onnxruntime')
@@ -375,12 +375,12 @@ def test_infer_tests_the_model_and_takes_the_contract(pair, capsys):
 def test_models_of_a_comparison_have_contracts_of_their_own(pair):
     import argparse
 
-    from nndepth_core.cli import options, several
+    from nndepth_core.cli import model_list, options
 
     parser = argparse.ArgumentParser()
     options.add_settings(parser)
     declared = 'model.onnx:input-range=0,1:disparity-sign=negative'
-    (name, estimator), _ = several.load_estimators(
+    (name, estimator), _ = model_list.load_estimators(
         [declared, 'sgbm'], parser.parse_args([])
     ).items()
     assert name == declared

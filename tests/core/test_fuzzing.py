@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nndepth_core.fuzzing import Target, core_targets, fuzz, report
+from nndepth_core.testing.fuzzing import Target, core_targets, fuzz, report
 
 pytest.importorskip('torch')
 pytest.importorskip('safetensors')
@@ -61,6 +61,6 @@ def test_an_input_that_takes_too_long_is_a_fault(monkeypatch):
         while True:
             pass
 
-    monkeypatch.setattr('nndepth_core.fuzzing._SLOW', 1)
+    monkeypatch.setattr('nndepth_core.testing.fuzzing._SLOW', 1)
     (found,) = fuzz('slow', Target(read, [b'a'], ()), count=1)
     assert next(iter(found.faults)).startswith('_TookTooLongError')

@@ -14,7 +14,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from nndepth_core.evaluation.regions import near_edges  # noqa: E402
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss, near_steps  # noqa: E402
-from nndepth_core.training.nano import NanoLoss  # noqa: E402
+from nndepth_core.training.nano_loss import NanoLoss  # noqa: E402
 from nndepth_core.training.schedules import learning_rate_factor  # noqa: E402
 
 NAN = float('nan')

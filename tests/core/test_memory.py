@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nndepth_core import memory
+from nndepth_core.engines import memory
+from nndepth_core.engines.memory import available_memory, check_processing_size
 from nndepth_core.estimator import StereoEstimator
-from nndepth_core.memory import available_memory, check_processing_size
 
 
 def test_far_larger_than_the_images_is_refused():

@@ -16,7 +16,7 @@ from nndepth_core.blocks.cost_volume import (  # noqa: E402
     expected_disparity,
     peak_mass,
 )
-from nndepth_core.blocks.folding import fold_batch_norms  # noqa: E402
+from nndepth_core.engines.optimize.folding import fold_batch_norms  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
 from nndepth_core.models.base import StereoNetwork  # noqa: E402
 from nndepth_core.weights import CheckpointError, load_official  # noqa: E402

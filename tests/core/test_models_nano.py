@@ -121,7 +121,7 @@ def test_contrast_sees_neither_brightness_nor_its_offset():
 def test_train_mode_gives_what_the_loss_needs(network):
     import torch
 
-    from nndepth_core.training.nano import NanoLoss
+    from nndepth_core.training.nano_loss import NanoLoss
 
     pair = torch.rand(2, 2, 3, 64, 96) * 255
     truth = torch.rand(2, 1, 64, 96) * 40
@@ -140,7 +140,7 @@ def test_train_mode_gives_what_the_loss_needs(network):
 def test_the_confidence_trains_its_own_layers_only(network):
     import torch
 
-    from nndepth_core.training.nano import NanoLoss
+    from nndepth_core.training.nano_loss import NanoLoss
 
     pair, truth = torch.rand(2, 1, 3, 64, 96) * 255, torch.rand(1, 1, 64, 96) * 40
     predictions = network.train()(*pair)
@@ -156,7 +156,7 @@ def test_the_confidence_trains_its_own_layers_only(network):
 
 def test_loss_of_a_perfect_estimate():
     torch = pytest.importorskip('torch')
-    from nndepth_core.training.nano import NanoLoss
+    from nndepth_core.training.nano_loss import NanoLoss
 
     truth = torch.full((1, 1, 8, 12), 20.0)
     truth[..., :4] = torch.nan

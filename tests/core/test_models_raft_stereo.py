@@ -11,7 +11,7 @@ torch = pytest.importorskip('torch')
 from fill import load_golden  # noqa: E402
 from probe import Recording, every, official_state, record  # noqa: E402
 
-from nndepth_core.blocks.folding import fold_batch_norms  # noqa: E402
+from nndepth_core.engines.optimize.folding import fold_batch_norms  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
 from nndepth_core.models.base import StereoNetwork  # noqa: E402
 from nndepth_core.weights import load_official  # noqa: E402

@@ -22,10 +22,12 @@ CMAKE = (ROOT / 'CMakeLists.txt').read_text()
 
 # Modules that exist to use a package the base install lacks.
 HOMES_OF_OPTIONAL = (
-    'nndepth_core.export',
-    'nndepth_core.quantize',
+    'nndepth_core.export.onnx',
+    'nndepth_core.export.quantize',
     'nndepth_core.engines.torch',
     'nndepth_core.engines.onnx',
+    'nndepth_core.engines.optimize',
+    'nndepth_core.config.training',
     'nndepth_core.models',
     'nndepth_core.blocks',
     'nndepth_core.encoders',

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nndepth_core import io, picture
-from nndepth_core.picture import PictureError
+from nndepth_core import io
+from nndepth_core.files import picture
+from nndepth_core.files.picture import PictureError
 
 PIXELS = cv2.GaussianBlur(
     np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8), (0, 0), 2

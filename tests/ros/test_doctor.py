@@ -9,8 +9,8 @@ pytest.importorskip('nndepth.msg', reason='the workspace is not built and source
 from rig import BASELINE, FOCAL, camera_info, shifted_pair
 from sensor_msgs.msg import Image
 
-from nndepth_core.alignment import measure_alignment
 from nndepth_core.plausibility import BaselineLimits
+from nndepth_core.rectification.alignment import measure_alignment
 from nndepth_ros import doctor
 from nndepth_ros.doctor import InputState
 from nndepth_ros.findings import (

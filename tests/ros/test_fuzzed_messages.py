@@ -1,6 +1,6 @@
 """Whatever is in a message: an error of the conversions' own kind, or a result."""
 
-from nndepth_core.fuzzing import fuzz
+from nndepth_core.testing.fuzzing import fuzz
 from nndepth_ros.fuzzing import conversion_target
 
 

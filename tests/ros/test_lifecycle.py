@@ -157,7 +157,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_process_waiting():
 def test_a_signal_while_the_node_is_made_is_no_failure(number):
     code = f"""
 import os, signal, sys
-from nndepth_ros import runner
+from nndepth_ros import process as runner
 def make():
     os.kill(os.getpid(), {int(number)})
     while runner.rclpy.ok():

@@ -12,7 +12,7 @@ pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 
 from nndepth_core.engines.torch import load_network
-from nndepth_core.export import export_onnx
+from nndepth_core.export.onnx import export_onnx
 
 STAMP = 1_700_000_000_000_000_000
 

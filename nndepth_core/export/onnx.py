@@ -21,17 +21,17 @@ from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from nndepth_core.blocks.folding import fold_batch_norms
 from nndepth_core.engines.base import EngineError
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.contract import PIXEL_RANGE, Contract
-from nndepth_core.engines.exports import Origin
 from nndepth_core.engines.onnx import OnnxEngine
+from nndepth_core.engines.optimize.folding import fold_batch_norms
 from nndepth_core.engines.reference import textured_pair
 from nndepth_core.engines.torch import TOLERANCES, forward_maps, reference_of, small_size
-from nndepth_core.files import replaced_at_once
+from nndepth_core.export.cache import Origin
+from nndepth_core.export.quantize import quantize
+from nndepth_core.files.writing import replaced_at_once
 from nndepth_core.models.base import StereoNetwork
-from nndepth_core.quantize import quantize
 
 OPSET = 17
 PRECISIONS = ('fp32', 'fp16', 'int8')

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
+from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.depth_node import DepthNode
 from nndepth_ros.log import CoreLogHandler, describe, printable
-from nndepth_ros.memory import keep_freed_memory
 
 LONGEST_GOODBYE = 1.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nndepth_core.files import sha256_of
+from nndepth_core.files.writing import sha256_of
 from nndepth_core.weights.catalogue import identify
 from nndepth_core.weights.store import cache_folder, describe, folders
 

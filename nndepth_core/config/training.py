@@ -14,11 +14,8 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from nndepth_core.data.augment import StereoAugmentation
-from nndepth_core.data.loader import StereoData
-from nndepth_core.models import model_names, network_class
-from nndepth_core.models.base import StereoNetwork
-from nndepth_core.settings import (
+from nndepth_core.config.commented_yaml import commented_yaml
+from nndepth_core.config.settings import (
     class_at,
     dataset_classes,
     explain,
@@ -26,10 +23,13 @@ from nndepth_core.settings import (
     unknown_setting,
     with_paths,
 )
+from nndepth_core.data.augment import StereoAugmentation
+from nndepth_core.data.loader import StereoData
+from nndepth_core.models import model_names, network_class
+from nndepth_core.models.base import StereoNetwork
 from nndepth_core.training import TrainingError
-from nndepth_core.training.commented import commented_yaml
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss
-from nndepth_core.training.nano import NanoLoss
+from nndepth_core.training.nano_loss import NanoLoss
 from nndepth_core.training.stereo import StereoTrainer
 from nndepth_core.training.trainer import BaseTrainer
 

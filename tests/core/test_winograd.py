@@ -10,14 +10,14 @@ from hypothesis import strategies as st  # noqa: E402
 from probe import official_state  # noqa: E402
 from torch import nn  # noqa: E402
 
-from nndepth_core.blocks import fast_convolution  # noqa: E402
-from nndepth_core.blocks.fast_convolution import (  # noqa: E402
+from nndepth_core.engines.optimize import winograd  # noqa: E402
+from nndepth_core.engines.optimize.folding import fold_batch_norms  # noqa: E402
+from nndepth_core.engines.optimize.winograd import (  # noqa: E402
     NarrowConv2d,
     OneDnnConv,
     WinogradConv2d,
     use_fast_convolutions,
 )
-from nndepth_core.blocks.folding import fold_batch_norms  # noqa: E402
 from nndepth_core.engines.torch import TorchEngine  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
 from nndepth_core.weights import load_official  # noqa: E402
@@ -53,7 +53,7 @@ def test_winograd_is_a_convolution(kernel, size, inputs, batch, bias, last, tile
     if last:
         x = x.contiguous(memory_format=torch.channels_last)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_convolution, '_TILES', tiles)  # one strip of rows or many
+        patch.setattr(winograd, '_TILES', tiles)  # one strip of rows or many
         fast = WinogradConv2d(conv)
         fast.overwrite = overwrite
         expected = conv.double()(x.double()).float()

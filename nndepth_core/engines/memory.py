@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nndepth_core.picture import MAX_PIXELS
+from nndepth_core.files.picture import MAX_PIXELS
 
 # Without more information than the images hold, larger sizes only cost time.
 LARGEST_ENLARGEMENT = 4

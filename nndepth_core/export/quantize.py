@@ -16,7 +16,7 @@ from onnxruntime.quantization import (
 )
 
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
-from nndepth_core.files import temporary_folder
+from nndepth_core.files.writing import temporary_folder
 
 _PAIRS = 12
 _SEED = 99

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.calibration_yaml import matrix_of, pair_of, read_mapping, size_of, whole
+from nndepth_core.calibration.yaml_files import matrix_of, pair_of, read_mapping, size_of, whole
 from nndepth_core.camera import CalibrationError, StereoCamera
 
 LAYOUTS = (

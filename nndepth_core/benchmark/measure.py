@@ -300,7 +300,7 @@ def _load_engine(case: Case) -> Engine:
         'threads': case.threads,
     }
     if case.engine == OFFICIAL:
-        from nndepth_core.official import OfficialEngine
+        from nndepth_core.benchmark.official import OfficialEngine
 
         return OfficialEngine(*split_model(case.model), case.checkout, **settings)
     if case.engine == 'torch':
@@ -311,14 +311,14 @@ def _load_engine(case: Case) -> Engine:
 def _save_official(path: Path) -> None:
     import torch
 
-    from nndepth_core.official import OfficialEngine
+    from nndepth_core.benchmark.official import OfficialEngine
 
     torch.save(cast(OfficialEngine, _contender.engine).network.state_dict(), path)
 
 
 def _export(case: Case, path: Path) -> None:
     from nndepth_core.engines.torch import load_network
-    from nndepth_core.export import export_onnx
+    from nndepth_core.export.onnx import export_onnx
 
     network = load_network(*split_model(case.model), case.weights)
     export_onnx(network, path, iterations=case.iterations, precision=case.precision)

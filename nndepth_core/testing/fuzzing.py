@@ -26,12 +26,12 @@ import numpy as np
 
 from nndepth_core import calibration
 from nndepth_core.camera import CalibrationError
+from nndepth_core.config.settings import class_at, dataset_classes, read_yaml, with_paths
 from nndepth_core.engines import EngineError
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.reference import Reference
-from nndepth_core.files import temporary_folder
+from nndepth_core.files.writing import temporary_folder
 from nndepth_core.io import read_depth, read_disparity, read_image, read_pixels
-from nndepth_core.settings import class_at, dataset_classes, read_yaml, with_paths
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
 from nndepth_core.weights.store import describe
 

@@ -1,0 +1,1 @@
+"""Speed and memory of models, also beside the code of their authors."""

@@ -1,0 +1,1 @@
+"""Settings of classes from YAML files and the command line."""

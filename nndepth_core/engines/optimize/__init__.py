@@ -1,0 +1,1 @@
+"""Passes that make a network faster for inference; training never sees them."""

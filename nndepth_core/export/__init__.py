@@ -1,0 +1,1 @@
+"""Networks as ONNX files: writing, quantising and finding them again."""

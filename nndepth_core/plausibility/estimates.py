@@ -1,0 +1,184 @@
+"""Whether the disparities that a model gives can be true."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from nndepth_core.camera import StereoCamera
+from nndepth_core.plausibility.findings import BEHIND, MOST, MUCH, Finding, Level, percent
+from nndepth_core.plausibility.fit import MARGIN, Fit, measure_fit
+
+MUCH_INFINITE = 0.6  # share of estimates at infinity that the sky seldom has
+SOME = 0.1
+CONSTANT = 0.5  # pixels between the smallest and the largest estimate
+ESTIMATE_FACTORS = (-1.0, 0.25, 0.5, 2.0, 4.0, 8.0)
+
+
+def density(
+    disparity: np.ndarray,
+    camera: StereoCamera | None = None,
+    depth_limits: tuple[float, float] = (0.0, math.inf),
+) -> float:
+    """Share of the pixels with an estimate of finite depth inside the limits, 0..1.
+
+    Unknown pixels, those at or beyond infinity and those that the limits clip do not count.
+
+    Args:
+        disparity: float32 (H, W), pixels.
+        camera: of the disparity's size; None counts every finite disparity.
+        depth_limits: metres.
+    """
+    if camera is None:
+        return float(np.isfinite(disparity).mean())
+    low, high = (
+        camera.cx_offset + camera.focal_baseline / depth if depth else math.inf
+        for depth in reversed(depth_limits)
+    )
+    with np.errstate(over='ignore'):
+        beyond = np.nextafter(np.float32(camera.cx_offset), np.float32(math.inf))
+    high = min(high, float(np.finfo(np.float32).max))
+    inside = cv2.inRange(disparity, max(low, float(beyond)), high)
+    return cv2.countNonZero(inside) / disparity.size
+
+
+def examine_estimate(
+    left: np.ndarray,
+    right: np.ndarray,
+    disparity: np.ndarray,
+    camera: StereoCamera | None = None,
+    largest: float = math.inf,
+    depth_limits: tuple[float, float] = (0.0, math.inf),
+) -> list[Finding]:
+    """Look at what a model made of a pair.
+
+    Args:
+        left: uint8 RGB (H, W, 3).
+        right: the same.
+        disparity: float32 of any size, pixels of its own size, NaN where unknown.
+        camera: the rig at any size; None where it is not known.
+        largest: end of the model's range, pixels of the disparity's size.
+        depth_limits: those that clip the depth, metres.
+    """
+    height, width = disparity.shape
+    if left.shape[:2] != (height, width):
+        left, right = (
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            for image in (left, right)
+        )
+    known = np.isfinite(disparity)
+    if known.mean() < 1 - MOST:
+        text = (
+            f'only {percent(known.mean())} of the pixels have an estimate: the pair has no '
+            "texture, is not rectified, or lies outside of the model's range or below the "
+            'confidence_threshold'
+        )
+        return [Finding('few_estimates', Level.WARN, text)]
+    fit = measure_fit(left, right, disparity, (*ESTIMATE_FACTORS, float(width)))
+    values = disparity[known].astype(np.float64)
+    found = _judge_sign(values, fit, camera.resized(width, height) if camera else None)
+    if 'negative_disparity' not in (finding.code for finding in found):
+        found += _judge_range(values, fit, width, largest)
+    if not found and fit.factor == 1 and fit.error > MARGIN * fit.elsewhere:
+        text = (
+            f'the disparities explain the images worse (error {fit.error:.2f}) than others '
+            f'({fit.elsewhere:.2f}): the model fails on this scene, is fed other values than it '
+            'was trained on, or the pair is not rectified'
+        )
+        found.append(Finding('misfit', Level.WARN, text))
+    if camera is not None:
+        found += _judge_limits(values, camera.resized(width, height), depth_limits)
+    return found
+
+
+def _judge_sign(values: np.ndarray, fit: Fit, camera: StereoCamera | None) -> list[Finding]:
+    """Estimates at and beyond infinity."""
+    offset = camera.cx_offset if camera else 0.0
+    behind = float(np.mean(values - offset < BEHIND))
+    infinite = float(np.mean(values <= offset))
+    if behind > SOME:
+        if fit.factor == -1:
+            why = (
+                "the images fit the opposite sign: negate the model's output, or declare its sign "
+                '(disparity_sign)'
+            )
+        elif fit.good:
+            why = 'the images fit them: left and right are swapped, exchange them'
+        else:
+            why = (
+                'the model has the other sign, left and right are swapped, or the model fails on '
+                'these images'
+            )
+        text = (
+            f'{percent(behind)} of the disparities lie beyond infinity (below {offset:.1f} px; '
+            f'median {np.median(values):.1f} px) and give no depth: {why}'
+        )
+        level = Level.ERROR if behind > 1 - SOME or fit.factor == -1 else Level.WARN
+        return [Finding('negative_disparity', level, text)]
+    if infinite > MUCH_INFINITE:
+        text = (
+            f'{percent(infinite)} of the disparities are {offset:.1f} px or less and give no '
+            'finite depth: the scene is far away, cx of left and right are not those of the '
+            'images, or the model fails on them'
+        )
+        return [Finding('infinite_depth', Level.WARN, text)]
+    return []
+
+
+def _judge_range(values: np.ndarray, fit: Fit, width: int, largest: float) -> list[Finding]:
+    """Estimates that no pair of this width has, or that do not depend on it."""
+    low, median, high = (float(value) for value in np.percentile(values, (1, 50, 99)))
+    if fit.in_sight < 1 - MUCH and median > 0:
+        text = (
+            f'{percent(1 - fit.in_sight)} of the disparities (median {median:.4g} px) point '
+            f'outside of the right image, which is {width} px wide: the model gives another unit '
+            'than pixels of its input, or is fed other values than it was trained on (0 to 255, 0 '
+            'to 1, or normalised)'
+        )
+        return [Finding('out_of_sight', Level.ERROR, text)]
+    if fit.factor not in (1.0, -1.0):
+        text = (
+            f'the images fit the disparities better (error {fit.better:.2f}) when these are '
+            f'multiplied by {fit.factor:g}: the model gives another unit than pixels of its input'
+        )
+        return [Finding('disparity_scale', Level.ERROR, text)]
+    if high - low < CONSTANT and fit.error >= MARGIN * fit.elsewhere:
+        text = (
+            f'the disparity is {median:.4g} px everywhere and the images do not fit it: the model '
+            'does not answer to them; is it fed the values it was trained on?'
+        )
+        return [Finding('constant', Level.ERROR, text)]
+    at_end = float(np.mean(np.abs(values - largest) < 1))
+    if at_end > MUCH:
+        text = (
+            f"{percent(at_end)} of the disparities are at the end of the model's range "
+            f'({largest:g} px): the scene is nearer than it can measure, or the model fails on '
+            'it; lower the processing size, or let sgbm search more (sgbm.num_disparities, '
+            '--max-disparity)'
+        )
+        return [Finding('range_end', Level.WARN, text)]
+    return []
+
+
+def _judge_limits(
+    values: np.ndarray, camera: StereoCamera, limits: tuple[float, float]
+) -> list[Finding]:
+    """Depths that the user's limits take away."""
+    depth = camera.disparity_to_depth(values)
+    depth = depth[np.isfinite(depth)].astype(np.float64)  # holds any limit
+    if not depth.size:
+        return []
+    found = []
+    for name, share, limit, value in (
+        ('nearer than min_depth', np.mean(depth < limits[0]), limits[0], '-inf'),
+        ('farther than max_depth', np.mean(depth > limits[1]), limits[1], '+inf'),
+    ):
+        if share > MOST:
+            text = (
+                f'{percent(share)} of the depths (median {np.median(depth):.4g} m) are {name} '
+                f'({limit:g} m) and become {value}: set the limit to metres of this scene'
+            )
+            found.append(Finding('clipped', Level.WARN, text))
+    return found

@@ -1,0 +1,70 @@
+"""Whether the values of the pixels of a pair can be true."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from nndepth_core.plausibility.findings import Finding, Level
+
+FEW_LEVELS = 16  # of 256; pictures with fewer grey levels can hardly be matched
+LEVELS = (8, 10, 12, 14, 16)  # bits that cameras give
+
+
+class UsedBits:
+    """How many bits the values of a stream of 16-bit images use: the most seen so far.
+
+    Both images of a pair share it, and it never shrinks, so that brightness stays comparable.
+    """
+
+    def __init__(self) -> None:
+        self.bits = LEVELS[0]
+        self.largest = 0
+
+    def see(self, largest: int) -> None:
+        """Take the largest value of an image into account."""
+        self.largest = max(self.largest, largest)
+        self.bits = next(bits for bits in LEVELS if self.largest < 2**bits)
+
+    def findings(self) -> list[Finding]:
+        """What to say once where the values do not use all bits."""
+        if self.bits == LEVELS[-1] or not self.largest:
+            return []
+        text = (
+            f'16-bit images use {self.bits} bits (largest value so far {self.largest}): their '
+            f'values 0..{2**self.bits - 1} are stretched to 0..255'
+        )
+        return [Finding('used_bits', Level.INFO, text)]
+
+
+def eight_bits(values: np.ndarray, used_bits: UsedBits | None = None) -> np.ndarray:
+    """Stretch 16-bit values to uint8: all 16 bits, or those that the stream uses."""
+    bits = 16
+    if used_bits is not None:
+        used_bits.see(int(values.max()))
+        bits = used_bits.bits
+    return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / (2**bits - 1))
+
+
+def examine_levels(left: np.ndarray, right: np.ndarray) -> list[Finding]:
+    """Look at the grey values of a pair, uint8 RGB (H, W, 3)."""
+    found = []
+    for side, image in (('left', left), ('right', right)):
+        step = max(1, round(math.sqrt(image.shape[0] * image.shape[1] / 1e5)))
+        low, high = np.percentile(image[::step, ::step].max(axis=2), (0.5, 99.5))
+        if high - low >= FEW_LEVELS:
+            continue
+        text = (
+            f'the {side} image shows grey levels {low:.0f} to {high:.0f} of 0 to 255: the lens is '
+            'covered, the exposure is wrong or the scene has no contrast'
+        )
+        found.append(Finding(f'levels_{side}', Level.WARN, text))
+    if not found and left.shape == right.shape and np.array_equal(left, right):
+        text = (
+            'left and right are the same picture, so that every disparity is 0: one topic or file '
+            'serves both; give those of two cameras'
+        )
+        found.append(Finding('same_picture', Level.ERROR, text))
+    return found

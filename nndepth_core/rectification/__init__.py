@@ -1,0 +1,1 @@
+"""Rectification: measuring what is left of misalignment between two images."""
