@@ -3,15 +3,24 @@
 TYPE_CHECKING = False  # as in typing, which takes time to import
 if TYPE_CHECKING:
     from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
-    from nndepth_core.estimator import StereoEstimator, StereoResult
+    from nndepth_core.estimator import (
+        DepthResult,
+        MonoEstimator,
+        StereoEstimator,
+        StereoResult,
+        load_estimator,
+    )
 
 __version__ = '0.1.0'
 __all__ = [
     'CalibrationError',
+    'DepthResult',
+    'MonoEstimator',
     'PinholeCamera',
     'StereoCamera',
     'StereoEstimator',
     'StereoResult',
+    'load_estimator',
 ]
 
 
@@ -21,5 +30,6 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     from importlib import import_module
 
-    module = 'estimator' if name in ('StereoEstimator', 'StereoResult') else 'camera'
+    in_camera = name in ('CalibrationError', 'PinholeCamera', 'StereoCamera')
+    module = 'camera' if in_camera else 'estimator'
     return getattr(import_module(f'{__name__}.{module}'), name)

@@ -1,21 +1,26 @@
-"""From two images to a disparity: the one way of node, bags, command line and evaluation."""
+"""From images to a map: the one way of nodes, bags, command line, evaluation and training."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import cv2
 import numpy as np
 
+from nndepth_core.camera import PinholeCamera
 from nndepth_core.engines import AUTO, Engine, EngineError, create_engine
+from nndepth_core.engines.maps import left_right_confidence, resampled, resampled_surfaces
 from nndepth_core.engines.memory import check_processing_size
+from nndepth_core.spec import Output, Task
 
 DEFAULT_MODEL = AUTO
 
-# Stands for "unknown" in the right map: NaN would spread to neighbours of weight 0 in remap.
-_UNMATCHED = 1e6
+_SAME_SURFACE = 0.02
+"""Relative difference of depths up to which neighbours count as one surface."""
+_SEES = {'stereo': 'a left and a right image', 'mono': 'one image'}
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,39 @@ class StereoResult:
     milliseconds: dict[str, float] = field(default_factory=dict)
 
 
-class StereoEstimator:
-    """Runs a stereo engine on images of any size.
+@dataclass(frozen=True)
+class DepthResult:
+    """What one image gave.
+
+    Attributes:
+        depth: float32 (H, W), NaN unknown; what it holds is said by `output`.
+        confidence: float32 (H, W) in 0..1, None where it was not asked for.
+        output: 'depth' for metres along Z; 'relative_depth' or 'inverse_depth' (larger is nearer)
+            up to an unknown scale and shift.
+        processing_size: (width, height) the engine saw before padding.
+        milliseconds: time of the stages 'preprocess', 'inference', 'postprocess'.
+    """
+
+    depth: np.ndarray
+    confidence: np.ndarray | None
+    output: Output
+    processing_size: tuple[int, int]
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+class Estimator:
+    """Runs an engine on images of any size; see its subclasses for how it is called.
 
     Args:
         engine: what executes the model.
         processing_size: (width, height) the images are resampled to for the engine; (0, 0) keeps
-            their own size, one 0 follows from the other by their aspect.
+            their own size, or the model's where it prefers one; one 0 follows from the other by
+            their aspect.
         output: 'camera' returns maps of the input images' size, 'processing' of the engine's.
         confidence_threshold: estimates less confident than this become NaN; 0 keeps all.
     """
+
+    task: ClassVar[Task]
 
     def __init__(
         self,
@@ -53,6 +81,11 @@ class StereoEstimator:
         output: str = 'camera',
         confidence_threshold: float = 0.0,
     ) -> None:
+        if engine.spec.task != self.task:
+            raise EngineError(
+                f'{engine.spec.name} takes {_SEES[engine.spec.task]} and {_SEES[self.task]} '
+                f'{"are" if self.task == "stereo" else "is"} given; choose a {self.task} model'
+            )
         if min(processing_size) < 0:
             raise ValueError(f'processing size is {processing_size}; use 0 for the image size')
         if output not in ('camera', 'processing'):
@@ -73,51 +106,9 @@ class StereoEstimator:
         device: str = 'auto',
         options: dict[str, Any] | None = None,
         **settings: Any,
-    ) -> StereoEstimator:
+    ) -> Self:
         """Make an estimator by names; `options` go to the engine, `settings` to the estimator."""
         return cls(create_engine(model, engine, device, **(options or {})), **settings)
-
-    @classmethod
-    def default(cls) -> StereoEstimator:
-        """The default model on the best engine present."""
-        return cls.load()
-
-    def __call__(
-        self, left: np.ndarray, right: np.ndarray, confidence: bool = False
-    ) -> StereoResult:
-        """Estimate the disparity of a rectified pair, uint8 RGB (H, W, 3) each.
-
-        Args:
-            left: left image, the one the result refers to.
-            right: right image of the same size.
-            confidence: also return the confidence (costs a second run where the model has none).
-
-        Raises:
-            ValueError: images of the wrong type, or sizes that differ or are too small.
-        """
-        check_pair(left, right)
-        clock = StageClock()
-        size = self._checked_size(left)
-        inputs = self._prepare(left, size), self._prepare(right, size)
-        clock.lap('preprocess')
-
-        maps = self._infer(*inputs, confidence=confidence or self.confidence_threshold > 0)
-        clock.lap('inference')
-
-        maps = {name: self._crop(values, size) for name, values in maps.items()}
-        if self.output == 'camera' and size != (left.shape[1], left.shape[0]):
-            maps = _resample(maps, left.shape[1], left.shape[0])
-        if self.confidence_threshold > 0:
-            maps['disparity'] = np.where(
-                maps['confidence'] >= self.confidence_threshold, maps['disparity'], np.nan
-            ).astype(np.float32)
-        clock.lap('postprocess')
-        return StereoResult(
-            maps['disparity'],
-            maps.get('confidence') if confidence else None,
-            size,
-            clock.milliseconds,
-        )
 
     def self_test(self) -> None:
         """Check that the engine computes what the model should.
@@ -137,9 +128,9 @@ class StereoEstimator:
             ) from error
 
     def warm_up(self, width: int, height: int) -> None:
-        """Prepare for images of a size, so that their first pair takes no longer than others."""
+        """Prepare for images of a size, so that their first run takes no longer than others."""
         blank = np.zeros((height, width, 3), np.uint8)
-        self(blank, blank)
+        self._run(dict.fromkeys(self.engine.spec.images, blank), StageClock())
 
     @property
     def iterations(self) -> int:
@@ -156,6 +147,7 @@ class StereoEstimator:
 
     def processed_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) at which images of width x height are processed."""
+        spec = self.engine.spec
         wanted_width, wanted_height = self.processing_size
         if wanted_width or wanted_height:
             wanted = (
@@ -163,8 +155,8 @@ class StereoEstimator:
                 wanted_height or max(1, round(height * wanted_width / width)),
             )
         else:
-            wanted = (width, height)
-        fixed = self.engine.spec.fixed_size
+            wanted = spec.working_size(width, height)
+        fixed = spec.fixed_size
         if fixed is None or self._padded(wanted) == fixed:
             return wanted
         if self.processing_size == (0, 0):
@@ -196,85 +188,193 @@ class StereoEstimator:
             self._checked = size, whole
         return size
 
-    def _prepare(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        if size != (image.shape[1], image.shape[0]):
-            shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
-            image = cv2.resize(
-                image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            )
-        margins = self.engine.spec.margins(size[1], size[0])
-        if any(margins):
-            image = cv2.copyMakeBorder(image, *margins, cv2.BORDER_REPLICATE)
-        return image
+    def _run(
+        self,
+        images: Mapping[str, np.ndarray],
+        clock: StageClock,
+        numbers: Mapping[str, np.ndarray] | None = None,
+        confidence: bool = False,
+    ) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
+        """Bring images to the engine and its maps back; returns these and the processing size.
 
-    def _crop(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Take the margins off again."""
-        width, height = size
-        above, _, left, _ = self.engine.spec.margins(height, width)
-        return values[above : above + height, left : left + width]
+        Args:
+            images: uint8 RGB (H, W, 3) by the names of the inputs.
+            clock: takes the times of the stages.
+            numbers: the other inputs, without their batch.
+            confidence: return the confidence too.
+        """
+        first = next(iter(images.values()))
+        height, width = first.shape[:2]
+        size = self._checked_size(first)
+        spec = self.engine.spec
+        batch = {name: spec.pad(resampled(image, size))[None] for name, image in images.items()}
+        batch |= {name: values[None] for name, values in (numbers or {}).items()}
+        clock.lap('preprocess')
 
-    def _infer(
-        self, left: np.ndarray, right: np.ndarray, confidence: bool
+        maps = self._infer(batch, confidence or self.confidence_threshold > 0)
+        clock.lap('inference')
+
+        maps = {name: spec.crop(values, size[1], size[0]) for name, values in maps.items()}
+        if self.output == 'camera' and size != (width, height):
+            maps = self._enlarged(maps, width, height)
+        if self.confidence_threshold > 0:
+            maps[spec.output] = np.where(
+                maps['confidence'] >= self.confidence_threshold, maps[spec.output], np.nan
+            ).astype(np.float32)
+        if not confidence:
+            maps.pop('confidence', None)
+        return maps, size
+
+    def _infer(self, batch: Mapping[str, np.ndarray], confidence: bool) -> dict[str, np.ndarray]:
+        """Run the engine on a batch of one; returns maps (H, W)."""
+        return {name: values[0] for name, values in self.engine.run(batch).items()}
+
+    def _enlarged(
+        self, maps: Mapping[str, np.ndarray], width: int, height: int
     ) -> dict[str, np.ndarray]:
-        outputs = self.engine.run(left[None], right[None])
-        maps = {name: values[0] for name, values in outputs.items()}
+        """Bring maps to width x height; disparities change with the width."""
+        name = self.engine.spec.output
+        values = np.ascontiguousarray(maps[name])
+        if name == 'disparity':
+            values = resampled_surfaces(values, width, height, 1.0)
+            values *= np.float32(width / maps[name].shape[1])
+        else:
+            values = resampled_surfaces(values, width, height, 0.0, _SAME_SURFACE)
+        enlarged: dict[str, np.ndarray] = {name: values}
+        if 'confidence' in maps:
+            enlarged['confidence'] = cv2.resize(
+                np.ascontiguousarray(maps['confidence']),
+                (width, height),
+                interpolation=cv2.INTER_LINEAR,
+            )
+        return enlarged
+
+
+class StereoEstimator(Estimator):
+    """Disparity of rectified pairs; see `Estimator` for its arguments."""
+
+    task = 'stereo'
+
+    @classmethod
+    def default(cls) -> Self:
+        """The default model on the best engine present."""
+        return cls.load()
+
+    def __call__(
+        self, left: np.ndarray, right: np.ndarray, confidence: bool = False
+    ) -> StereoResult:
+        """Estimate the disparity of a rectified pair, uint8 RGB (H, W, 3) each.
+
+        Args:
+            left: left image, the one the result refers to.
+            right: right image of the same size.
+            confidence: also return the confidence (costs a second run where the model has none).
+
+        Raises:
+            ValueError: images of the wrong type, or sizes that differ or are too small.
+        """
+        check_pair(left, right)
+        clock = StageClock()
+        maps, size = self._run({'left': left, 'right': right}, clock, confidence=confidence)
+        clock.lap('postprocess')
+        return StereoResult(maps['disparity'], maps.get('confidence'), size, clock.milliseconds)
+
+    def _infer(self, batch: Mapping[str, np.ndarray], confidence: bool) -> dict[str, np.ndarray]:
+        maps = super()._infer(batch, confidence)
         if confidence and 'confidence' not in maps:
-            mirrored = [np.ascontiguousarray(image[None, :, ::-1]) for image in (right, left)]
-            of_right = self.engine.run(*mirrored)['disparity'][0, :, ::-1]
+            mirrored = {
+                name: np.ascontiguousarray(batch[other][:, :, ::-1])
+                for name, other in (('left', 'right'), ('right', 'left'))
+            }
+            of_right = self.engine.run(mirrored)['disparity'][0, :, ::-1]
             maps['confidence'] = left_right_confidence(maps['disparity'], of_right)
         return maps
 
 
-def left_right_confidence(of_left: np.ndarray, of_right: np.ndarray) -> np.ndarray:
-    """Agreement of the left and the right disparity map, float32 (H, W) in 0..1.
+class MonoEstimator(Estimator):
+    """Depth of single images; see `Estimator` for its arguments.
 
-    The left estimate d at x should be met by the right map at x - d; the confidence is
-    exp(-|difference| / 1 px), and 0 where either is unknown or the match lies outside.
+    Raises:
+        ValueError: a confidence threshold for a model that has no confidence.
     """
-    height, width = of_left.shape
-    columns = np.arange(width, dtype=np.float32) - of_left
-    rows = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
-    met = cv2.remap(
-        np.nan_to_num(of_right, nan=_UNMATCHED),
-        np.nan_to_num(columns, nan=-2.0),
-        rows,
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=_UNMATCHED,
+
+    task = 'mono'
+
+    def __init__(self, engine: Engine, *settings: Any, **named_settings: Any) -> None:
+        super().__init__(engine, *settings, **named_settings)
+        if self.confidence_threshold > 0 and engine.spec.confidence is None:
+            raise ValueError(
+                f'confidence_threshold is {self.confidence_threshold} and {engine.spec.name} has '
+                'no confidence; set it to 0'
+            )
+
+    def __call__(
+        self, image: np.ndarray, camera: PinholeCamera | None = None, confidence: bool = False
+    ) -> DepthResult:
+        """Estimate the depth of an image, uint8 RGB (H, W, 3).
+
+        Args:
+            image: what the camera saw.
+            camera: the camera, at the image's size; only some networks need it.
+            confidence: also return the confidence, where the model has one.
+
+        Raises:
+            ValueError: an image of the wrong type or size, or a camera that is needed and not
+                given.
+        """
+        check_image('image', image)
+        clock = StageClock()
+        spec = self.engine.spec
+        height, width = image.shape[:2]
+        needed = 'intrinsics' in spec.inputs or spec.canonical_focal is not None
+        if needed and camera is None:
+            raise ValueError(
+                f'{spec.name} needs the camera to tell metres; give its camera_info or calibration'
+            )
+        used = camera.resized(*self.processed_size(width, height)) if camera and needed else None
+        numbers = {}
+        if used is not None and 'intrinsics' in spec.inputs:
+            above, _, left, _ = spec.margins(used.height, used.width)
+            numbers['intrinsics'] = np.array(
+                [[used.fx, 0, used.cx + left], [0, used.fy, used.cy + above], [0, 0, 1]],
+                np.float32,
+            )
+        maps, size = self._run({'image': image}, clock, numbers, confidence)
+        depth = maps[spec.output]
+        if used is not None and spec.canonical_focal is not None:
+            depth = depth * np.float32(used.fx / spec.canonical_focal)
+        clock.lap('postprocess')
+        return DepthResult(depth, maps.get('confidence'), spec.output, size, clock.milliseconds)
+
+
+def load_estimator(
+    model: str = DEFAULT_MODEL,
+    engine: str = 'auto',
+    device: str = 'auto',
+    options: dict[str, Any] | None = None,
+    **settings: Any,
+) -> StereoEstimator | MonoEstimator:
+    """Make the estimator of a model's task by names; see `Estimator.load`."""
+    made = create_engine(model, engine, device, **(options or {}))
+    return (
+        MonoEstimator(made, **settings)
+        if made.spec.task == 'mono'
+        else StereoEstimator(made, **settings)
     )
-    return np.nan_to_num(np.exp(-np.abs(of_left - met)), nan=0.0)
 
 
-def _resample(maps: dict[str, np.ndarray], width: int, height: int) -> dict[str, np.ndarray]:
-    """Bring maps to width x height; disparities change with the width.
-
-    Bilinear inside surfaces, nearest across edges: a blend of two would float between them.
-    """
-    disparity = np.ascontiguousarray(maps['disparity'])
-    scale = np.float32(width / disparity.shape[1])
-    nearest = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    smooth = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_LINEAR)
-    with np.errstate(invalid='ignore'):
-        same_surface = np.abs(smooth - nearest) < 1
-    resampled: dict[str, np.ndarray] = {
-        'disparity': np.where(same_surface, smooth, nearest) * scale
-    }
-    if 'confidence' in maps:
-        resampled['confidence'] = cv2.resize(
-            np.ascontiguousarray(maps['confidence']),
-            (width, height),
-            interpolation=cv2.INTER_LINEAR,
+def check_image(name: str, image: np.ndarray) -> None:
+    """Raise ValueError unless an image is uint8 RGB (H, W, 3)."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f'{name} is {image.dtype} {image.shape}; give uint8 RGB (height, width, 3)'
         )
-    return resampled
 
 
 def check_pair(left: np.ndarray, right: np.ndarray) -> None:
     """Raise ValueError unless both images are uint8 RGB (H, W, 3) of one size."""
-    for name, image in (('left', left), ('right', right)):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f'{name} image is {image.dtype} {image.shape}; give uint8 RGB (height, width, 3)'
-            )
+    check_image('left image', left)
+    check_image('right image', right)
     if left.shape != right.shape:
         raise ValueError(
             f'left is {left.shape[1]}x{left.shape[0]} and right {right.shape[1]}x{right.shape[0]};'

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import StereoCamera
-from nndepth_core.engines.fields import number
+from nndepth_core.config.checks import number
 from nndepth_core.estimator import StereoResult
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.plausibility import Finding, UsedBits, density, examine_estimate

@@ -256,7 +256,7 @@ class _Processor:
             messages = self._messages(images, result)
             clock.lap('geometry')
             if examine:
-                limits = self._estimator.engine.disparity_range()
+                limits = self._estimator.engine.spec.bounds
                 self._find(examine_result(images, result, limits, self._settings.messages))
         except (ValueError, RuntimeError, cv2.error) as error:
             self._fail(pair.left_frame, error)
@@ -309,7 +309,7 @@ class _Processor:
             settings.outputs,
             images,
             result,
-            engine.disparity_range(),
+            engine.spec.bounds,
             engine.spec.resolution,
             settings.messages,
         )

@@ -194,7 +194,7 @@ class StereoNode(DepthNode):
             wanted,
             pair,
             result,
-            estimator.engine.disparity_range(),
+            estimator.engine.spec.bounds,
             estimator.engine.spec.resolution,
             config.outputs,
         )
@@ -219,7 +219,7 @@ class StereoNode(DepthNode):
         self.record('images', wrong)
         self.record('used bits', self._used_bits.findings())
         if result is not None:  # what wrong images lead to is no fault of the model
-            limits, settings = self.estimator.engine.disparity_range(), self.config.outputs
+            limits, settings = self.estimator.engine.spec.bounds, self.config.outputs
             self.record(
                 'estimate', [] if wrong else examine_result(pair, result, limits, settings)
             )

@@ -28,7 +28,7 @@ import numpy as np
 from nndepth_core.cli.table import table
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.engines import Engine, create_engine, split_model
-from nndepth_core.engines.reference import textured_pair
+from nndepth_core.engines.reference import textured_inputs
 
 OFFICIAL = 'official'
 """Stands for the authors' code among the engines."""
@@ -266,8 +266,8 @@ class _Contender:
         width, height = case.size
         above, below, left, right = self.engine.spec.margins(height, width)
         self.size = (left + width + right, above + height + below)
-        self.images = textured_pair(*self.size[::-1])
-        self.disparity = np.empty(0)
+        self.inputs = textured_inputs(self.engine.spec, *self.size[::-1])
+        self.output = np.empty(0)
         self.needed_memory = _watch_memory(self.engine)
 
 
@@ -283,12 +283,13 @@ def _load(case: Case) -> tuple[int, int]:
 
 def _run() -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
-    _contender.disparity = _contender.engine.run(*_contender.images)['disparity']
+    engine = _contender.engine
+    _contender.output = engine.run(_contender.inputs)[engine.spec.output]
     return 1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)
 
 
 def _findings() -> tuple[int | None, np.ndarray]:
-    return _contender.needed_memory(), _contender.disparity
+    return _contender.needed_memory(), _contender.output
 
 
 def _load_engine(case: Case) -> Engine:

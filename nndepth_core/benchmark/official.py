@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nndepth_core.engines.base import NETWORK_RANGE, physical_cores
+from nndepth_core.engines.base import physical_cores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -90,7 +90,6 @@ class OfficialEngine:
     ) -> None:
         import torch
 
-        from nndepth_core.engines.torch import spec_of
         from nndepth_core.models import create_model
         from nndepth_core.weights import read_checkpoint
 
@@ -98,12 +97,13 @@ class OfficialEngine:
         torch.set_num_threads(threads or physical_cores())
         self.device = 'cuda' if device != 'cpu' and torch.cuda.is_available() else 'cpu'
         ours = create_model(model, variant)
-        self.spec = spec_of(ours)
-        self.iterations = iterations or ours.iterations
-        if (model, ours.variant) not in OFFICIAL:
+        self.spec = ours.spec
+        self.iterations = iterations or ours.spec.iterations
+        variant = ours.spec.variant
+        if (model, variant) not in OFFICIAL:
             known = ', '.join('-'.join(names) for names in OFFICIAL)
-            raise ValueError(f'no official code of {model}-{ours.variant} is known; only {known}')
-        official = OFFICIAL[model, ours.variant]
+            raise ValueError(f'no official code of {model}-{variant} is known; only {known}')
+        official = OFFICIAL[model, variant]
 
         self._dtype = {'fp16': torch.float16, 'bf16': torch.bfloat16}.get(precision, torch.float32)
         torch.manual_seed(0)
@@ -119,22 +119,18 @@ class OfficialEngine:
         self.network.eval().to(self.device)
         self._call = official.call
 
-    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
-        """Map uint8 RGB images (1, H, W, 3) to the disparity (1, H, W)."""
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Map left and right, uint8 RGB (1, H, W, 3), to the disparity (1, H, W)."""
         import torch
 
         reduced = self._dtype is not torch.float32
         with torch.inference_mode(), torch.autocast(self.device, self._dtype, enabled=reduced):
             left, right = (
                 torch.from_numpy(image).to(self.device).permute(0, 3, 1, 2).float().contiguous()
-                for image in images
+                for image in (inputs['left'], inputs['right'])
             )
             disparity = self._call(self.network, left, right, self.iterations)
         return {'disparity': disparity[:, 0].float().cpu().numpy()}
-
-    def disparity_range(self) -> tuple[float, float]:
-        """What networks are trained on."""
-        return NETWORK_RANGE
 
     def self_test(self) -> None:
         """Nothing stands above the original."""

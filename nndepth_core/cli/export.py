@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     name, variant = split_model(args.model)
     weights = find_weights(name, variant, args.weights)
     network, origin = load_network(name, variant, weights), Origin.of(name, weights)
-    iterations = args.iterations if args.iterations != network.iterations else 0
+    iterations = args.iterations if args.iterations != network.spec.iterations else 0
     if args.output is None and args.size is not None:
         raise ValueError('a file bound to a size is not kept in the cache; give OUT.onnx')
     try:

@@ -174,7 +174,7 @@ def _examine(
         found += examine_projections(source.p_left, source.p_right, *size)
     if picture.truth is not None and picture.truth.shape == disparity.shape:
         found += plausibility.examine_truth(left, right, picture.truth)
-    largest = estimator.engine.disparity_range()[1]
+    largest = estimator.engine.spec.bounds[1]
     largest *= disparity.shape[1] / picture.result.processing_size[0]
     return found + plausibility.examine_estimate(left, right, disparity, camera, largest)
 

@@ -6,6 +6,7 @@ import argparse
 import math
 from typing import Any
 
+from nndepth_core.config.checks import integer
 from nndepth_core.engines import (
     DEVICES,
     ENGINES,
@@ -15,7 +16,6 @@ from nndepth_core.engines import (
     resolve_model,
 )
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
-from nndepth_core.engines.fields import integer
 from nndepth_core.engines.sgbm import RANGES
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 from nndepth_core.files.picture import MAX_PIXELS

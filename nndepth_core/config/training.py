@@ -93,7 +93,7 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
         raise SystemExit(0)
     torch.manual_seed(config.trainer.init_args.seed)
     made = parser.instantiate(config)
-    made.model.variant = _variant(made.model, config.model)
+    made.model.specify(variant=_variant(made.model, config.model))
     return Run(made.model, made.data, made.trainer, text)
 
 

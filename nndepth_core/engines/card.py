@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args
+from typing import Any
 
-from nndepth_core.engines.base import EngineError, ModelSpec, Placement
+from nndepth_core.config.checks import choice, text
+from nndepth_core.engines.base import EngineError
 from nndepth_core.engines.contract import Contract
-from nndepth_core.engines.fields import choice, integer, several, text
 from nndepth_core.engines.reference import Reference
+from nndepth_core.spec import ModelSpec
 
 _KEY = 'nndepth'
 _OWN = Contract()
@@ -22,52 +23,37 @@ class ModelCard:
     """Description of an exported network.
 
     Attributes:
-        network: registry name.
-        variant: which of its variants.
+        spec: what the network takes and gives.
         weights: where they came from.
         weights_sha256: hash of the file they were published in.
         license: of the weights, None where unknown.
         precision: 'fp32', 'fp16' or 'int8'.
-        iterations: steps the graph takes; 0 where the network has none.
-        multiple: height and width must be multiples of this.
-        placement: where padding goes, see `ModelSpec`.
-        minimum: smallest (height, width).
-        confidence: how the confidence arises, see `ModelSpec`.
-        reference: what torch computes on the pair of the self-test.
+        reference: what torch computes on the inputs of the self-test.
         contract: how images become the inputs, and the outputs a disparity.
 
     Raises:
         ValueError: a field is of another type, or beyond its range.
     """
 
-    network: str
-    variant: str
+    spec: ModelSpec
     weights: str
     weights_sha256: str
     license: str | None
     precision: str
-    iterations: int
-    multiple: int
-    placement: Placement
-    minimum: tuple[int, int]
-    confidence: str
     reference: Reference
     contract: Contract = _OWN
 
     def __post_init__(self) -> None:
-        for name in ('network', 'variant', 'weights', 'weights_sha256', 'confidence'):
+        for name in ('weights', 'weights_sha256'):
             text(name, getattr(self, name))
         if self.license is not None:
             text('license', self.license)
         choice('precision', self.precision, ('fp32', 'fp16', 'int8'))
-        choice('placement', self.placement, get_args(Placement))
-        integer('iterations', self.iterations, 0, 1000)
-        integer('multiple', self.multiple, 1, 4096)
-        several('minimum', self.minimum, (2,), lambda name, side: integer(name, side, 1, 16384))
 
     def metadata(self) -> dict[str, str]:
         """The card as entries of an ONNX file's metadata."""
-        return {_KEY: json.dumps({**asdict(self), 'contract': self.contract.settings()})}
+        parts = {'spec': self.spec.settings(), 'contract': self.contract.settings()}
+        return {_KEY: json.dumps({**asdict(self), **parts})}
 
     @classmethod
     def read(cls, metadata: Mapping[str, str]) -> ModelCard | None:
@@ -89,7 +75,7 @@ class ModelCard:
             reference = _part(values, 'reference')
             parts = [_tuple(reference.get(field.name)) for field in fields(Reference)]
             values['reference'] = Reference(*parts)
-            values['minimum'] = _tuple(values['minimum'])
+            values['spec'] = ModelSpec.of(_part(values, 'spec'))
             if 'contract' in values:
                 values['contract'] = Contract.of(_part(values, 'contract'))
             return cls(**values)
@@ -98,18 +84,6 @@ class ModelCard:
                 f'its metadata do not describe a model as this version of nndepth does ({error}); '
                 'export it again'
             ) from error
-
-    def spec(self, fixed_size: tuple[int, int] | None) -> ModelSpec:
-        """What the estimator must know."""
-        return ModelSpec(
-            self.network,
-            self.variant,
-            multiple=self.multiple,
-            minimum=self.minimum,
-            placement=self.placement,
-            fixed_size=fixed_size,
-            confidence=self.confidence,
-        )
 
 
 def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,25 +16,19 @@ import numpy as np
 import onnxruntime as ort
 
 from nndepth_core.engines import providers
-from nndepth_core.engines.base import (
-    NETWORK_RANGE,
-    EngineError,
-    ModelSpec,
-    check_images,
-    physical_cores,
-)
+from nndepth_core.engines.base import EngineError, check_inputs, physical_cores
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.contract import Contract, contract_file
 from nndepth_core.engines.memory import check_fixed_size
 from nndepth_core.engines.providers import PROVIDERS
 from nndepth_core.engines.selfcheck import SIZE, check_contract, stepped_pair
 from nndepth_core.engines.tensors import ImageTensor, find_inputs, find_outputs, read_map
+from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.formats import foreign_kind
 from nndepth_core.weights.store import cache_folder
 
 _log = logging.getLogger(__name__)
 
-_MAPS = ('disparity', 'confidence')
 _PREPARED_SHAPES = 4
 """Input shapes that buffers, and with TensorRT sessions, are kept for."""
 _FOREIGN_MULTIPLE = 32
@@ -89,6 +84,7 @@ class OnnxEngine:
         self._bindings: dict[tuple[int, ...], Binding] = {}
         self._inputs: list[ImageTensor] = []
         self.contract = Contract()
+        self.spec = ModelSpec(self.path.stem)
         devices = find_devices(device)
         by_shape = devices[0] == 'tensorrt'
         session = self._open([(name, {}) for name in (('cpu',) if by_shape else devices)])
@@ -106,7 +102,7 @@ class OnnxEngine:
     @property
     def iterations(self) -> int:
         """Steps the graph takes, fixed at its export; 0 where it has none or says nothing."""
-        return self.card.iterations if self.card else 0
+        return self.spec.iterations
 
     @iterations.setter
     def iterations(self, count: int) -> None:
@@ -116,24 +112,20 @@ class OnnxEngine:
                 'with --iterations, or use engine torch'
             )
 
-    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute on uint8 RGB images (N, H, W, 3); see `Engine`."""
-        check_images(self.spec, *images)
-        shape = images[0].shape
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Compute one batch; see `Engine`."""
+        shape = check_inputs(self.spec, inputs)
+        images = [inputs[name] for name in self.spec.images]
         with self._explained(f'fails on {self.device} at {_size(shape)}'):
             binding = self._bindings.get(shape) or self._prepare(shape)
             for tensor, buffer in zip(self._inputs, binding.buffers, strict=True):
                 buffer.update_inplace(tensor.convert(images))
             binding.session.run_with_iobinding(binding.io)
             outputs = binding.io.copy_outputs_to_cpu()
-            maps = [read_map(values, shape[:3]) for values in outputs]
+            maps = [read_map(values, shape) for values in outputs]
         if self.contract.factor != 1:
             maps[0] = (maps[0] * self.contract.factor).astype(np.float32, copy=False)
-        return dict(zip(_MAPS, maps, strict=False))
-
-    def disparity_range(self) -> tuple[float, float]:
-        """What networks are trained on."""
-        return NETWORK_RANGE
+        return dict(zip((self.spec.output, 'confidence'), maps, strict=False))
 
     def self_test(self) -> None:
         """Compare with what torch computed at the export; of other files see `check_contract`."""
@@ -159,13 +151,15 @@ class OnnxEngine:
         else:
             contract = self.card.contract
         self._arguments = session.get_inputs()
+        if self.card is not None:
+            self.spec = self.card.spec
         self._adopt(contract)
         height, width = self._inputs[-1].axes[1:]
         fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         self._outputs = find_outputs(session.get_outputs(), contract, fixed)
         multiple = 1 if fixed else _FOREIGN_MULTIPLE
         self.spec = (
-            self.card.spec(fixed)
+            replace(self.spec, fixed_size=fixed)
             if self.card is not None
             else ModelSpec(self.path.stem, multiple=multiple, fixed_size=fixed)
         )
@@ -195,19 +189,20 @@ class OnnxEngine:
 
     def _adopt(self, contract: Contract) -> None:
         """Feed the graph by a contract from now on."""
-        self._inputs = find_inputs(self._arguments, contract)
+        self._inputs = find_inputs(self._arguments, contract, len(self.spec.images))
         self.contract = contract
         self._bindings.clear()
 
     def _check_contract(self) -> None:
         """Run the pair that tells whether the contract is right, if need be under others too."""
         declared, names = self.contract, tuple(tensor.name for tensor in self._inputs)
-        pair = stepped_pair(*(self.spec.fixed_size or SIZE))
+        left, right = stepped_pair(*(self.spec.fixed_size or SIZE))
+        pair = {'left': left, 'right': right}
 
         def find(contract: Contract) -> np.ndarray:
             if contract is not self.contract:
                 self._adopt(contract)
-            return self.run(*pair)['disparity'][0]
+            return self.run(pair)['disparity'][0]
 
         try:
             check_contract(declared, names, find, contract_file(self.path))
@@ -251,7 +246,7 @@ class OnnxEngine:
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors
         for tensor in self._inputs if shape is not None else ():
-            count, height, width, _ = shape or ()
+            count, height, width = shape or ()
             sizes = count, height // tensor.shrink, width // tensor.shrink
             for axis, size in zip(tensor.axes, sizes, strict=True):
                 if isinstance(axis, str):
@@ -273,7 +268,7 @@ class OnnxEngine:
         io = session.io_binding()
         buffers = []
         for tensor in self._inputs:
-            blank = tensor.convert([np.zeros(shape, np.uint8)] * 2)
+            blank = tensor.convert([np.zeros((*shape, 3), np.uint8)] * 2)
             buffers.append(ort.OrtValue.ortvalue_from_numpy(blank, 'cuda' if on_gpu else 'cpu', 0))
             io.bind_ortvalue_input(tensor.name, buffers[-1])
         for name in self._outputs:

@@ -1,4 +1,4 @@
-"""The self-test: a pair, the same on every machine, and what a right backend finds on it."""
+"""The self-test: inputs, the same on every machine, and what a right backend finds on them."""
 
 from __future__ import annotations
 
@@ -6,61 +6,90 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nndepth_core.config.checks import integer, number, several
 from nndepth_core.engines.base import Engine, EngineError
-from nndepth_core.engines.fields import integer, number, several
+from nndepth_core.spec import ModelSpec
 
 _GRID = (6, 8)
 """Rows and columns of the pixels that are compared."""
 _LARGEST = 4096 * 2304
 """Pixels of a pair, more than which no test needs."""
+_LEAST = 1e-3
+"""Magnitude below which outputs count as this."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What a right backend computes on `textured_pair`.
+    """What a right backend computes on `textured_inputs`.
 
     Attributes:
-        size: (height, width) of the pair.
-        disparity: in pixels, at points spread evenly, row by row.
-        tolerance: largest mean difference, pixels.
+        size: (height, width) of the images.
+        values: of the model's output, at points spread evenly, row by row.
+        tolerance: largest mean difference, in the unit of the output.
     """
 
     size: tuple[int, int]
-    disparity: tuple[float, ...]
+    values: tuple[float, ...]
     tolerance: float
 
     def __post_init__(self) -> None:
         height, width = several('reference size', self.size, (2,), _side)
         if height * width > _LARGEST:
             raise ValueError(f'reference size is {width}x{height}, more than {_LARGEST} pixels')
-        several('reference disparity', self.disparity, (_GRID[0] * _GRID[1],), _disparity)
+        several('reference values', self.values, (_GRID[0] * _GRID[1],), _value)
         if number('reference tolerance', self.tolerance, 0, 10) == 0:
             raise ValueError('reference tolerance is 0; it must be larger')
 
     @classmethod
-    def of(cls, disparity: np.ndarray, tolerance: float) -> Reference:
-        """Keep the points of a disparity (H, W) that was found on the pair of its size."""
-        height, width = disparity.shape
-        return cls((height, width), tuple(map(float, _sample(disparity))), tolerance)
+    def of(cls, values: np.ndarray, tolerance: float) -> Reference:
+        """Keep the points of a map (H, W) that was found on the inputs of its size."""
+        height, width = values.shape
+        return cls((height, width), tuple(map(float, _sample(values))), tolerance)
 
-    def check(self, engine: Engine, disparity: np.ndarray | None = None) -> None:
-        """Compare the engine, or a disparity (H, W) that it found on the pair, with this.
+    def check(self, engine: Engine, values: np.ndarray | None = None) -> None:
+        """Compare the engine, or a map (H, W) that it found on the inputs, with this.
 
         Raises:
             EngineError: they differ.
         """
-        if disparity is None:
-            disparity = engine.run(*textured_pair(*self.size))['disparity'][0]
-        points = _sample(disparity)
+        spec = engine.spec
+        if values is None:
+            values = engine.run(textured_inputs(spec, *self.size))[spec.output][0]
+        points = _sample(values)
         known = np.isfinite(points)
-        difference = np.abs(points - self.disparity)[known].mean() if known.any() else np.inf
+        difference = np.abs(points - self.values)[known].mean() if known.any() else np.inf
         if known.mean() < 0.9 or not difference <= self.tolerance:
+            unit = spec.unit and f' {spec.unit}'
             raise EngineError(
-                f'{engine.spec.name} on {engine.name} ({engine.device}) differs by '
-                f'{difference:.3g} px from its reference, where {self.tolerance:.3g} are allowed, '
-                f'on {known.mean():.0%} of the points; the backend computes something else: '
-                'choose another engine, device or precision'
+                f'{spec.name} on {engine.name} ({engine.device}) differs by '
+                f'{difference:.3g}{unit} from its reference, where {self.tolerance:.3g} are '
+                f'allowed, on {known.mean():.0%} of the points; the backend computes something '
+                'else: choose another engine, device or precision'
             )
+
+
+def tolerated(spec: ModelSpec, values: np.ndarray, pixels: float) -> float:
+    """A tolerance in the unit of a model's output.
+
+    Args:
+        spec: of the model.
+        values: what it gives somewhere.
+        pixels: the tolerance of disparities; for other outputs a pixel stands for a twentieth of
+            their mean magnitude.
+    """
+    if spec.output == 'disparity':
+        return pixels
+    return pixels * max(float(np.abs(values).mean()), _LEAST) / 20
+
+
+def textured_inputs(
+    spec: ModelSpec, height: int, width: int, shift: int = 7
+) -> dict[str, np.ndarray]:
+    """Inputs for a model, made of `textured_pair`; intrinsics of a wide lens."""
+    left, right = textured_pair(height, width, shift)
+    focal = np.array([[[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]]], np.float32)
+    known = {'left': left, 'right': right, 'image': left, 'intrinsics': focal}
+    return {name: known[name] for name in spec.inputs}
 
 
 def textured_pair(height: int, width: int, shift: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +120,7 @@ def _side(name: str, value: int) -> int:
     return integer(name, value, 8, 16384)
 
 
-def _disparity(name: str, value: float) -> float:
+def _value(name: str, value: float) -> float:
     return number(name, value, -1e5, 1e5)
 
 

@@ -6,14 +6,16 @@ OpenCV's StereoSGBM matches blocks by Birchfield-Tomasi cost instead of mutual i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from nndepth_core.engines.base import ModelSpec
-from nndepth_core.engines.fields import choice, integer
+from nndepth_core.config.checks import choice, integer
+from nndepth_core.engines.base import check_inputs
 from nndepth_core.engines.reference import Reference, textured_pair
+from nndepth_core.spec import ModelSpec
 
 MODES = {
     'sgbm': cv2.STEREO_SGBM_MODE_SGBM,
@@ -79,32 +81,35 @@ class SgbmEngine:
 
     name = 'opencv'
     device = 'cpu'
-    spec = ModelSpec('sgbm', minimum=(8, 8), resolution=1 / 16, bytes_per_pixel=20)
     iterations = 0
 
     def __init__(self, settings: SgbmSettings | None = None) -> None:
         self.settings = settings or SgbmSettings()
+        low = self.settings.min_disparity
+        self._searched = float(low), float(low + self.settings.num_disparities - 1)
+        self.spec = ModelSpec(
+            'sgbm',
+            value_range=self._searched,
+            minimum=(8, 8),
+            resolution=1 / 16,
+            bytes_per_pixel=20,
+        )
         self._matcher = _make_matcher(self.settings)
 
-    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
-        """Match left with right, uint8 RGB (N, H, W, 3) each."""
-        left, right = images
-        return {
-            'disparity': np.stack([self._match(a, b) for a, b in zip(left, right, strict=True)])
-        }
-
-    def disparity_range(self) -> tuple[float, float]:
-        """The searched range."""
-        low = self.settings.min_disparity
-        return float(low), float(low + self.settings.num_disparities - 1)
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Match left with right; see `Engine`."""
+        check_inputs(self.spec, inputs)
+        pairs = zip(inputs['left'], inputs['right'], strict=True)
+        return {'disparity': np.stack([self._match(left, right) for left, right in pairs])}
 
     def self_test(self) -> None:
         """Match a textured pair whose disparity lies in the searched range."""
-        low, high = self.disparity_range()
+        low, high = self._searched
         shift = round(min(max(low + 7, 0), high))
         blind = max(shift, -round(low))  # columns without a partner, at either side
         pair = textured_pair(64, 160 + 2 * blind, abs(shift))
-        disparity = self.run(*(pair if shift >= 0 else pair[::-1]))['disparity'][0]
+        left, right = pair if shift >= 0 else pair[::-1]
+        disparity = self.run({'left': left, 'right': right})['disparity'][0]
         disparity = disparity[:, blind : blind + 160]
         truth = np.full(disparity.shape, shift, np.float32)
         Reference.of(truth, tolerance=1).check(self, disparity)

@@ -116,8 +116,15 @@ class ImageTensor(NamedTuple):
         return batch[..., ::-1] if self.channels == 'bgr' else batch
 
 
-def find_inputs(arguments: Sequence[Argument], contract: Contract) -> list[ImageTensor]:
+def find_inputs(
+    arguments: Sequence[Argument], contract: Contract, images: int = 2
+) -> list[ImageTensor]:
     """Tell which image each input takes, by the contract, else by names, sizes and order.
+
+    Args:
+        arguments: all inputs.
+        contract: what is declared.
+        images: how many the model sees.
 
     Raises:
         EngineError: an input is none, or they are no stereo pair.
@@ -132,7 +139,9 @@ def find_inputs(arguments: Sequence[Argument], contract: Contract) -> list[Image
             'both stacked, or the pair at half and at full size (CREStereo). An initial flow, a '
             'state or further images cannot be given: export it without, or as one graph'
         )
-    sides = {1: ((0, 1),), 2: ((0,), (1,)), 4: ((0,), (1,), (0,), (1,))}[len(names)]
+    sides: tuple[tuple[int, ...], ...] = ((0,),)
+    if images == 2:
+        sides = {1: ((0, 1),), 2: ((0,), (1,)), 4: ((0,), (1,), (0,), (1,))}[len(names)]
     shrinks = (2, 2, 1, 1) if len(names) == 4 else (1, 1)
     tensors = [
         ImageTensor.of(known[name], contract, taken, shrink)

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from nndepth_core.engines.base import (
-    NETWORK_RANGE,
-    EngineError,
-    ModelSpec,
-    check_images,
-    physical_cores,
-)
+from nndepth_core.engines.base import EngineError, check_inputs, physical_cores
 from nndepth_core.engines.optimize.folding import fold_batch_norms
 from nndepth_core.engines.optimize.winograd import use_fast_convolutions
-from nndepth_core.engines.reference import Reference, textured_pair
+from nndepth_core.engines.reference import Reference, textured_inputs, tolerated
 from nndepth_core.models import create_model
-from nndepth_core.models.base import StereoNetwork
+from nndepth_core.models.base import Network
+from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.store import load_weights
 
 _log = logging.getLogger(__name__)
 
-_MAPS = ('disparity', 'confidence')
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 TOLERANCES = {'fp32': 0.05, 'fp16': 0.25, 'bf16': 0.5, 'int8': 0.5}
 """Mean difference in pixels that the self-test allows."""
@@ -36,6 +31,35 @@ _TEST_ITERATIONS = 4
 """Of the self-test at most: enough to tell, and too few to blow up what rounding does."""
 _GRAPHS = 4
 """Input shapes that CUDA graphs are kept for."""
+
+
+class ModuleEngine:
+    """Executes a network as it is, in float32; see `Engine`.
+
+    Args:
+        network: its module, in eval mode.
+        spec: of the network.
+        device: where it lies.
+    """
+
+    name = 'torch'
+
+    def __init__(self, network: Callable, spec: ModelSpec, device: str = 'cpu') -> None:
+        self.spec = spec
+        self.device = device
+        self.iterations = spec.iterations
+        self._network = network
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Compute one batch; see `Engine`."""
+        check_inputs(self.spec, inputs)
+        with torch.inference_mode():
+            batches = [torch.tensor(inputs[x], device=self.device) for x in self.spec.inputs]
+            maps = forward_maps(self._network, self.spec, batches, self.iterations)
+        return name_maps(self.spec, maps)
+
+    def self_test(self) -> None:
+        """Nothing stands above the network itself."""
 
 
 class TorchEngine:
@@ -62,7 +86,7 @@ class TorchEngine:
 
     def __init__(
         self,
-        network: StereoNetwork,
+        network: Network,
         device: str = 'auto',
         precision: str = 'auto',
         iterations: int = 0,
@@ -76,19 +100,17 @@ class TorchEngine:
         if self.precision not in _TYPES:
             raise EngineError(
                 f'torch computes in {", ".join(_TYPES)}, not in {self.precision}; run `nndepth '
-                f'export {network.name} --precision {self.precision}`, and choose onnxruntime'
+                f'export {network.spec.name} --precision {self.precision}`, and choose onnxruntime'
             )
         if self.device == 'cpu' and (self.precision == 'fp16' or cuda_graph):
             wish = 'cuda_graph' if cuda_graph else 'precision fp16'
             raise EngineError(f'{wish} needs device cuda; on the cpu choose fp32 or bf16')
-        self.spec = spec_of(network)
-        self._default = network.iterations if network.iterative else 0
-        self._iterations = self._default
-        self.iterations = iterations or self._default
-        self._test_iterations = min(self._default, _TEST_ITERATIONS)
+        self.spec = network.spec
+        self._iterations = self.spec.iterations
+        self.iterations = iterations or self.spec.iterations
+        self._test_iterations = min(self.spec.iterations, _TEST_ITERATIONS)
         self._dtype = _TYPES[self.precision]
-        self._own_confidence = network.confidence != 'left_right'
-        self._reference = reference_of(network, TOLERANCES[self.precision], self._test_iterations)
+        self._reference = reference_of(network, self.precision, self._test_iterations)
 
         fold_batch_norms(network)
         if (self.device, self.precision, compile) == ('cpu', 'fp32', False):
@@ -112,38 +134,33 @@ class TorchEngine:
 
     @iterations.setter
     def iterations(self, count: int) -> None:
-        if not self._default:
+        if not self.spec.iterations:
             return
         if count < 1:
             raise EngineError(f'iterations is {count}; give at least 1')
         self._iterations = count
 
-    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute on uint8 RGB images (N, H, W, 3); see `Engine`."""
-        return self._compute(images, self.iterations)
-
-    def disparity_range(self) -> tuple[float, float]:
-        """What networks are trained on."""
-        return NETWORK_RANGE
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Compute one batch; see `Engine`."""
+        return self._compute(inputs, self.iterations)
 
     def self_test(self) -> None:
         """Compare with what the untouched network computed, in float32 on the CPU."""
-        pair = textured_pair(*self._reference.size)
-        maps = self._compute(pair, self._test_iterations)
-        self._reference.check(self, maps['disparity'][0])
+        inputs = textured_inputs(self.spec, *self._reference.size)
+        maps = self._compute(inputs, self._test_iterations)
+        self._reference.check(self, maps[self.spec.output][0])
 
     @torch.inference_mode()
-    def _compute(self, images: Sequence[np.ndarray], iterations: int) -> dict[str, np.ndarray]:
-        check_images(self.spec, *images)
-        batches = [torch.tensor(image, device=self.device) for image in images]
+    def _compute(self, inputs: Mapping[str, np.ndarray], iterations: int) -> dict[str, np.ndarray]:
+        check_inputs(self.spec, inputs)
+        batches = [torch.tensor(inputs[name], device=self.device) for name in self.spec.inputs]
         compute = self._replay if self._cuda_graph else self._forward
-        maps = compute(batches, iterations)
-        return {name: x.cpu().numpy() for name, x in zip(_MAPS, maps, strict=False)}
+        return name_maps(self.spec, compute(batches, iterations))
 
     def _forward(self, batches: Sequence[Tensor], iterations: int) -> list[Tensor]:
         reduced = self._dtype is not torch.float32
         with torch.autocast(self.device, self._dtype, enabled=reduced):
-            return forward_maps(self._call, batches, iterations, self._own_confidence)
+            return forward_maps(self._call, self.spec, batches, iterations)
 
     def _replay(self, batches: Sequence[Tensor], iterations: int) -> list[Tensor]:
         key = (batches[0].shape, iterations)
@@ -178,7 +195,7 @@ class _Graph:
         return self._outputs
 
 
-def load_network(model: str, variant: str | None, weights: str | Path) -> StereoNetwork:
+def load_network(model: str, variant: str | None, weights: str | Path) -> Network:
     """Make a network and load its weights.
 
     Args:
@@ -200,67 +217,68 @@ def load_network(model: str, variant: str | None, weights: str | Path) -> Stereo
     return network
 
 
-def spec_of(network: StereoNetwork) -> ModelSpec:
-    """What the estimator must know of a network."""
-    return ModelSpec(
-        network.name,
-        network.variant,
-        multiple=network.padding.multiple,
-        minimum=network.minimum_size,
-        placement=network.padding.placement,
-        confidence=network.confidence,
-    )
-
-
 def reference_of(
-    network: StereoNetwork,
-    tolerance: float,
-    iterations: int,
-    size: tuple[int, int] | None = None,
+    network: Network, precision: str, iterations: int, size: tuple[int, int] | None = None
 ) -> Reference:
     """Compute what the self-test expects, in float32 on the network's device.
 
     Args:
         network: in eval mode.
-        tolerance: mean difference in pixels that will be allowed.
+        precision: what will be computed in, which decides on the difference that is allowed.
         iterations: steps of an iterative network.
-        size: (height, width) of the pair; None takes a small one.
+        size: (height, width) of the images; None takes a small one.
     """
-    pair = [torch.from_numpy(image) for image in textured_pair(*(size or small_size(network)))]
+    spec = network.spec
+    inputs = textured_inputs(spec, *(size or small_size(spec)))
     with torch.inference_mode():
-        disparity = forward_maps(network, pair, iterations, confidence=False)[0]
-    return Reference.of(disparity[0].numpy(), tolerance)
+        batches = [torch.from_numpy(values) for values in inputs.values()]
+        values = forward_maps(network, spec, batches, iterations)[0][0].numpy()
+    return Reference.of(values, tolerated(spec, values, TOLERANCES[precision]))
 
 
-def small_size(network: StereoNetwork) -> tuple[int, int]:
-    """A small (height, width) that the network takes and that shows what it does."""
-    multiple = network.padding.multiple
+def small_size(spec: ModelSpec) -> tuple[int, int]:
+    """A small (height, width) that a network takes and that shows what it does."""
     height, width = (
-        -(-max(side, least) // multiple) * multiple
-        for side, least in zip((96, 160), network.minimum_size, strict=True)
+        -(-max(side, least) // spec.multiple) * spec.multiple
+        for side, least in zip((96, 160), spec.minimum, strict=True)
     )
     return height, width
 
 
 def forward_maps(
-    network: Callable, images: Sequence[Tensor], iterations: int, confidence: bool
+    network: Callable, spec: ModelSpec, inputs: Sequence[Tensor], iterations: int = 0
 ) -> list[Tensor]:
-    """Run a network on left and right images.
+    """Run a network.
 
     Args:
         network: its module, or that module compiled.
-        images: uint8 (N, H, W, 3) each.
+        spec: of the network.
+        inputs: as the spec lists them; images uint8 (N, H, W, 3).
         iterations: steps of an iterative network; 0 for its default.
-        confidence: return the confidence too, where the network has one.
 
     Returns:
-        Disparity and confidence, float32 (N, H, W) each.
+        Its output and, where it has one, its confidence, float32 (N, H, W) each.
     """
     # cast first: some backends know nothing but casts of uint8; what is permuted is channels-last
-    left, right = (image.float().permute(0, 3, 1, 2) for image in images)
-    result = network(left, right, iterations=iterations or None, confidence=confidence)
+    values = [
+        x.float().permute(0, 3, 1, 2) if name in spec.images else x
+        for name, x in zip(spec.inputs, inputs, strict=True)
+    ]
+    options: dict[str, Any] = {}
+    if spec.iterations:
+        options['iterations'] = iterations or None
+    if spec.confidence:
+        options['confidence'] = True
+    result = network(*values, **options)
     maps = result if isinstance(result, tuple) else (result,)
-    return [x[:, 0].float() for x in maps if x is not None]
+    return [x[:, 0].float() for x in maps]
+
+
+def name_maps(spec: ModelSpec, maps: Sequence[Tensor]) -> dict[str, np.ndarray]:
+    """Arrays of what `forward_maps` returned, by name."""
+    return {
+        name: x.cpu().numpy() for name, x in zip((spec.output, 'confidence'), maps, strict=False)
+    }
 
 
 def _find_device(wanted: str) -> str:

@@ -307,7 +307,7 @@ class _Examination:
         for (model, estimator), result in zip(self.models.items(), results, strict=True):
             if first:
                 scale = result.disparity.shape[1] / result.processing_size[0]
-                largest = estimator.engine.disparity_range()[1] * scale
+                largest = estimator.engine.spec.bounds[1] * scale
                 found = examine_estimate(left, right, result.disparity, largest=largest)
                 self._add(model, f'{model}, {name}', found)
 

@@ -1,7 +1,8 @@
 """Networks to ONNX files that hold all that running them needs, checked against torch on the spot.
 
-A file takes `left` and `right`, uint8 RGB (N, H, W, 3), normalises inside, and gives `disparity`
-and, where the network has its own, `confidence`, float32 (N, H, W). Its metadata is a `ModelCard`.
+A file takes what the network's spec names, images uint8 RGB (N, H, W, 3), normalises inside, and
+gives the spec's output and, where the network has one, `confidence`, float32 (N, H, W). Its
+metadata is a `ModelCard`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,13 @@ from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.contract import PIXEL_RANGE, Contract
 from nndepth_core.engines.onnx import OnnxEngine
 from nndepth_core.engines.optimize.folding import fold_batch_norms
-from nndepth_core.engines.reference import textured_pair
-from nndepth_core.engines.torch import TOLERANCES, forward_maps, reference_of, small_size
+from nndepth_core.engines.reference import textured_inputs, tolerated
+from nndepth_core.engines.torch import forward_maps, reference_of, small_size
 from nndepth_core.export.cache import Origin
 from nndepth_core.export.quantize import quantize
 from nndepth_core.files.writing import replaced_at_once
-from nndepth_core.models.base import StereoNetwork
+from nndepth_core.models.base import Network
+from nndepth_core.spec import ModelSpec
 
 OPSET = 17
 PRECISIONS = ('fp32', 'fp16', 'int8')
@@ -44,11 +46,9 @@ _OFFICIAL_NODES = {
     'rt_igev': 'about 5000 at 2 iterations',
 }
 
-_INPUTS = ('left', 'right')
-_OUTPUTS = ('disparity', 'confidence')
 _AXES = {0: 'batch', 1: 'height', 2: 'width'}
 _ALLOWED = {'fp32': (1e-3, 0.1), 'fp16': (0.1, 10.0), 'int8': (0.5, 30.0)}
-"""Mean and largest difference of the disparity in pixels."""
+"""Mean and largest difference of the output in pixels, see `tolerated`."""
 _ALLOWED_CONFIDENCE = 0.02
 """Mean difference."""
 
@@ -59,11 +59,11 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Check:
-    """Difference of file and torch, the latter in float32, on one pair.
+    """Difference of file and torch, the latter in float32, on one batch.
 
     Attributes:
-        shape: (N, H, W) of the pair.
-        largest: difference of the disparity in pixels.
+        shape: (N, H, W) of the images.
+        largest: difference of the output, in its unit.
         mean: the same.
         confidence: mean difference of the confidence, None where there is none.
     """
@@ -104,7 +104,7 @@ class ExportReport:
 
 
 def export_onnx(
-    network: StereoNetwork,
+    network: Network,
     path: str | Path,
     *,
     size: tuple[int, int] | None = None,
@@ -130,9 +130,9 @@ def export_onnx(
         ExportError: the exporter fails, or the file computes something else.
         ValueError: an argument is not allowed.
     """
-    _check_arguments(network, size, iterations, precision)
+    _check_arguments(network.spec, size, iterations, precision)
     path = Path(path)
-    steps = (iterations or network.iterations) if network.iterative else 0
+    steps = (iterations or network.spec.iterations) if network.spec.iterations else 0
     export = _Export(network, steps, precision, origin or Origin('', ''), opset)
     reason = ''
     with replaced_at_once(path) as file:
@@ -141,14 +141,14 @@ def export_onnx(
         except ExportError as error:
             if size is not None:
                 raise
-            reason, size = str(error), FIXED_SIZE
+            reason, size = str(error), fixed_size(network.spec)
             checks = export.write(file, size)
         operators = Counter(node.op_type for node in onnx.load(file).graph.node)
     return ExportReport(
         path,
         path.stat().st_size,
         operators.total(),
-        _OFFICIAL_NODES.get(network.name, ''),
+        _OFFICIAL_NODES.get(network.spec.name, ''),
         dict(operators.most_common()),
         size,
         reason,
@@ -162,7 +162,7 @@ def export_onnx(
 class _Export:
     """The parts of an export that do not change between attempts."""
 
-    network: StereoNetwork
+    network: Network
     iterations: int
     precision: str
     origin: Origin
@@ -177,11 +177,11 @@ class _Export:
         onnx.helper.set_model_props(model, self.card(size).metadata())
         model.producer_name = 'nndepth'
         onnx.save(model, file)
-        height, width = size or small_size(self.network)
+        spec = self.network.spec
+        height, width = size or small_size(spec)
         shapes = [(2, height, width)]
         if size is None:
-            multiple = self.network.padding.multiple
-            shapes.append((1, height + multiple, width + 2 * multiple))
+            shapes.append((1, height + spec.multiple, width + 2 * spec.multiple))
         try:
             engine = OnnxEngine(file, 'cpu')
             checks = tuple(self.check(engine, shape) for shape in shapes)
@@ -197,47 +197,41 @@ class _Export:
         that split a stack of left and right features.
         """
         graph = _Graph(self.network, self.iterations, self.precision).eval()
-        outputs = list(_OUTPUTS[: 1 + graph.confidence])
+        spec = self.network.spec
         free = {0: _AXES[0]} if size else _AXES
-        pair = [
-            torch.from_numpy(image).repeat(2, 1, 1, 1)
-            for image in textured_pair(*(size or small_size(self.network)))
+        batch = [
+            torch.from_numpy(np.repeat(values, 2, axis=0))
+            for values in textured_inputs(spec, *(size or small_size(spec))).values()
         ]
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # on traced sizes, which the checks are for
             try:
                 torch.onnx.export(
                     graph,
-                    tuple(pair),
+                    tuple(batch),
                     str(file),
-                    input_names=list(_INPUTS),
-                    output_names=outputs,
-                    dynamic_axes={name: free for name in (*_INPUTS, *outputs)},
+                    input_names=list(spec.inputs),
+                    output_names=list(_outputs(spec)),
+                    dynamic_axes={name: free for name in (*spec.images, *_outputs(spec))},
                     opset_version=self.opset,
                     dynamo=False,
                 )
             except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-                raise ExportError(f'{self.network.name} cannot be exported: {error}') from error
+                raise ExportError(f'{spec.name} cannot be exported: {error}') from error
 
     def card(self, size: tuple[int, int] | None) -> ModelCard:
         """The metadata, with what torch computes on the pair of the self-test."""
         network, origin = self.network, self.origin
         return ModelCard(
-            network=network.name,
-            variant=network.variant,
+            spec=replace(network.spec, iterations=self.iterations, fixed_size=size),
             weights=origin.source,
             weights_sha256=origin.sha256,
             license=origin.license,
             precision=self.precision,
-            iterations=self.iterations,
-            multiple=network.padding.multiple,
-            placement=network.padding.placement,
-            minimum=network.minimum_size,
-            confidence=network.confidence,
-            reference=reference_of(network, TOLERANCES[self.precision], self.iterations, size),
+            reference=reference_of(network, self.precision, self.iterations, size),
             contract=Contract(
-                inputs=_INPUTS,
-                outputs=_OUTPUTS[: 1 + (network.confidence != 'left_right')],
+                inputs=network.spec.images,
+                outputs=_outputs(network.spec),
                 layout='nhwc',
                 channels='rgb',
                 input_range=PIXEL_RANGE,
@@ -251,21 +245,27 @@ class _Export:
             ExportError: they differ by more than is allowed.
         """
         count, height, width = shape
-        pair = [np.repeat(image, count, axis=0) for image in textured_pair(height, width, 11)]
-        found = engine.run(*pair)
+        spec = self.network.spec
+        inputs = {
+            name: np.repeat(values, count, axis=0)
+            for name, values in textured_inputs(spec, height, width, 11).items()
+        }
+        found = engine.run(inputs)
         with torch.inference_mode():
-            batches = [torch.from_numpy(image) for image in pair]
-            maps = forward_maps(self.network, batches, self.iterations, len(found) > 1)
+            batches = [torch.from_numpy(values) for values in inputs.values()]
+            maps = forward_maps(self.network, spec, batches, self.iterations)
         off = [np.abs(values - x.numpy()) for values, x in zip(found.values(), maps, strict=True)]
         means = [float(values.mean()) for values in off]
         check = Check(shape, float(off[0].max()), means[0], means[1] if len(off) > 1 else None)
-        mean, largest = _ALLOWED[self.precision]
+        mean, largest = (
+            tolerated(spec, maps[0].numpy(), pixels) for pixels in _ALLOWED[self.precision]
+        )
         wrong = not (check.mean <= mean and check.largest <= largest)
         if wrong or (check.confidence or 0) > _ALLOWED_CONFIDENCE:
             raise ExportError(
                 f'at {width}x{height} the exported graph differs from torch by {check.mean:.2g} '
-                f'px in the mean and {check.largest:.2g} px at most, where {mean:g} and '
-                f'{largest:g} are allowed; nothing was written'
+                f'{spec.unit} in the mean and {check.largest:.2g} {spec.unit} at most, where '
+                f'{mean:.2g} and {largest:.2g} are allowed; nothing was written'
             )
         return check
 
@@ -291,21 +291,20 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 class _Graph(nn.Module):
     """The contract of an ONNX file around a copy of a network that is made for inference."""
 
-    def __init__(self, network: StereoNetwork, iterations: int, precision: str) -> None:
+    def __init__(self, network: Network, iterations: int, precision: str) -> None:
         super().__init__()
         self.network = copy.deepcopy(network)
         self.iterations = iterations
         self.half_precision = precision == 'fp16'
-        self.confidence = network.confidence != 'left_right'
         fold_batch_norms(self.network)
         if self.half_precision:
             _store_half(self.network)
 
-    def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """Map uint8 (N, H, W, 3) to float32 (N, H, W)."""
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Map images uint8 (N, H, W, 3) to float32 (N, H, W)."""
         # autocast keeps what would suffer from half, the disparities, in float32
         with torch.autocast('cpu', torch.float16, enabled=self.half_precision):
-            maps = forward_maps(self.network, (left, right), self.iterations, self.confidence)
+            maps = forward_maps(self.network, self.network.spec, inputs, self.iterations)
         return tuple(maps)
 
 
@@ -319,15 +318,21 @@ def _store_half(network: nn.Module) -> None:
 
 
 def _check_arguments(
-    network: StereoNetwork, size: tuple[int, int] | None, iterations: int, precision: str
+    spec: ModelSpec, size: tuple[int, int] | None, iterations: int, precision: str
 ) -> None:
     if precision not in PRECISIONS:
         raise ValueError(f'precision is {precision!r}; choose one of {", ".join(PRECISIONS)}')
     if iterations < 0:
         raise ValueError(f'iterations is {iterations}; give at least 1, or 0 for the default')
-    multiple, minimum = network.padding.multiple, network.minimum_size
-    if size and (any(x % multiple for x in size) or size[0] < minimum[0] or size[1] < minimum[1]):
-        raise ValueError(
-            f'size is {size[1]}x{size[0]}; {network.name} takes multiples of {multiple}, at least '
-            f'{minimum[1]}x{minimum[0]}'
-        )
+    if size:
+        spec.check_size(*size)
+
+
+def fixed_size(spec: ModelSpec) -> tuple[int, int]:
+    """Height and width that a graph is bound to where it does not serve every size."""
+    width, height = spec.working_size(*FIXED_SIZE[::-1])
+    return height, width
+
+
+def _outputs(spec: ModelSpec) -> tuple[str, ...]:
+    return (spec.output, 'confidence') if spec.confidence else (spec.output,)

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nndepth_core.models.base import StereoNetwork
+    from nndepth_core.models.base import Network
 
 __all__ = ['create_model', 'model_names', 'network_class']
 
@@ -25,7 +25,7 @@ def model_names() -> tuple[str, ...]:
     return tuple(_NETWORKS)
 
 
-def network_class(name: str) -> type[StereoNetwork]:
+def network_class(name: str) -> type[Network]:
     """Import and return the class behind a name.
 
     Raises:
@@ -37,7 +37,7 @@ def network_class(name: str) -> type[StereoNetwork]:
     return getattr(import_module(module), cls)
 
 
-def create_model(name: str, variant: str | None = None, **settings: Any) -> StereoNetwork:
+def create_model(name: str, variant: str | None = None, **settings: Any) -> Network:
     """Make a network with fresh weights, in eval mode.
 
     Args:
@@ -55,5 +55,5 @@ def create_model(name: str, variant: str | None = None, **settings: Any) -> Ster
             f'{name} has no variant {variant!r}; choose one of {", ".join(cls.variants)}'
         )
     model = cls(**{**cls.variants[variant], **settings})
-    model.variant = variant
+    model.specify(variant=variant)
     return model.eval()

@@ -1,32 +1,18 @@
-"""What every stereo network shares: its description, its contract and its official names."""
+"""What every network shares: its contract and its official names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from nndepth_core.spec import ModelSpec
+
 Prediction = Tensor | tuple[Tensor, Tensor | None] | list[Tensor]
-
-
-@dataclass(frozen=True)
-class Padding:
-    """How images are brought to a size the network accepts; done outside of `forward`.
-
-    Attributes:
-        multiple: height and width must be multiples of this.
-        placement: where the missing rows and columns go; 'centre' puts the smaller half above and
-            to the left, 'top_right' all rows above and all columns to the right.
-
-    The border is replicated in every case.
-    """
-
-    multiple: int = 32
-    placement: Literal['centre', 'top_right', 'bottom_right'] = 'centre'
 
 
 @dataclass(frozen=True)
@@ -49,33 +35,19 @@ class Source:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-class StereoNetwork(nn.Module):
-    """Base of the stereo networks.
+class Network(nn.Module):
+    """Base of all networks: what it takes and gives, its variants and its official names.
 
-    `forward(left, right, iterations=None, confidence=False)` takes RGB float32 (N, 3, H, W) in
-    0..255 and normalises inside. In eval mode it returns the positive disparity (N, 1, H, W) in
-    pixels of its input, with `confidence=True` a pair of it and the confidence (N, 1, H, W) in
-    0..1 (None where the network has none). In train mode it returns the list of tensors that its
-    loss needs, for most networks disparities (N, 1, H, W); the last one is the result.
+    `forward` takes the inputs that `spec` names, in their order: RGB images float32 (N, 3, H, W)
+    in 0..255, which it normalises inside. In eval mode it returns one map (N, 1, H, W).
 
     Attributes:
-        name: registry name.
-        variant: which of `variants` this is, set by `create_model`.
+        spec: of the class what holds for all variants, of a network what holds for it.
         variants: constructor arguments by variant, the default first.
-        padding: how the network wants its images padded.
-        minimum_size: smallest (height, width) it accepts.
-        iterative: whether `iterations` has an effect.
-        output: what the network returns.
-        confidence: how its confidence arises; 'left_right' means that it has none of its own and
-            leaves it to the left-right check.
     """
 
-    name: ClassVar[str]
+    spec: ModelSpec
     variants: ClassVar[Mapping[str, Mapping[str, Any]]]
-    padding: ClassVar[Padding] = Padding()
-    iterative: ClassVar[bool] = False
-    output: ClassVar[Literal['disparity']] = 'disparity'
-    confidence: ClassVar[Literal['left_right', 'softmax_peak', 'residual', 'head']] = 'left_right'
 
     official_rules: ClassVar[Sequence[tuple[str, str]]] = ()
     """Regular expressions and replacements that turn our entry names into official ones."""
@@ -84,10 +56,9 @@ class StereoNetwork(nn.Module):
     official_unused: ClassVar[Sequence[str]] = ()
     """Regular expressions of official entries that the forward pass never reads."""
 
-    variant: str = ''
-    minimum_size: tuple[int, int] = (32, 32)
-    iterations: int = 0
-    """Steps that `forward` takes where it is not told; 0 where the network has none."""
+    def specify(self, **facts: Any) -> None:
+        """Say of this network what its class leaves open; the fields are those of `ModelSpec`."""
+        self.spec = replace(self.spec, **facts)
 
     def official_sources(self) -> dict[str, Source]:
         """Which official entries each of our state dict's entries comes from."""
@@ -95,18 +66,7 @@ class StereoNetwork(nn.Module):
             name: Source((substitute(name, self.official_rules),)) for name in self.state_dict()
         }
 
-    def steps(self, iterations: int | None) -> range:
-        """The iterations to take, the network's default where None is asked for.
-
-        Raises:
-            ValueError: fewer than one.
-        """
-        count = self.iterations if iterations is None else iterations
-        if count < 1:
-            raise ValueError(f'iterations is {count}; give at least 1')
-        return range(count)
-
-    def check_images(self, left: Tensor, right: Tensor) -> None:
+    def check_images(self, *images: Tensor) -> None:
         """Refuse images that the network cannot process.
 
         Raises:
@@ -114,22 +74,49 @@ class StereoNetwork(nn.Module):
         """
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return
-        if left.shape != right.shape or left.ndim != 4 or left.shape[1] != 3:
-            raise ValueError(
-                f'left is {tuple(left.shape)} and right {tuple(right.shape)}; '
-                'give two RGB batches (N, 3, H, W) of one size'
+        first = images[0]
+        if any(image.shape != first.shape for image in images) or (
+            first.ndim,
+            *first.shape[1:2],
+        ) != (4, 3):
+            shapes = ' and '.join(
+                f'{name} is {tuple(image.shape)}'
+                for name, image in zip(self.spec.images, images, strict=True)
             )
-        if not left.is_floating_point() or not right.is_floating_point():
-            raise ValueError(
-                f'images are {left.dtype} and {right.dtype}; give float32 values in 0..255'
-            )
-        height, width = left.shape[-2:]
-        multiple, (low_height, low_width) = self.padding.multiple, self.minimum_size
-        if height % multiple or width % multiple or height < low_height or width < low_width:
-            raise ValueError(
-                f'images are {width}x{height}; {self.name} needs multiples of {multiple} and at '
-                f'least {low_width}x{low_height} (pad or resize them)'
-            )
+            raise ValueError(f'{shapes}; give RGB batches (N, 3, H, W) of one size')
+        if not all(image.is_floating_point() for image in images):
+            types = ' and '.join(str(image.dtype) for image in images)
+            raise ValueError(f'images are {types}; give float32 values in 0..255')
+        self.spec.check_size(*first.shape[-2:])
+
+
+class StereoNetwork(Network):
+    """Base of the stereo networks.
+
+    `forward(left, right, iterations=None, confidence=False)` returns in eval mode the positive
+    disparity (N, 1, H, W) in pixels of its input, with `confidence=True` a pair of it and the
+    confidence (N, 1, H, W) in 0..1 (None where the network has none). In train mode it returns the
+    list of tensors that its loss needs, for most networks disparities (N, 1, H, W); the last one
+    is the result.
+    """
+
+    def steps(self, iterations: int | None) -> range:
+        """The iterations to take, the network's default where None is asked for.
+
+        Raises:
+            ValueError: fewer than one.
+        """
+        count = self.spec.iterations if iterations is None else iterations
+        if count < 1:
+            raise ValueError(f'iterations is {count}; give at least 1')
+        return range(count)
+
+
+class MonoNetwork(Network):
+    """Base of the networks that see one image.
+
+    `forward(image)` returns in eval mode what `spec.output` says, (N, 1, H, W).
+    """
 
 
 def gru_sources(ours: str, official: str, hidden: int) -> dict[str, Source]:

@@ -26,12 +26,12 @@ from nndepth_core.blocks.upsample import (
 )
 from nndepth_core.encoders.residual import RESIDUAL_RULES, ResidualEncoder
 from nndepth_core.models.base import (
-    Padding,
     Prediction,
     Source,
     StereoNetwork,
     scale_to_unit,
 )
+from nndepth_core.spec import ModelSpec
 
 _HIDDEN = 128
 _FEATURES = 256
@@ -68,11 +68,8 @@ class CreStereo(StereoNetwork):
         iterations: steps at 1/4 where `forward` is not told; 1/16 and 1/8 take half as many.
     """
 
-    name = 'crestereo'
+    spec = ModelSpec('crestereo', confidence='residual', multiple=8, placement='centre')
     variants: ClassVar[dict[str, dict[str, Any]]] = {'base': {}, 'cascade': {'cascade': True}}
-    padding = Padding(8)
-    iterative = True
-    confidence = 'residual'
 
     official_rules = (
         (r'^encoder\.0', 'fnet'),
@@ -99,8 +96,8 @@ class CreStereo(StereoNetwork):
     def __init__(self, *, cascade: bool = False, iterations: int = 20) -> None:
         super().__init__()
         self.cascade = cascade
-        self.iterations = iterations
-        self.minimum_size = (64, 64) if cascade else (32, 32)
+        smallest = 64 if cascade else 32
+        self.specify(iterations=iterations, minimum=(smallest, smallest))
 
         self.encoder = nn.Sequential(
             ResidualEncoder((2, 1, 2, 1), 'instance', project=True), nn.Conv2d(128, _FEATURES, 1)

@@ -34,6 +34,7 @@ from nndepth_core.models.base import (
     scale_to_unit,
     substitute,
 )
+from nndepth_core.spec import ModelSpec
 
 _FACTOR = 4
 _GROUPS = 8
@@ -57,10 +58,10 @@ class IgevStereo(StereoNetwork):
         iterations: steps taken where `forward` is not told.
     """
 
-    name = 'igev_stereo'
+    spec = ModelSpec(
+        'igev_stereo', confidence='residual', multiple=32, placement='centre', minimum=(32, 32)
+    )
     variants: ClassVar[dict[str, dict[str, Any]]] = {'base': {}}
-    iterative = True
-    confidence = 'residual'
 
     hidden: ClassVar[int] = 128
     head_width: ClassVar[int] = 256
@@ -114,7 +115,7 @@ class IgevStereo(StereoNetwork):
         if max_disparity < 1 or max_disparity % (8 * _FACTOR):
             raise ValueError(f'max_disparity is {max_disparity}; it must be a multiple of 32')
         self.disparities = max_disparity // _FACTOR
-        self.iterations = iterations
+        self.specify(iterations=iterations)
 
         self.features = IgevFeatures()
         quarter, *coarser = self.features.channels

@@ -20,7 +20,8 @@ from nndepth_core.blocks.norm import InstanceNorm
 from nndepth_core.blocks.upsample import convex_upsample, split_fine
 from nndepth_core.encoders.efficientnet_v2 import EfficientNetV2
 from nndepth_core.encoders.mobilenet_v2 import MobileNetV2
-from nndepth_core.models.base import Padding, Prediction, Source, StereoNetwork, substitute
+from nndepth_core.models.base import Prediction, Source, StereoNetwork, substitute
+from nndepth_core.spec import ModelSpec
 
 _BINS = 48
 """Disparities at quarter resolution, which are the channels of the aggregation."""
@@ -41,15 +42,19 @@ class LightStereo(StereoNetwork):
         expansion: their channel boost, the inner width over the outer one.
     """
 
-    name = 'light_stereo'
+    spec = ModelSpec(
+        'light_stereo',
+        confidence='softmax_peak',
+        multiple=32,
+        placement='top_right',
+        minimum=(32, 32),
+    )
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         's': {'encoder': 'mobilenet_v2', 'blocks': (1, 2, 4), 'expansion': 4},
         'm': {'encoder': 'mobilenet_v2', 'blocks': (4, 8, 16), 'expansion': 4},
         'l': {'encoder': 'mobilenet_v2', 'blocks': (8, 16, 32), 'expansion': 8},
         'h': {'encoder': 'efficientnet_v2', 'blocks': (8, 16, 32), 'expansion': 8},
     }
-    padding = Padding(32, 'top_right')
-    confidence = 'softmax_peak'
 
     official_rules = (
         (r'^encoder\.stages\.([0-2])', r'backbone.block\1'),

@@ -28,7 +28,8 @@ from nndepth_core.blocks.cost_volume import (
 )
 from nndepth_core.blocks.planes import PlaneBlock, PlaneOut, PlaneUp
 from nndepth_core.blocks.upsample import convex_upsample_coarse, weighted_mean
-from nndepth_core.models.base import Padding, Prediction, StereoNetwork, scale_to_unit
+from nndepth_core.models.base import Prediction, StereoNetwork, scale_to_unit
+from nndepth_core.spec import ModelSpec
 
 _BINS = 48
 """Disparities at quarter resolution, 0 to 188 px at full resolution."""
@@ -77,12 +78,12 @@ class NanoStereo(StereoNetwork):
         volume: channels of the hourglass at 1/8, 1/16 and 1/32.
     """
 
-    name = 'nano_stereo'
+    spec = ModelSpec(
+        'nano_stereo', confidence='head', multiple=32, placement='top_right', minimum=(32, 32)
+    )
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         'base': {'features': (32, 48, 64, 80), 'volume': (16, 32, 48)},
     }
-    padding = Padding(32, 'top_right')
-    confidence = 'head'
 
     def __init__(self, features: Sequence[int], volume: Sequence[int]) -> None:
         super().__init__()

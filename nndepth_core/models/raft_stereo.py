@@ -28,6 +28,7 @@ from nndepth_core.models.base import (
     gru_sources,
     scale_to_unit,
 )
+from nndepth_core.spec import ModelSpec
 
 _HIDDEN = 128
 _FEATURES = 256
@@ -47,7 +48,7 @@ class RaftStereo(StereoNetwork):
         iterations: steps taken where `forward` is not told.
     """
 
-    name = 'raft_stereo'
+    spec = ModelSpec('raft_stereo', confidence='residual', multiple=32, placement='centre')
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         'base': {},
         'realtime': {
@@ -59,8 +60,6 @@ class RaftStereo(StereoNetwork):
         },
         'rvc': {'context_norm': 'instance'},
     }
-    iterative = True
-    confidence = 'residual'
 
     official_rules = (
         (r'^matching\.0', 'fnet'),
@@ -93,8 +92,7 @@ class RaftStereo(StereoNetwork):
         self.shared_backbone = shared_backbone
         self.correlation_levels = correlation_levels
         self.radius = radius
-        self.iterations = iterations
-        self.minimum_size = (32, 16 * self.factor)
+        self.specify(iterations=iterations, minimum=(32, 16 * self.factor))
 
         strides = [1 + (downsample > 2), 1, 1 + (downsample > 1), 1 + (downsample > 0)]
         self.context = ContextEncoder(strides, gru_levels, context_norm, _HIDDEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +19,7 @@ class RtIgev(IgevStereo):
     States and contexts come from the matching features at 1/4.
     """
 
-    name = 'rt_igev'
+    spec = replace(IgevStereo.spec, name='rt_igev')
     variants: ClassVar[dict[str, dict[str, Any]]] = {'rt': {'iterations': 8}}
 
     hidden = 96

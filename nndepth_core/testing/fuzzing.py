@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import cv2
 import numpy as np
@@ -32,6 +31,7 @@ from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.reference import Reference
 from nndepth_core.files.writing import temporary_folder
 from nndepth_core.io import read_depth, read_disparity, read_image, read_pixels
+from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
 from nndepth_core.weights.store import describe
 
@@ -268,19 +268,14 @@ def _checkpoints() -> list[bytes]:
 
 
 def _read_card(data: bytes, folder: Path) -> None:
-    card = ModelCard.read({'nndepth': data.decode(errors='replace')})
-    if card is not None:
-        card.spec(None)
+    ModelCard.read({'nndepth': data.decode(errors='replace')})
 
 
 def _card() -> bytes:
     reference = Reference((64, 128), (4.0,) * 48, 0.05)
-    fields: dict[str, Any] = {
-        'network': 'nano_stereo', 'variant': 'base', 'weights': 'a', 'weights_sha256': 'ab',
-        'license': None, 'precision': 'fp32', 'iterations': 0, 'multiple': 32,
-        'placement': 'centre', 'minimum': (64, 64), 'confidence': 'network',
-    }  # fmt: skip
-    return ModelCard(**fields, reference=reference).metadata()['nndepth'].encode()
+    spec = ModelSpec('nano_stereo', 'base', confidence='head', multiple=32, minimum=(64, 64))
+    card = ModelCard(spec, 'a', 'ab', license=None, precision='fp32', reference=reference)
+    return card.metadata()['nndepth'].encode()
 
 
 def _read_config(data: bytes, folder: Path) -> None:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from nndepth_core.data.inspect import examine_dataset
 from nndepth_core.data.loader import Batch, StereoData
 from nndepth_core.data.sample import StereoSample
-from nndepth_core.engines.torch import spec_of
+from nndepth_core.engines.torch import ModuleEngine
+from nndepth_core.estimator import StereoEstimator
 from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.models.base import StereoNetwork
 from nndepth_core.models.nano_stereo import NanoStereo
@@ -50,7 +49,7 @@ class StereoTrainer(BaseTrainer):
             return self.loss
         if isinstance(self.network, NanoStereo):
             return NanoLoss()
-        return SequenceLoss() if self.network.iterative else MultiScaleLoss()
+        return SequenceLoss() if self.network.spec.iterations else MultiScaleLoss()
 
     def start(self, network: StereoNetwork, data: StereoData, config: str) -> None:
         """Warn of truth that does not fit its images, before time is spent on it."""
@@ -92,18 +91,8 @@ class StereoTrainer(BaseTrainer):
 
     def predict(self, sample: StereoSample) -> np.ndarray:
         """Disparity of a sample, float32 (H, W), by the weights that are validated."""
-        height, width = sample.disparity.shape
-        above, below, left, right = spec_of(self.network).margins(height, width)
-        pair = (
-            F.pad(
-                torch.tensor(image, device=self.accelerator.device).permute(2, 0, 1)[None].float(),
-                (left, right, above, below),
-                mode='replicate',
-            )
-            for image in (sample.left, sample.right)
-        )
-        disparity = self.evaluated(*pair)[0, 0].float().cpu().numpy()
-        return disparity[above : above + height, left : left + width]
+        engine = ModuleEngine(self.evaluated, self.network.spec, str(self.accelerator.device))
+        return StereoEstimator(engine)(sample.left, sample.right).disparity
 
 
 def _picture(sample: StereoSample, disparity: np.ndarray) -> np.ndarray:

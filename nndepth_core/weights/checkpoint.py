@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from nndepth_core.models.base import Source, StereoNetwork
+    from nndepth_core.models.base import Network, Source
 
 _WRAPPERS = (
     'state_dict',
@@ -165,7 +165,7 @@ def _shown(name: Any) -> str:
     return name if isinstance(name, str) else f'a {type(name).__name__}'
 
 
-def load_official(model: StereoNetwork, state_dict: Mapping[str, Any]) -> None:
+def load_official(model: Network, state_dict: Mapping[str, Any]) -> None:
     """Load the entries of an official checkpoint into our network, strictly.
 
     Args:
@@ -178,10 +178,10 @@ def load_official(model: StereoNetwork, state_dict: Mapping[str, Any]) -> None:
     """
     fit = _Fit(model, unwrap(state_dict))
     if not fit.is_exact:
-        fitting = [f'{name} {variant}' for name, variant in matching_models(state_dict)]
+        fitting = [f'{name}-{variant}' for name, variant in matching_models(state_dict)]
         cure = f'it fits {" or ".join(fitting)}' if fitting else 'it fits no model known here'
         raise CheckpointError(
-            f'the checkpoint is not one of {model.name} {model.variant}: {fit.report()}; {cure}'
+            f'the checkpoint is not one of {model.spec.title}: {fit.report()}; {cure}'
         )
     model.load_state_dict(fit.entries, strict=False)
 
@@ -206,7 +206,7 @@ def matching_models(state_dict: Mapping[str, Any]) -> list[tuple[str, str]]:
 class _Fit:
     """How official entries fit a model: ours assembled from them, and what differs."""
 
-    def __init__(self, model: StereoNetwork, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: Network, state: Mapping[str, Tensor]) -> None:
         official = _without_aliases(state, model.official_aliases)
         sources = model.official_sources()
         used = {name: None for source in sources.values() for name in source.names}

@@ -30,7 +30,7 @@ from nndepth_core.weights.formats import read_header
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nndepth_core.models.base import StereoNetwork
+    from nndepth_core.models.base import Network
 
 _log = logging.getLogger(__name__)
 
@@ -212,7 +212,7 @@ def store_weights(
         )
     description = Description(
         model,
-        network.variant,
+        network.spec.variant,
         fitting,
         file,
         sha256,
@@ -222,7 +222,7 @@ def store_weights(
     return _write(cache_folder() / 'weights' / model / f'{name}.safetensors', network, description)
 
 
-def load_weights(network: StereoNetwork, path: str | Path) -> None:
+def load_weights(network: Network, path: str | Path) -> None:
     """Load a checkpoint file into a network, strictly.
 
     Args:
@@ -260,7 +260,7 @@ def _origin(source: Path) -> tuple[str, str]:
     return source.name, sha256_of(source)
 
 
-def _load(network: StereoNetwork, state: Mapping[str, Tensor], path: str | Path) -> None:
+def _load(network: Network, state: Mapping[str, Tensor], path: str | Path) -> None:
     if broken := [name for name, value in state.items() if not value.isfinite().all()]:
         raise CheckpointError(
             f'{path}: {len(broken)} entries hold NaN or infinity, first {broken[0]}, so that '
@@ -274,9 +274,9 @@ def _load(network: StereoNetwork, state: Mapping[str, Tensor], path: str | Path)
         load_official(network, state)
     except CheckpointError as error:
         fitting = ' or '.join(
-            f'{name} {variant}' for name, variant in _own_models(state, model_names())
+            f'{name}-{variant}' for name, variant in _own_models(state, model_names())
         )
-        reason = f'it is not {network.name} {network.variant}, but {fitting}' if fitting else error
+        reason = f'it is not {network.spec.title}, but {fitting}' if fitting else error
         raise CheckpointError(f'{path}: {reason}') from None
 
 
@@ -293,7 +293,7 @@ def _own_models(state: Mapping[str, Tensor], names: Iterable[str]) -> list[tuple
         ]
 
 
-def _is_own(network: StereoNetwork, state: Mapping[str, Tensor]) -> bool:
+def _is_own(network: Network, state: Mapping[str, Tensor]) -> bool:
     """Whether the entries are the network's own, by name and shape."""
     own = network.state_dict()
     return own.keys() == state.keys() and all(own[n].shape == state[n].shape for n in own)
@@ -303,7 +303,7 @@ def _bundled(model: str, name: str) -> Path:
     return _BUNDLED / 'weights' / model / f'{name}.safetensors'
 
 
-def _write(path: Path, network: StereoNetwork, description: Description) -> Path:
+def _write(path: Path, network: Network, description: Description) -> Path:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 

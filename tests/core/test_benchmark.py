@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pairs import stereo
 
 from nndepth_core.benchmark import measure as benchmark
 from nndepth_core.benchmark.measure import BenchmarkError, Case, Measurement, format_table, measure
@@ -77,7 +78,7 @@ def test_sgbm_is_measured_in_another_process():
     assert result.size == (200, 90)
     assert len(result.wall_ms) == len(result.cpu_ms) == 3
     assert min(result.wall_ms) > 0
-    expected = SgbmEngine().run(*textured_pair(90, 200))['disparity']
+    expected = SgbmEngine().run(stereo(*textured_pair(90, 200)))['disparity']
     np.testing.assert_array_equal(result.disparity, expected)
 
 
@@ -208,7 +209,7 @@ def test_official_code_is_called_as_its_authors_do(
     (folder / 'stereo' / 'modeling').mkdir(parents=True, exist_ok=True)
     (folder / 'stereo' / 'modeling' / '__init__.py').write_text('import nothing_of_that_name')
     left, right = textured_pair(64, 96)
-    found = official(*model.split('-'), folder).run(left, right)['disparity']
+    found = official(*model.split('-'), folder).run(stereo(left, right))['disparity']
     expected = left[..., channel].astype(np.float32)
     if scaled is not None:
         expected = (expected / 255 - scaled[0]) / scaled[1]

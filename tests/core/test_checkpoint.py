@@ -41,7 +41,7 @@ def test_importing_the_library_imports_no_torch():
 def test_every_network_describes_itself():
     for name in model_names():
         cls = network_class(name)
-        assert cls.name == name
+        assert cls.spec.name == name
         assert cls.variants
         assert all(isinstance(settings, dict) for settings in cls.variants.values())
 
@@ -126,7 +126,7 @@ def test_contents_that_are_no_state_dict_are_refused(tmp_path, content):
 
 
 def test_another_variant_is_named(realtime):
-    with pytest.raises(CheckpointError, match=r'raft_stereo base.*fits raft_stereo realtime'):
+    with pytest.raises(CheckpointError, match=r'raft_stereo-base.*fits raft_stereo-realtime'):
         load_official(create_model('raft_stereo'), realtime)
     assert matching_models(realtime) == [('raft_stereo', 'realtime')]
 

@@ -34,7 +34,7 @@ def read(*arguments, files=FILES):
 def test_three_files_make_a_run():
     run = read()
     assert isinstance(run.model, LightStereo)
-    assert run.model.variant == 's'
+    assert run.model.spec.variant == 's'
     assert run.data.train == ProceduralStereo((384, 640))
     assert run.data.validation.seed == 1
     assert run.data.augmentation.crop == (320, 512)
@@ -52,7 +52,7 @@ def test_command_line_wins_over_files():
     assert run.trainer.learning_rate == 5e-4
     assert (run.data.batch_size, len(run.data.train)) == (3, 7)
     assert run.data.augmentation.crop == (64, 96)
-    assert run.model.variant == 'custom'
+    assert run.model.spec.variant == 'custom'
     assert isinstance(run.trainer.loss, SequenceLoss)
     assert run.trainer.loss.gamma == 0.5
 
@@ -62,7 +62,7 @@ def test_one_file_that_names_the_others(tmp_path):
     text = f'model: light.yaml\ndata: {PROCEDURAL}\ntrainer: {{class_path: StereoTrainer}}\n'
     (tmp_path / 'run.yaml').write_text(text)
     run = read('--trainer.seed', '3', files=['--config', tmp_path / 'run.yaml'])
-    assert (run.model.variant, run.trainer.seed, run.data.batch_size) == ('s', 3, 8)
+    assert (run.model.spec.variant, run.trainer.seed, run.data.batch_size) == ('s', 3, 8)
 
 
 def test_printed_configuration_describes_the_same_run(tmp_path, capsys):
@@ -148,7 +148,7 @@ def test_yaml_of_a_class():
     settings = yaml.safe_load(class_yaml('RaftStereo'))
     assert settings['class_path'] == 'RaftStereo'
     model = RaftStereo(**settings['init_args'])
-    assert model.iterations == settings['init_args']['iterations'] == 32
+    assert model.spec.iterations == settings['init_args']['iterations'] == 32
     text = class_yaml('StereoTrainer')
     assert '  # optimiser steps of the run.\n  max_steps: 100000\n' in text
     assert '[auto | fp32 | bf16 | fp16]\n' in text
@@ -211,7 +211,7 @@ def test_published_training_settings_are_settings(path):
         *([f'--model={model}'] if model.exists() else []),
         f'--trainer={path}',
     )
-    assert run.trainer.loss is None or run.model.iterative == isinstance(
+    assert run.trainer.loss is None or bool(run.model.spec.iterations) == isinstance(
         run.trainer.loss, SequenceLoss
     )
 
@@ -229,8 +229,8 @@ def test_published_data_settings_name_real_ones(path):
 @pytest.mark.parametrize('path', sorted((CONFIG / 'model').glob('*.yaml')), ids=lambda p: p.stem)
 def test_models_are_published_variants(path):
     run = read(f'--model={path}')
-    assert run.model.name == path.stem
-    assert run.model.variant in run.model.variants
+    assert run.model.spec.name == path.stem
+    assert run.model.spec.variant in run.model.variants
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import os
 
 import numpy as np
 import pytest
+from pairs import stereo
 
 from nndepth_core import StereoEstimator, engines
 from nndepth_core.engines import EngineError, ModelSpec, create_engine, providers
-from nndepth_core.engines.base import check_images, physical_cores
+from nndepth_core.engines.base import check_inputs, physical_cores
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.reference import Reference, textured_pair
 from nndepth_core.export.cache import Origin, export_path
@@ -28,20 +29,22 @@ def expected(left: np.ndarray, right: np.ndarray, scale: float = 0.5) -> np.ndar
     return (left.astype(np.float32).mean(3) + right[..., 0].astype(np.float32)) * scale
 
 
-def card_of(size: tuple[int, int] = (96, 160), **changes) -> ModelCard:
+def card_of(size: tuple[int, int] = (96, 160), iterations: int = 0, **changes) -> ModelCard:
     truth = expected(*textured_pair(*size))[0]
     card = ModelCard(
-        network='light_stereo',
-        variant='s',
+        spec=ModelSpec(
+            'light_stereo',
+            's',
+            confidence='softmax_peak',
+            multiple=32,
+            placement='top_right',
+            minimum=(32, 64),
+            iterations=iterations,
+        ),
         weights='some.pth',
         weights_sha256='0' * 64,
         license='MIT',
         precision='fp32',
-        iterations=0,
-        multiple=32,
-        placement='top_right',
-        minimum=(32, 64),
-        confidence='softmax_peak',
         reference=Reference.of(truth, 0.05),
     )
     return dataclasses.replace(card, **changes)
@@ -114,7 +117,7 @@ def test_card_survives_metadata():
     card = card_of(iterations=12, license=None)
     assert ModelCard.read(card.metadata()) == card
     assert ModelCard.read({'other': 'file'}) is None
-    with pytest.raises(EngineError, match=r'variant is missing.; export it again'):
+    with pytest.raises(EngineError, match=r'spec is missing.; export it again'):
         ModelCard.read({'nndepth': '{"network": "raft_stereo"}'})
 
 
@@ -179,7 +182,7 @@ def test_unfit_batches_are_named(shapes, dtype, words):
     spec = ModelSpec('ramp', multiple=32, minimum=(64, 96))
     images = [np.zeros(shape, dtype) for shape in shapes]
     with pytest.raises(ValueError, match=words):
-        check_images(spec, *images)
+        check_inputs(spec, stereo(*images))
 
 
 @pytest.mark.parametrize(
@@ -263,13 +266,11 @@ def model(tmp_path, onnx_engine):
 def test_onnx_of_any_size_and_batch(onnx_engine, model):
     engine = onnx_engine(model, 'cpu', threads=1)
     engine.self_test()
-    assert engine.spec == ModelSpec(
-        'light_stereo', 's', 32, (32, 64), 0.0, 'top_right', None, 'softmax_peak'
-    )
+    assert engine.spec == card_of().spec
     generator = np.random.default_rng(0)
     for shape in ((1, 64, 96, 3), (3, 32, 64, 3), (1, 64, 96, 3), (2, 96, 64, 3)):
         left, right = generator.integers(0, 256, (2, *shape), np.uint8)
-        maps = engine.run(left, right)
+        maps = engine.run(stereo(left, right))
         assert all(x.shape == shape[:3] and x.dtype == np.float32 for x in maps.values())
         np.testing.assert_allclose(maps['disparity'], expected(left, right), rtol=1e-6)
         sure = 1 / (1 + np.exp(-maps['disparity']))
@@ -278,16 +279,16 @@ def test_onnx_of_any_size_and_batch(onnx_engine, model):
 
 def test_results_are_not_overwritten_by_the_next_run(onnx_engine, model):
     engine = onnx_engine(model, 'cpu')
-    first = engine.run(*textured_pair(64, 96))['disparity']
+    first = engine.run(stereo(*textured_pair(64, 96)))['disparity']
     kept = first.copy()
-    engine.run(*(255 - image for image in textured_pair(64, 96)))
+    engine.run(stereo(*(255 - image for image in textured_pair(64, 96))))
     np.testing.assert_array_equal(first, kept)
 
 
 def test_many_sizes_are_not_all_kept(onnx_engine, model):
     engine = onnx_engine(model, 'cpu')
     for height in range(32, 32 * 9, 32):
-        engine.run(*textured_pair(height, 64))
+        engine.run(stereo(*textured_pair(height, 64)))
     assert len(engine._bindings) == 4
 
 
@@ -310,7 +311,7 @@ def test_onnx_of_fixed_size(onnx_engine, tmp_path):
     assert result.disparity.shape == result.confidence.shape == (60, 90)
     np.testing.assert_allclose(result.disparity, expected(left[None], right[None])[0], rtol=1e-6)
     with pytest.raises(ValueError, match='light_stereo takes exactly 96x64'):
-        engine.run(*textured_pair(96, 96))
+        engine.run(stereo(*textured_pair(96, 96)))
 
 
 def test_a_file_that_computes_something_else_is_refused(onnx_engine, tmp_path):
@@ -408,7 +409,7 @@ def test_a_foreign_file_of_every_layout_and_type(onnx_engine, tmp_path, shape, d
     engine = create_engine(str(path), device='cpu', inputs=('a', 'b'), outputs=('disparity',))
     assert engine.spec.fixed_size == ((64, 96) if 64 in shape else None)
     left, right = textured_pair(64, 96)
-    maps = engine.run(left, right)
+    maps = engine.run(stereo(left, right))
     assert list(maps) == ['disparity']
     np.testing.assert_allclose(maps['disparity'], expected(left, right), rtol=1e-6)
 
@@ -461,7 +462,7 @@ def test_torch_computes_what_the_network_does(realtime):
     engine.self_test()
     assert (engine.spec.multiple, engine.spec.confidence) == (32, 'residual')
     pair = [np.concatenate((image, 255 - image)) for image in textured_pair(64, 160)]
-    maps = engine.run(*pair)
+    maps = engine.run(stereo(*pair))
     assert maps['disparity'].shape == maps['confidence'].shape == (2, 64, 160)
     assert ((maps['confidence'] >= 0) & (maps['confidence'] <= 1)).all()
     np.testing.assert_allclose(maps['disparity'], disparity_of(realtime(), pair, 2), atol=1e-3)
@@ -483,7 +484,7 @@ def test_torch_in_bfloat16_stays_close(realtime):
     engine = torch_engine(realtime(), precision='bf16', iterations=2)
     engine.self_test()
     pair = textured_pair(64, 160)
-    difference = np.abs(engine.run(*pair)['disparity'] - disparity_of(realtime(), pair, 2))
+    difference = np.abs(engine.run(stereo(*pair))['disparity'] - disparity_of(realtime(), pair, 2))
     assert 0 < difference.mean() < 0.1
 
 
@@ -527,12 +528,14 @@ def test_random_weights_are_the_same_every_time(realtime):
     )
     first.self_test()
     pair = textured_pair(64, 96)
-    np.testing.assert_array_equal(first.run(*pair)['disparity'], second.run(*pair)['disparity'])
+    np.testing.assert_array_equal(
+        first.run(stereo(*pair))['disparity'], second.run(stereo(*pair))['disparity']
+    )
 
 
 def test_weights_of_another_network_are_refused(realtime, tmp_path):
     import torch
 
     torch.save(realtime().state_dict(), tmp_path / 'raft.pth')
-    with pytest.raises(EngineError, match=r'raft.pth: it is not light_stereo s, but raft_stereo'):
+    with pytest.raises(EngineError, match=r'raft.pth: it is not light_stereo-s, but raft_stereo'):
         create_engine('light_stereo', weights=tmp_path / 'raft.pth')

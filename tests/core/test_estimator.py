@@ -20,18 +20,17 @@ class RampEngine:
     name, device = 'fake', 'cpu'
 
     def __init__(self, multiple: int = 1, minimum: tuple[int, int] = (1, 1), factor: float = 1.0):
-        self.spec = ModelSpec('ramp', multiple=multiple, minimum=minimum)
+        self.spec = ModelSpec(
+            'ramp', multiple=multiple, minimum=minimum, value_range=(0.0, 4096.0)
+        )
         self.factor = factor
         self.seen: list[np.ndarray] = []
 
-    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
-        self.seen += images
-        count, height, width, _ = images[0].shape
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.seen += [inputs['left'], inputs['right']]
+        count, height, width, _ = inputs['left'].shape
         ramp = self.factor * (np.arange(width, dtype=np.float32) + 1)
         return {'disparity': np.broadcast_to(ramp, (count, height, width)).copy()}
-
-    def disparity_range(self) -> tuple[float, float]:
-        return 0.0, 4096.0
 
 
 def texture(height: int, width: int, smooth: float = 1.5) -> np.ndarray:
@@ -115,8 +114,8 @@ def test_a_shifted_texture_measures_the_same_at_every_processing_size(processing
 class StepEngine(RampEngine):
     """Returns 5 left and 50 right of column 14, and one hole at (4, 4)."""
 
-    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
-        step = np.full(images[0].shape[:3], 5, np.float32)
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        step = np.full(inputs['left'].shape[:3], 5, np.float32)
         step[:, :, 14:] = 50
         step[:, 4, 4] = np.nan
         return {'disparity': step}
@@ -181,8 +180,8 @@ def test_confidence_is_low_where_the_right_camera_cannot_see():
 
 def test_confidence_of_the_model_is_used_where_it_has_one():
     class Sure(RampEngine):
-        def run(self, *images):
-            maps = super().run(*images)
+        def run(self, inputs):
+            maps = super().run(inputs)
             return {**maps, 'confidence': np.full_like(maps['disparity'], 0.75)}
 
     engine = Sure(multiple=32)

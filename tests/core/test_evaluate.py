@@ -35,16 +35,15 @@ class Constant:
     sure: float = 1.0
     name: str = 'constant'
     device: str = 'cpu'
-    spec: ModelSpec = field(default_factory=lambda: ModelSpec('constant', minimum=(20, 20)))
+    spec: ModelSpec = field(
+        default_factory=lambda: ModelSpec('constant', minimum=(20, 20), value_range=(0.0, 10.0))
+    )
     iterations: int = 0
 
-    def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
-        shape = images[0].shape[:3]
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        shape = inputs['left'].shape[:3]
         maps = {'disparity': self.disparity, 'confidence': self.sure}
         return {name: np.full(shape, value, np.float32) for name, value in maps.items()}
-
-    def disparity_range(self) -> tuple[float, float]:
-        return 0, 10
 
     def self_test(self) -> None:
         pass

@@ -1,5 +1,6 @@
 """Exports: every network's file computes what torch does, says what it is, and holds no traps."""
 
+import dataclasses
 import json
 from collections import Counter
 from typing import ClassVar
@@ -13,6 +14,7 @@ pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 
 from fill import load_golden  # noqa: E402
+from pairs import stereo  # noqa: E402
 from probe import official_state  # noqa: E402
 from torch import Tensor  # noqa: E402
 
@@ -24,7 +26,8 @@ from nndepth_core.export import onnx as export  # noqa: E402
 from nndepth_core.export.cache import Origin, export_path  # noqa: E402
 from nndepth_core.export.onnx import ExportError, export_onnx  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
-from nndepth_core.models.base import Padding, StereoNetwork  # noqa: E402
+from nndepth_core.models.base import StereoNetwork  # noqa: E402
+from nndepth_core.spec import ModelSpec  # noqa: E402
 from nndepth_core.weights import load_official  # noqa: E402
 from nndepth_core.weights.store import load_weights, stored_weights  # noqa: E402
 
@@ -84,12 +87,10 @@ def test_every_network_at_any_size(name, variant, tmp_path):
 
     engine = OnnxEngine(path, 'cpu', threads=1)
     card = engine.card
-    assert (card.network, card.variant, card.precision) == (name, variant, 'fp32')
+    assert (card.spec.name, card.spec.variant, card.precision) == (name, variant, 'fp32')
     assert (card.weights, card.weights_sha256, card.license) == ('some.pth', 'ab' * 32, 'MIT')
-    assert card.iterations == int(network.iterative)
-    assert engine.spec.multiple == network.padding.multiple
-    assert engine.spec.minimum == network.minimum_size
-    assert engine.spec.confidence == network.confidence
+    assert card.spec.iterations == int(network.spec.iterations > 0)
+    assert engine.spec == dataclasses.replace(network.spec, iterations=card.spec.iterations)
     result = StereoEstimator(engine)(*(x[0] for x in textured_pair(70, 140)), confidence=True)
     assert result.disparity.shape == result.confidence.shape == (70, 140)
 
@@ -125,7 +126,7 @@ def test_size_can_be_fixed(realtime, tmp_path):
     assert (report.fixed_size, report.reason) == ((64, 160), '')
     engine = OnnxEngine(path, 'cpu')
     assert engine.spec.fixed_size == (64, 160)
-    assert engine.run(*textured_pair(64, 160))['disparity'].shape == (1, 64, 160)
+    assert engine.run(stereo(*textured_pair(64, 160)))['disparity'].shape == (1, 64, 160)
 
 
 def test_a_tampered_file_is_refused(realtime, tmp_path):
@@ -144,10 +145,8 @@ def test_a_tampered_file_is_refused(realtime, tmp_path):
 class Mean(StereoNetwork):
     """Grey values for a disparity; subclasses go wrong in some way once they are traced."""
 
-    name = 'mean'
+    spec = ModelSpec('mean', multiple=8, minimum=(16, 16))
     variants: ClassVar[dict] = {'only': {}}
-    padding = Padding(8)
-    minimum_size = (16, 16)
     traced = 1.0
 
     def forward(
@@ -177,7 +176,9 @@ def test_networks_without_confidence_export_none(tmp_path):
     report = export_onnx(Mean().eval(), tmp_path / 'mean.onnx')
     assert report.iterations == 0
     assert all(check.confidence is None for check in report.checks)
-    assert list(OnnxEngine(tmp_path / 'mean.onnx').run(*textured_pair(16, 24))) == ['disparity']
+    assert list(OnnxEngine(tmp_path / 'mean.onnx').run(stereo(*textured_pair(16, 24)))) == [
+        'disparity'
+    ]
 
 
 def test_a_graph_that_serves_one_size_is_bound_to_it(tmp_path, monkeypatch):
@@ -204,8 +205,8 @@ def test_an_export_that_computes_something_else_is_not_kept(tmp_path):
     [
         ({'precision': 'bf16'}, "precision is 'bf16'; choose one of fp32, fp16"),
         ({'iterations': -3}, 'iterations is -3'),
-        ({'size': (64, 100)}, 'size is 100x64; mean takes multiples of 8'),
-        ({'size': (8, 64)}, 'size is 64x8; mean takes .* at least 16x16'),
+        ({'size': (64, 100)}, 'images are 100x64; mean takes multiples of 8'),
+        ({'size': (8, 64)}, 'images are 64x8; mean takes .* at least 16x16'),
     ],
 )
 def test_bad_settings_are_named(tmp_path, settings, words):
@@ -239,7 +240,9 @@ def test_command_writes_where_it_is_told(tmp_path, capsys):
     assert 'size: 96x64 only' in said
     assert "(the authors' code: about 5500)" in said
     assert 'px in the mean' in said
-    assert np.isfinite(create_engine(str(out)).run(*textured_pair(64, 96))['disparity']).all()
+    assert np.isfinite(
+        create_engine(str(out)).run(stereo(*textured_pair(64, 96)))['disparity']
+    ).all()
 
 
 @pytest.mark.parametrize(

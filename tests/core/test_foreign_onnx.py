@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from pairs import stereo
 
 from nndepth_core import StereoEstimator, cli, io
 from nndepth_core.engines import EngineError, create_engine, memory
@@ -117,7 +118,7 @@ def test_channels_in_the_order_of_opencv(tmp_path):
     for image in pair:
         image[..., :2] = 0
     for channels, texture in (('rgb', True), ('bgr', False)):
-        disparity = load(path, channels=channels).run(*pair)['disparity'][0]
+        disparity = load(path, channels=channels).run(stereo(*pair))['disparity'][0]
         assert (np.median(disparity[64:, 40:140]) == SHIFTS[1]) == texture
 
 
@@ -171,7 +172,7 @@ def test_raft_stereo_gives_negative_disparities(tmp_path):
 def test_a_small_output_is_enlarged(tmp_path):
     path = foreign.raft_stereo(tmp_path / 'model.onnx')
     engine = load(path, preset='raft_stereo', outputs='flow_low', disparity_scale=4)
-    found = engine.run(*stepped_pair(96, 160))['disparity']
+    found = engine.run(stereo(*stepped_pair(96, 160)))['disparity']
     assert found.shape == (1, 96, 160)
     assert np.median(found[0, 60:90, 60:140]) == SHIFTS[1]
 
@@ -274,7 +275,7 @@ def test_whatever_the_runtime_raises_is_the_error_of_engines(tmp_path, monkeypat
         with pytest.raises(EngineError, match=r'model.onnx fails on cpu at 320x192, batch 1: .'):
             engine.self_test()
         with pytest.raises(EngineError, match=r'model.onnx fails on cpu at 160x96, batch 1: .'):
-            engine.run(*stepped_pair(96, 160))
+            engine.run(stereo(*stepped_pair(96, 160)))
 
 
 def test_any_failure_of_a_self_test_is_the_error_of_engines(monkeypatch):

@@ -46,7 +46,7 @@ def run(request):
 
 
 def test_equals_official_implementation(run):
-    names = run.model.name, run.model.variant
+    names = run.model.spec.name, run.model.spec.variant
     assert sum(p.numel() for p in run.model.parameters()) == PARAMETERS[names]
     expected, tolerance = run.arrays['output'], run.facts['tolerance']
     np.testing.assert_allclose(run.disparity, expected, rtol=0, atol=tolerance)
@@ -74,7 +74,7 @@ def test_equals_official_intermediates(run):
         'hidden_08_iter_0': updated[len(updated) // 2],
         'hidden_16_iter_0': updated[-1],
     }
-    if run.model.name == 'igev_stereo':
+    if run.model.spec.name == 'igev_stereo':
         found['context_raw_04'] = got['context.context_heads.0'][0]
     for name, step in run.facts['steps'].items():
         values = every(found[name], step)

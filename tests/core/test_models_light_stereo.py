@@ -47,7 +47,7 @@ def run(request):
 
 
 def test_equals_official_implementation(run):
-    assert sum(p.numel() for p in run.model.parameters()) == PARAMETERS[run.model.variant]
+    assert sum(p.numel() for p in run.model.parameters()) == PARAMETERS[run.model.spec.variant]
     expected, tolerance = run.arrays['output'], run.facts['tolerance']
     assert run.disparity.shape == expected.shape
     np.testing.assert_allclose(run.disparity, expected, rtol=0, atol=tolerance)
@@ -118,7 +118,7 @@ def test_train_mode_gives_coarse_and_final_prediction_with_gradients():
 
 def test_refuses_weights_of_another_variant():
     facts, _ = load_golden('light_stereo_m')
-    with pytest.raises(CheckpointError, match='light_stereo m'):
+    with pytest.raises(CheckpointError, match='light_stereo-m'):
         load_official(create_model('light_stereo', 's'), official_state(facts))
 
 

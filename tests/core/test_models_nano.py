@@ -59,9 +59,10 @@ def test_the_default_needs_nothing_downloaded():
 def test_bundled_export_and_weights_are_one_model():
     pytest.importorskip('onnxruntime')
     pytest.importorskip('torch')
-    left, right = np.random.default_rng(0).integers(0, 256, (2, 1, 96, 160, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 96, 160, 3), np.uint8)
+    pair = dict(zip(('left', 'right'), images, strict=True))
     by_onnx, by_torch = (
-        create_engine(DEFAULT_NETWORK, engine, 'cpu', precision='fp32').run(left, right)
+        create_engine(DEFAULT_NETWORK, engine, 'cpu', precision='fp32').run(pair)
         for engine in ('onnxruntime', 'torch')
     )
     assert np.abs(by_onnx['disparity'] - by_torch['disparity']).mean() < 1e-3

@@ -46,7 +46,7 @@ def run(request):
 
 
 def test_equals_official_implementation(run):
-    assert sum(p.numel() for p in run.model.parameters()) == PARAMETERS[run.model.variant]
+    assert sum(p.numel() for p in run.model.parameters()) == PARAMETERS[run.model.spec.variant]
     assert run.facts['tolerance'] >= 1e-4
     np.testing.assert_allclose(run.disparity, run.arrays['output'], rtol=0, atol=1e-4)
 
@@ -142,9 +142,9 @@ def test_batch_equals_single_pairs():
 @pytest.mark.parametrize('variant', PARAMETERS)
 def test_every_parameter_is_trained(variant):
     model = create_model('raft_stereo', variant).train()
-    left, right = torch.rand(2, 1, 3, *model.minimum_size) * 255
+    left, right = torch.rand(2, 1, 3, *model.spec.minimum) * 255
     predictions = model(left, right, 1)
-    assert [p.shape for p in predictions] == [(1, 1, *model.minimum_size)]
+    assert [p.shape for p in predictions] == [(1, 1, *model.spec.minimum)]
     sum(prediction.abs().mean() for prediction in predictions).backward()
     assert not [name for name, p in model.named_parameters() if p.grad is None]
 
@@ -155,8 +155,8 @@ def test_takes_its_own_number_of_iterations_unless_told():
     left, right = torch.rand(2, 1, 3, 32, 128) * 255
     with record(model) as seen:
         model(left, right)
-    assert len(seen.outputs['flow_head']) == model.iterations == 7
-    assert create_model('raft_stereo').iterations == 32
+    assert len(seen.outputs['flow_head']) == model.spec.iterations == 7
+    assert create_model('raft_stereo').spec.iterations == 32
     with pytest.raises(ValueError, match='at least 1'):
         model(left, right, 0)
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from pairs import stereo
 
 from nndepth_core.engines import EngineError, create_engine
 from nndepth_core.engines.sgbm import MODES, SgbmEngine, SgbmSettings
@@ -34,7 +35,7 @@ def slanted_pair(
 def test_recovers_the_plane_below_a_pixel(mode):
     left, right, truth = slanted_pair()
     engine = SgbmEngine(SgbmSettings(num_disparities=32, mode=mode))
-    disparity = engine.run(left[None], right[None])['disparity'][0]
+    disparity = engine.run(stereo(left[None], right[None]))['disparity'][0]
     assert disparity.dtype == np.float32
     error = np.abs(disparity - truth)[:, 20:]
     assert np.isfinite(error).mean() > 0.97
@@ -46,7 +47,7 @@ def test_left_strip_is_matched_too():
     """Columns left of the disparity have no partner, those right of it do: OpenCV leaves both."""
     left, right, truth = slanted_pair(slope=0.0, base=8.0)
     engine = SgbmEngine(SgbmSettings(num_disparities=64))
-    strip = engine.run(left[None], right[None])['disparity'][0][:, 12:64]
+    strip = engine.run(stereo(left[None], right[None]))['disparity'][0][:, 12:64]
     assert (np.abs(strip - truth[:, 12:64]) < 0.5).mean() > 0.95
 
 
@@ -54,8 +55,8 @@ def test_unknown_is_nan_and_known_lies_in_the_range():
     left = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8)
     right = np.random.default_rng(2).integers(0, 256, (64, 96, 3), np.uint8)
     engine = SgbmEngine(SgbmSettings(num_disparities=32))
-    disparity = engine.run(left[None], right[None])['disparity'][0]
-    low, high = engine.disparity_range()
+    disparity = engine.run(stereo(left[None], right[None]))['disparity'][0]
+    low, high = engine.spec.value_range
     known = disparity[np.isfinite(disparity)]
     assert (low, high) == (0.0, 31.0)
     assert np.isnan(disparity).any()
@@ -66,16 +67,16 @@ def test_batches_are_matched_one_by_one():
     first, second = slanted_pair(seed=3), slanted_pair(seed=4)
     engine = SgbmEngine(SgbmSettings(num_disparities=32))
     lefts, rights = (np.stack([first[i], second[i]]) for i in (0, 1))
-    both = engine.run(lefts, rights)['disparity']
-    alone = engine.run(second[0][None], second[1][None])['disparity'][0]
+    both = engine.run(stereo(lefts, rights))['disparity']
+    alone = engine.run(stereo(second[0][None], second[1][None]))['disparity'][0]
     assert both.shape == (2, 120, 240)
     np.testing.assert_array_equal(both[1], alone)
 
 
 def test_smallest_size_runs():
-    height, width = SgbmEngine.spec.minimum
+    height, width = SgbmEngine().spec.minimum
     image = np.zeros((1, height, width, 3), np.uint8)
-    assert SgbmEngine().run(image, image)['disparity'].shape == (1, height, width)
+    assert SgbmEngine().run(stereo(image, image))['disparity'].shape == (1, height, width)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_weights_of_another_variant_say_which():
             store_weights('a.pth', 'raft_stereo', variant)
         expected = f'a.pth: it is not raft_stereo {variant}, but raft_stereo realtime'
         assert str(caught.value) == expected
-    with pytest.raises(CheckpointError, match='not crestereo base, but raft_stereo realtime'):
+    with pytest.raises(CheckpointError, match='not crestereo-base, but raft_stereo-realtime'):
         load_weights(create_model('crestereo'), 'a.pth')
     assert list_stored() == []
 

@@ -167,9 +167,9 @@ def test_a_run_is_not_overwritten(tmp_path):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     train(tmp_path, max_steps=3)
     before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
-    with pytest.raises(CheckpointError, match=r'weights\.safetensors.*not one of tiny base'):
+    with pytest.raises(CheckpointError, match=r'weights\.safetensors.*not one of tiny-base'):
         train(tmp_path, TinyStereo(width=4), resume=True)
-    with pytest.raises(CheckpointError, match='not one of tiny base'):
+    with pytest.raises(CheckpointError, match='not one of tiny-base'):
         train(tmp_path / 'b', TinyStereo(width=4), weights=tmp_path / 'weights.safetensors')
     assert before == {path: path.read_bytes() for path in before}
 

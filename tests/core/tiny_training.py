@@ -21,7 +21,8 @@ from torch import nn
 from nndepth_core.data.datasets.base import DatasetError
 from nndepth_core.data.loader import StereoData
 from nndepth_core.data.sample import StereoSample
-from nndepth_core.models.base import Padding, StereoNetwork
+from nndepth_core.models.base import StereoNetwork
+from nndepth_core.spec import ModelSpec
 from nndepth_core.training import checkpoints
 from nndepth_core.training.stereo import StereoTrainer
 
@@ -31,11 +32,8 @@ HEIGHT, WIDTH = 16, 24
 class TinyStereo(StereoNetwork):
     """Three convolutions and a batch norm, and a head that the loss leaves out."""
 
-    name = 'tiny'
-    variant = 'base'
+    spec = ModelSpec('tiny', 'base', multiple=4, minimum=(8, 8), placement='centre')
     variants = {'base': {}}  # noqa: RUF012
-    padding = Padding(4)
-    minimum_size = (8, 8)
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()

@@ -1,0 +1,245 @@
+"""What must be known of a model to feed it and to read what it gives; said once, needs no torch.
+
+A network carries its `ModelSpec`, its ONNX file holds it, and every engine hands it out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+
+from nndepth_core.config.checks import choice, integer, number, several, text
+
+Output = Literal['disparity', 'depth', 'relative_depth', 'inverse_depth']
+Placement = Literal['centre', 'top_right', 'bottom_right']
+Confidence = Literal['softmax_peak', 'residual', 'head']
+Task = Literal['stereo', 'mono']
+
+IMAGES = ('left', 'right', 'image')
+"""Names of the inputs that are images; others, such as intrinsics, are numbers."""
+_INPUTS: dict[tuple[str, ...], Task] = {
+    ('left', 'right'): 'stereo',
+    ('image',): 'mono',
+    ('image', 'intrinsics'): 'mono',
+}
+
+
+@dataclass(frozen=True)
+class Preferred:
+    """The size a network was trained at, where it depends on the size.
+
+    Attributes:
+        side: of a square, pixels.
+        fit: whether images of another aspect go 'inside' of the square, or their shorter side is
+            the square's ('outside').
+    """
+
+    side: int
+    fit: Literal['inside', 'outside']
+
+    def __post_init__(self) -> None:
+        integer('preferred side', self.side, 1, 16384)
+        choice('preferred fit', self.fit, ('inside', 'outside'))
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model takes and gives.
+
+    Attributes:
+        name: registry name, e.g. 'raft_stereo'.
+        variant: which of the network's variants, '' where there is one.
+        inputs: names of what it takes: left and right; image; image and intrinsics.
+        output: what it gives: 'disparity' in pixels of its input, positive; 'depth' in metres;
+            'relative_depth' and 'inverse_depth' up to an unknown scale and shift.
+        value_range: smallest and largest output to expect, in its unit; None where it has no
+            scale. The default is what stereo networks are trained on.
+        confidence: how its own confidence arises; None where it has none.
+        iterations: steps of an iterative network by default; 0 for others.
+        multiple: height and width must be multiples of this.
+        placement: where padding goes; 'centre' puts the smaller half above and to the left,
+            'top_right' all rows above and all columns to the right. The border is replicated.
+        minimum: smallest (height, width) that it makes sense of, before padding.
+        preferred: the size it works best at; None where that is the size of the images.
+        fixed_size: the one (height, width) it takes; None where it takes any.
+        resolution: smallest step of the output; 0 where there is none.
+        canonical_focal: focal length in pixels that images are taken to have; None where the
+            network does not assume one.
+        bytes_per_pixel: memory that a run takes on the CPU for each pixel, at least (nano_stereo,
+            the smallest network, was measured at 286).
+    """
+
+    name: str
+    variant: str = ''
+    inputs: tuple[str, ...] = ('left', 'right')
+    output: Output = 'disparity'
+    value_range: tuple[float, float] | None = (0.0, 192.0)
+    confidence: Confidence | None = None
+    iterations: int = 0
+    multiple: int = 1
+    placement: Placement = 'bottom_right'
+    minimum: tuple[int, int] = (1, 1)
+    preferred: Preferred | None = None
+    fixed_size: tuple[int, int] | None = None
+    resolution: float = 0.0
+    canonical_focal: float | None = None
+    bytes_per_pixel: int = 150
+
+    def __post_init__(self) -> None:
+        text('name', self.name)
+        text('variant', self.variant)
+        if several('inputs', self.inputs, (1, 2), text) not in _INPUTS:
+            known = ' or '.join(','.join(names) for names in _INPUTS)
+            raise ValueError(f'inputs are {",".join(self.inputs)}; they must be {known}')
+        choice('output', self.output, get_args(Output))
+        if (self.task == 'stereo') != (self.output == 'disparity'):
+            raise ValueError(f'a {self.task} model cannot have the output {self.output}')
+        if self.value_range is not None:
+            low, high = several('value_range', self.value_range, (2,), _value)
+            if low >= high:
+                raise ValueError(f'value_range is {low:g},{high:g}; the second must be larger')
+        if self.confidence is not None:
+            choice('confidence', self.confidence, get_args(Confidence))
+        choice('placement', self.placement, get_args(Placement))
+        integer('iterations', self.iterations, 0, 1000)
+        integer('multiple', self.multiple, 1, 4096)
+        for name, size in (('minimum', self.minimum), ('fixed_size', self.fixed_size)):
+            if size is not None:
+                several(name, size, (2,), _side)
+        number('resolution', self.resolution, 0, 1e3)
+        integer('bytes_per_pixel', self.bytes_per_pixel, 0, 10**6)
+        if self.canonical_focal is not None:
+            number('canonical_focal', self.canonical_focal, 1, 1e6)
+
+    # --- as text in files ------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, Any]:
+        """What differs from the defaults, for JSON and `of`."""
+        values = asdict(self)
+        defaults = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ModelSpec:
+        """Make a spec of what `settings` gave.
+
+        Raises:
+            ValueError: an entry is unknown or missing, of another type, or beyond its range.
+        """
+        known = [field.name for field in fields(cls)]
+        if unknown := [str(name)[:80] for name in settings if name not in known]:
+            raise ValueError(f'{unknown[0]!r} is no part of a model spec')
+        if 'name' not in settings:
+            raise ValueError('name is missing')
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in settings.items()
+        }
+        if isinstance(preferred := values.get('preferred'), dict):
+            try:
+                values['preferred'] = Preferred(**preferred)
+            except TypeError as error:
+                raise ValueError('preferred must have side and fit') from error
+        elif preferred is not None:
+            raise ValueError('preferred must have side and fit')
+        return cls(**values)
+
+    # --- task and sizes --------------------------------------------------------------------------
+
+    @property
+    def task(self) -> Task:
+        """What the model is for."""
+        return _INPUTS[self.inputs]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest output to expect; infinite where it has no scale."""
+        return self.value_range or (-math.inf, math.inf)
+
+    @property
+    def title(self) -> str:
+        """Name and variant, as in raft_stereo-realtime."""
+        return f'{self.name}-{self.variant}' if self.variant else self.name
+
+    @property
+    def unit(self) -> str:
+        """Of the output, '' where it has no scale."""
+        return {'disparity': 'px', 'depth': 'm'}.get(self.output, '')
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the inputs that are images."""
+        return tuple(name for name in self.inputs if name in IMAGES)
+
+    def working_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) that images are best brought to, in steps of `multiple`.
+
+        The aspect is kept as well as these steps allow.
+        """
+        if self.preferred is None:
+            return width, height
+        side, step = self.preferred.side, self.multiple
+        inside = self.preferred.fit == 'inside'
+        scale = side / (max if inside else min)(width, height)
+
+        def stepped(length: int) -> int:
+            steps = length * scale / step
+            count = round(steps)
+            if inside and count * step > side:
+                count = math.floor(steps)
+            if not inside and count * step < side:
+                count = math.ceil(steps)
+            return step * max(1, count)
+
+        return stepped(width), stepped(height)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse a size that the model cannot take as it is.
+
+        Raises:
+            ValueError: it does not fit; says what does.
+        """
+        if self.fixed_size is not None:
+            fits = (height, width) == self.fixed_size
+            wanted = f'exactly {self.fixed_size[1]}x{self.fixed_size[0]}'
+        else:
+            low_height, low_width = self.minimum
+            fits = not any(self.margins(height, width))
+            fits = fits and height >= low_height and width >= low_width
+            wanted = f'multiples of {self.multiple}, at least {low_width}x{low_height}'
+        if not fits:
+            raise ValueError(
+                f'images are {width}x{height}; {self.name} takes {wanted} (pad or resize them)'
+            )
+
+    def margins(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Rows above and below, columns left and right that a size lacks to fit the model."""
+        rows, columns = (-side % self.multiple for side in (height, width))
+        if self.placement == 'centre':
+            return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
+        if self.placement == 'top_right':
+            return rows, 0, 0, columns
+        return 0, rows, 0, columns
+
+    def pad(self, image: np.ndarray) -> np.ndarray:
+        """Give an image (H, W, 3) the margins that it lacks, its border replicated."""
+        margins = self.margins(*image.shape[:2])
+        return cv2.copyMakeBorder(image, *margins, cv2.BORDER_REPLICATE) if any(margins) else image
+
+    def crop(self, values: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Take the margins of images of height x width off a map (H, W)."""
+        above, _, left, _ = self.margins(height, width)
+        return values[above : above + height, left : left + width]
+
+
+def _value(name: str, value: float) -> float:
+    return number(name, value, -1e6, 1e6)
+
+
+def _side(name: str, value: int) -> int:
+    return integer(name, value, 1, 10**6)

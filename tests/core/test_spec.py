@@ -1,0 +1,100 @@
+"""What a model says of itself: texts and back, sizes by the rules of the authors, refusals."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nndepth_core.spec import ModelSpec, Preferred
+
+MIDAS = ModelSpec(
+    'midas_small',
+    inputs=('image',),
+    output='inverse_depth',
+    value_range=None,
+    multiple=32,
+    preferred=Preferred(256, 'inside'),
+)
+DEPTH_ANYTHING = dataclasses.replace(MIDAS, multiple=14, preferred=Preferred(518, 'outside'))
+SIDES = st.integers(1, 4000)
+
+
+@pytest.mark.parametrize('spec', [MIDAS, ModelSpec('a', 'b', fixed_size=(64, 96), minimum=(8, 9))])
+def test_a_spec_comes_back_from_json(spec):
+    assert ModelSpec.of(json.loads(json.dumps(spec.settings()))) == spec
+
+
+# Sizes as the authors' own resizing gives them.
+@pytest.mark.parametrize(
+    ('spec', 'size', 'expected'),
+    [
+        (MIDAS, (640, 480), (256, 192)),
+        (MIDAS, (256, 256), (256, 256)),
+        (MIDAS, (1242, 375), (256, 64)),
+        (DEPTH_ANYTHING, (640, 480), (686, 518)),
+        (DEPTH_ANYTHING, (320, 240), (686, 518)),
+        (DEPTH_ANYTHING, (1242, 375), (1722, 518)),
+        (DEPTH_ANYTHING, (1920, 1080), (924, 518)),
+        (ModelSpec('a'), (123, 45), (123, 45)),
+    ],
+)
+def test_working_sizes_are_those_of_the_authors(spec, size, expected):
+    assert spec.working_size(*size) == expected
+
+
+@given(SIDES, SIDES)
+def test_working_sizes_fit_and_keep_their_side(width, height):
+    for spec, shorter in ((MIDAS, False), (DEPTH_ANYTHING, True)):
+        found = spec.working_size(width, height)
+        assert not any(side % spec.multiple for side in found)
+        if shorter:
+            assert min(found) >= 518
+        else:
+            assert max(found) <= 256
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(['centre', 'top_right']))
+def test_padding_fits_and_comes_off_again(height, width, placement):
+    spec = ModelSpec('a', multiple=32, placement=placement)
+    image = np.arange(height * width * 3, dtype=np.uint32).reshape(height, width, 3)
+    image = (image % 251).astype(np.uint8)
+    padded = spec.pad(image)
+    spec.check_size(*padded.shape[:2])
+    np.testing.assert_array_equal(spec.crop(padded, height, width), image)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'said'),
+    [
+        ({}, 'name is missing'),
+        ({'name': 'a', 'colour': 1}, "'colour' is no part"),
+        ({'name': 'a', 'inputs': ['left']}, 'inputs are left; they must be left,right or image'),
+        ({'name': 'a', 'output': 'depth'}, 'a stereo model cannot have the output depth'),
+        ({'name': 'a', 'inputs': ['image']}, 'a mono model cannot have the output disparity'),
+        ({'name': 'a', 'value_range': [3, 3]}, 'the second must be larger'),
+        ({'name': 'a', 'multiple': 0}, 'multiple is 0'),
+        ({'name': 'a', 'minimum': [1, 0]}, 'minimum is 0'),
+        ({'name': 'a', 'confidence': 'yes'}, "confidence is 'yes'"),
+        ({'name': 'a', 'preferred': {'side': 3}}, 'preferred must have side and fit'),
+        ({'name': 'a', 'preferred': 3}, 'preferred must have side and fit'),
+    ],
+)
+def test_odd_settings_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        ModelSpec.of(settings)
+
+
+@pytest.mark.parametrize(
+    ('spec', 'size'),
+    [
+        (ModelSpec('a', multiple=32), (33, 64)),
+        (ModelSpec('a', minimum=(64, 64)), (63, 64)),
+        (ModelSpec('a', fixed_size=(64, 96)), (96, 64)),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(spec, size):
+    with pytest.raises(ValueError, match=f'images are {size[1]}x{size[0]}; a takes'):
+        spec.check_size(*size)
