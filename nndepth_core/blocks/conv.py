@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from nndepth_core.blocks.norm import InstanceNorm, may_overwrite
+from nndepth_core.blocks.norm import InstanceNorm
 
 Norm = Literal['batch', 'instance']
 
@@ -95,9 +95,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
-        y = self.second(self.first(x))
-        shortcut = self.shortcut(x)
-        return self.relu(y.add_(shortcut) if may_overwrite() else y + shortcut)
+        return self.relu(self.second(self.first(x)) + self.shortcut(x))
 
 
 def conv_pair(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequential:

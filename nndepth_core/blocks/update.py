@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nndepth_core.blocks.norm import may_overwrite
 from nndepth_core.blocks.upsample import resize_like
 
 
@@ -40,14 +39,10 @@ class ConvGru(nn.Module):
             x: (N, inputs, h, w).
             context: added to the update gate, reset gate and candidate, (N, 3 * hidden, h, w).
         """
-        shares = self.from_input(x).add_(context)
+        shares = self.from_input(x) + context
         for_gates, for_candidate = shares.split([2 * self.hidden, self.hidden], 1)
-        gates = self.gates(state)
-        gates = for_gates.add_(gates) if may_overwrite() else gates.add_(for_gates)
-        update, reset = gates.sigmoid_().chunk(2, 1)
-        candidate = self.candidate(reset * state).add_(for_candidate).tanh_()
-        if may_overwrite():
-            return candidate.sub_(state).mul_(update).add_(state)
+        update, reset = torch.sigmoid(for_gates + self.gates(state)).chunk(2, 1)
+        candidate = torch.tanh(self.candidate(reset * state) + for_candidate)
         return state + update * (candidate - state)
 
 

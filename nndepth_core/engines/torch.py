@@ -15,6 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from nndepth_core.engines.base import EngineError, check_inputs, physical_cores
 from nndepth_core.engines.optimize.folding import fold_batch_norms
+from nndepth_core.engines.optimize.in_place import overwrite_results
 from nndepth_core.engines.optimize.winograd import use_fast_convolutions
 from nndepth_core.engines.reference import Reference, textured_inputs, tolerated
 from nndepth_core.models import create_model
@@ -115,6 +116,8 @@ class TorchEngine:
         fold_batch_norms(network)
         if (self.device, self.precision, compile) == ('cpu', 'fp32', False):
             use_fast_convolutions(network)
+        if not compile:
+            overwrite_results(network)
         network.to(self.device)
         for module in network.modules():
             if isinstance(module, _ConvNd | nn.Linear):
