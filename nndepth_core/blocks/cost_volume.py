@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nndepth_core.blocks.upsample import weighted_mean
+from nndepth_core.blocks.upsample import softmax_mean
 
 _TILE = 16
 """Columns of the tiles that are correlated with each other."""
@@ -75,7 +75,7 @@ def local_correlation(left: Tensor, right: Tensor, disparity: Tensor, radius: in
     return torch.stack([correlate(offset) for offset in range(-radius, radius + 1)], 1)
 
 
-def expected_disparity(logits: Tensor) -> Tensor:
+def soft_argmin(logits: Tensor) -> Tensor:
     """Softmax over the bins and the mean of their disparities (Kendall et al., ICCV 2017).
 
     Args:
@@ -85,7 +85,7 @@ def expected_disparity(logits: Tensor) -> Tensor:
         (N, 1, H, W) in pixels of the volume.
     """
     disparities = _bin_disparities(logits)
-    return weighted_mean(logits.to(disparities.dtype), disparities, 1).unsqueeze(1)
+    return softmax_mean(logits.to(disparities.dtype), disparities, 1).unsqueeze(1)
 
 
 def near_peak(logits: Tensor, radius: int) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,7 @@ def near_peak(logits: Tensor, radius: int) -> tuple[Tensor, Tensor]:
 
 
 def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
-    """Confidence of a soft-argmax: the probability that lies close to its result.
+    """Confidence of a soft-argmin: the probability that lies close to its result.
 
     Args:
         logits: (N, bins, H, W).
@@ -115,7 +115,7 @@ def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
         (N, 1, H, W) in 0..1; small where several disparities compete.
     """
     close = (_bin_disparities(logits) - disparity).abs() <= radius
-    return weighted_mean(logits, close, 1).unsqueeze(1)
+    return softmax_mean(logits, close, 1).unsqueeze(1)
 
 
 def _bin_disparities(logits: Tensor) -> Tensor:

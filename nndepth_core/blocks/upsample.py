@@ -25,7 +25,7 @@ def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
     """
     height, width = estimate.shape[-2:]
     neighbours = torch.stack(_neighbours(estimate * factor), 2)[:, :, :, :, None, :, None]
-    fine = weighted_mean(logits.unsqueeze(1), neighbours, 2)
+    fine = softmax_mean(logits.unsqueeze(1), neighbours, 2)
     return fine.reshape(*estimate.shape[:2], height * factor, width * factor)
 
 
@@ -42,7 +42,7 @@ def convex_upsample_coarse(estimate: Tensor, logits: Tensor, factor: int) -> Ten
     return F.pixel_shuffle(fine.flatten(1, 2), factor)
 
 
-def weighted_mean(logits: Tensor, values: Tensor, dim: int) -> Tensor:
+def softmax_mean(logits: Tensor, values: Tensor, dim: int) -> Tensor:
     """Mean of values along a dimension, weighed by the softmax of logits.
 
     The sums are written out, since runtimes transpose for a softmax over an inner dimension.
@@ -60,7 +60,7 @@ def _neighbours(estimate: Tensor) -> list[Tensor]:
 
 
 def _combine(logits: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-    """`weighted_mean` of few values that are not stacked, which saves passes over memory."""
+    """`softmax_mean` of few values that are not stacked, which saves passes over memory."""
     peak = reduce(torch.maximum, logits)
     weights = [(logit - peak).exp() for logit in logits]
     total = reduce(torch.add, (x * y for x, y in zip(weights, values, strict=True)))

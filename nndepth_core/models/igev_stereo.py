@@ -19,7 +19,7 @@ from nndepth_core.blocks.correlation import (
     sample_pyramid,
     volume_pyramid,
 )
-from nndepth_core.blocks.cost_volume import correlation_volume, expected_disparity
+from nndepth_core.blocks.cost_volume import correlation_volume, soft_argmin
 from nndepth_core.blocks.hourglass import FeatureAttention, Hourglass
 from nndepth_core.blocks.update import MotionEncoder, MultiLevelGru, head, motion_rules
 from nndepth_core.blocks.upsample import GuidedMask, convex_upsample, residual_confidence
@@ -202,7 +202,7 @@ class IgevStereo(StereoNetwork):
         """
         volume = correlation_volume(*descriptors, self.disparities, _GROUPS)
         volume = self.aggregate(volume, features)
-        disparity = expected_disparity(self.classifier(volume).squeeze(1).float()).squeeze(1)
+        disparity = soft_argmin(self.classifier(volume).squeeze(1).float()).squeeze(1)
         return disparity, self.pyramids(volume, *descriptors)
 
     def aggregate(self, volume: Tensor, features: list[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nndepth_core.blocks.conv import ConvBlock, conv_pair
-from nndepth_core.blocks.cost_volume import correlation_volume, expected_disparity, peak_mass
+from nndepth_core.blocks.cost_volume import correlation_volume, peak_mass, soft_argmin
 from nndepth_core.blocks.inverted_residual import InvertedResidual
 from nndepth_core.blocks.norm import InstanceNorm
 from nndepth_core.blocks.upsample import convex_upsample, split_fine
@@ -34,7 +34,7 @@ _ENCODERS: dict[str, type[MobileNetV2 | EfficientNetV2]] = {
 
 
 class LightStereo(StereoNetwork):
-    """Features, correlation volume, 2-D aggregation, soft-argmax, convex upsampling.
+    """Features, correlation volume, 2-D aggregation, soft-argmin, convex upsampling.
 
     Args:
         encoder: 'mobilenet_v2' or 'efficientnet_v2'.
@@ -131,7 +131,7 @@ class LightStereo(StereoNetwork):
         guides = of_left, eighth.chunk(2)[0], sixteenth.chunk(2)[0]
         volume = correlation_volume(of_left, of_right, _BINS).squeeze(1)
         logits = self.aggregation(volume, guides)
-        coarse = expected_disparity(logits)
+        coarse = soft_argmin(logits)
 
         guide = self.join_guides(self.guide_quarter(of_left), self.guide_half(left))
         weights = split_fine(self.to_weights(guide), 4)

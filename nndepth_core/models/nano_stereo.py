@@ -2,7 +2,7 @@
 
 Features of a small residual pyramid, cosines of feature groups at a quarter and an eighth of the
 size, a 3-D hourglass whose channels the left features gate (as in IGEV-Stereo, CVPR 2023, section
-3.2), and soft-argmax around the strongest disparity. A second look at half the size, a few pixels
+3.2), and soft-argmin around the strongest disparity. A refinement at half the size, a few pixels
 to both sides of what was found, makes it precise. Each step up in size is a convex combination
 (RAFT, ECCV 2020, section 3.3). Convolutions are dense: on CPUs these run closer to the machine's
 peak than depthwise ones.
@@ -21,13 +21,13 @@ from torch.nn import functional as F
 from nndepth_core.blocks.conv import ConvBlock, ResidualBlock
 from nndepth_core.blocks.cost_volume import (
     correlation_volume,
-    expected_disparity,
     local_correlation,
     near_peak,
     peak_mass,
+    soft_argmin,
 )
 from nndepth_core.blocks.planes import PlaneBlock, PlaneOut, PlaneUp
-from nndepth_core.blocks.upsample import convex_upsample_coarse, weighted_mean
+from nndepth_core.blocks.upsample import convex_upsample_coarse, softmax_mean
 from nndepth_core.models.base import Prediction, StereoNetwork, scale_to_unit
 from nndepth_core.spec import ModelSpec
 
@@ -42,14 +42,14 @@ _SHARPNESS = 16.0
 _LEAST_CONTRAST = 2.0
 """Keeps the noise of plain areas from being blown up, in 0..255."""
 _PEAK = 2
-"""How far around the strongest disparity the soft-argmax reaches, in quarter pixels."""
+"""How far around the strongest disparity the soft-argmin reaches, in quarter pixels."""
 _HALF = 16
 """Channels of the features at half the size."""
 _RADIUS = 3
-"""How far the second look reaches to both sides, in pixels of half the size."""
+"""How far the refinement reaches to both sides, in pixels of half the size."""
 _STEPS = 2 * _RADIUS + 1
 _JOINED = 48
-"""Channels that the second look joins; runtimes are fast at multiples of 16."""
+"""Channels that the refinement joins; runtimes are fast at multiples of 16."""
 
 
 class Estimate(NamedTuple):
@@ -59,19 +59,19 @@ class Estimate(NamedTuple):
         logits: (N, 48, H / 4, W / 4), softmax over them weighs the disparities.
         coarse: (N, 1, H / 4, W / 4) disparity, quarter pixels.
         half: (N, 1, H / 2, W / 2) the same, enlarged, half pixels.
-        certainty: (N, 1, H, W), logit of the confidence.
+        confidence_logits: (N, 1, H, W), logit of the confidence.
         disparity: (N, 1, H, W) pixels.
     """
 
     logits: Tensor
     coarse: Tensor
     half: Tensor
-    certainty: Tensor
+    confidence_logits: Tensor
     disparity: Tensor
 
 
 class NanoStereo(StereoNetwork):
-    """Pyramid, cosine volume, hourglass, soft-argmax, second look.
+    """Pyramid, cosine volume, hourglass, soft-argmin, refinement.
 
     Args:
         features: channels of the pyramid at 1/4, 1/8, 1/16 and 1/32.
@@ -85,6 +85,12 @@ class NanoStereo(StereoNetwork):
         'base': {'features': (32, 48, 64, 80), 'volume': (16, 32, 48)},
     }
 
+    official_rules = (
+        (r'^refinement\.confidence_head', 'second_look.certainty'),
+        (r'^refinement', 'second_look'),
+    )
+    """The names of its first published weights."""
+
     def __init__(self, features: Sequence[int], volume: Sequence[int]) -> None:
         super().__init__()
         self.pyramid = Pyramid(features)
@@ -96,7 +102,7 @@ class NanoStereo(StereoNetwork):
         self.hourglass = Hourglass(groups, volume, features)
         joined = features[0] + 2 * _PEAK + 2
         self.to_weights = nn.Sequential(_conv(joined, 32), nn.Conv2d(32, 9 * 4, 1))
-        self.second_look = SecondLook(features[0], joined)
+        self.refinement = Refinement(features[0], joined)
 
     def forward(
         self,
@@ -110,7 +116,7 @@ class NanoStereo(StereoNetwork):
         if self.training:
             return list(found)
         if confidence:
-            return found.disparity, found.certainty.sigmoid()
+            return found.disparity, found.confidence_logits.sigmoid()
         return found.disparity
 
     def estimate(self, left: Tensor, right: Tensor) -> Estimate:
@@ -123,15 +129,15 @@ class NanoStereo(StereoNetwork):
         logits = self.hourglass(self.match(narrow, maps[0]), self.match_coarse(maps[1]), guides)
 
         bins, near = near_peak(logits, _PEAK)
-        coarse = weighted_mean(near, bins.to(near.dtype), 1).unsqueeze(1)
+        coarse = softmax_mean(near, bins.to(near.dtype), 1).unsqueeze(1)
         peak = near[:, _PEAK : _PEAK + 1]
         # logarithm of the probability; logsumexp is slow in ONNX Runtime
         doubt = near - peak - (logits - peak).exp().sum(1, keepdim=True).log()
         # the factors bring both to the size of activations
         joined = torch.cat((guides[0], doubt.clamp(min=-9) / 3, coarse / 16), 1)
         enlarged = convex_upsample_coarse(coarse, self.to_weights(joined).float(), 2)
-        disparity, certainty = self.second_look(half, maps[0], joined, enlarged)
-        return Estimate(logits, coarse, enlarged, certainty, disparity)
+        disparity, confidence_logits = self.refinement(half, maps[0], joined, enlarged)
+        return Estimate(logits, coarse, enlarged, confidence_logits, disparity)
 
     def match(self, narrow: Tensor, wide: Tensor) -> Tensor:
         """Compare both images at a quarter of the size.
@@ -274,7 +280,7 @@ class Hourglass(nn.Module):
         return quarter.sum(2) * alone + self.leave(volume).float()
 
 
-class SecondLook(nn.Module):
+class Refinement(nn.Module):
     """Matches again at half the size, near the disparity found so far, and enlarges the result.
 
     Args:
@@ -289,7 +295,7 @@ class SecondLook(nn.Module):
         self.context = _project(context, _JOINED - _HALF - _STEPS - 1)
         self.join = nn.Sequential(_conv(_JOINED, 32), _conv(32, 32))
         self.to_steps_and_weights = nn.Conv2d(32, 1 + _STEPS + 9 * 4, 1)
-        self.certainty = Certainty()
+        self.confidence_head = ConfidenceHead()
 
     def forward(
         self, half: Tensor, quarter: Tensor, context: Tensor, found: Tensor
@@ -320,14 +326,14 @@ class SecondLook(nn.Module):
         answers = self.to_steps_and_weights(joined).float()
         trust, steps, weights = answers.split((1, _STEPS, 9 * 4), 1)
         logits = near * trust.exp() + steps
-        step = expected_disparity(logits)
+        step = soft_argmin(logits)
         matched = torch.cat((peak_mass(logits, step), near), 1).to(joined.dtype)
-        certainty = self.certainty(joined.detach(), matched.detach())
-        return convex_upsample_coarse(whole + step - _RADIUS, weights, 2), certainty
+        confidence_logits = self.confidence_head(joined.detach(), matched.detach())
+        return convex_upsample_coarse(whole + step - _RADIUS, weights, 2), confidence_logits
 
 
-class Certainty(nn.Module):
-    """Head of the confidence: how sure the second look is."""
+class ConfidenceHead(nn.Module):
+    """Head of the confidence: how sure the refinement is."""
 
     def __init__(self) -> None:
         super().__init__()

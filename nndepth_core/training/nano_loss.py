@@ -61,7 +61,7 @@ class NanoLoss(StereoLoss):
 
     def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
         """See `StereoLoss`; the predictions are the fields of an `Estimate`."""
-        logits, coarse, half, certainty, disparity = predictions
+        logits, coarse, half, confidence_logits, disparity = predictions
         middle = _FACTOR // 2
         sparse = truth[..., middle::_FACTOR, middle::_FACTOR]  # each stands for 16 pixels
         at_half = truth[..., 1::2, 1::2]
@@ -75,7 +75,7 @@ class NanoLoss(StereoLoss):
         peak = of_sparse * self.peak(logits, sparse.nan_to_num() / _FACTOR)
         peak_loss = torch.where(self.counts(sparse), peak, 0.0).sum()
         confident = torch.exp(-error.nan_to_num() / self.confidence_scale)
-        doubt = F.binary_cross_entropy_with_logits(certainty, confident, reduction='none')
+        doubt = F.binary_cross_entropy_with_logits(confidence_logits, confident, reduction='none')
         doubt_loss = torch.where(self.counts(truth), doubt, 0.0).sum()
         quarters = self.coarse_weight * coarse_loss + self.peak_weight * peak_loss
         return (

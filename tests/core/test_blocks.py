@@ -23,8 +23,8 @@ from nndepth_core.blocks.upsample import (  # noqa: E402
     convex_upsample,
     convex_upsample_coarse,
     residual_confidence,
+    softmax_mean,
     split_fine,
-    weighted_mean,
 )
 
 
@@ -125,10 +125,10 @@ def test_both_layouts_of_the_weights_give_the_same():
     )
 
 
-def test_the_weighted_mean_is_that_of_a_softmax():
+def test_the_softmax_mean_is_that_of_a_softmax():
     logits, values = 300 * random(2, 7, 3), random(2, 7, 3)
     expected = (logits.softmax(1) * values).sum(1)
-    torch.testing.assert_close(weighted_mean(logits, values, 1), expected)
+    torch.testing.assert_close(softmax_mean(logits, values, 1), expected)
 
 
 def test_residual_confidence_is_one_where_nothing_moved():

@@ -13,8 +13,8 @@ from probe import Recording, every, official_state, record  # noqa: E402
 
 from nndepth_core.blocks.cost_volume import (  # noqa: E402
     correlation_volume,
-    expected_disparity,
     peak_mass,
+    soft_argmin,
 )
 from nndepth_core.engines.optimize.folding import fold_batch_norms  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
@@ -161,7 +161,7 @@ def test_soft_argmax_of_a_sharp_and_of_a_double_peak():
     logits = torch.zeros(1, 10, 1, 2)
     logits[0, 7, 0, 0] = 100
     logits[0, [1, 9], 0, 1] = 100
-    disparity = expected_disparity(logits)
+    disparity = soft_argmin(logits)
     torch.testing.assert_close(disparity.flatten(), torch.tensor([7.0, 5.0]))
     confidence = peak_mass(logits, disparity)
     torch.testing.assert_close(confidence.flatten(), torch.tensor([1.0, 0.0]))

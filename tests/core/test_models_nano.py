@@ -90,7 +90,7 @@ def test_without_a_runtime_sgbm_takes_its_place(monkeypatch):
         assert create_engine('auto').spec.name == 'sgbm'
 
 
-def test_the_second_look_correlates_around_what_was_found():
+def test_the_refinement_correlates_around_what_was_found():
     torch = pytest.importorskip('torch')
     from nndepth_core.blocks.cost_volume import local_correlation
 
@@ -152,7 +152,7 @@ def test_the_confidence_trains_its_own_layers_only(network):
         for name, p in network.named_parameters()
         if p.grad is not None and p.grad.abs().max() > 1e-5
     }
-    assert reached == {'second_look.certainty'}
+    assert reached == {'refinement.confidence_head'}
 
 
 def test_loss_of_a_perfect_estimate():
