@@ -27,7 +27,7 @@ COMMANDS = {
     'models': ('nndepth_core.cli.models', 'networks, published figures and weights at hand'),
     'replay': ('nndepth_ros.replay_command', 'run a recorded ROS bag through the estimator'),
     'train': ('nndepth_core.cli.train', 'train or fine-tune a network'),
-    'weights': ('nndepth_core.cli.weights', 'list, import, fetch and locate weights'),
+    'weights': ('nndepth_core.cli.weights', 'list, import, fetch, locate and remove weights'),
 }
 
 

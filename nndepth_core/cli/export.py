@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nndepth_core.cli.options import image_size
-from nndepth_core.engines import DEVICES, EngineError, create_engine, find_weights, split_model
-from nndepth_core.export.cache import Origin, export_path
+from nndepth_core.engines import DEVICES, EngineError, create_engine, split_model
+from nndepth_core.export.cache import export_path
+from nndepth_core.weights.description import Origin
+from nndepth_core.weights.find import find_weights
 
 if TYPE_CHECKING:
     from nndepth_core.export.onnx import ExportReport

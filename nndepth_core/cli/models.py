@@ -10,6 +10,7 @@ from typing import Any
 
 from nndepth_core.cli.table import table
 from nndepth_core.weights.catalogue import BENCHMARKS, Checkpoint, Network, catalogue, find_network
+from nndepth_core.weights.settings import show_settings
 from nndepth_core.weights.store import StoredWeights, list_stored
 
 _UNKNOWN = '-'
@@ -102,6 +103,7 @@ def _facts(checkpoint: Checkpoint) -> list[str]:
         'fits': ', '.join(checkpoint.variants),
         'trained on': checkpoint.trained_on,
         'published': figures,
+        'settings': show_settings(checkpoint.settings),
         'note': checkpoint.note,
         'size': f'{checkpoint.size} bytes' if checkpoint.size else '',
         'sha256': checkpoint.sha256 and f'{checkpoint.sha256} ({checkpoint.sha256_source})',

@@ -1,21 +1,25 @@
-"""`nndepth weights`: list, import, fetch and locate weights."""
+"""`nndepth weights`: list, import, fetch, locate and remove weights."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nndepth_core.cli.table import table
-from nndepth_core.weights.catalogue import Checkpoint, catalogue, find_checkpoint, find_network
+from nndepth_core.weights.catalogue import Checkpoint, catalogue, find_checkpoint
 from nndepth_core.weights.download import fetch_weights
+from nndepth_core.weights.find import locate_weights
+from nndepth_core.weights.importing import import_weights
+from nndepth_core.weights.settings import show_settings
 from nndepth_core.weights.store import (
     StoredWeights,
     cache_folder,
     list_stored,
-    store_weights,
-    stored_weights,
+    remove_weights,
 )
 
 
@@ -27,13 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions.add_parser(
         'import', help='check, convert and store a checkpoint file'
     ).add_argument
-    add('file', metavar='FILE', type=Path, help='an official checkpoint or one of ours')
-    add('--model', required=True, help='the network it is for, of `nndepth models`')
+    add(
+        'file',
+        metavar='FILE',
+        type=Path,
+        help='an official checkpoint, one of ours, or a folder that transformers saved',
+    )
+    add('--model', help='the network it is for, of `nndepth models`; default: the one that fits')
     add('--variant', help='its variant; default: the one that fits')
     add('--name', help="how to call it; default: the catalogue's name, else the file's")
+    add(
+        '--set',
+        dest='settings',
+        action='append',
+        default=[],
+        metavar='NAME=VALUE',
+        help='a setting of the network that these weights need and that neither the catalogue nor '
+        'the file tells, such as max_depth=20; may be repeated',
+    )
     for action, summary in (
         ('fetch', 'download published weights and store them'),
         ('path', 'print where stored weights lie'),
+        ('remove', 'remove weights from the store'),
     ):
         add = actions.add_parser(action, help=summary).add_argument
         add('name', metavar='NAME', help='MODEL/NAME as in the list, e.g. raft_stereo/middlebury')
@@ -44,11 +63,15 @@ def run(args: argparse.Namespace) -> int:
     if args.action == 'list':
         _list(args.json)
     elif args.action == 'import':
-        _report(store_weights(args.file, args.model, args.variant, args.name))
+        _report(
+            import_weights(args.file, args.model, args.variant, args.name, settings=args.settings)
+        )
     elif args.action == 'fetch':
         _report(fetch_weights(args.name))
+    elif args.action == 'path':
+        print(locate_weights(args.name))
     else:
-        print(_path(args.name))
+        print(f'{args.name} is removed from the store\n  {remove_weights(args.name)}')
     return 0
 
 
@@ -77,15 +100,20 @@ def _list(as_json: bool) -> None:
 def _known_row(checkpoint: Checkpoint) -> list[str]:
     size = _megabytes(checkpoint.size) if checkpoint.size else '-'
     state = 'fetch' if checkpoint.url else 'by hand'
-    fits = ', '.join(checkpoint.variants)
+    fits = _fits(checkpoint.variants, checkpoint.settings)
     return [checkpoint.id, fits, checkpoint.file, size, checkpoint.license, state]
 
 
 def _stored_row(entry: StoredWeights) -> list[str]:
     about = entry.description
     size = _megabytes(entry.path.stat().st_size)
-    fits = ', '.join(about.variants)
+    fits = _fits(about.variants, about.settings)
     return [entry.id, fits, about.source, size, about.license or 'unknown', 'stored']
+
+
+def _fits(variants: Sequence[str], settings: Mapping[str, Any]) -> str:
+    told = f' ({show_settings(settings)})' if settings else ''
+    return ', '.join(variants) + told
 
 
 def _megabytes(size: int) -> str:
@@ -96,20 +124,13 @@ def _report(path: Path) -> None:
     entry = next(entry for entry in list_stored() if entry.path == path)
     about = entry.description
     print(f'{entry.id} is stored, made from {about.source}')
-    print(f'  fits {about.model} {", ".join(about.variants)}')
+    print(f'  fits {about.model} {_fits(about.variants, about.settings)}')
     if about.checkpoint:
         known = find_checkpoint(f'{about.model}/{about.checkpoint}')
         print(f'  known file, trained on {known.trained_on}; weights licence: {about.license}')
     else:
-        print('  not in the catalogue; its licence and training are unknown')
+        published = catalogue()[about.model].checkpoints.values()
+        same = ' and '.join(entry.id for entry in published if entry.file == about.source)
+        told = f'called like {same}, but another file' if same else 'not in the catalogue'
+        print(f'  {told}; its licence and training are unknown')
     print(f'  {path}')
-
-
-def _path(name: str) -> Path:
-    model, _, own = name.partition('/')
-    path = stored_weights(model, name=own or None)
-    if path is None:
-        known = own in find_network(model).checkpoints
-        cure = f'run `nndepth weights fetch {name}`' if known else 'see `nndepth weights list`'
-        raise ValueError(f'{name} is not in the store; {cure}')
-    return path

@@ -10,10 +10,11 @@ from typing import Any
 
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
-from nndepth_core.export.cache import RANDOM, Origin, find_export
+from nndepth_core.export.cache import find_export
 from nndepth_core.weights.catalogue import catalogue
-from nndepth_core.weights.formats import kind_of
-from nndepth_core.weights.store import list_stored, stored_weights
+from nndepth_core.weights.checkpoint import CheckpointError
+from nndepth_core.weights.description import Origin
+from nndepth_core.weights.find import find_weights
 
 __all__ = [
     'AUTO',
@@ -28,7 +29,6 @@ __all__ = [
     'ModelSpec',
     'check_names',
     'create_engine',
-    'find_weights',
     'resolve_model',
     'split_model',
 ]
@@ -91,6 +91,8 @@ def create_engine(
             _refuse_unless(model, engine, 'onnxruntime')
             return _onnx_engine(model, device, settings)
         return _network_engine(model, engine, device, weights, settings)
+    except CheckpointError as error:
+        raise EngineError(str(error)) from error
     except (TypeError, ValueError) as error:
         raise EngineError(f'{model}: {error}') from error
 
@@ -153,45 +155,6 @@ def split_model(model: str) -> tuple[str, str]:
             f'variant {variant!r} of {name} is unknown; choose one of {", ".join(networks[name])}'
         )
     return name, variant or networks[name][0]
-
-
-def find_weights(name: str, variant: str, weights: str | Path = '') -> str | Path:
-    """Find the weights of a network: those given, else those stored last.
-
-    Raises:
-        EngineError: there are none.
-    """
-    if weights == RANDOM:
-        return RANDOM
-    if weights:
-        if Path(weights).is_file():
-            return Path(weights)
-        if stored := stored_weights(name, variant, str(weights).removeprefix(f'{name}/')):
-            return stored
-        if Path(weights).exists():  # a folder, which tells what is to be given of it
-            try:
-                kind_of(Path(weights))
-            except ValueError as error:
-                raise EngineError(f'{weights} {error}') from error
-        raise EngineError(
-            f'weights {weights} are neither a file nor stored for {name}-{variant}; '
-            '`nndepth weights list` shows what is'
-        )
-    if stored := stored_weights(name, variant):
-        return stored
-    others = {
-        other
-        for entry in list_stored()
-        if entry.description.model == name
-        for other in entry.description.variants
-    }
-    known = ', '.join(entry.id for entry in catalogue()[name].checkpoints_of(variant))
-    raise EngineError(
-        f'{name}-{variant} has no weights yet'
-        + (f' (only {", ".join(sorted(others))} of {name} has)' if others else '')
-        + (f'; run `nndepth weights fetch` for one of {known}' if known else '')
-        + f'; run `nndepth weights import FILE --model {name}`, or set weights to a file'
-    )
 
 
 def _network_engine(

@@ -21,7 +21,8 @@ from nndepth_core.engines.reference import Reference, textured_inputs, tolerated
 from nndepth_core.models import create_model
 from nndepth_core.models.base import Network
 from nndepth_core.spec import ModelSpec
-from nndepth_core.weights.store import load_weights
+from nndepth_core.weights.description import RANDOM
+from nndepth_core.weights.loading import load_weights, settings_of
 
 _log = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ class _Graph:
 
 
 def load_network(model: str, variant: str | None, weights: str | Path) -> Network:
-    """Make a network and load its weights.
+    """Make a network with the settings that ride with its weights, and load these.
 
     Args:
         model: a name of `model_names()`.
@@ -210,10 +211,11 @@ def load_network(model: str, variant: str | None, weights: str | Path) -> Networ
         EngineError: name or variant is unknown, or the file does not fit; says why.
     """
     try:
+        settings = {} if weights == RANDOM else settings_of(model, weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = create_model(model, variant)
-        if weights != 'random':
+            network = create_model(model, variant, **settings)
+        if weights != RANDOM:
             load_weights(network, weights)
     except ValueError as error:
         raise EngineError(str(error)) from error

@@ -1,43 +1,11 @@
-"""Where exports of known weights lie in the user's cache, and what such weights are called."""
+"""Where exports of known weights lie in the user's cache."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from nndepth_core.files.writing import sha256_of
-from nndepth_core.weights.catalogue import identify
-from nndepth_core.weights.store import cache_folder, describe, folders
-
-RANDOM = 'random'
-"""In place of a file of weights: numbers that mean nothing, to measure speed with."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where weights came from.
-
-    Attributes:
-        source: name of the file they were published in.
-        sha256: its hash.
-        license: theirs, None where unknown.
-    """
-
-    source: str
-    sha256: str
-    license: str | None = None
-
-    @classmethod
-    def of(cls, network: str, weights: str | Path) -> Origin:
-        """Tell the origin of a stored file or another checkpoint of a network, or of RANDOM."""
-        if weights == RANDOM:
-            return cls(RANDOM, RANDOM)
-        if description := describe(weights):
-            return cls(description.source, description.source_sha256, description.license)
-        path = Path(weights)
-        sha256 = sha256_of(path)
-        known = identify(network, path.name, sha256)
-        return cls(path.name, sha256, known.license if known else None)
+from nndepth_core.weights.description import Origin
+from nndepth_core.weights.store import cache_folder, folders
 
 
 def find_export(
@@ -65,5 +33,5 @@ def export_path(
         iterations: steps of the graph; 0 where they are the network's default.
     """
     steps = f'-{iterations}-iterations' if iterations else ''
-    name = f'{network}-{variant}-{origin.sha256[:16]}{steps}-{precision}.onnx'
+    name = f'{network}-{variant}-{origin.key}{steps}-{precision}.onnx'
     return cache_folder() / 'onnx' / name

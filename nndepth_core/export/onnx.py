@@ -29,11 +29,11 @@ from nndepth_core.engines.onnx import OnnxEngine
 from nndepth_core.engines.optimize.folding import fold_batch_norms
 from nndepth_core.engines.reference import textured_inputs, tolerated
 from nndepth_core.engines.torch import forward_maps, reference_of, small_size
-from nndepth_core.export.cache import Origin
 from nndepth_core.export.quantize import quantize
 from nndepth_core.files.writing import replaced_at_once
 from nndepth_core.models.base import Network
 from nndepth_core.spec import ModelSpec
+from nndepth_core.weights.description import Origin
 
 OPSET = 17
 PRECISIONS = ('fp32', 'fp16', 'int8')

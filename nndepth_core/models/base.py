@@ -66,6 +66,11 @@ class Network(nn.Module):
             name: Source((substitute(name, self.official_rules),)) for name in self.state_dict()
         }
 
+    @classmethod
+    def settings_from_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Constructor settings that the config.json of a snapshot of transformers tells."""
+        return {}
+
     def check_images(self, *images: Tensor) -> None:
         """Refuse images that the network cannot process.
 

@@ -33,7 +33,7 @@ from nndepth_core.files.writing import temporary_folder
 from nndepth_core.io import read_depth, read_disparity, read_image, read_pixels
 from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
-from nndepth_core.weights.store import describe
+from nndepth_core.weights.description import describe
 
 _SLOW = 30
 """Seconds that no input may take."""

@@ -46,7 +46,7 @@ from nndepth_core.training.tracking import (
     flat_settings,
     log_pictures,
 )
-from nndepth_core.weights.store import load_weights
+from nndepth_core.weights.loading import load_weights
 
 _log = logging.getLogger(__name__)
 

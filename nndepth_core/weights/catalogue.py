@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,7 +24,10 @@ BENCHMARKS = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file of weights that a network's authors published; the fields are those of the YAML."""
+    """A file of weights that a network's authors published; the fields are those of the YAML.
+
+    `settings` are those of the network's constructor that the shapes of the entries cannot tell.
+    """
 
     model: str
     name: str
@@ -38,16 +42,13 @@ class Checkpoint:
     sha256: str | None = None
     sha256_source: str = ''
     size: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     note: str = ''
 
     @property
     def id(self) -> str:
         """How commands and the store call it."""
         return f'{self.model}/{self.name}'
-
-    def is_file(self, file: str, sha256: str) -> bool:
-        """Whether a file of this name and hash is it; the name counts where no hash is known."""
-        return sha256.startswith(self.sha256) if self.sha256 else file == self.file
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,23 @@ def find_checkpoint(identifier: str) -> Checkpoint:
     return known[name]
 
 
-def identify(model: str, file: str, sha256: str) -> Checkpoint | None:
-    """Tell which published checkpoint a file is, by its hash or, where none is known, its name."""
-    entries = catalogue()[model].checkpoints.values() if model in catalogue() else ()
-    return next((entry for entry in entries if entry.is_file(file, sha256)), None)
+def identify(model: str | None, file: str, sha256: str) -> Checkpoint | None:
+    """Tell which published checkpoint a file is.
+
+    Its hash decides. Where no hash is known, its name does if only one checkpoint has that name.
+
+    Args:
+        model: network whose checkpoints it may be; None for those of all networks.
+        file: its name.
+        sha256: its hash.
+    """
+    networks = [network for name, network in catalogue().items() if model in (None, name)]
+    entries = [entry for network in networks for entry in network.checkpoints.values()]
+    same = [entry for entry in entries if entry.sha256 and sha256.startswith(entry.sha256)]
+    named = [entry for entry in entries if entry.file == file]
+    if not same and len(named) == 1 and not named[0].sha256:
+        same = named
+    return same[0] if same else None
 
 
 def _network(name: str, fields: Mapping) -> Network:

@@ -1,26 +1,21 @@
-"""Checkpoints: files read without running anything in them, official entries loaded strictly."""
+"""Checkpoint files, read without running anything in them."""
 
 from __future__ import annotations
 
 import io
 import mmap
 import pickletools
-import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
-from nndepth_core.models import model_names, network_class
 from nndepth_core.weights.formats import SAFETENSORS, TORCH_ZIP, kind_of
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
-
-    from nndepth_core.models.base import Network, Source
 
 _WRAPPERS = (
     'state_dict',
@@ -64,7 +59,7 @@ _HARMLESS = (
 
 
 class CheckpointError(ValueError):
-    """A file that is no checkpoint, or one that does not fit; the message says what differs."""
+    """Weights that are missing, cannot be read or do not fit; the message says what is wrong."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
@@ -118,7 +113,7 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
     ]
     if strangers or not content:
         raise CheckpointError(
-            f'the checkpoint holds no state dict (found {_some(strangers) or "nothing"}; expected '
+            f'the checkpoint holds no state dict (found {some(strangers) or "nothing"}; expected '
             f'tensors, or one of {", ".join(_WRAPPERS)} around them)'
         )
     names = _own_names(list(content))
@@ -165,110 +160,6 @@ def _shown(name: Any) -> str:
     return name if isinstance(name, str) else f'a {type(name).__name__}'
 
 
-def load_official(model: Network, state_dict: Mapping[str, Any]) -> None:
-    """Load the entries of an official checkpoint into our network, strictly.
-
-    Args:
-        model: the network that receives the weights.
-        state_dict: official entries, wrapped or not.
-
-    Raises:
-        CheckpointError: an entry is missing, unexpected or of another shape; says which, and
-            which model and variant the checkpoint fits.
-    """
-    fit = _Fit(model, unwrap(state_dict))
-    if not fit.is_exact:
-        fitting = [f'{name}-{variant}' for name, variant in matching_models(state_dict)]
-        cure = f'it fits {" or ".join(fitting)}' if fitting else 'it fits no model known here'
-        raise CheckpointError(
-            f'the checkpoint is not one of {model.spec.title}: {fit.report()}; {cure}'
-        )
-    model.load_state_dict(fit.entries, strict=False)
-
-
-def matching_models(state_dict: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return every (network, variant) that an official checkpoint fits exactly."""
-    import torch
-
-    state = unwrap(state_dict)
-    matches = []
-    with torch.device('meta'):
-        for name in model_names():
-            cls = network_class(name)
-            matches += [
-                (name, variant)
-                for variant, settings in cls.variants.items()
-                if _Fit(cls(**settings), state).is_exact
-            ]
-    return matches
-
-
-class _Fit:
-    """How official entries fit a model: ours assembled from them, and what differs."""
-
-    def __init__(self, model: Network, state: Mapping[str, Tensor]) -> None:
-        official = _without_aliases(state, model.official_aliases)
-        sources = model.official_sources()
-        used = {name: None for source in sources.values() for name in source.names}
-        self.unexpected = [
-            name
-            for name in official
-            if name not in used and not any(re.match(p, name) for p in model.official_unused)
-        ]
-        self.missing = [
-            name
-            for name in used
-            if name not in official and not name.endswith('num_batches_tracked')
-        ]
-        self.misshapen: list[str] = []
-        self.entries: dict[str, Tensor] = {}
-        for ours, target in model.state_dict().items():
-            source = sources[ours]
-            if all(name in official for name in source.names):
-                self._assemble(ours, source, official, target.shape)
-
-    def _assemble(
-        self, ours: str, source: Source, official: Mapping[str, Tensor], shape: torch.Size
-    ) -> None:
-        try:
-            value = source.take(official)
-        except (RuntimeError, IndexError):  # parts whose shapes do not join
-            value = None
-        if value is not None and value.shape == shape:
-            self.entries[ours] = value
-        else:
-            name = source.names[0]
-            self.misshapen.append(f'{name} is {_size(official[name].shape)}')
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether nothing differs."""
-        return not (self.missing or self.unexpected or self.misshapen)
-
-    def report(self) -> str:
-        """What differs, with the first few names of each kind."""
-        kinds = {
-            'missing': self.missing,
-            'unexpected': self.unexpected,
-            'of another shape': self.misshapen,
-        }
-        return ', '.join(f'{len(n)} {kind} ({_some(n)})' for kind, n in kinds.items() if n)
-
-
-def _without_aliases(
-    state: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]
-) -> dict[str, Tensor]:
-    """Drop second names of one tensor; one that stands alone takes the first name."""
-    from nndepth_core.models.base import substitute
-
-    first_names = {name: substitute(name, rules) for name in state}
-    return {
-        first: state[name]
-        for name, first in first_names.items()
-        if name == first or first not in state
-    }
-
-
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
@@ -298,7 +189,7 @@ def _read_torch(path: Path, kind: str) -> Any:
         if not strangers:
             raise _unreadable(path, 'a file of torch.save', error) from error
         raise CheckpointError(
-            f'{path} holds Python objects ({_some(strangers)}), which are not loaded because they '
+            f'{path} holds Python objects ({some(strangers)}), which are not loaded because they '
             "could run code; where you trust the file, load it by its authors' code, save the "
             "state dict alone by torch.save(model.state_dict(), 'weights.pth'), and give that file"
         ) from error
@@ -353,10 +244,7 @@ class _Inert:
         """Take anything."""
 
 
-def _size(shape: Iterable[int]) -> str:
-    return 'x'.join(map(str, shape)) or 'a scalar'
-
-
-def _some(names: Sequence[str], count: int = 3) -> str:
+def some(names: Sequence[str], count: int = 3) -> str:
+    """The first few of many names, for a message."""
     rest = ['...'] if len(names) > count else []
     return ', '.join([*names[:count], *rest])

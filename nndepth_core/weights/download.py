@@ -14,7 +14,8 @@ from tqdm import tqdm
 from nndepth_core.files.writing import sha256_of, temporary_folder
 from nndepth_core.weights.catalogue import Checkpoint, find_checkpoint
 from nndepth_core.weights.formats import check_expansion, kind_of
-from nndepth_core.weights.store import cache_folder, require_torch, store_weights, stored_weights
+from nndepth_core.weights.importing import import_weights, require_torch
+from nndepth_core.weights.store import cache_folder, stored_weights
 
 _BLOCK = 1 << 18
 _TIMEOUT = 30.0
@@ -45,7 +46,13 @@ def fetch_weights(identifier: str) -> Path:
     require_torch()
     with temporary_folder(cache_folder()) as folder:
         file = download(checkpoint, folder)
-        return store_weights(file, checkpoint.model, checkpoint.variants[0], checkpoint.name)
+        return import_weights(
+            file,
+            checkpoint.model,
+            checkpoint.variants[0],
+            checkpoint.name,
+            published=checkpoint,
+        )
 
 
 def download(checkpoint: Checkpoint, folder: Path) -> Path:

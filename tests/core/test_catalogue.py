@@ -13,6 +13,7 @@ from nndepth_core.weights.catalogue import (
     find_network,
     identify,
 )
+from nndepth_core.weights.settings import check_settings
 
 CHECKPOINTS = [entry for network in catalogue().values() for entry in network.checkpoints.values()]
 MIDDLEBURY = 'd22e84c0e431bf31d7cc66902c40601859eb40b35ef7f4399ea81276c2915819'
@@ -77,6 +78,15 @@ def test_networks_and_variants_are_those_of_the_library():
     assert set(catalogue()) == {'sgbm', *model_names()}
     for name in model_names():
         assert list(catalogue()[name].variants) == list(network_class(name).variants)
+
+
+def test_networks_have_the_settings_of_their_checkpoints():
+    torch = pytest.importorskip('torch')
+    for entry in CHECKPOINTS:
+        check_settings(network_class(entry.model), entry.settings)
+        if entry.settings:
+            with torch.device('meta'):
+                create_model(entry.model, entry.variants[0], **entry.settings)
 
 
 VARIANTS = [(name, key) for name, network in catalogue().items() for key in network.variants]

@@ -10,8 +10,9 @@ from threading import Thread
 import pytest
 import yaml
 
-from nndepth_core import cli, models
-from nndepth_core.weights import catalogue, store
+from nndepth_core import cli
+from nndepth_core.weights import catalogue, importing, store
+from nndepth_core.weights.description import describe
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('safetensors')
@@ -25,11 +26,10 @@ HTML = {'Content-Type': 'text/html; charset=utf-8'}
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """An empty store, an empty working directory, and no network but RAFT-Stereo."""
+    """An empty store and an empty working directory."""
     monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(store, '_BUNDLED', tmp_path / 'nothing')
     monkeypatch.setenv('no_proxy', '127.0.0.1')
-    monkeypatch.setattr(models, '_NETWORKS', {'raft_stereo': models._NETWORKS['raft_stereo']})
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
     return tmp_path
@@ -122,7 +122,7 @@ def test_fetch(nndepth, folder, publish, checkpoint, digits):
         '  known file, trained on noise; weights licence: not stated',
         f'  {path}',
     ]
-    assert store.describe(path).source_sha256 == digest
+    assert describe(path).source_sha256 == digest
     assert [file for file in (folder / 'cache').rglob('*') if file.is_file()] == [path]
 
     publish(None)  # what is in the store is not asked for again
@@ -178,7 +178,7 @@ def test_fetched_files_are_checked_against_the_network(nndepth, folder, publish)
 
 def test_fetch_without_torch_downloads_nothing(nndepth, publish, monkeypatch):
     publish('/nowhere')
-    monkeypatch.setattr(store, 'find_spec', lambda name: None)
+    monkeypatch.setattr(importing, 'find_spec', lambda name: None)
     code, _, err = nndepth('weights', 'fetch', 'raft_stereo/realtime')
     assert code == 2
     assert 'pip install "nndepth[torch]"' in err
@@ -194,6 +194,10 @@ def test_import_list_and_table(nndepth, folder, publish, checkpoint):
         '  fits raft_stereo realtime',
         '  not in the catalogue; its licence and training are unknown',
     ]
+    (folder / 'here' / NAME).write_bytes(checkpoint)
+    _, out, _ = nndepth('weights', 'import', NAME, '--name', 'trained')
+    assert '  called like raft_stereo/realtime, but another file; its licence' in out
+    nndepth('weights', 'import', 'trained.pth', '--model', 'raft_stereo')
     _, out, _ = nndepth('weights', 'list')
     rows = [line.split() for line in out.splitlines()]
     assert rows[1] == [
@@ -211,6 +215,33 @@ def test_import_list_and_table(nndepth, folder, publish, checkpoint):
     row = next(line for line in nndepth('models')[1].splitlines() if 'realtime' in line)
     assert row.split()[-2:] == ['realtime', 'trained*']
     assert 'raft_stereo/trained: stored in ' in nndepth('models', 'raft_stereo')[1]
+
+
+def test_settings_ride_with_the_weights(nndepth, folder, publish, checkpoint):
+    publish('/file', settings={'iterations': 9})
+    code, out, _ = nndepth('weights', 'fetch', 'raft_stereo/realtime')
+    assert (code, out.splitlines()[1]) == (0, '  fits raft_stereo realtime (iterations=9)')
+    (folder / 'here' / 'mine.pth').write_bytes(checkpoint)
+    code, out, _ = nndepth(
+        'weights', 'import', 'mine.pth', '--set', 'iterations=5', '--set', 'radius=4'
+    )
+    assert code == 0
+    assert out.splitlines()[1] == '  fits raft_stereo realtime (iterations=5 radius=4)'
+    listed = json.loads(nndepth('weights', 'list', '--json')[1])
+    assert listed['known'][0]['settings'] == {'iterations': 9}
+    settings = [entry['description']['settings'] for entry in listed['stored']]
+    assert settings == [{'iterations': 5, 'radius': 4}, {'iterations': 9}]
+    assert 'realtime (iterations=9)' in nndepth('weights', 'list')[1]
+    assert '  settings: iterations=9\n' in nndepth('models', 'raft_stereo')[1]
+
+
+def test_remove(nndepth, folder, checkpoint):
+    (folder / 'here' / 'mine.pth').write_bytes(checkpoint)
+    nndepth('weights', 'import', 'mine.pth', '--model', 'raft_stereo')
+    path = folder / 'cache/weights/raft_stereo/mine.safetensors'
+    expected = f'raft_stereo/mine is removed from the store\n  {path}\n'
+    assert nndepth('weights', 'remove', 'raft_stereo/mine') == (0, expected, '')
+    assert 'raft_stereo/mine' not in nndepth('weights', 'list')[1]
 
 
 def test_models(nndepth):
@@ -246,6 +277,7 @@ def test_models(nndepth):
         ("model 'raft' is unknown", 'weights fetch raft/middlebury'),
         ('run `nndepth weights fetch raft_stereo/rvc`', 'weights path raft_stereo/rvc'),
         ('see `nndepth weights list`', 'weights path raft_stereo/mine'),
+        ('see `nndepth weights list`', 'weights remove raft_stereo/mine'),
         ("model 'raft' is unknown", 'weights path raft'),
     ],
 )
@@ -257,7 +289,7 @@ def test_wrong_calls(nndepth, words, arguments):
     assert err.count('\n') == 1
 
 
-@pytest.mark.parametrize('arguments', ['weights', 'weights import a.pth', 'weights fetch'])
+@pytest.mark.parametrize('arguments', ['weights', 'weights import', 'weights fetch'])
 def test_incomplete_calls(nndepth, arguments):
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments.split())

@@ -28,8 +28,7 @@ from nndepth_core.export.onnx import ExportError, export_onnx  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
 from nndepth_core.models.base import StereoNetwork  # noqa: E402
 from nndepth_core.spec import ModelSpec  # noqa: E402
-from nndepth_core.weights import load_official  # noqa: E402
-from nndepth_core.weights.store import load_weights, stored_weights  # noqa: E402
+from nndepth_core.weights import load_official, load_weights, stored_weights  # noqa: E402
 
 ORIGIN = Origin('some.pth', 'ab' * 32, 'MIT')
 TRAPS = {'ScatterND', 'ScatterElements', 'Loop', 'If', 'NonZero'}

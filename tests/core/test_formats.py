@@ -13,8 +13,7 @@ import pytest
 torch = pytest.importorskip('torch')
 save_file = pytest.importorskip('safetensors.torch').save_file
 
-from nndepth_core.engines import EngineError, find_weights  # noqa: E402
-from nndepth_core.weights import CheckpointError, read_checkpoint  # noqa: E402
+from nndepth_core.weights import CheckpointError, find_weights, read_checkpoint  # noqa: E402
 
 STATE = {'a.weight': torch.arange(4.0).view(2, 2), 'a.bias': torch.ones(2)}
 
@@ -212,5 +211,5 @@ def test_odd_headers_of_safetensors_are_named(tmp_path, content, message):
 
 def test_engines_say_what_a_folder_of_weights_is(tmp_path):
     (tmp_path / 'model.safetensors').write_bytes(b'')
-    with pytest.raises(EngineError, match=r'accelerate.*give .*model\.safetensors'):
+    with pytest.raises(CheckpointError, match=r'accelerate.*give .*model\.safetensors'):
         find_weights('nano_stereo', 'base', tmp_path)

@@ -8,8 +8,9 @@ import pytest
 
 from nndepth_core import StereoEstimator, engines
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
-from nndepth_core.engines import AUTO, DEFAULT_NETWORK, create_engine, find_weights, resolve_model
-from nndepth_core.weights import store
+from nndepth_core.engines import AUTO, DEFAULT_NETWORK, create_engine, resolve_model
+from nndepth_core.weights import find_weights, store
+from nndepth_core.weights.description import describe
 from nndepth_core.weights.store import stored_weights
 
 BUNDLED = sorted(path for path in store._BUNDLED.rglob('*') if path.is_file())
@@ -33,7 +34,7 @@ def test_what_comes_with_the_package_is_small_and_licensed():
     kinds = {path.suffix for path in BUNDLED}
     assert kinds == {'.onnx', '.safetensors'}
     assert all(path.stat().st_size < 8e6 for path in BUNDLED)
-    description = store.describe(stored_weights(DEFAULT_NETWORK))
+    description = describe(stored_weights(DEFAULT_NETWORK))
     assert description.license == 'Apache-2.0'
 
 

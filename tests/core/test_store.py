@@ -9,17 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nndepth_core import cli, models
-from nndepth_core.weights import store
+from nndepth_core import cli
+from nndepth_core.weights import importing, store
 from nndepth_core.weights.checkpoint import CheckpointError
-from nndepth_core.weights.store import (
-    cache_folder,
-    describe,
-    list_stored,
-    load_weights,
-    store_weights,
-    stored_weights,
-)
+from nndepth_core.weights.description import describe
+from nndepth_core.weights.importing import import_weights
+from nndepth_core.weights.loading import load_weights
+from nndepth_core.weights.store import cache_folder, list_stored, stored_weights
 
 torch = pytest.importorskip('torch')
 safetensors = pytest.importorskip('safetensors.torch')
@@ -35,13 +31,6 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(store, '_BUNDLED', tmp_path / 'nothing')
     monkeypatch.chdir(tmp_path)
     return tmp_path / 'cache'
-
-
-@pytest.fixture(autouse=True)
-def few_networks(monkeypatch):
-    """Spare the tests the making of every network when they look for the one that fits."""
-    networks = {name: models._NETWORKS[name] for name in ('raft_stereo', 'crestereo')}
-    monkeypatch.setattr(models, '_NETWORKS', networks)
 
 
 def make_checkpoint(
@@ -71,15 +60,13 @@ def test_cache_folder(monkeypatch):
     assert cache_folder() == Path('/home/ann/.cache/nndepth')
 
 
-def test_official_checkpoint_is_converted_and_described(cache, monkeypatch):
-    path = 'nndepth_core.models.light_stereo'
-    monkeypatch.setattr(models, '_NETWORKS', {'light_stereo': (path, 'LightStereo')})
+def test_official_checkpoint_is_converted_and_described(cache):
     torch.manual_seed(1)
     model = create_model('light_stereo', 's')
     sources = model.official_sources()
     official = {f'module.{sources[n].names[0]}': value for n, value in model.state_dict().items()}
     torch.save({'model_state': official, 'epoch': 90}, 'LightStereo-S-SceneFlow.ckpt')
-    path = store_weights('LightStereo-S-SceneFlow.ckpt', 'light_stereo')
+    path = import_weights('LightStereo-S-SceneFlow.ckpt', 'light_stereo')
     assert path == cache / 'weights/light_stereo/s_sceneflow.safetensors'
     assert safetensors.load_file(path).keys() == model.state_dict().keys()
     about = describe(path)
@@ -95,7 +82,7 @@ def test_official_checkpoint_is_converted_and_described(cache, monkeypatch):
 
 def test_own_entries_find_their_variant(cache):
     model = make_checkpoint('trained.pth')
-    path = store_weights('trained.pth', 'raft_stereo')
+    path = import_weights('trained.pth', 'raft_stereo')
     about = describe(path)
     assert (path.stem, about.variant) == ('trained', 'realtime')
     assert (about.source, about.checkpoint, about.license) == ('trained.pth', None, None)
@@ -106,18 +93,18 @@ def test_own_entries_find_their_variant(cache):
 
 def test_files_are_reproducible_and_survive_moving_to_another_store(cache, monkeypatch):
     make_checkpoint('trained.pth')
-    first = store_weights('trained.pth', 'raft_stereo').read_bytes()
-    path = store_weights('trained.pth', 'raft_stereo', 'realtime')
+    first = import_weights('trained.pth', 'raft_stereo').read_bytes()
+    path = import_weights('trained.pth', 'raft_stereo', 'realtime')
     assert path.read_bytes() == first
     monkeypatch.setenv('NNDEPTH_CACHE', str(cache / 'other'))
-    moved = store_weights(path, 'raft_stereo', name='moved')
+    moved = import_weights(path, 'raft_stereo', name='moved')
     assert moved.read_bytes() == first
     assert [entry.id for entry in list_stored()] == ['raft_stereo/moved']
 
 
 def test_weights_serve_every_variant_that_they_fit():
     make_checkpoint('cre.pth', 'crestereo', 'base')
-    path = store_weights('cre.pth', 'crestereo')
+    path = import_weights('cre.pth', 'crestereo')
     assert describe(path).variants == ('base', 'cascade')
     assert stored_weights('crestereo', 'cascade') == path
     load_weights(create_model('crestereo', 'cascade'), path)
@@ -126,7 +113,7 @@ def test_weights_serve_every_variant_that_they_fit():
 def test_finding_stored_weights():
     assert stored_weights('raft_stereo') is None
     make_checkpoint('a.pth')
-    older, newer = (store_weights('a.pth', 'raft_stereo', name=name) for name in ('b', 'a'))
+    older, newer = (import_weights('a.pth', 'raft_stereo', name=name) for name in ('b', 'a'))
     os.utime(older, (1, 1))
     assert stored_weights('raft_stereo') == newer
     os.utime(newer, (0, 0))
@@ -141,8 +128,8 @@ def test_weights_of_another_variant_say_which():
     make_checkpoint('a.pth')
     for variant in ('base', 'rvc'):
         with pytest.raises(CheckpointError) as caught:
-            store_weights('a.pth', 'raft_stereo', variant)
-        expected = f'a.pth: it is not raft_stereo {variant}, but raft_stereo realtime'
+            import_weights('a.pth', 'raft_stereo', variant)
+        expected = f'a.pth: it is not raft_stereo-{variant}, but raft_stereo-realtime'
         assert str(caught.value) == expected
     with pytest.raises(CheckpointError, match='not crestereo-base, but raft_stereo-realtime'):
         load_weights(create_model('crestereo'), 'a.pth')
@@ -153,24 +140,24 @@ def test_what_fits_nothing_says_what_differs():
     model = make_checkpoint('a.pth')
     torch.save(dict([*model.state_dict().items()][1:]), 'a.pth')
     with pytest.raises(CheckpointError, match=r'^a\.pth: .* fits no model known here'):
-        store_weights('a.pth', 'raft_stereo', 'realtime')
+        import_weights('a.pth', 'raft_stereo', 'realtime')
 
 
 def test_wrong_files_and_names():
     with pytest.raises(CheckpointError, match=r'nothing\.pth does not exist'):
-        store_weights('nothing.pth', 'raft_stereo')
+        import_weights('nothing.pth', 'raft_stereo')
     with pytest.raises(ValueError, match="model 'raft' is unknown"):
-        store_weights('nothing.pth', 'raft')
+        import_weights('nothing.pth', 'raft')
     make_checkpoint('a.pth')
     with pytest.raises(ValueError, match="no variant 'fast'"):
-        store_weights('a.pth', 'raft_stereo', 'fast')
+        import_weights('a.pth', 'raft_stereo', 'fast')
     for name in ('../a', '.a', 'a b', 'a/b'):
         with pytest.raises(ValueError, match='name is'):
-            store_weights('a.pth', 'raft_stereo', name=name)
+            import_weights('a.pth', 'raft_stereo', name=name)
     whole = Path('a.pth').read_bytes()
     Path('a.pth').write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match=r'a\.pth'):
-        store_weights('a.pth', 'raft_stereo')
+        import_weights('a.pth', 'raft_stereo')
     assert list_stored() == []
 
 
@@ -181,7 +168,7 @@ def test_weights_that_are_not_finite_are_refused(value):
         next(model.parameters()).fill_(value)
     torch.save(model.state_dict(), 'broken.pth')
     for use in (
-        lambda: store_weights('broken.pth', 'raft_stereo'),
+        lambda: import_weights('broken.pth', 'raft_stereo'),
         lambda: load_weights(model, 'broken.pth'),
     ):
         with pytest.raises(CheckpointError, match=r'broken\.pth: 1 entries hold NaN or infinity'):
@@ -191,19 +178,19 @@ def test_weights_that_are_not_finite_are_refused(value):
 
 def test_the_name_of_weights_of_the_package_is_theirs(monkeypatch, tmp_path, cache):
     make_checkpoint('default.pth')
-    first = store_weights('default.pth', 'raft_stereo')
+    first = import_weights('default.pth', 'raft_stereo')
     monkeypatch.setattr(store, '_BUNDLED', cache)
     monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'other'))
     with pytest.raises(ValueError, match='raft_stereo/default are the weights that come with'):
-        store_weights('default.pth', 'raft_stereo')
-    store_weights('default.pth', 'raft_stereo', name='mine')
+        import_weights('default.pth', 'raft_stereo')
+    import_weights('default.pth', 'raft_stereo', name='mine')
     assert stored_weights('raft_stereo', name='default') == first
 
 
 @pytest.mark.parametrize('kind', [OSError, SafetensorError])
 def test_a_write_that_fails_leaves_the_store_as_it_was(monkeypatch, kind):
     make_checkpoint('a.pth')
-    path = store_weights('a.pth', 'raft_stereo')
+    path = import_weights('a.pth', 'raft_stereo')
     before = path.read_bytes()
 
     def fill_disk(state, file, metadata):
@@ -212,14 +199,14 @@ def test_a_write_that_fails_leaves_the_store_as_it_was(monkeypatch, kind):
 
     monkeypatch.setattr('safetensors.torch.save_file', fill_disk)
     with pytest.raises((OSError, CheckpointError), match='No space left'):
-        store_weights('a.pth', 'raft_stereo')
+        import_weights('a.pth', 'raft_stereo')
     assert path.read_bytes() == before
     assert [*path.parent.iterdir()] == [path]
 
 
 def test_listing_passes_over_what_is_not_ours():
     make_checkpoint('a.pth')
-    path = store_weights('a.pth', 'raft_stereo')
+    path = import_weights('a.pth', 'raft_stereo')
     for name, content in {
         'empty': b'',
         'short': path.read_bytes()[:100],
@@ -232,7 +219,7 @@ def test_listing_passes_over_what_is_not_ours():
 
 def test_one_odd_entry_blocks_nothing_and_is_named_once(caplog):
     make_checkpoint('a.pth')
-    path = store_weights('a.pth', 'raft_stereo')
+    path = import_weights('a.pth', 'raft_stereo')
     whole = path.read_bytes()
     deep = (10**6).to_bytes(8, 'little') + b'[' * 10**6
     odd = {
@@ -279,14 +266,14 @@ def test_describe_reads_anything(tmp_path, content, text):
 
 
 def test_without_torch_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(store, 'find_spec', lambda name: None)
+    monkeypatch.setattr(importing, 'find_spec', lambda name: None)
     with pytest.raises(CheckpointError, match=r'torch and safetensors; pip install "nndepth\[to'):
-        store_weights('a.pth', 'raft_stereo')
+        import_weights('a.pth', 'raft_stereo')
 
 
 def test_listing_needs_no_torch():
     make_checkpoint('a.pth')
-    store_weights('a.pth', 'raft_stereo', name='mine')
+    import_weights('a.pth', 'raft_stereo', name='mine')
     code = (
         'import sys; sys.modules.update(torch=None, safetensors=None)\n'
         'from nndepth_core.cli import main; sys.exit(main())'

@@ -1,0 +1,148 @@
+"""Importing: a checkpoint file is checked, converted to our entries and put into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nndepth_core.files.writing import replaced_at_once
+from nndepth_core.models import create_model, network_class
+from nndepth_core.weights.catalogue import Checkpoint
+from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
+from nndepth_core.weights.description import Description, Origin, Recognized, recognize
+from nndepth_core.weights.loading import fitting_variants, load_entries, matching_models
+from nndepth_core.weights.settings import (
+    check_settings,
+    parse_settings,
+    snapshot_file,
+    snapshot_settings,
+)
+from nndepth_core.weights.store import new_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nndepth_core.models.base import Network
+
+
+def import_weights(
+    source: str | Path,
+    model: str | None = None,
+    variant: str | None = None,
+    name: str | None = None,
+    settings: Sequence[str] = (),
+    published: Checkpoint | None = None,
+) -> Path:
+    """Check a checkpoint file, convert it to our entries and put it into the store.
+
+    Args:
+        source: .safetensors file or one that torch.save wrote, with official entries or ours, or
+            a folder that the transformers library saved.
+        model: the network it is for; None finds out which one it fits.
+        variant: its variant; None finds out which one fits.
+        name: how to call it; None takes the catalogue's name, else that of the source. A file of
+            the same name is replaced.
+        settings: of the network's constructor, as 'max_depth=20', for what the catalogue or the
+            source does not tell, or to replace it.
+        published: the checkpoint of the catalogue that it is; None finds out.
+
+    Returns:
+        The stored file.
+
+    Raises:
+        CheckpointError: the file cannot be read, fits something else, or torch is missing.
+        ValueError: network, variant, name or settings are impossible.
+    """
+    require_torch()
+    if model is not None:
+        network_class(model)  # an unknown name is refused before anything is read
+    source = Path(source)
+    file = snapshot_file(source)
+    state = read_checkpoint(file)
+    known = recognize(file, model, published)
+    model = model or known.model or _only_model(state, file)
+    known, fitting, values = _fit(model, variant, state, file, known, settings)
+    network = create_model(model, variant or next(iter(fitting), None), **values)
+    load_entries(network, state, file)
+    origin = known.origin
+    path = new_path(model, name or origin.checkpoint or _name_of(source))
+    description = Description(
+        model,
+        network.spec.variant,
+        fitting,
+        origin.source,
+        origin.sha256,
+        origin.checkpoint,
+        origin.license,
+        values,
+    )
+    return _write(path, network, description)
+
+
+def require_torch() -> None:
+    """Refuse to go on without torch and safetensors.
+
+    Raises:
+        CheckpointError: one of them is not installed.
+    """
+    missing = [package for package in ('torch', 'safetensors') if find_spec(package) is None]
+    if missing:
+        raise CheckpointError(
+            f'weights cannot be read without {" and ".join(missing)}; pip install "nndepth[torch]"'
+        )
+
+
+def _only_model(state: Mapping[str, Tensor], file: Path) -> str:
+    """The one network that the entries of an unknown file fit."""
+    models = list(dict.fromkeys(model for model, _ in matching_models(state)))
+    if not models:
+        raise CheckpointError(f'{file}: it fits no model known here; see `nndepth models`')
+    if len(models) > 1:
+        raise CheckpointError(f'{file}: it fits {" and ".join(models)}; choose one by --model')
+    return models[0]
+
+
+def _fit(
+    model: str,
+    variant: str | None,
+    state: Mapping[str, Tensor],
+    file: Path,
+    known: Recognized,
+    settings: Sequence[str],
+) -> tuple[Recognized, tuple[str, ...], dict[str, Any]]:
+    """Find the variants of a network that fit, those that the file is known for first.
+
+    Returns:
+        What is known of the file, the variants, and the settings of the constructor. A file that
+        does not fit what it is known for, such as one that only has the name of a published
+        checkpoint, counts as unknown.
+    """
+    cls = network_class(model)
+    given = parse_settings(cls, settings)
+    unknown = Recognized(Origin(known.origin.source, known.origin.sha256))
+    for candidate in (known, unknown) if known.model == model else (unknown,):
+        values = {**snapshot_settings(cls, file), **candidate.origin.settings, **given}
+        check_settings(cls, values)
+        variants = candidate.variants if variant in (None, *candidate.variants) else ()
+        if fitting := fitting_variants(model, state, variants, values):
+            break
+    return candidate, fitting, values
+
+
+def _name_of(source: Path) -> str:
+    """What weights that are not in the catalogue are called: like their file or folder."""
+    return source.resolve().name if source.is_dir() else source.stem
+
+
+def _write(path: Path, network: Network, description: Description) -> Path:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        with replaced_at_once(path) as temporary:
+            save_file(network.state_dict(), temporary, description.metadata())
+    except SafetensorError as error:  # also of the system's, such as that the disk is full
+        raise CheckpointError(f'{path} cannot be written: {error}') from error
+    return path

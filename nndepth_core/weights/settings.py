@@ -1,0 +1,108 @@
+"""Settings of a network's constructor that ride with its weights, such as a largest depth.
+
+The shapes of the entries cannot tell them; the catalogue, the stored file or the user does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+if TYPE_CHECKING:
+    from nndepth_core.models.base import Network
+
+SNAPSHOT = 'model.safetensors', 'config.json'
+"""The weights and the configuration in a folder that the transformers library saved."""
+_BOOLEANS = {'true': True, 'false': False}
+
+
+def snapshot_file(path: Path) -> Path:
+    """Return the file of weights in a folder that the transformers library saved.
+
+    Any other path is returned as it is.
+    """
+    weights, config = (path / name for name in SNAPSHOT)
+    return weights if weights.is_file() and config.is_file() else path
+
+
+def snapshot_settings(cls: type[Network], path: Path) -> dict[str, Any]:
+    """What the configuration beside a file of weights says of a network's settings.
+
+    Args:
+        cls: the network.
+        path: the file of weights; only one that the transformers library named has settings.
+
+    Raises:
+        ValueError: the configuration cannot be read.
+    """
+    weights, name = SNAPSHOT
+    config = path.with_name(name)
+    if path.name != weights or not config.is_file():
+        return {}
+    try:
+        values = json.loads(config.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{config} is no JSON text; download it again') from error
+    if not isinstance(values, dict):
+        raise ValueError(f'{config} holds no settings by name; download it again')
+    return cls.settings_from_config(values)
+
+
+def check_settings(cls: type[Network], settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a network does not have.
+
+    Raises:
+        ValueError: there is no setting of such a name; says which there are.
+    """
+    known = [name for name in signature(cls).parameters]
+    for name in settings:
+        if name not in known:
+            raise ValueError(
+                f'{cls.spec.name} has no setting {name!r}; it has {", ".join(known) or "none"}'
+            )
+
+
+def parse_settings(cls: type[Network], texts: Sequence[str]) -> dict[str, Any]:
+    """Read settings as they are typed, 'max_depth=20', by the types of the constructor.
+
+    Raises:
+        ValueError: a text is of another form, names no setting or gives no value of its type.
+    """
+    settings = {}
+    hints = get_type_hints(cls.__init__)
+    for text in texts:
+        name, equals, value = text.partition('=')
+        if not equals:
+            raise ValueError(f'setting {text!r} has no value; write NAME=VALUE')
+        check_settings(cls, {name: value})
+        settings[name] = _value(name, value, hints.get(name))
+    return settings
+
+
+def show_settings(settings: Mapping[str, Any]) -> str:
+    """Write settings as they are typed, 'max_depth=20.0 output=depth'."""
+    return ' '.join(f'{name}={value}' for name, value in settings.items())
+
+
+def _value(name: str, text: str, hint: Any) -> Any:
+    values = {str(choice): choice for choice in get_args(hint)} if _is_choice(hint) else _BOOLEANS
+    if _is_choice(hint) or hint is bool:
+        if text in values:
+            return values[text]
+        raise ValueError(f'setting {name} is {text!r}; choose one of {", ".join(values)}')
+    if hint is str:
+        return text
+    try:
+        return hint(text) if hint in (int, float) else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        kind = {int: 'a whole number', float: 'a number'}.get(hint, 'a value as in YAML')
+        raise ValueError(f'setting {name} is {text!r}; give {kind}') from error
+
+
+def _is_choice(hint: Any) -> bool:
+    return get_origin(hint) is Literal
