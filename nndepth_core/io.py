@@ -16,7 +16,7 @@ import numpy as np
 
 from nndepth_core.files import picture
 from nndepth_core.files.picture import MAX_PIXELS
-from nndepth_core.files.writing import write_whole
+from nndepth_core.files.writing import write_at_once
 from nndepth_core.plausibility import Once, UsedBits, eight_bits
 
 _log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def write_pfm(path: str | Path, values: np.ndarray) -> None:
     """Write (H, W) or (H, W, 3) as a little-endian PFM, bottom row first."""
     kind = 'Pf' if values.ndim == 2 else 'PF'
     header = f'{kind}\n{values.shape[1]} {values.shape[0]}\n-1.0\n'.encode()
-    write_whole(path, header + values[::-1].astype('<f4').tobytes())
+    write_at_once(path, header + values[::-1].astype('<f4').tobytes(), lasting=False)
 
 
 def write_kitti(path: str | Path, disparity: np.ndarray) -> None:
@@ -252,7 +252,7 @@ def write_ply(path: str | Path, points: np.ndarray, rgb: np.ndarray) -> None:
     properties += [f'property uchar {name}' for name in ('red', 'green', 'blue')]
     header = ['ply', 'format binary_little_endian 1.0', f'element vertex {len(vertices)}']
     text = '\n'.join([*header, *properties, 'end_header', ''])
-    write_whole(path, text.encode() + vertices.tobytes())
+    write_at_once(path, text.encode() + vertices.tobytes(), lasting=False)
 
 
 def list_files(source: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
@@ -349,7 +349,7 @@ def _read_npy(path: str | Path) -> np.ndarray:
 def _write_npy(path: str | Path, values: np.ndarray) -> None:
     file = BytesIO()
     np.save(file, values.astype(np.float32))
-    write_whole(path, file.getvalue())
+    write_at_once(path, file.getvalue(), lasting=False)
 
 
 def _read_coded(path: str | Path, scale: float | None, max_pixels: int) -> tuple[np.ndarray, int]:
@@ -390,4 +390,4 @@ def _encode(path: str | Path, image: np.ndarray) -> None:
         _, data = cv2.imencode(Path(path).suffix, image)
     except cv2.error as error:
         raise ValueError(f'{path}: OpenCV cannot write this format; use .png') from error
-    write_whole(path, data.tobytes())
+    write_at_once(path, data.tobytes(), lasting=False)

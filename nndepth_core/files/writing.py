@@ -17,34 +17,45 @@ _count = itertools.count()
 
 
 @contextmanager
-def replaced_at_once(path: Path) -> Iterator[Path]:
-    """Give a name to write a file or folder to, which becomes `path` when it is on the disk.
+def replaced_at_once(path: Path, lasting: bool = True) -> Iterator[Path]:
+    """Give a name to write a file or folder to, which becomes `path` when all of it is written.
 
-    If the block fails, what it wrote is removed and what was at `path` stays. What processes that
-    were killed have left in the folder is removed too.
+    If the block fails, what it wrote is removed and what was at `path` stays.
+
+    Args:
+        path: the file or folder.
+        lasting: wait until it is on the disk, and remove what processes that were killed have
+            left in the folder. Where many files are written one after the other, False leaves
+            the first to the system and the second to later.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _unfinished(path.parent) as temporary, _told_as(path, temporary):
+    with _unfinished(path.parent, sweep=lasting) as temporary, _told_as(path, temporary):
         yield temporary
-        for written in (*temporary.rglob('*'), temporary):
-            _sync(written)
+        if lasting:
+            for written in (*temporary.rglob('*'), temporary):
+                _sync(written)
         temporary.replace(path)
-        _sync(path.parent)
+        if lasting:
+            _sync(path.parent)
 
 
-def write_whole(path: str | Path, data: bytes) -> None:
-    """Write one of many files, whole or not at all; the system chooses when it is on the disk."""
+def write_at_once(path: str | Path, content: str | bytes, lasting: bool = True) -> None:
+    """Write a file that is whole or not there at all; links and pipes stay what they are.
+
+    Args:
+        path: the file.
+        content: bytes, or text; what UTF-8 cannot hold, as bytes in the names of files, is
+            written as its number.
+        lasting: as in `replaced_at_once`.
+    """
+    data = content.encode('utf-8', 'backslashreplace') if isinstance(content, str) else content
     target = Path(path).resolve()
-    if target.exists() and not target.is_file():  # a pipe
-        target.write_bytes(data)
-        return
-    temporary = target.with_name(_own_name())
-    with _told_as(Path(path), temporary):
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(target)
-        finally:
-            _remove(temporary)
+    with _told_as(Path(path), target):
+        if target.exists() and not target.is_file():  # a pipe or a terminal
+            target.write_bytes(data)
+        else:
+            with replaced_at_once(target, lasting) as temporary:
+                temporary.write_bytes(data)
 
 
 def check_writable(*paths: Path) -> None:
@@ -89,20 +100,6 @@ def _is_binary(path: Path) -> bool:
         return b'\0' in file.read(1 << 12)
 
 
-def write_at_once(path: Path, text: str) -> None:
-    """Write a text file that is whole or not there at all.
-
-    What UTF-8 cannot hold, as bytes in the names of files, is written as its number.
-    """
-    content = text.encode('utf-8', 'backslashreplace')
-    path = path.resolve()
-    if path.exists() and not path.is_file():  # a pipe or a terminal
-        path.write_bytes(content)
-        return
-    with replaced_at_once(path) as temporary:
-        temporary.write_bytes(content)
-
-
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """Give an empty folder that is removed afterwards; after a kill, when the next one is made."""
@@ -128,9 +125,10 @@ def sha256_of(path: str | Path) -> str:
 
 
 @contextmanager
-def _unfinished(folder: Path) -> Iterator[Path]:
+def _unfinished(folder: Path, sweep: bool = True) -> Iterator[Path]:
     """Give a name that tells whose it is; whatever has it is removed at the end."""
-    _sweep(folder)
+    if sweep:
+        _sweep(folder)
     path = folder / _own_name()
     try:
         yield path

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nndepth_core.data.loader import Batch
+from nndepth_core.files.writing import replaced_at_once
 from nndepth_core.training import TrainingError
 
 
@@ -23,7 +24,8 @@ def save_failed(path: Path, passes: Sequence[Batch]) -> None:
         if isinstance(value, torch.Tensor)
     }
     names = [name for batch in passes for name in batch['names']]
-    np.savez_compressed(path, names=np.array(names), **arrays)
+    with replaced_at_once(path) as temporary, temporary.open('wb') as file:
+        np.savez_compressed(file, names=np.array(names), **arrays)
 
 
 @contextmanager

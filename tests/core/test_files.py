@@ -60,6 +60,17 @@ def test_names_that_are_no_utf_8_can_be_told(tmp_path):
     assert (tmp_path / 'file').read_text('utf-8') == '\\udcffä'
 
 
+def test_one_of_many_files_is_whole_or_not_there_too(tmp_path, monkeypatch):
+    leftover = killed_while_writing(tmp_path / 'file')
+    monkeypatch.setattr(os, 'fsync', lambda descriptor: pytest.fail('waits for the disk'))
+    write_at_once(tmp_path / 'file', b'first', lasting=False)
+    monkeypatch.setattr(Path, 'replace', lambda path, target: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_at_once(tmp_path / 'file', b'second', lasting=False)
+    assert (tmp_path / 'file').read_bytes() == b'first'
+    assert {*tmp_path.iterdir()} == {tmp_path / 'file', leftover}
+
+
 def test_links_and_pipes_stay_what_they_are(tmp_path):
     target, link, pipe = (tmp_path / name for name in ('target', 'link', 'pipe'))
     link.symlink_to(target)
