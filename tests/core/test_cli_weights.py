@@ -25,10 +25,8 @@ HTML = {'Content-Type': 'text/html; charset=utf-8'}
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(empty_store, tmp_path, monkeypatch):
     """An empty store and an empty working directory."""
-    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(store, '_BUNDLED', tmp_path / 'nothing')
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')

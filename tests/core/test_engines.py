@@ -18,12 +18,6 @@ from nndepth_core.export.cache import Origin, export_path
 FREE = ('batch', 'height', 'width', 3)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
-    return tmp_path / 'cache'
-
-
 def expected(left: np.ndarray, right: np.ndarray, scale: float = 0.5) -> np.ndarray:
     """What `write_model` computes: the mean of left's channels plus right's red, scaled."""
     return (left.astype(np.float32).mean(3) + right[..., 0].astype(np.float32)) * scale

@@ -45,11 +45,6 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
-
-
 def make_network(name: str, variant: str) -> StereoNetwork:
     """A network under the weights of its golden, or those that come with the package."""
     network = create_model(name, variant)

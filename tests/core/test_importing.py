@@ -30,10 +30,8 @@ KNOWN = catalogue.find_checkpoint('raft_stereo/sceneflow')
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(empty_store, tmp_path, monkeypatch):
     """An empty store and an empty working directory."""
-    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(store, '_BUNDLED', tmp_path / 'nothing')
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

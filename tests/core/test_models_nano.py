@@ -16,11 +16,6 @@ from nndepth_core.weights.store import stored_weights
 BUNDLED = sorted(path for path in store._BUNDLED.rglob('*') if path.is_file())
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
-
-
 @pytest.fixture
 def network():
     torch = pytest.importorskip('torch')

@@ -26,11 +26,8 @@ from nndepth_core.models import create_model  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(store, '_BUNDLED', tmp_path / 'nothing')
+def here(empty_store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return tmp_path / 'cache'
 
 
 def make_checkpoint(

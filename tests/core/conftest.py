@@ -1,0 +1,34 @@
+"""What the tests of the library share."""
+
+import subprocess
+import sys
+
+import pytest
+
+from nndepth_core.weights import store
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """The folder of weights and exports, an empty one of the test's own; nothing is there yet."""
+    monkeypatch.setenv('NNDEPTH_CACHE', str(tmp_path / 'cache'))
+    return tmp_path / 'cache'
+
+
+@pytest.fixture
+def empty_store(cache, monkeypatch):
+    """No weights at hand, not even those of the package; returns the folder for others."""
+    monkeypatch.setattr(store, '_BUNDLED', cache.with_name('nothing'))
+    return cache
+
+
+@pytest.fixture
+def in_new_process():
+    """Run Python code in a process that has imported nothing; returns what it printed."""
+
+    def run(code: str) -> str:
+        done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
