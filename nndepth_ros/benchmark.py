@@ -17,9 +17,9 @@ from tqdm import trange
 from nndepth_ros.conversions import image_message, ros_message_types
 from nndepth_ros.demo.sequence import NAMESPACE
 from nndepth_ros.demo.session import OUTPUTS, prepare_environment, stereo_node
+from nndepth_ros.depth_node import LIVE_STAGES
 
-STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry', 'publish')
-OUTSIDE = tuple(stage for stage in STAGES if stage != 'inference')
+OUTSIDE = tuple(stage for stage in LIVE_STAGES if stage != 'inference')
 WARM_UP = 3
 TIMEOUT = 30.0
 
@@ -46,7 +46,7 @@ def measure_node(
                 stats = _feed(size, outputs, frames)
         finally:
             rclpy.try_shutdown()
-    table = {stage: np.array([getattr(s, f'{stage}_ms') for s in stats]) for stage in STAGES}
+    table = {stage: np.array([getattr(s, f'{stage}_ms') for s in stats]) for stage in LIVE_STAGES}
     table['outside'] = sum((table[stage] for stage in OUTSIDE), np.zeros(frames))
     return table
 

@@ -1,139 +1,102 @@
-"""The shell of every depth node: parameters, model, inputs, outputs and the worker."""
+"""The shell of every depth node: inputs, outputs, the worker between them, and what it tells."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.parameter import Parameter as RclpyParameter
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from nndepth.msg import InferenceStats
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from nndepth_ros import doctor
-from nndepth_ros.declaration import declare
-from nndepth_ros.guarded_node import GuardedNode
-from nndepth_ros.inputs import Inputs, check_depth, qos_finding
-from nndepth_ros.log import describe, printable
+from nndepth_core.estimator import StageClock
+from nndepth_ros import diagnostics, doctor
+from nndepth_ros.conversions import ros_message_types, stamp_ns
+from nndepth_ros.log import describe
 from nndepth_ros.mailbox import Mailbox
-from nndepth_ros.parameters import Parameter
+from nndepth_ros.model_node import ModelNode
+from nndepth_ros.outputs import STATS
+from nndepth_ros.parameters.table import Parameter
+from nndepth_ros.pipeline import STAGES, Estimate, Moment, Pipeline
+from nndepth_ros.publishers import Outputs
+from nndepth_ros.subscriptions import Inputs
+from nndepth_ros.synchronizer import CameraInfoCache, Stamped
 
-OUTPUT_QOS = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.RELIABLE)
-PAIRS = 'pair'
+LIVE_STAGES = (*STAGES, 'publish')
+MOMENTS = 'pair'
 """Kind of the failures of single deposits."""
-MODEL = 'model'
-"""Kind of the failures to change the model."""
 
 
-class DepthNode(GuardedNode):
+class DepthNode(ModelNode):
     """What is common to stereo and monocular nodes.
 
     The executor's thread only deposits inputs into the mailbox; one worker thread takes the
-    newest, estimates and publishes. A subclass gives the parameter table and output types, and
-    says how a config is read, how inputs are subscribed and how one deposit is processed.
+    newest, estimates and publishes. A subclass gives the parameters, the pipeline and the
+    synchroniser.
     """
 
-    def __init__(
-        self,
-        name: str,
-        table: tuple[Parameter, ...],
-        outputs: Mapping[str, type],
-        **node_options: Any,
-    ) -> None:
-        super().__init__(name, **node_options)
-        self._table = table
-        self._output_types = outputs
-        self._outputs: dict[str, Any] = {}
+    pipeline_class: type[Pipeline]
+
+    def __init__(self, name: str, table: tuple[Parameter, ...], **node_options: Any) -> None:
+        super().__init__(name, table, **node_options)
+        self._types = ros_message_types()
+        self.sides = self.pipeline_class.sides
         self.inputs = Inputs(self)
-        self.failed = 0
+        self.outputs = Outputs(self, self.update_inputs)
+        self.image_topics = {side: self._image_topic(side) for side in self.sides}
+        self.info_topics = {side: self._info_topic(side) for side in self.sides}
         self._worker: threading.Thread | None = None
         self._busy_since: float | None = None
-        self.mailbox: Mailbox[Any] = Mailbox()
-        declare(self, table)
-        self.config = self.read_config(self._values())
-        self.estimator: Any = None
-        self._loaded: dict[str, Any] = {}
-        self._loader: threading.Thread | None = None
-        self._outcome: Any = None
-        self._loader_done = self.create_guard_condition(self._finish_loading)
-        self.add_on_set_parameters_callback(self._check_parameters)
-        self.add_post_set_parameters_callback(self._apply_parameters)
+        self.begin()
 
-    # --- what a subclass gives -------------------------------------------------------------------
+    # --- what a subclass gives or changes --------------------------------------------------------
 
-    def read_config(self, values: Mapping[str, Any]) -> Any:
-        """Turn parameter values into the frozen config; ValueError says what is not allowed."""
+    def make_synchronizer(self) -> Any:
+        """What makes moments of single images; see `StereoSynchronizer`."""
         raise NotImplementedError
 
-    def check_model(self, config: Any) -> None:
-        """Refuse quickly, by ValueError or RuntimeError, a model that cannot be loaded."""
+    def needs_info(self) -> bool:
+        """Whether an image is of no use without its camera_info."""
+        return True
 
-    def make_estimator(self, config: Any) -> Any:
-        """Load, warm up and self-test the estimator of a config; ValueError or RuntimeError."""
-        raise NotImplementedError
+    def limits(self) -> dict[str, Any]:
+        """What the examination of the calibration depends on beside it."""
+        return {}
 
-    def describe(self) -> str:
-        """One line on the model in use."""
-        engine = self.estimator.engine
-        return f'{engine.spec.name} by {engine.name} on {engine.device}'
+    def counts(self) -> Mapping[str, int]:
+        """What became of the inputs since activation, by its name in InferenceStats."""
+        return asdict(self.synchronizer.counts)
 
-    def update_inputs(self) -> None:
-        """Subscribe to what is needed now and unsubscribe the rest; called while active."""
-        raise NotImplementedError
-
-    def process(self, deposited: float, item: Any) -> None:
-        """Handle one deposit in the worker thread.
-
-        Args:
-            deposited: time.monotonic() of the deposit.
-            item: what was put into the mailbox.
-
-        Raises:
-            ValueError, RuntimeError: this item fails, the stream goes on.
-        """
-        raise NotImplementedError
-
-    def statuses(self) -> list[DiagnosticStatus]:
-        """What the subclass says on /diagnostics; called every second."""
-        raise NotImplementedError
-
-    def on_config(self) -> None:
-        """React to changed parameters; `config` is the new one."""
+    def begin(self) -> None:
+        """Begin with empty queues and counts."""
+        self.synchronizer = self.make_synchronizer()
+        self.pipeline = self.pipeline_class(self._types, self.record)
+        self._infos = CameraInfoCache(self.sides)
+        self.without_info: tuple[Stamped, ...] | None = None
+        self.last_stats: InferenceStats | None = None
+        self.mailbox: Mailbox[Moment] = Mailbox(self.config.inputs.max_age)
+        self.failed = 0
 
     # --- lifecycle -------------------------------------------------------------------------------
 
     def configure(self) -> None:
         """Load and test the model, create the publishers."""
-        self.estimator = self.make_estimator(self.config)
-        self._loaded = self._values()
-        for name, message_type in self._output_types.items():
-            self._outputs[name] = self.create_lifecycle_publisher(
-                message_type,
-                name,
-                OUTPUT_QOS,
-                event_callbacks=PublisherEventCallbacks(
-                    matched=self.guarded(f'matched {name}', lambda _: self._update_inputs()),
-                    incompatible_qos=self.guarded(f'qos {name}', self._qos_reporter(name)),
-                ),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(
-                    callback=check_depth
-                ),
-            )
+        self.load_model()
+        self.outputs.open(self.pipeline_class.outputs)
 
     def activate(self) -> None:
         """Start the worker and listen."""
-        self.mailbox = Mailbox(self.config.max_age)
-        self.failed = 0
+        self.begin()
         self._worker = threading.Thread(
             target=self._work, args=(self.mailbox,), name='estimator', daemon=True
         )
         self._worker.start()
-        self._update_inputs()
+        self.update_inputs()
         self.get_logger().info(f'active: {self.describe()}')
 
     def deactivate(self) -> None:
@@ -143,9 +106,7 @@ class DepthNode(GuardedNode):
 
     def cleanup(self) -> None:
         """Give back model and publishers."""
-        for publisher in self._outputs.values():
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs.clear()
+        self.outputs.close()
         self.estimator = None
 
     @property
@@ -157,7 +118,7 @@ class DepthNode(GuardedNode):
         """Unsubscribe and end the worker; harmless when inactive.
 
         Args:
-            timeout: seconds to wait for the pair in work; None: as long as it takes.
+            timeout: seconds to wait for what is in work; None: as long as it takes.
 
         Returns:
             Whether the worker has ended.
@@ -170,44 +131,88 @@ class DepthNode(GuardedNode):
         self.inputs.close_all()
         return worker is None or not worker.is_alive()
 
+    def on_config(self) -> None:
+        """Take over what can change in a running node."""
+        self.mailbox.max_age = self.config.inputs.max_age
+
+    # --- inputs: the executor's thread -----------------------------------------------------------
+
+    def _image_topic(self, side: str) -> str:
+        topic = self.resolve_topic_name(_named(side, 'image_rect'))
+        return f'{topic}/compressed' if self.config.inputs.compressed else topic
+
+    def _info_topic(self, side: str) -> str:
+        """camera_info stands beside a remapped image as in image_transport, unless remapped."""
+        name = _named(side, 'camera_info')
+        remapped = self.resolve_topic_name(name)
+        if remapped != self.resolve_topic_name(name, only_expand=True):
+            return remapped
+        image = self.resolve_topic_name(_named(side, 'image_rect'))
+        return f'{image.rpartition("/")[0]}/camera_info'
+
+    def update_inputs(self) -> None:
+        """Subscribe to camera_info always, to images while somebody wants a result of them.
+
+        The doctor wants the first ones too.
+        """
+        if not self.active:
+            return
+        image_type = CompressedImage if self.config.inputs.compressed else Image
+        listen = bool(self.wanted()) or self.pipeline.to_examine > 0
+        for side in self.sides:
+            info, image = self.info_topics[side], self.image_topics[side]
+            if info not in self.inputs:
+                self.inputs.open(info, CameraInfo, partial(self._on_info, side))
+            if listen and image not in self.inputs:
+                self.inputs.open(image, image_type, partial(self._on_image, side))
+            elif not listen and image in self.inputs:
+                self.inputs.close(image)
+
+    def _on_image(self, side: str, message: Any) -> None:
+        matched = self.synchronizer.add(side, stamp_ns(message.header.stamp), message)
+        if matched is not None:
+            self._deposit(matched)
+
+    def _on_info(self, side: str, message: CameraInfo) -> None:
+        self._infos.add(side, stamp_ns(message.header.stamp), message)
+        if self.without_info is not None:
+            self._deposit(self.without_info)
+
+    def _deposit(self, matched: tuple[Stamped, ...]) -> None:
+        pairs = zip(self.sides, matched, strict=True)
+        infos = tuple(self._infos.get(side, item.stamp) for side, item in pairs)
+        if None in infos and self.needs_info():
+            self.without_info = matched
+            return
+        self.without_info = None
+        self.mailbox.put(Moment(tuple(item.message for item in matched), infos))
+
     # --- outputs ---------------------------------------------------------------------------------
 
     def wanted(self) -> set[str]:
-        """Names of the outputs that somebody subscribes to."""
-        return {name for name, out in self._outputs.items() if out.get_subscription_count()}
+        """Topics of the outputs that somebody subscribes to."""
+        return self.outputs.subscribed()
 
-    def publish(self, name: str, message: Any) -> None:
-        """Publish one output, unless the pair in work was left behind."""
+    def publish(self, topic: str, message: Any) -> None:
+        """Publish one output, unless what is in work was left behind."""
         if self._in_use():
-            self._outputs[name].publish(message)
+            self.outputs.publish(topic, message)
 
-    def _update_inputs(self) -> None:
-        if self.active:
-            self.update_inputs()
+    # --- one moment: the worker's thread ---------------------------------------------------------
 
-    def _qos_reporter(self, name: str) -> Any:
-        def report(event: Any) -> None:
-            policy = qos_policy_name_from_kind(event.last_policy_kind)
-            topic = self.resolve_topic_name(name)
-            self.record(f'qos {name}', [qos_finding(topic, policy)])
-
-        return report
-
-    # --- worker ----------------------------------------------------------------------------------
-
-    def _work(self, mailbox: Mailbox[Any]) -> None:
+    def _work(self, mailbox: Mailbox[Moment]) -> None:
         while (delivery := mailbox.get()) is not None:
             self._busy_since = time.monotonic()
             try:
                 self.process(*delivery)
-                self.passed(PAIRS)
+                self.passed(MOMENTS)
             except Exception as error:
                 # One broken message must not end the stream. On the way out publishers and
-                # context may be gone, which is no failure of the pair.
+                # context may be gone, which is no failure of the message.
                 if self._in_use() and self.context.ok():
                     self.failed += 1
                     self._trace()
-                    self.fail(PAIRS, describe(error))
+                    self.fail(MOMENTS, describe(error))
             finally:
                 if self._in_use():
                     self._busy_since = None
@@ -216,13 +221,72 @@ class DepthNode(GuardedNode):
         """Whether this thread is the worker, and not one that was left behind."""
         return self._worker is threading.current_thread()
 
+    def process(self, deposited: float, moment: Moment) -> None:
+        """Estimate and publish what is subscribed; then examine it, which takes its time.
+
+        Args:
+            deposited: time.monotonic() of the deposit.
+            moment: what was put into the mailbox.
+
+        Raises:
+            ValueError, RuntimeError: this moment fails, the stream goes on.
+        """
+        clock, pipeline, estimator = StageClock(), self.pipeline, self.estimator
+        settings = self.config.outputs
+        frame = pipeline.decode(moment, self.config.inputs.max_pixels)
+        clock.lap('decode')
+        estimate = None
+        try:
+            if wanted := self.wanted():
+                estimate = pipeline.estimate(estimator, frame, wanted, settings, clock)
+                for topic, message in estimate.messages.items():
+                    self.publish(topic, message)
+                clock.lap('publish')
+                times = {**clock.milliseconds, **estimate.milliseconds}
+                self.last_stats = self._stats(deposited, moment, frame, estimate, times)
+                if STATS in wanted:
+                    self.publish(STATS, self.last_stats)
+        finally:
+            pipeline.examine(time.monotonic_ns(), moment, frame, estimate, estimator, settings)
+
+    def _stats(
+        self,
+        deposited: float,
+        moment: Moment,
+        frame: Any,
+        estimate: Estimate,
+        milliseconds: Mapping[str, float],
+    ) -> InferenceStats:
+        engine, image = self.estimator.engine, moment.images[0]
+        now, stamp = self.get_clock().now().nanoseconds, stamp_ns(image.header.stamp)
+        stats = InferenceStats(
+            header=image.header,
+            model=engine.spec.name,
+            engine=engine.name,
+            device=engine.device,
+            **{f'{stage}_ms': milliseconds[stage] for stage in LIVE_STAGES},
+            total_ms=1000 * (time.monotonic() - deposited),
+            age_ms=age_ms(now, stamp),
+            density=estimate.density,
+            dropped=self.mailbox.dropped,
+            late=self.mailbox.late,
+            failed=self.failed,
+            **self.counts(),
+        )
+        if len(moment.images) > 1:
+            stats.right_stamp = moment.images[1].header.stamp
+        stats.input_width, stats.input_height = frame.size
+        stats.processing_width, stats.processing_height = estimate.result.processing_size
+        stats.output_width, stats.output_height = estimate.size
+        return stats
+
     # --- diagnostics -----------------------------------------------------------------------------
 
     def examine(self) -> None:
-        """Look at the inputs, at who else publishes, and at the pair in work."""
-        self._update_inputs()
+        """Look at inputs and calibration, at who else publishes, and at what is in work."""
+        self.update_inputs()
         now, busy = time.monotonic(), self._busy_since
-        timeout = self.config.input_timeout
+        timeout = self.config.inputs.input_timeout
         self.record('silence', doctor.examine_silence(self.inputs.states(), timeout, now))
         self.record('work', doctor.examine_work(None if busy is None else now - busy))
         publishers = {
@@ -231,83 +295,33 @@ class DepthNode(GuardedNode):
                 for end in self.get_publishers_info_by_topic(topic)
                 if not end.node_name.startswith('_NODE_NAME_UNKNOWN')  # not discovered yet
             ]
-            for topic in map(self.resolve_topic_name, self._outputs)
+            for topic in self.outputs.topics()
         }
         self.record('twins', doctor.examine_twins(self.get_fully_qualified_name(), publishers))
+        newest = [self._infos.newest(side) for side in self.sides]
+        if None not in newest:
+            self.pipeline.examine_calibration(*newest, **self.limits())
 
-    # --- parameters ------------------------------------------------------------------------------
+    def statuses(self) -> list[DiagnosticStatus]:
+        """State of the inputs and of the inference."""
+        name = self.get_fully_qualified_name()
+        if not self.active:
+            return [diagnostics.status(f'{name}: inference', name, 'not active', {})]
+        values = {**self.counts(), 'failed': self.failed}
+        values |= {'dropped': self.mailbox.dropped, 'late': self.mailbox.late}
+        stats = self.last_stats
+        if stats is not None:
+            values |= {field: getattr(stats, field) for field in ('model', 'engine', 'device')}
+            for field in ('inference_ms', 'total_ms', 'age_ms'):
+                values[field] = round(getattr(stats, field), 1)
+        message = 'running' if self.wanted() else 'idle: nobody subscribes'
+        return [diagnostics.status(f'{name}: inference', name, message, values)]
 
-    def _values(self, changes: Iterable[RclpyParameter] = ()) -> dict[str, Any]:
-        values = {row.name: self.get_parameter(row.name).value for row in self._table}
-        values.update({change.name: change.value for change in changes if change.name in values})
-        return values
 
-    def _check_parameters(self, changes: list[RclpyParameter]) -> SetParametersResult:
-        try:
-            config = self.read_config(self._values(changes))
-            if self.estimator is not None and config.model != self.config.model:
-                self.check_model(config)
-        except Exception as error:
-            return SetParametersResult(successful=False, reason=printable(describe(error)))
-        return SetParametersResult(successful=True)
+def age_ms(now_ns: int, stamp_ns: int) -> float:
+    """Milliseconds since a stamp; NaN where the clock has not started or the stamp is not set."""
+    return (now_ns - stamp_ns) / 1e6 if now_ns and stamp_ns else math.nan
 
-    def _apply_parameters(self, _: list[RclpyParameter]) -> None:
-        self.config = self.read_config(self._values())
-        self.mailbox.max_age = self.config.max_age
-        if self.estimator is not None and self.config.model == self._loaded_model():
-            self._loaded = self._values()
-            self.passed(MODEL)
-        self.on_config()
-        self._start_loading()
 
-    def _loaded_model(self) -> Any:
-        return self.read_config(self._loaded).model
-
-    # --- a changed model loads beside the old one ------------------------------------------------
-
-    def _start_loading(self) -> None:
-        if self.estimator is None or self._loader is not None:
-            return
-        if self.config.model != self._loaded_model():
-            arguments = self.config, self._values()
-            self._loader = threading.Thread(
-                target=self._load, name='loader', args=arguments, daemon=True
-            )
-            self._loader.start()
-
-    def _load(self, config: Any, values: dict[str, Any]) -> None:
-        try:
-            self._outcome = values, self.make_estimator(config)
-        except Exception as error:
-            self._outcome = values, error
-        with suppress(RuntimeError):  # the node may have ended meanwhile
-            self._loader_done.trigger()
-
-    def _finish_loading(self) -> None:
-        """Take the new model into use, or go back to the parameters of the old one."""
-        if self._loader is None:
-            return
-        self._loader.join()
-        self._loader = None
-        if self.estimator is None:
-            return
-        values, outcome = self._outcome
-        if isinstance(outcome, Exception):
-            self._refuse(values, outcome)
-        else:
-            self.estimator, self._loaded = outcome, values
-            self.passed(MODEL)
-            self.get_logger().info(f'now: {self.describe()}')
-        self._start_loading()
-
-    def _refuse(self, values: dict[str, Any], error: Exception) -> None:
-        """Keep the old model, and take back what asked for the new one."""
-        if self.config.model == self.read_config(values).model:  # and no other one is asked for
-            self.set_parameters(
-                [
-                    RclpyParameter(name, value=self._loaded[name])
-                    for name, value in values.items()
-                    if value == self.get_parameter(name).value != self._loaded[name]
-                ]
-            )
-        self.fail(MODEL, f'{describe(error)}; {self.describe()} goes on', limited=False)
+def _named(side: str, topic: str) -> str:
+    return f'{side}/{topic}' if side else topic

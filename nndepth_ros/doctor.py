@@ -5,7 +5,7 @@ Pure: looks at messages by their field names; the node keeps, logs and publishes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,8 @@ LONG_PAIR = 10.0
 """Seconds in which any pair should be done."""
 
 
-def calibration_key(left_info: Any, right_info: Any) -> tuple[Any, ...]:
-    """What the examination of two CameraInfo depends on; another key asks for a new one."""
+def calibration_key(*infos: Any) -> tuple[Any, ...]:
+    """What the examination of CameraInfo depends on; another key asks for a new one."""
     return tuple(
         (
             info.header.frame_id,
@@ -48,7 +48,7 @@ def calibration_key(left_info: Any, right_info: Any) -> tuple[Any, ...]:
             info.binning_y,
             *(getattr(info.roi, name) for name in ('x_offset', 'y_offset', 'width', 'height')),
         )
-        for info in (left_info, right_info)
+        for info in infos
     )
 
 
@@ -107,29 +107,37 @@ def examine_calibration(
     return found
 
 
-def examine_headers(left: Any, right: Any, left_info: Any, right_info: Any) -> list[Finding]:
-    """Look at the headers of a pair of images beside those of their CameraInfo."""
+def examine_headers(
+    sides: Sequence[str], images: Sequence[Any], infos: Sequence[Any]
+) -> list[Finding]:
+    """Look at the headers of images beside those of their CameraInfo.
+
+    Args:
+        sides: names of the cameras; a single one has none, ''.
+        images: of each camera, Image or CompressedImage.
+        infos: of each camera, None where there is none.
+    """
     found = []
-    for side, image, info in (('left', left, left_info), ('right', right, right_info)):
+    for side, image, info in zip(sides, images, infos, strict=True):
         if stamp_ns(image.header.stamp) == 0:
-            found.append(
-                Finding(
-                    f'stamp_zero_{side}',
-                    Level.WARN,
+            text = 'images carry stamp 0; their ages mean nothing until the driver stamps them'
+            if side:
+                text = (
                     f'{side} images carry stamp 0; pairs and ages mean nothing until the driver '
-                    'stamps them',
+                    'stamps them'
                 )
+            found.append(Finding(_code('stamp_zero', side), Level.WARN, text))
+        if info is not None and image.header.frame_id != info.header.frame_id:
+            text = (
+                f'{side} image is in frame {image.header.frame_id!r} and its camera_info in '
+                f'{info.header.frame_id!r}; the driver must write one name into both'
             )
-        if image.header.frame_id != info.header.frame_id:
-            found.append(
-                Finding(
-                    f'frame_{side}',
-                    Level.WARN,
-                    f'{side} image is in frame {image.header.frame_id!r} and its camera_info in '
-                    f'{info.header.frame_id!r}; the driver must write one name into both',
-                )
-            )
+            found.append(Finding(_code('frame', side), Level.WARN, text.lstrip()))
     return found
+
+
+def _code(kind: str, side: str) -> str:
+    return f'{kind}_{side}' if side else kind
 
 
 def examine_images(left: np.ndarray, right: np.ndarray, cx_offset: float = 0.0) -> list[Finding]:

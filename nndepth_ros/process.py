@@ -33,7 +33,7 @@ def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) 
             return _refuse(error) if rclpy.ok() else 0  # a signal invalidates the context
         logging.getLogger('nndepth_core').addHandler(CoreLogHandler(node.log))
         executor.add_node(node)
-        if node.config.autostart:
+        if node.config.inputs.autostart:
             node.autostart()
         else:
             node.get_logger().info('waiting to be configured (autostart is false)')

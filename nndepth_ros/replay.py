@@ -19,30 +19,21 @@ from tqdm import tqdm
 
 import nndepth_core
 from nndepth_core.calibration import Calibration
-from nndepth_core.estimator import StageClock, StereoEstimator, StereoResult
+from nndepth_core.estimator import StageClock, StereoEstimator
 from nndepth_core.files.picture import MAX_PIXELS
-from nndepth_core.plausibility import BaselineLimits, UsedBits
+from nndepth_core.plausibility import BaselineLimits
 from nndepth_ros import doctor
 from nndepth_ros.bag import BagReader, Record, bag_message_types
 from nndepth_ros.bag_survey import Frame, StereoTopics, Survey, find_topics, make_survey
 from nndepth_ros.bag_writer import BagWriter, check_target, leftovers
 from nndepth_ros.calibration_file import CalibrationFile
 from nndepth_ros.doctor import Finding, Level
-from nndepth_ros.outputs import (
-    CONFIDENCE,
-    STEREO_OUTPUTS,
-    OutputSettings,
-    StereoInput,
-    depth_density,
-    examine_result,
-    stereo_messages,
-)
+from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
+from nndepth_ros.pipeline import Estimate, Moment
 from nndepth_ros.replay_report import Outcome, describe, describe_input
+from nndepth_ros.stereo_pipeline import StereoPipeline
 from nndepth_ros.synchronizer import SIDES
 
-STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry', 'write')
-EXAMINED_PAIRS = 3
-EXAMINE_EVERY = 5_000_000_000  # nanoseconds of recording, after the first ones
 SHOWN_FAILURES = 5
 
 T = TypeVar('T')
@@ -66,7 +57,7 @@ class ReplaySettings:
     """
 
     topics: StereoTopics = field(default_factory=StereoTopics)
-    outputs: tuple[str, ...] = STEREO_OUTPUTS
+    outputs: tuple[str, ...] = tuple(STEREO_OUTPUTS)
     messages: OutputSettings = field(default_factory=OutputSettings)
     sync_tolerance: float = 0.0
     start: float = 0.0
@@ -216,12 +207,8 @@ class _Processor:
         self._survey = survey
         self._estimator = estimator
         self._settings = settings
-        self._types = bag_message_types()
-        self._calibration: Any = None
         self._calibration_file = settings.calibration and CalibrationFile(settings.calibration)
-        self._to_examine = 0
-        self._next_examination = 0
-        self._used_bits = UsedBits()
+        self._pipeline = StereoPipeline(bag_message_types(), lambda _, found: self._find(found))
         self._find(doctor.examine_stamps(survey.counts, survey.offset_ns))
         if not topics.rectified:
             self._find([_not_rectified(topics.left)])
@@ -245,54 +232,42 @@ class _Processor:
         """Estimate one pair and write its messages; a pair that fails is counted."""
         clock = StageClock()
         try:
-            images = self._decode(pair)
-            examine = self._to_examine > 0 or pair.left.time >= self._next_examination
-            if examine:
-                self._examine(images, pair.left.time)
-            clock.lap('decode')
-            confidence = CONFIDENCE in self._settings.outputs
-            result = self._estimator(images.left, images.right, confidence)
-            clock.lap('estimate')
-            messages = self._messages(images, result)
-            clock.lap('geometry')
-            if examine:
-                limits = self._estimator.engine.spec.bounds
-                self._find(examine_result(images, result, limits, self._settings.messages))
+            estimate = self._estimate(pair, clock)
         except (ValueError, RuntimeError, cv2.error) as error:
             self._fail(pair.left_frame, error)
             return
-        for name, message in messages.items():
+        for name, message in estimate.messages.items():
             writer.write(f'{self._topics.namespace}/{name}', pair.left.time, message)
         clock.lap('write')
-        self.outcome.processing_size = list(result.processing_size)
-        self.outcome.densities.append(depth_density(images, result, self._settings.messages))
-        stages = {**clock.milliseconds, **result.milliseconds}
-        for stage in STAGES:
-            self.outcome.milliseconds.setdefault(stage, []).append(stages[stage])
+        self.outcome.processing_size = list(estimate.result.processing_size)
+        self.outcome.densities.append(estimate.density)
+        times = {**estimate.milliseconds, 'write': clock.milliseconds['write']}
+        for stage, milliseconds in times.items():
+            self.outcome.milliseconds.setdefault(stage, []).append(milliseconds)
 
-    def _decode(self, pair: MatchedPair) -> StereoInput:
-        messages = [self._bag.decode(record) for record in (pair.left, pair.right)]
-        messages += self._infos(pair, *messages)
-        key = doctor.calibration_key(*messages[2:])
-        if key != self._calibration:
-            self._calibration, self._to_examine = key, EXAMINED_PAIRS
-            self._find(doctor.examine_calibration(*messages[2:], baseline=self._settings.baseline))
-        if self._to_examine:
-            self._find(doctor.examine_headers(*messages))
-        return StereoInput.from_messages(
-            *messages, max_pixels=self._settings.max_pixels, used_bits=self._used_bits
-        )
+    def _estimate(self, pair: MatchedPair, clock: StageClock) -> Estimate:
+        pipeline, settings = self._pipeline, self._settings
+        images = self._bag.decode(pair.left), self._bag.decode(pair.right)
+        moment = Moment(images, self._infos(pair, *images))
+        pipeline.examine_calibration(*moment.infos, baseline=settings.baseline)
+        frame = pipeline.decode(moment, settings.max_pixels)
+        clock.lap('decode')
+        estimate = None
+        try:
+            estimate = pipeline.estimate(
+                self._estimator, frame, settings.outputs, settings.messages, clock
+            )
+        finally:
+            pipeline.examine(
+                pair.left.time, moment, frame, estimate, self._estimator, settings.messages
+            )
+            clock.lap('examine')
+        return estimate
 
-    def _examine(self, images: StereoInput, time: int) -> None:
-        self._to_examine = max(0, self._to_examine - 1)
-        self._next_examination = time + EXAMINE_EVERY
-        self._find(doctor.examine_images(images.left, images.right, images.camera.cx_offset))
-        self._find(self._used_bits.findings())
-
-    def _infos(self, pair: MatchedPair, left: Any, right: Any) -> list[Any]:
+    def _infos(self, pair: MatchedPair, left: Any, right: Any) -> tuple[Any, ...]:
         """The camera_info of both sides: of the calibration if one is given, else of the bag."""
         if self._calibration_file:
-            return self._calibration_file.camera_infos(left, right)
+            return tuple(self._calibration_file.camera_infos(left, right))
         infos = []
         for side, frame in zip(SIDES, (pair.left_frame, pair.right_frame), strict=True):
             infos.append(self._survey.infos[side].get(frame))
@@ -300,19 +275,7 @@ class _Processor:
                 raise ValueError(
                     f'{self._topics.infos[side]} holds no camera_info so far; give --calibration'
                 )
-        return infos
-
-    def _messages(self, images: StereoInput, result: StereoResult) -> dict[str, Any]:
-        engine, settings = self._estimator.engine, self._settings
-        return stereo_messages(
-            self._types,
-            settings.outputs,
-            images,
-            result,
-            engine.spec.bounds,
-            engine.spec.resolution,
-            settings.messages,
-        )
+        return tuple(infos)
 
     def _fail(self, frame: Frame, error: Exception) -> None:
         reason = ' '.join(str(error).split())

@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--topics',
         type=_outputs,
         metavar='OUTPUTS',
-        default=STEREO_OUTPUTS,
+        default=tuple(STEREO_OUTPUTS),
         help=f'comma-separated, of {", ".join(STEREO_OUTPUTS)}; default: all',
     )
     add('--copy', action='store_true', help='write the input topics too')

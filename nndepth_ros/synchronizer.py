@@ -8,6 +8,7 @@ with the first two messages that belong together.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -172,11 +173,11 @@ class MessageFiltersSynchronizer:
 class CameraInfoCache:
     """The camera_info that belongs to an image: the one of its stamp, else the newest."""
 
-    def __init__(self, size: int = 10) -> None:
-        self._known: dict[str, deque[Stamped]] = {side: deque(maxlen=size) for side in SIDES}
+    def __init__(self, sides: Iterable[str] = SIDES, size: int = 10) -> None:
+        self._known: dict[str, deque[Stamped]] = {side: deque(maxlen=size) for side in sides}
 
     def add(self, side: str, stamp: int, info: Any) -> None:
-        """Remember a camera_info of 'left' or 'right'."""
+        """Remember a camera_info of one side."""
         self._known[side].append(Stamped(stamp, info))
 
     def get(self, side: str, stamp: int) -> Any | None:

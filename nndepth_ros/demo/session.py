@@ -14,30 +14,22 @@ from pathlib import Path
 
 import rclpy
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
-from nndepth.msg import InferenceStats
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rosbags.typesys import get_types_from_msg
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from stereo_msgs.msg import DisparityImage
+from sensor_msgs.msg import CameraInfo, Image
 from tqdm import tqdm
 
 from nndepth_ros.bag import TYPES, Record
 from nndepth_ros.bag_writer import BagWriter
 from nndepth_ros.demo import DemoError
 from nndepth_ros.demo.sequence import INPUTS, NAMESPACE, read_inputs
+from nndepth_ros.outputs import STEREO_OUTPUTS
+from nndepth_ros.publishers import message_classes
 
 PACKAGE = 'nndepth'
 Frame = dict[str, bytes | memoryview]  # serialised message by topic
-OUTPUTS = {
-    'disparity': DisparityImage,
-    'disparity/image_color': Image,
-    'depth/image': Image,
-    'depth/camera_info': CameraInfo,
-    'confidence': Image,
-    'points2': PointCloud2,
-    'stats': InferenceStats,
-}
+OUTPUTS = message_classes(STEREO_OUTPUTS)
 _PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _STAMP = struct.Struct('<iI')  # every message begins with a header, and that with its stamp,
 _STAMP_OFFSET = 4  # after the four bytes that name the encoding (CDR, little endian)

@@ -19,7 +19,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from nndepth_ros.conversions import image_message, ros_message_types
-from nndepth_ros.stereo_node import OUTPUT_TYPES, StereoNode
+from nndepth_ros.publishers import message_classes
+from nndepth_ros.stereo_node import StereoNode
 
 WIDTH, HEIGHT, FOCAL, BASELINE, SHIFT = 160, 96, 100.0, 0.2, 8
 FRAME = 'left_optical'
@@ -133,7 +134,7 @@ class Rig:
 
     def subscribe(self, topic: str, qos=None) -> None:
         self.subscriptions[topic] = self.tester.create_subscription(
-            OUTPUT_TYPES[topic],
+            message_classes(self.node.pipeline.outputs)[topic],
             topic,
             lambda message: self._keep(topic, message),
             qos or QoSProfile(depth=20),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nndepth_ros.conversions import ConversionError, image_size, to_rgb
-from nndepth_ros.outputs import StereoInput
+from nndepth_ros.stereo_pipeline import StereoInput
 
 SMOOTH = cv2.GaussianBlur(bags.shifted_pair()[0], (0, 0), 3)
 

@@ -22,7 +22,8 @@ from nndepth_ros.conversions import (
     stereo_camera,
     to_rgb,
 )
-from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings, StereoInput, stereo_messages
+from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
+from nndepth_ros.stereo_pipeline import StereoInput, stereo_messages
 
 F = 500.0
 P_LEFT = np.array([F, 0, 320, 0, 0, F, 240, 0, 0, 0, 1, 0], np.float64)

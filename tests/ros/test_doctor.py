@@ -85,7 +85,9 @@ def test_image_headers_are_compared_with_their_camera_info():
     left.header.frame_id = 'elsewhere'
     left.header.stamp.sec = 1
     right.header.frame_id = camera_info('right').header.frame_id
-    found = doctor.examine_headers(left, right, camera_info('left'), camera_info('right'))
+    found = doctor.examine_headers(
+        ('left', 'right'), (left, right), (camera_info('left'), camera_info('right'))
+    )
     assert codes(found) == ['frame_left', 'stamp_zero_right']
 
 

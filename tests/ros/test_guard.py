@@ -21,8 +21,8 @@ from test_lifecycle import Process
 
 from nndepth_core.plausibility import Finding, Level
 from nndepth_ros import doctor
+from nndepth_ros.depth_node import age_ms
 from nndepth_ros.log import NodeLog
-from nndepth_ros.stereo_node import age_ms
 
 STAMP = 1_700_000_000_000_000_000
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
@@ -264,7 +264,7 @@ def test_camera_info_published_once_is_enough(make_rig, start):
     if start == 'inactive':
         rig.in_executor(rig.node.trigger_activate)
     rig.wait_connected()
-    rig.wait_until(lambda: rig.node._calibration is not None, 'camera_info')
+    rig.wait_until(lambda: rig.node.pipeline.calibration is not None, 'camera_info')
     rig.send_pair(STAMP, infos=False)
     rig.wait_for('disparity')
     rig.received['/diagnostics'].clear()

@@ -14,8 +14,7 @@ from rosbags.rosbag2 import StoragePlugin
 from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.estimator import StereoEstimator
 from nndepth_core.plausibility import BaselineLimits
-from nndepth_ros import replay as replay_module
-from nndepth_ros import stereo_node
+from nndepth_ros import pipeline
 from nndepth_ros.conversions import stamp_ns
 from nndepth_ros.outputs import DEPTH, DISPARITY, POINTS, OutputSettings
 from nndepth_ros.replay import ReplaySettings, replay
@@ -53,7 +52,7 @@ def test_the_origin_of_p_may_lie_between_the_cameras(make_rig):
 
 
 def test_cameras_swapped_in_the_stream_are_noticed_and_so_is_the_cure(make_rig, monkeypatch):
-    monkeypatch.setattr(stereo_node, 'EXAMINE_EVERY', 0.0)
+    monkeypatch.setattr(pipeline, 'EXAMINE_EVERY', 0)
     rig = make_rig(parameters={'input_timeout': 60.0})
     left, right = live.shifted_pair()
     for number in range(5):
@@ -178,7 +177,7 @@ def test_replay_allows_a_baseline_it_is_told(run):
 
 
 def test_replay_notices_cameras_swapped_in_the_recording(run, monkeypatch):
-    monkeypatch.setattr(replay_module, 'EXAMINE_EVERY', 2 * PERIOD)
+    monkeypatch.setattr(pipeline, 'EXAMINE_EVERY', 2 * PERIOD)
     entries = []
     for number in range(8):
         stamp = bags.START + number * PERIOD

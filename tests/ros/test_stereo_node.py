@@ -198,7 +198,7 @@ def test_nobody_subscribes_so_nothing_is_inferred(make_rig):
     rig = make_rig(outputs=())
     for frame in range(3):
         rig.send_pair(STAMP + frame)
-        rig.wait_until(lambda left=2 - frame: rig.node.to_examine <= left, 'the doctor')
+        rig.wait_until(lambda left=2 - frame: rig.node.pipeline.to_examine <= left, 'the doctor')
     rig.wait_until(lambda: not rig.images['left'].get_subscription_count(), 'unsubscription')
     rig.wait_diagnostic('idle: nobody subscribes')
     assert rig.node.last_stats is None

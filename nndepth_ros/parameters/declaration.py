@@ -8,7 +8,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
-from nndepth_ros.parameters import Parameter
+from nndepth_ros.parameters.table import Parameter
 
 
 def declare(node: Node, table: Iterable[Parameter]) -> None:

@@ -1,0 +1,6 @@
+"""The nodes' parameters: tables that are declared, validated and read into frozen configs."""
+
+from nndepth_ros.parameters.stereo import STEREO_PARAMETERS, StereoConfig
+from nndepth_ros.parameters.table import Parameter
+
+__all__ = ['STEREO_PARAMETERS', 'Parameter', 'StereoConfig']

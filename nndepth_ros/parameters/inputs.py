@@ -1,0 +1,55 @@
+"""How images are taken in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nndepth_core.files.picture import MAX_PIXELS
+from nndepth_ros.parameters.table import Parameter
+
+INPUT_PARAMETERS = (
+    Parameter('autostart', True, 'Configure and activate at start.', live=False),
+    Parameter(
+        'image_transport',
+        'raw',
+        'How images arrive: raw, or compressed (JPEG, PNG).',
+        live=False,
+        choices=('raw', 'compressed'),
+    ),
+    Parameter(
+        'max_pixels',
+        MAX_PIXELS,
+        'Larger images are refused before they are decoded, width times height.',
+        low=1,
+        high=2**31 - 1,
+    ),
+    Parameter(
+        'input_timeout',
+        2.0,
+        'An input without messages for this long is reported, seconds.',
+        low=0.1,
+        high=3600.0,
+    ),
+)
+
+
+def max_age(what: str) -> Parameter:
+    """The row of the age limit of `what`, 'Pairs' or 'Images'."""
+    text = f'{what} that waited longer than this are skipped, seconds; 0: no limit.'
+    return Parameter('max_age', 0.0, text, high=60.0)
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How images are taken in."""
+
+    autostart: bool
+    image_transport: str
+    max_pixels: int
+    max_age: float
+    input_timeout: float
+
+    @property
+    def compressed(self) -> bool:
+        """Whether images arrive as CompressedImage."""
+        return self.image_transport == 'compressed'

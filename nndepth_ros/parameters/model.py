@@ -1,0 +1,101 @@
+"""What decides on the estimator."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from nndepth_core.engines import MOST, PRECISIONS, SgbmSettings, resolve_model
+from nndepth_ros.parameters.table import Parameter
+
+MODEL_PARAMETERS = (
+    Parameter(
+        'weights',
+        '',
+        'Checkpoint file of the network, or name of a stored one; empty: the one stored last.',
+    ),
+    Parameter('engine', 'auto', 'What executes the model; auto: the best one present.'),
+    Parameter('device', 'auto', 'Where the engine runs: auto, cpu, cuda or tensorrt.'),
+    Parameter(
+        'precision',
+        'auto',
+        'Arithmetic of a network; auto: what suits the device.',
+        choices=PRECISIONS,
+    ),
+    Parameter(
+        'iterations',
+        0,
+        "Steps of an iterative network; 0: the network's.",
+        high=MOST['iterations'],
+    ),
+    Parameter(
+        'threads', 0, 'Threads of a network on the CPU; 0: one a core.', high=MOST['threads']
+    ),
+    Parameter(
+        'processing_width',
+        0,
+        "Width the model works at, pixels; 0: the camera's, or by processing_height.",
+        high=16384,
+    ),
+    Parameter(
+        'processing_height',
+        0,
+        "Height the model works at, pixels; 0: the camera's, or by processing_width.",
+        high=16384,
+    ),
+    Parameter(
+        'output_size',
+        'camera',
+        "Size of the outputs: the camera's, or the processing size.",
+        choices=('camera', 'processing'),
+    ),
+    Parameter(
+        'confidence_threshold',
+        0.0,
+        'Estimates less confident than this become unknown; 0 keeps all.',
+        high=1.0,
+    ),
+)
+"""All but `model`, whose words depend on the task."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What the estimator is made of; a change asks for a new one."""
+
+    model: str
+    weights: str
+    engine: str
+    device: str
+    precision: str
+    iterations: int
+    threads: int
+    processing_width: int
+    processing_height: int
+    output_size: str
+    confidence_threshold: float
+    sgbm: SgbmSettings | None = None
+    onnx: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The model, also where it is left to the package."""
+        return resolve_model(self.model, self.engine)
+
+    @property
+    def processing_size(self) -> tuple[int, int]:
+        """(width, height) the model works at; 0 is left to the estimator."""
+        return self.processing_width, self.processing_height
+
+    def options(self) -> dict[str, Any]:
+        """What the engine of the model is made with."""
+        if self.name == 'sgbm' and self.sgbm:
+            return asdict(self.sgbm)
+        declared = self.onnx if self.name.endswith('.onnx') else {}
+        return {
+            **declared,
+            'weights': self.weights,
+            'precision': self.precision,
+            'iterations': self.iterations,
+            'threads': self.threads,
+        }

@@ -1,0 +1,61 @@
+"""How estimates become messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nndepth_ros.outputs import FARTHEST, OutputSettings
+from nndepth_ros.parameters.table import Parameter
+
+OUTPUT_PARAMETERS = (
+    Parameter(
+        'min_depth',
+        0.0,
+        'Nearer points are -inf in depth images, metres; 0: no limit.',
+        high=FARTHEST,
+    ),
+    Parameter(
+        'max_depth',
+        0.0,
+        'Farther points are +inf in depth images, metres; 0: no limit.',
+        high=FARTHEST,
+    ),
+)
+
+
+def color_parameters(quantity: str, unit: str, low: float, high: float) -> tuple[Parameter, ...]:
+    """The rows of the colour map's ends.
+
+    Args:
+        quantity: what is coloured, 'disparity' or 'depth'.
+        unit: of it.
+        low: smallest value of either end.
+        high: largest one.
+    """
+    ends = (('min', 'low', ''), ('max', 'high', "; both 0: the model's range"))
+    return tuple(
+        Parameter(
+            f'color_{name}_{quantity}',
+            0.0,
+            f'{quantity.capitalize()} at the {end} end of the colour map, {unit}{otherwise}.',
+            low=low,
+            high=high,
+        )
+        for name, end, otherwise in ends
+    )
+
+
+def output_settings(values: Mapping[str, Any], quantity: str) -> OutputSettings:
+    """Read the rows above; `quantity` is the one of `color_parameters`.
+
+    Raises:
+        ValueError: a maximum is not larger than its minimum.
+    """
+    low, high = values[f'color_min_{quantity}'], values[f'color_max_{quantity}']
+    if (low or high) and high <= low:
+        raise ValueError(
+            f'color_max_{quantity} is {high} and color_min_{quantity} {low}; '
+            'the maximum must be larger (or both 0)'
+        )
+    return OutputSettings(values['min_depth'], values['max_depth'], (low, high))

@@ -1,0 +1,197 @@
+"""What happens to the messages of one moment, in a running node and in `replay` alike.
+
+They are decoded, a map is estimated, messages are made of it, and from time to time all of it is
+examined: can it be true? Stereo and monocular pipelines say how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nndepth_core.estimator import StageClock
+from nndepth_core.plausibility import Finding, UsedBits
+from nndepth_ros import doctor
+from nndepth_ros.conversions import MessageTypes
+from nndepth_ros.outputs import CONFIDENCE, OutputSettings
+
+STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry')
+"""What is timed of every moment; the one who sends or writes the messages adds that."""
+EXAMINED = 3
+"""So many moments are examined when a stream or its calibration is new."""
+EXAMINE_EVERY = 5_000_000_000
+"""Nanoseconds until the next one: what changes later in the stream is noticed."""
+
+Report = Callable[[str, list[Finding]], None]
+
+
+class Moment(NamedTuple):
+    """Messages that belong together, one of each camera: Image or CompressedImage, CameraInfo."""
+
+    images: tuple[Any, ...]
+    infos: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What came of one moment.
+
+    Attributes:
+        result: of the estimator.
+        messages: by topic.
+        size: (width, height) of the maps.
+        density: share of pixels with a finite value inside the limits, 0..1.
+        milliseconds: of each stage in STAGES.
+    """
+
+    result: Any
+    messages: dict[str, Any]
+    size: tuple[int, int]
+    density: float
+    milliseconds: dict[str, float]
+
+
+class Pipeline:
+    """The steps of one stream of moments.
+
+    Args:
+        types: message classes.
+        report: takes the findings of an examination, named by its first argument.
+    """
+
+    sides: tuple[str, ...]
+    """Names of the cameras."""
+    outputs: Mapping[str, str]
+    """Topics, each with the name of its class in MessageTypes."""
+
+    def __init__(self, types: MessageTypes, report: Report) -> None:
+        self.types = types
+        self.to_examine = EXAMINED
+        self.calibration: Any = None
+        self.used_bits = UsedBits()
+        self._report = report
+        self._next_examination = 0
+
+    # --- what a subclass gives -------------------------------------------------------------------
+
+    def decode(self, moment: Moment, max_pixels: int) -> Any:
+        """Turn messages into images and cameras; ValueError says what cannot be used."""
+        raise NotImplementedError
+
+    def infer(self, estimator: Any, frame: Any, confidence: bool) -> Any:
+        """Run the estimator on what `decode` gave."""
+        raise NotImplementedError
+
+    def values(self, result: Any) -> np.ndarray:
+        """The map of a result, float32 (H, W)."""
+        raise NotImplementedError
+
+    def messages(
+        self,
+        wanted: Collection[str],
+        frame: Any,
+        result: Any,
+        estimator: Any,
+        settings: OutputSettings,
+    ) -> dict[str, Any]:
+        """Make the messages of the wanted topics."""
+        raise NotImplementedError
+
+    def density(self, frame: Any, result: Any, settings: OutputSettings) -> float:
+        """Share of pixels with a finite value inside the limits, 0..1."""
+        raise NotImplementedError
+
+    def examine_images(self, frame: Any) -> list[Finding]:
+        """Look at the pictures."""
+        raise NotImplementedError
+
+    def examine_result(
+        self, frame: Any, result: Any, estimator: Any, settings: OutputSettings
+    ) -> list[Finding]:
+        """Look at the estimate."""
+        raise NotImplementedError
+
+    def examine_infos(self, *infos: Any, **limits: Any) -> list[Finding]:
+        """Look at the camera_info of all cameras."""
+        raise NotImplementedError
+
+    # --- the way of one moment -------------------------------------------------------------------
+
+    def estimate(
+        self,
+        estimator: Any,
+        frame: Any,
+        wanted: Collection[str],
+        settings: OutputSettings,
+        clock: StageClock,
+    ) -> Estimate:
+        """Estimate, and make the messages of the wanted topics.
+
+        Args:
+            estimator: of the task.
+            frame: what `decode` gave.
+            wanted: topics.
+            settings: limits of depth and colours.
+            clock: started before the decoding, which was its first lap.
+
+        Raises:
+            ValueError, RuntimeError: this frame fails.
+        """
+        result = self.infer(estimator, frame, CONFIDENCE in wanted)
+        clock.lap('estimate')
+        messages = self.messages(wanted, frame, result, estimator, settings)
+        clock.lap('geometry')
+        times = {**clock.milliseconds, **result.milliseconds}
+        height, width = self.values(result).shape
+        return Estimate(
+            result,
+            messages,
+            (width, height),
+            self.density(frame, result, settings),
+            {stage: times[stage] for stage in STAGES},
+        )
+
+    # --- can it be true? -------------------------------------------------------------------------
+
+    def examine_calibration(self, *infos: Any, **limits: Any) -> None:
+        """Report on the camera_info of all cameras where it or a limit is new."""
+        key = doctor.calibration_key(*infos), limits
+        if key != self.calibration:
+            self.calibration, self.to_examine = key, EXAMINED
+            self._report('calibration', self.examine_infos(*infos, **limits))
+
+    def examine(
+        self,
+        now: int,
+        moment: Moment,
+        frame: Any,
+        estimate: Estimate | None,
+        estimator: Any,
+        settings: OutputSettings,
+    ) -> None:
+        """Report on a moment, if it is time to.
+
+        Args:
+            now: nanoseconds of any steady clock.
+            moment: the messages.
+            frame: what `decode` made of them.
+            estimate: what came of it; None: nothing did.
+            estimator: of the estimate.
+            settings: of its messages.
+        """
+        if not self.to_examine and now < self._next_examination:
+            return
+        self.to_examine = max(0, self.to_examine - 1)
+        self._next_examination = now + EXAMINE_EVERY
+        self._report('headers', doctor.examine_headers(self.sides, *moment))
+        wrong = self.examine_images(frame)
+        self._report('images', wrong)
+        self._report('used bits', self.used_bits.findings())
+        if estimate is not None:  # what wrong images lead to is no fault of the model
+            self._report(
+                'estimate',
+                [] if wrong else self.examine_result(frame, estimate.result, estimator, settings),
+            )

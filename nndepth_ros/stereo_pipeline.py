@@ -1,0 +1,225 @@
+"""A rectified pair and its way from messages to messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from nndepth_core.camera import StereoCamera
+from nndepth_core.estimator import StereoEstimator, StereoResult
+from nndepth_core.files.picture import MAX_PIXELS
+from nndepth_core.plausibility import BaselineLimits, Finding, UsedBits, density, examine_estimate
+from nndepth_core.visualization import colorize
+from nndepth_ros import conversions, doctor
+from nndepth_ros.conversions import MessageTypes
+from nndepth_ros.outputs import (
+    COLOR,
+    CONFIDENCE,
+    DEPTH,
+    DEPTH_INFO,
+    DISPARITY,
+    POINTS,
+    STEREO_OUTPUTS,
+    OutputSettings,
+    depth_messages,
+)
+from nndepth_ros.pipeline import Moment, Pipeline
+from nndepth_ros.synchronizer import SIDES
+
+T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class StereoInput:
+    """One rectified pair with what is known of its cameras.
+
+    Attributes:
+        left: uint8 RGB (H, W, 3).
+        right: the same.
+        left_info: left CameraInfo as it came.
+        camera: the rig at the images' size.
+        header: of the left image; every output carries it.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    left_info: Any
+    camera: StereoCamera
+    header: Any
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the images."""
+        return self.left.shape[1], self.left.shape[0]
+
+    @classmethod
+    def from_messages(
+        cls,
+        left: Any,
+        right: Any,
+        left_info: Any,
+        right_info: Any,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        used_bits: UsedBits | None = None,
+    ) -> StereoInput:
+        """Decode two images and their CameraInfo.
+
+        Sizes are compared first: nothing is decoded that cannot be used.
+
+        Args:
+            left: left Image or CompressedImage.
+            right: right one.
+            left_info: CameraInfo of the left image.
+            right_info: of the right one.
+            max_pixels: larger images are refused.
+            used_bits: of the stream, which 16-bit values are stretched by; None: all 16.
+
+        Raises:
+            ValueError: an image cannot be decoded, they differ in size, or the calibration cannot
+                be used; the message names the side.
+        """
+        images = {'left': left, 'right': right}
+        sizes = _by_side(images, conversions.image_size)
+        (width, height), other = sizes.values()
+        if (width, height) != other:
+            raise ValueError(
+                f'left is {width}x{height} and right {other[0]}x{other[1]}; the images of a pair '
+                'must have one size'
+            )
+        camera = conversions.stereo_camera(left_info, right_info, width, height)
+        decode = partial(conversions.to_rgb, max_pixels=max_pixels, used_bits=used_bits)
+        bits = used_bits and used_bits.bits
+        rgb = _by_side(images, decode)
+        if used_bits is not None and used_bits.bits != bits:
+            rgb = _by_side(images, decode)  # both by what the brighter one uses
+        return cls(rgb['left'], rgb['right'], left_info, camera, left.header)
+
+
+def _by_side(images: Mapping[str, Any], convert: Callable[[Any], T]) -> dict[str, T]:
+    converted = {}
+    for side, message in images.items():
+        try:
+            converted[side] = convert(message)
+        except conversions.ConversionError as error:
+            raise conversions.ConversionError(f'{side} image: {error}') from error
+    return converted
+
+
+def stereo_messages(
+    types: MessageTypes,
+    wanted: Collection[str],
+    pair: StereoInput,
+    result: StereoResult,
+    disparity_range: tuple[float, float],
+    resolution: float,
+    settings: OutputSettings,
+) -> dict[str, Any]:
+    """Make the messages of the topics in `wanted`.
+
+    Args:
+        types: message classes.
+        wanted: names out of STEREO_OUTPUTS.
+        pair: what was estimated from.
+        result: the estimate; its confidence must be there if CONFIDENCE is wanted.
+        disparity_range: of the model, pixels at its processing size.
+        resolution: smallest disparity step of the model, pixels at its processing size.
+        settings: limits of depth and colours.
+    """
+    height, width = result.disparity.shape
+    header, camera = pair.header, pair.camera.resized(width, height)
+    scale = width / result.processing_size[0]
+    low, high = disparity_range[0] * scale, disparity_range[1] * scale
+    messages: dict[str, Any] = {}
+    if DISPARITY in wanted:
+        messages[DISPARITY] = conversions.disparity_message(
+            types, header, result.disparity, camera, (low, high), resolution * scale
+        )
+    if COLOR in wanted:
+        start, end = settings.color_range if any(settings.color_range) else (low, high)
+        picture = colorize(result.disparity, start, end, order='bgr')
+        messages[COLOR] = conversions.image_message(types, header, picture, 'bgr8')
+    if DEPTH_INFO in wanted:
+        messages[DEPTH_INFO] = conversions.depth_camera_info(
+            types, header, pair.left_info, pair.camera.left, width, height
+        )
+    if CONFIDENCE in wanted and result.confidence is not None:
+        messages[CONFIDENCE] = conversions.image_message(types, header, result.confidence, '32FC1')
+    if DEPTH in wanted or POINTS in wanted:
+        depth = camera.disparity_to_depth(result.disparity, *settings.depth_limits)
+        messages |= depth_messages(types, wanted, header, depth, pair.left, camera.left)
+    return messages
+
+
+class StereoPipeline(Pipeline):
+    """The steps of a rectified pair."""
+
+    sides = SIDES
+    outputs = STEREO_OUTPUTS
+
+    def decode(self, moment: Moment, max_pixels: int) -> StereoInput:
+        """Decode both images and read the rig; see `StereoInput.from_messages`."""
+        messages = *moment.images, *moment.infos
+        return StereoInput.from_messages(
+            *messages, max_pixels=max_pixels, used_bits=self.used_bits
+        )
+
+    def infer(
+        self, estimator: StereoEstimator, frame: StereoInput, confidence: bool
+    ) -> StereoResult:
+        """Estimate the disparity."""
+        return estimator(frame.left, frame.right, confidence)
+
+    def values(self, result: StereoResult) -> np.ndarray:
+        """The disparity."""
+        return result.disparity
+
+    def messages(
+        self,
+        wanted: Collection[str],
+        frame: StereoInput,
+        result: StereoResult,
+        estimator: StereoEstimator,
+        settings: OutputSettings,
+    ) -> dict[str, Any]:
+        """Make the messages of the wanted topics; see `stereo_messages`."""
+        engine = estimator.engine
+        limits, resolution = engine.spec.bounds, engine.spec.resolution
+        return stereo_messages(self.types, wanted, frame, result, limits, resolution, settings)
+
+    def density(self, frame: StereoInput, result: StereoResult, settings: OutputSettings) -> float:
+        """Share of the pixels with a finite depth inside the limits, 0..1."""
+        height, width = result.disparity.shape
+        camera = frame.camera.resized(width, height)
+        return density(result.disparity, camera, settings.depth_limits)
+
+    def examine_images(self, frame: StereoInput) -> list[Finding]:
+        """Whether the pictures show something, rows agree, and left is left."""
+        return doctor.examine_images(frame.left, frame.right, frame.camera.cx_offset)
+
+    def examine_result(
+        self,
+        frame: StereoInput,
+        result: StereoResult,
+        estimator: StereoEstimator,
+        settings: OutputSettings,
+    ) -> list[Finding]:
+        """Whether the disparities can be true."""
+        scale = result.disparity.shape[1] / result.processing_size[0]
+        return examine_estimate(
+            frame.left,
+            frame.right,
+            result.disparity,
+            frame.camera,
+            estimator.engine.spec.bounds[1] * scale,
+            settings.depth_limits,
+        )
+
+    def examine_infos(self, *infos: Any, baseline: BaselineLimits | None = None) -> list[Finding]:
+        """Whether both camera_info make a rig."""
+        left, right = infos
+        return doctor.examine_calibration(left, right, baseline=baseline)
