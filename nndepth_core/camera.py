@@ -244,11 +244,7 @@ class StereoCamera:
             adjusted = np.subtract(disparity, np.float32(self.cx_offset), dtype=np.float32)
             np.maximum(adjusted, 0, out=adjusted)
             depth = np.divide(np.float32(self.focal_baseline), adjusted, out=adjusted)
-            if max_depth < math.inf:
-                depth[depth > max_depth] = math.inf
-            if min_depth > 0:
-                depth[depth < min_depth] = -math.inf
-        return depth
+        return limited_depth(depth, min_depth, max_depth)
 
     def depth_to_disparity(self, depth: np.ndarray) -> np.ndarray:
         """Disparity in pixels (float32): cx_offset for +inf, NaN where depth is not positive."""
@@ -256,3 +252,18 @@ class StereoCamera:
             depth = np.asarray(depth, np.float32)
             disparity = np.float32(self.focal_baseline) / depth + np.float32(self.cx_offset)
         return np.where(depth > 0, disparity, np.float32(np.nan)).astype(np.float32)
+
+
+def limited_depth(
+    depth: np.ndarray, min_depth: float = 0.0, max_depth: float = math.inf
+) -> np.ndarray:
+    """Write the limits of REP-117 into a depth (H, W) in metres, in place, and return it.
+
+    NaN stays NaN (unknown); farther than max_depth becomes +inf, nearer than min_depth -inf.
+    """
+    with np.errstate(all='ignore'):  # limits may be more than float32 holds
+        if max_depth < math.inf:
+            depth[depth > max_depth] = math.inf
+        if min_depth > 0:
+            depth[depth < min_depth] = -math.inf
+    return depth

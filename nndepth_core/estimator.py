@@ -326,12 +326,13 @@ class MonoEstimator(Estimator):
         clock = StageClock()
         spec = self.engine.spec
         height, width = image.shape[:2]
-        needed = 'intrinsics' in spec.inputs or spec.canonical_focal is not None
-        if needed and camera is None:
+        if spec.needs_camera and camera is None:
             raise ValueError(
                 f'{spec.name} needs the camera to tell metres; give its camera_info or calibration'
             )
-        used = camera.resized(*self.processed_size(width, height)) if camera and needed else None
+        used = None
+        if camera is not None and spec.needs_camera:
+            used = camera.resized(*self.processed_size(width, height))
         numbers = {}
         if used is not None and 'intrinsics' in spec.inputs:
             above, _, left, _ = spec.margins(used.height, used.width)

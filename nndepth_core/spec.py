@@ -172,6 +172,11 @@ class ModelSpec:
         return {'disparity': 'px', 'depth': 'm'}.get(self.output, '')
 
     @property
+    def needs_camera(self) -> bool:
+        """Whether the model tells nothing without the camera's intrinsics."""
+        return 'intrinsics' in self.inputs or self.canonical_focal is not None
+
+    @property
     def images(self) -> tuple[str, ...]:
         """Names of the inputs that are images."""
         return tuple(name for name in self.inputs if name in IMAGES)

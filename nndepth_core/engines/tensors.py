@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
 import cv2
 import numpy as np
 
 from nndepth_core.engines.base import EngineError
 from nndepth_core.engines.contract import PIXEL_RANGE, Contract
+from nndepth_core.spec import Output
 
 _TYPES: dict[str, type[np.generic]] = {
     'tensor(uint8)': np.uint8,
@@ -17,8 +18,8 @@ _TYPES: dict[str, type[np.generic]] = {
     'tensor(float16)': np.float16,
     'tensor(double)': np.float64,
 }
-_KNOWN_OUTPUTS = ('disparity', 'reference_output_disparity', 'next_output', 'disp')
-"""Names of the disparity where several outputs might be it, the surest first."""
+_KNOWN_OUTPUTS = (*get_args(Output), 'reference_output_disparity', 'next_output', 'disp')
+"""Names of the map where several outputs might be it, the surest first."""
 
 
 class Argument(Protocol):

@@ -5,9 +5,19 @@ numbers is named only where the numbers fit it; which one is meant, the user dec
 """
 
 from nndepth_core.plausibility.baseline import BaselineLimits, examine_baseline
-from nndepth_core.plausibility.estimates import density, examine_estimate
+from nndepth_core.plausibility.estimates import (
+    density,
+    examine_depth,
+    examine_estimate,
+    share_inside,
+)
 from nndepth_core.plausibility.findings import Finding, Level, Once
-from nndepth_core.plausibility.pixels import UsedBits, eight_bits, examine_levels
+from nndepth_core.plausibility.pixels import (
+    UsedBits,
+    eight_bits,
+    examine_image_levels,
+    examine_levels,
+)
 from nndepth_core.plausibility.truth import examine_truth
 
 __all__ = [
@@ -19,7 +29,10 @@ __all__ = [
     'density',
     'eight_bits',
     'examine_baseline',
+    'examine_depth',
     'examine_estimate',
+    'examine_image_levels',
     'examine_levels',
     'examine_truth',
+    'share_inside',
 ]

@@ -1,4 +1,4 @@
-"""Whether the disparities that a model gives can be true."""
+"""Whether the disparities and depths that a model gives can be true."""
 
 from __future__ import annotations
 
@@ -39,9 +39,41 @@ def density(
     )
     with np.errstate(over='ignore'):
         beyond = np.nextafter(np.float32(camera.cx_offset), np.float32(math.inf))
-    high = min(high, float(np.finfo(np.float32).max))
-    inside = cv2.inRange(disparity, max(low, float(beyond)), high)
-    return cv2.countNonZero(inside) / disparity.size
+    return share_inside(disparity, max(low, float(beyond)), high)
+
+
+def share_inside(values: np.ndarray, low: float, high: float) -> float:
+    """Share of the pixels of a float32 map (H, W) that are finite and in low..high, 0..1."""
+    largest = float(np.finfo(np.float32).max)
+    inside = cv2.inRange(values, max(low, -largest), min(high, largest))
+    return cv2.countNonZero(inside) / values.size
+
+
+def examine_depth(
+    depth: np.ndarray, limits: tuple[float, float] | None = (0.0, math.inf)
+) -> list[Finding]:
+    """Look at what a model made of a single image.
+
+    Args:
+        depth: float32 (H, W), NaN where unknown.
+        limits: those that clip the depth, metres; None where it is none in metres.
+    """
+    known = np.isfinite(depth)
+    if known.mean() < 1 - MOST:
+        text = (
+            f'only {percent(known.mean())} of the pixels have an estimate: the model fails on '
+            'this scene, or is less confident than confidence_threshold'
+        )
+        return [Finding('few_estimates', Level.WARN, text)]
+    values = depth[known].astype(np.float64)
+    low, high = np.percentile(values, (1, 99))
+    if high - low <= 1e-6 * abs(high):
+        text = (
+            f'the estimate is {high:.4g} everywhere: the model does not answer to the images; are '
+            'they of the kind it was trained on?'
+        )
+        return [Finding('constant', Level.ERROR, text)]
+    return _judge_limits(values, limits) if limits else []
 
 
 def examine_estimate(
@@ -89,7 +121,8 @@ def examine_estimate(
         )
         found.append(Finding('misfit', Level.WARN, text))
     if camera is not None:
-        found += _judge_limits(values, camera.resized(width, height), depth_limits)
+        depth = camera.resized(width, height).disparity_to_depth(values)
+        found += _judge_limits(depth[np.isfinite(depth)].astype(np.float64), depth_limits)
     return found
 
 
@@ -162,18 +195,14 @@ def _judge_range(values: np.ndarray, fit: Fit, width: int, largest: float) -> li
     return []
 
 
-def _judge_limits(
-    values: np.ndarray, camera: StereoCamera, limits: tuple[float, float]
-) -> list[Finding]:
-    """Depths that the user's limits take away."""
-    depth = camera.disparity_to_depth(values)
-    depth = depth[np.isfinite(depth)].astype(np.float64)  # holds any limit
+def _judge_limits(depth: np.ndarray, limits: tuple[float, float]) -> list[Finding]:
+    """Finite depths, float64 metres, that the user's limits take away."""
     if not depth.size:
         return []
     found = []
     for name, share, limit, value in (
-        ('nearer than min_depth', np.mean(depth < limits[0]), limits[0], '-inf'),
-        ('farther than max_depth', np.mean(depth > limits[1]), limits[1], '+inf'),
+        ('nearer than min_depth', float(np.mean(depth < limits[0])), limits[0], '-inf'),
+        ('farther than max_depth', float(np.mean(depth > limits[1])), limits[1], '+inf'),
     ):
         if share > MOST:
             text = (

@@ -1,4 +1,4 @@
-"""Whether the values of the pixels of a pair can be true."""
+"""Whether the values of the pixels of images can be true."""
 
 from __future__ import annotations
 
@@ -48,19 +48,23 @@ def eight_bits(values: np.ndarray, used_bits: UsedBits | None = None) -> np.ndar
     return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / (2**bits - 1))
 
 
+def examine_image_levels(image: np.ndarray, side: str = '') -> list[Finding]:
+    """Look at the grey values of an image, uint8 RGB (H, W, 3), of the 'left' or 'right' side."""
+    step = max(1, round(math.sqrt(image.shape[0] * image.shape[1] / 1e5)))
+    low, high = np.percentile(image[::step, ::step].max(axis=2), (0.5, 99.5))
+    if high - low >= FEW_LEVELS:
+        return []
+    name, code = (f'{side} image', f'levels_{side}') if side else ('image', 'levels')
+    text = (
+        f'the {name} shows grey levels {low:.0f} to {high:.0f} of 0 to 255: the lens is '
+        'covered, the exposure is wrong or the scene has no contrast'
+    )
+    return [Finding(code, Level.WARN, text)]
+
+
 def examine_levels(left: np.ndarray, right: np.ndarray) -> list[Finding]:
     """Look at the grey values of a pair, uint8 RGB (H, W, 3)."""
-    found = []
-    for side, image in (('left', left), ('right', right)):
-        step = max(1, round(math.sqrt(image.shape[0] * image.shape[1] / 1e5)))
-        low, high = np.percentile(image[::step, ::step].max(axis=2), (0.5, 99.5))
-        if high - low >= FEW_LEVELS:
-            continue
-        text = (
-            f'the {side} image shows grey levels {low:.0f} to {high:.0f} of 0 to 255: the lens is '
-            'covered, the exposure is wrong or the scene has no contrast'
-        )
-        found.append(Finding(f'levels_{side}', Level.WARN, text))
+    found = examine_image_levels(left, 'left') + examine_image_levels(right, 'right')
     if not found and left.shape == right.shape and np.array_equal(left, right):
         text = (
             'left and right are the same picture, so that every disparity is 0: one topic or file '
