@@ -28,8 +28,6 @@ from nndepth_ros.subscriptions import Inputs
 from nndepth_ros.synchronizer import CameraInfoCache, Stamped
 
 LIVE_STAGES = (*STAGES, 'publish')
-MOMENTS = 'pair'
-"""Kind of the failures of single deposits."""
 
 
 class DepthNode(ModelNode):
@@ -46,6 +44,7 @@ class DepthNode(ModelNode):
         super().__init__(name, table, **node_options)
         self._types = ros_message_types()
         self.sides = self.pipeline_class.sides
+        self._kind = 'pair' if len(self.sides) > 1 else 'image'
         self.inputs = Inputs(self)
         self.outputs = Outputs(self, self.update_inputs)
         self.image_topics = {side: self._image_topic(side) for side in self.sides}
@@ -100,9 +99,9 @@ class DepthNode(ModelNode):
         self.get_logger().info(f'active: {self.describe()}')
 
     def deactivate(self) -> None:
-        """Stop listening; a pair that takes too long is left behind, its result unused."""
-        if not self.stop(doctor.LONG_PAIR):
-            self.get_logger().warning('the pair in work goes on without its result being used')
+        """Stop listening; what takes too long is left behind, its result unused."""
+        if not self.stop(doctor.LONG_WORK):
+            self.get_logger().warning('what is in work goes on, and its result will not be used')
 
     def cleanup(self) -> None:
         """Give back model and publishers."""
@@ -205,14 +204,14 @@ class DepthNode(ModelNode):
             self._busy_since = time.monotonic()
             try:
                 self.process(*delivery)
-                self.passed(MOMENTS)
+                self.passed(self._kind)
             except Exception as error:
                 # One broken message must not end the stream. On the way out publishers and
                 # context may be gone, which is no failure of the message.
                 if self._in_use() and self.context.ok():
                     self.failed += 1
                     self._trace()
-                    self.fail(MOMENTS, describe(error))
+                    self.fail(self._kind, describe(error))
             finally:
                 if self._in_use():
                     self._busy_since = None

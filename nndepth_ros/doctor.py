@@ -1,11 +1,11 @@
-"""The calibration doctor: says what is wrong with a stereo rig's messages, and the cure.
+"""The calibration doctor: says what is wrong with the messages of cameras, and the cure.
 
 Pure: looks at messages by their field names; the node keeps, logs and publishes the findings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ from nndepth_core.plausibility import (
 )
 from nndepth_core.plausibility.projections import examine_projections
 from nndepth_core.rectification.alignment import measure_alignment
-from nndepth_ros.conversions import stamp_ns, stereo_camera
+from nndepth_core.spec import ModelSpec
+from nndepth_ros.conversions import effective_camera, stamp_ns, stereo_camera
+from nndepth_ros.outputs import CONFIDENCE, DEPTH_INFO, POINTS
 from nndepth_ros.synchronizer import SyncCounts
 
 ENOUGH_MESSAGES = 10
@@ -29,8 +31,8 @@ ENOUGH_MATCHES = 20
 LARGEST_VERTICAL = 1.0
 PATIENCE = 10.0
 """Seconds for which an input that nobody publishes is no finding: cameras start late."""
-LONG_PAIR = 10.0
-"""Seconds in which any pair should be done."""
+LONG_WORK = 10.0
+"""Seconds in which any input should be done."""
 
 
 def calibration_key(*infos: Any) -> tuple[Any, ...]:
@@ -94,16 +96,48 @@ def examine_calibration(
     found += examine_projections(left_info.p, right_info.p, *full)
     found += _look_at_frames(left_info, right_info)
     for side, info in (('left', left_info), ('right', right_info)):
-        if any(info.d):
-            found.append(
-                Finding(
-                    f'distortion_{side}',
-                    Level.WARN,
-                    f'{side} camera_info has distortion {[round(float(v), 6) for v in info.d]}: '
-                    'fine if it describes the raw camera of an image rectified by image_proc; if '
-                    'the image itself is raw, rectify it first',
-                )
-            )
+        found += _look_at_distortion(side, info)
+    return found
+
+
+def examine_camera(info: Any) -> list[Finding]:
+    """Look at the CameraInfo of a single camera."""
+    found = []
+    try:
+        effective_camera(info, *_delivered_size(info))
+    except CalibrationError as error:
+        text = f'camera_info: {error}; {DEPTH_INFO} and {POINTS} need it'
+        found.append(Finding('calibration', Level.WARN, text))
+    if not info.header.frame_id:
+        text = 'camera_info has an empty frame_id; tf needs a name: set it in the driver'
+        found.append(Finding('frames', Level.WARN, text))
+    return found + _look_at_distortion('', info)
+
+
+def examine_missing(topics: Collection[str], spec: ModelSpec) -> list[Finding]:
+    """Tell why nothing comes on topics that somebody subscribes to.
+
+    Args:
+        topics: those that the model cannot fill.
+        spec: of the model.
+    """
+    found = []
+    if CONFIDENCE in topics:
+        text = (
+            f'nothing comes on {CONFIDENCE}: {spec.title} has none of its own; set the parameter '
+            'model to a network that has one'
+        )
+        found.append(Finding('no_confidence', Level.WARN, text))
+    if others := sorted({*topics} - {CONFIDENCE}):
+        gives, cure = 'depth in metres', ''
+        if spec.output != 'depth':
+            gives = f'{spec.output.replace("_", " ")} without a scale, never metres'
+            cure = ', or set the parameter model to a network that gives metres'
+        text = (
+            f'nothing comes on {", ".join(others)}: {spec.title} gives {gives}; subscribe to '
+            f'{spec.output}/image{cure}'
+        )
+        found.append(Finding('not_given', Level.WARN, text))
     return found
 
 
@@ -285,15 +319,15 @@ def examine_twins(name: str, publishers: Mapping[str, Iterable[str]]) -> list[Fi
 
 
 def examine_work(busy: float | None) -> list[Finding]:
-    """Look at the pair in work.
+    """Look at the input in work.
 
     Args:
         busy: seconds it has taken so far; None: there is none.
     """
-    if busy is None or busy < LONG_PAIR:
+    if busy is None or busy < LONG_WORK:
         return []
     text = (
-        f'one pair has been in work for more than {LONG_PAIR:g} s: set processing_width or '
+        f'one input has been in work for more than {LONG_WORK:g} s: set processing_width or '
         'processing_height to a smaller size, or choose a faster model, engine or device'
     )
     return [Finding('slow', Level.ERROR, text)]
@@ -307,6 +341,17 @@ def _delivered_size(info: Any) -> tuple[int, int]:
     source = info.roi if info.roi.width and info.roi.height else info
     width, height = source.width, source.height
     return int(width) // max(1, info.binning_x), int(height) // max(1, info.binning_y)
+
+
+def _look_at_distortion(side: str, info: Any) -> list[Finding]:
+    if not any(info.d):
+        return []
+    text = (
+        f'{side} camera_info has distortion {[round(float(v), 6) for v in info.d]}: '
+        'fine if it describes the raw camera of an image rectified by image_proc; if '
+        'the image itself is raw, rectify it first'
+    )
+    return [Finding(_code('distortion', side), Level.WARN, text.lstrip())]
 
 
 def _look_at_frames(left_info: Any, right_info: Any) -> list[Finding]:

@@ -19,6 +19,9 @@ DISPARITY = 'disparity'
 COLOR = 'disparity/image_color'
 DEPTH = 'depth/image'
 DEPTH_INFO = 'depth/camera_info'
+INVERSE_DEPTH = 'inverse_depth/image'
+RELATIVE_DEPTH = 'relative_depth/image'
+DEPTH_COLOR = 'depth/image_color'
 CONFIDENCE = 'confidence'
 POINTS = 'points2'
 STATS = 'stats'
@@ -31,6 +34,16 @@ STEREO_OUTPUTS: Mapping[str, str] = {
     POINTS: 'point_cloud',
 }
 """Topics of a stereo pair's outputs, each with the name of its class in MessageTypes."""
+MONO_OUTPUTS: Mapping[str, str] = {
+    DEPTH: 'image',
+    INVERSE_DEPTH: 'image',
+    RELATIVE_DEPTH: 'image',
+    DEPTH_COLOR: 'image',
+    DEPTH_INFO: 'camera_info',
+    CONFIDENCE: 'image',
+    POINTS: 'point_cloud',
+}
+"""The same of a single image's outputs, of which no model gives all."""
 FARTHEST = 1e6
 """The largest limit of depth, metres."""
 

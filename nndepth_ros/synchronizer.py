@@ -170,6 +170,18 @@ class MessageFiltersSynchronizer:
         self._pair = left, right
 
 
+class SingleStream:
+    """The same contract for one camera, whose images wait for nothing."""
+
+    def __init__(self) -> None:
+        self.counts = SyncCounts()
+
+    def add(self, side: str, stamp: int, message: Any) -> tuple[Stamped]:
+        """Take a message and return it."""
+        self.counts.received_left += 1
+        return (Stamped(stamp, message),)
+
+
 class CameraInfoCache:
     """The camera_info that belongs to an image: the one of its stamp, else the newest."""
 

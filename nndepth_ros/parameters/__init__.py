@@ -1,6 +1,13 @@
 """The nodes' parameters: tables that are declared, validated and read into frozen configs."""
 
+from nndepth_ros.parameters.mono import MONO_PARAMETERS, MonoConfig
 from nndepth_ros.parameters.stereo import STEREO_PARAMETERS, StereoConfig
 from nndepth_ros.parameters.table import Parameter
 
-__all__ = ['STEREO_PARAMETERS', 'Parameter', 'StereoConfig']
+__all__ = [
+    'MONO_PARAMETERS',
+    'STEREO_PARAMETERS',
+    'MonoConfig',
+    'Parameter',
+    'StereoConfig',
+]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import nndepth_core
-from nndepth_ros.parameters import STEREO_PARAMETERS
+from nndepth_ros.parameters import MONO_PARAMETERS, STEREO_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / 'nndepth_core'
@@ -150,16 +150,18 @@ def test_files_named_by_cmake_exist():
     assert all((ROOT / 'tests' / name).is_dir() for name in suites[1].split())
 
 
-def test_parameter_file_holds_every_parameter_at_its_default():
-    text = (ROOT / 'config' / 'stereo.yaml').read_text()
+@pytest.mark.parametrize(
+    ('task', 'table'), [('stereo', STEREO_PARAMETERS), ('mono', MONO_PARAMETERS)]
+)
+def test_parameter_file_holds_every_parameter_at_its_default(task, table):
+    text = (ROOT / 'config' / f'{task}.yaml').read_text()
     values = yaml.safe_load(text)['/**']['ros__parameters']
     for group in ('sgbm', 'onnx'):
-        values |= {f'{group}.{name}': value for name, value in values.pop(group).items()}
-    defaults = {row.name: row.default for row in STEREO_PARAMETERS}
+        values |= {f'{group}.{name}': value for name, value in values.pop(group, {}).items()}
+    defaults = {row.name: row.default for row in table}
     assert values == defaults
     assert all(type(values[name]) is type(default) for name, default in defaults.items())
     marks = dict(re.findall(r'^ +(\w+): .*# \[(live|read-only)\]', text, re.MULTILINE))
     assert marks == {
-        row.name.rpartition('.')[2]: 'live' if row.live else 'read-only'
-        for row in STEREO_PARAMETERS
+        row.name.rpartition('.')[2]: 'live' if row.live else 'read-only' for row in table
     }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,18 +29,53 @@ def ros():
 @pytest.fixture
 def make_rig(ros):
     """Return a function that starts a stereo node and its tester; all are ended after the test."""
+    yield from _rigs('Rig')
+
+
+@pytest.fixture
+def make_mono_rig(ros):
+    """The same with a mono node."""
+    yield from _rigs('MonoRig')
+
+
+def _rigs(kind: str) -> Iterator[Callable[..., Any]]:
     pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
-    from rig import Rig
+    import rig
 
-    rigs = []
+    rigs: list[Any] = []
 
-    def make(**options) -> Rig:
-        rigs.append(Rig(**options))
+    def make(**options: Any) -> Any:
+        rigs.append(getattr(rig, kind)(**options))
         return rigs[-1]
 
     yield make
-    for rig in rigs:
-        rig.close()
+    for made in rigs:
+        made.close()
+
+
+@pytest.fixture
+def hold():
+    """Return a function that makes a method tell when it is called, and wait until it is let go.
+
+    It gives two events: the method was called, and it may go on.
+    """
+    events: list[threading.Event] = []
+
+    def hold(target: Any, method: str) -> tuple[threading.Event, threading.Event]:
+        call, called, go_on = getattr(target, method), threading.Event(), threading.Event()
+        events.append(go_on)
+
+        def held(*arguments: Any) -> Any:
+            called.set()
+            assert go_on.wait(20)
+            return call(*arguments)
+
+        setattr(target, method, held)
+        return called, go_on
+
+    yield hold
+    for event in events:
+        event.set()
 
 
 @pytest.fixture(params=['rclpy', 'rosbags'], scope='module')

@@ -1,4 +1,4 @@
-"""A stereo node under test and the camera and subscribers around it, in one process over DDS."""
+"""A node under test and the cameras and subscribers around it, in one process over DDS."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from nndepth_ros.conversions import image_message, ros_message_types
+from nndepth_ros.mono_node import MonoNode
 from nndepth_ros.publishers import message_classes
 from nndepth_ros.stereo_node import StereoNode
 
@@ -55,7 +56,7 @@ def camera_info(side: str, width: int = WIDTH, height: int = HEIGHT, **changes) 
 
 
 class Rig:
-    """Publishes pairs to a node of its own namespace and keeps what comes back.
+    """Publishes images to a node of its own namespace and keeps what comes back.
 
     Args:
         outputs: topics to subscribe to.
@@ -65,6 +66,8 @@ class Rig:
         transport: 'raw' or 'compressed' images.
         image_qos: of the camera's image publishers.
     """
+
+    node_class = StereoNode
 
     def __init__(
         self,
@@ -84,22 +87,23 @@ class Rig:
         parameters = {'image_transport': transport, **(parameters or {})}
         if model is not None:
             parameters['model'] = model
-        self.node = StereoNode(
+        self.node = self.node_class(
             namespace=self.namespace,
             parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
         )
         self.tester = Node('tester', namespace=self.namespace)
-        self._transport = transport
         matched = PublisherEventCallbacks(matched=lambda _: self._notify())
         image_type = CompressedImage if transport == 'compressed' else Image
-        suffix = '/compressed' if transport == 'compressed' else ''
         self.images, self.infos = {}, {}
-        for side in ('left', 'right'):
+        for side in self.node.sides:
             self.images[side] = self.tester.create_publisher(
-                image_type, f'{side}/image_rect{suffix}', image_qos, event_callbacks=matched
+                image_type, self.node.image_topics[side], image_qos, event_callbacks=matched
             )
             self.infos[side] = self.tester.create_publisher(
-                CameraInfo, f'{side}/camera_info', qos_profile_sensor_data, event_callbacks=matched
+                CameraInfo,
+                self.node.info_topics[side],
+                qos_profile_sensor_data,
+                event_callbacks=matched,
             )
         self.subscriptions = {}
         for topic in outputs:
@@ -161,7 +165,7 @@ class Rig:
             inputs = [*self.images.values(), *self.infos.values()]
             return (
                 all(pub.get_subscription_count() for pub in inputs)
-                and set(self.subscriptions) <= self.node.wanted()
+                and set(self.subscriptions) <= self.node.outputs.subscribed()
             )
 
         self.wait_until(connected, 'discovery')
@@ -181,9 +185,11 @@ class Rig:
         results = self.in_executor(self.node.set_parameters, changes)
         return next((result.reason for result in results if not result.successful), '')
 
-    def send_infos(self, left=None, right=None, stamp_ns: int = 0) -> None:
-        for side, info in (('left', left), ('right', right)):
-            info = info or camera_info(side)
+    def send_infos(self, *infos, stamp_ns: int = 0, **named) -> None:
+        """Publish camera_info, the rig's own where none is given for a side."""
+        given = {**dict(zip(self.node.sides, infos, strict=False)), **named}
+        for side in self.node.sides:
+            info = given.get(side) or camera_info(side)
             info.header.stamp = header(stamp_ns).stamp
             self.infos[side].publish(info)
 
@@ -191,10 +197,15 @@ class Rig:
         message = image_message(self.types, header(stamp_ns), image, encoding)
         self.images[side].publish(message)
 
+    def send_compressed(self, side: str, stamp_ns: int, data: bytes, form='jpeg') -> None:
+        message = CompressedImage(header=header(stamp_ns), format=form)
+        message.data.frombytes(data)
+        self.images[side].publish(message)
+
     def send_pair(self, stamp_ns: int, pair=None, infos: bool = True) -> None:
         if infos:
             self.send_infos(stamp_ns=stamp_ns)
-        for side, image in zip(('left', 'right'), pair or shifted_pair(), strict=True):
+        for side, image in zip(self.node.sides, pair or shifted_pair(), strict=True):
             self.send_image(side, stamp_ns, image)
 
     def close(self) -> None:
@@ -218,3 +229,27 @@ class Rig:
     def _notify(self) -> None:
         with self.changed:
             self.changed.notify_all()
+
+
+class MonoRig(Rig):
+    """The same around a mono node."""
+
+    node_class = MonoNode
+
+    def send(self, stamp_ns: int, image: np.ndarray, infos: bool = True) -> None:
+        self.send_pair(stamp_ns, (image,), infos)
+
+
+class Log:
+    """Collects what a node logs as errors and warnings."""
+
+    def __init__(self, rig, monkeypatch) -> None:
+        self.said: list[str] = []
+        self._rig = rig
+        logger = rig.node.get_logger()
+        for level in ('error', 'warning'):
+            monkeypatch.setattr(logger, level, self.said.append)
+        monkeypatch.setattr(rig.node, 'get_logger', lambda: logger)
+
+    def wait(self, text: str) -> None:
+        self._rig.wait_until(lambda: any(text in said for said in self.said), [text, self.said])

@@ -10,27 +10,12 @@ import pytest
 
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from rig import FOCAL, HEIGHT, SHIFT, WIDTH, camera_info, header, shifted_pair
-from sensor_msgs.msg import CompressedImage, Image
+from rig import FOCAL, HEIGHT, SHIFT, WIDTH, Log, camera_info, header, shifted_pair
+from sensor_msgs.msg import Image
 
 from nndepth_ros import doctor
 
 STAMP = 1_700_000_000_000_000_000
-
-
-class Log:
-    """Collects what a node logs as errors and warnings."""
-
-    def __init__(self, rig, monkeypatch) -> None:
-        self.said: list[str] = []
-        self._rig = rig
-        logger = rig.node.get_logger()
-        for level in ('error', 'warning'):
-            monkeypatch.setattr(logger, level, self.said.append)
-        monkeypatch.setattr(rig.node, 'get_logger', lambda: logger)
-
-    def wait(self, text: str) -> None:
-        self._rig.wait_until(lambda: any(text in said for said in self.said), [text, self.said])
 
 
 @pytest.fixture
@@ -129,14 +114,10 @@ def test_corrupt_and_cut_off_jpegs(make_rig, monkeypatch):
         [(b'\x00' * 50, 'none of JPEG'), (good[0][: len(good[0]) // 2], 'cut off')]
     ):
         for side, data in zip(('left', 'right'), (bad, good[1]), strict=True):
-            message = CompressedImage(header=header(STAMP + number), format='jpeg')
-            message.data.frombytes(data)
-            rig.images[side].publish(message)
+            rig.send_compressed(side, STAMP + number, data)
         log.wait(says)
     for side, data in zip(('left', 'right'), good, strict=True):
-        message = CompressedImage(header=header(STAMP + 9), format='jpeg')
-        message.data.frombytes(data)
-        rig.images[side].publish(message)
+        rig.send_compressed(side, STAMP + 9, data)
     assert rig.wait_for('disparity')[0].header == header(STAMP + 9)
 
 
@@ -151,9 +132,7 @@ def test_a_picture_that_claims_more_than_its_camera_is_not_decoded(make_rig, mon
 
     def send(number: int, pair: list[bytes]) -> None:
         for side, data in zip(('left', 'right'), pair, strict=True):
-            message = CompressedImage(header=header(STAMP + number), format='jpeg')
-            message.data.frombytes(data)
-            rig.images[side].publish(message)
+            rig.send_compressed(side, STAMP + number, data)
 
     send(0, [bytes(bomb)] * 2)
     log.wait('camera_info describes images of 160x96 but they are 20000x20000')

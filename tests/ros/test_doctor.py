@@ -201,8 +201,8 @@ def test_others_that_publish_the_same_outputs_are_named():
 
 
 def test_a_pair_in_work_for_too_long_is_told():
-    assert doctor.examine_work(None) == doctor.examine_work(doctor.LONG_PAIR - 1) == []
-    assert 'processing_width' in doctor.examine_work(doctor.LONG_PAIR + 1)[0].text
+    assert doctor.examine_work(None) == doctor.examine_work(doctor.LONG_WORK - 1) == []
+    assert 'processing_width' in doctor.examine_work(doctor.LONG_WORK + 1)[0].text
 
 
 def test_failures_last_until_their_kind_passes_again():

@@ -281,7 +281,7 @@ def test_a_twin_is_named(make_rig):
 
 
 def test_a_pair_that_takes_long_is_told_while_it_does(make_rig, monkeypatch):
-    monkeypatch.setattr(doctor, 'LONG_PAIR', 0.3)
+    monkeypatch.setattr(doctor, 'LONG_WORK', 0.3)
     rig, go_on = make_rig(), threading.Event()
     process = rig.node.process
 
@@ -297,7 +297,7 @@ def test_a_pair_that_takes_long_is_told_while_it_does(make_rig, monkeypatch):
 
 
 def test_deactivation_leaves_a_pair_behind_that_takes_too_long(make_rig, monkeypatch):
-    monkeypatch.setattr(doctor, 'LONG_PAIR', 0.1)
+    monkeypatch.setattr(doctor, 'LONG_WORK', 0.1)
     rig, begun, go_on = make_rig(), threading.Event(), threading.Event()
     process = rig.node.process
 

@@ -72,13 +72,14 @@ def test_a_node_may_end_while_a_model_loads(ros, monkeypatch):
 
 
 class Process:
-    """The stereo_node executable, its output read line by line."""
+    """The executable of a node, its output read line by line."""
 
-    def __init__(self, *parameters: str) -> None:
-        parameters = (f'model:={bags.MODEL}', *parameters)
+    def __init__(self, *parameters: str, node: str = 'stereo_node') -> None:
+        if node == 'stereo_node':
+            parameters = (f'model:={bags.MODEL}', *parameters)
         arguments = [part for parameter in parameters for part in ('-p', parameter)]
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'nndepth_ros.stereo_node', '--ros-args', *arguments],
+            [sys.executable, '-m', f'nndepth_ros.{node}', '--ros-args', *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -168,3 +169,11 @@ sys.exit(runner.run_node(make, []))
 """
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
+def test_a_mono_node_without_a_model_says_what_to_do_and_waits_for_it():
+    process = Process(node='mono_node')
+    said = process.wait_line('cannot configure: model is auto')
+    assert '`nndepth weights fetch midas_small`' in said
+    code, _, said = process.end(signal.SIGINT)
+    assert (code, 'Traceback' in said) == (0, False)

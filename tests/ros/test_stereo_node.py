@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import cv2
@@ -23,7 +22,6 @@ from rig import (
     shifted_pair,
 )
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage
 
 from nndepth_core.camera import StereoCamera
 from nndepth_core.engines import EngineError
@@ -180,9 +178,7 @@ def test_compressed_images(make_rig):
     rig.send_infos(stamp_ns=STAMP)
     for side, image in zip(('left', 'right'), shifted_pair(), strict=True):
         data = cv2.imencode('.png', image[..., ::-1])[1].tobytes()
-        message = CompressedImage(header=header(STAMP), format='rgb8; png compressed bgr8')
-        message.data.frombytes(data)
-        rig.images[side].publish(message)
+        rig.send_compressed(side, STAMP, data, 'rgb8; png compressed bgr8')
     assert disparity_of(rig.wait_for('disparity')[0]) == SHIFT
 
 
@@ -252,22 +248,9 @@ def test_qos_can_be_overridden(make_rig):
     assert info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
 
 
-def slow_down(target, method):
-    """Make a method tell when it is called, and wait until it is let go."""
-    call, called, go_on = getattr(target, method), threading.Event(), threading.Event()
-
-    def slow(*arguments):
-        called.set()
-        assert go_on.wait(20)
-        return call(*arguments)
-
-    setattr(target, method, slow)
-    return called, go_on
-
-
-def test_under_overload_only_the_newest_pair_is_taken(make_rig):
+def test_under_overload_only_the_newest_pair_is_taken(make_rig, hold):
     rig = make_rig(outputs=('stats',))
-    running, go_on = slow_down(rig.node.estimator.engine, 'run')
+    running, go_on = hold(rig.node.estimator.engine, 'run')
     counts = rig.node.synchronizer.counts
     for frame in range(5):
         rig.send_pair(STAMP + frame)
@@ -279,9 +262,9 @@ def test_under_overload_only_the_newest_pair_is_taken(make_rig):
     assert second.dropped == 3
 
 
-def test_a_pair_older_than_max_age_is_skipped(make_rig):
+def test_a_pair_older_than_max_age_is_skipped(make_rig, hold):
     rig = make_rig(outputs=('stats',), parameters={'max_age': 1.0})
-    running, go_on = slow_down(rig.node.estimator.engine, 'run')
+    running, go_on = hold(rig.node.estimator.engine, 'run')
     rig.send_pair(STAMP)
     assert running.wait(20)
     rig.send_pair(STAMP + 1)
@@ -305,9 +288,9 @@ def test_sim_time_is_what_age_is_measured_with(make_rig):
     assert rig.wait_for('stats')[0].age_ms == pytest.approx(100)
 
 
-def test_the_old_model_works_until_the_new_one_is_ready(make_rig):
+def test_the_old_model_works_until_the_new_one_is_ready(make_rig, hold):
     rig = make_rig(outputs=('disparity',))
-    loading, go_on = slow_down(rig.node, 'make_estimator')
+    loading, go_on = hold(rig.node, 'make_estimator')
     old = rig.node.estimator
     assert rig.set_parameters(sgbm__num_disparities=64) == ''
     assert loading.wait(20)
@@ -333,9 +316,9 @@ def test_a_model_that_fails_to_load_leaves_the_old_one_and_its_parameters(make_r
     assert rig.wait_for('disparity')[0].max_disparity == 127
 
 
-def test_the_last_of_several_changes_is_loaded(make_rig):
+def test_the_last_of_several_changes_is_loaded(make_rig, hold):
     rig = make_rig(outputs=('disparity',))
-    loading, go_on = slow_down(rig.node, 'make_estimator')
+    loading, go_on = hold(rig.node, 'make_estimator')
     assert rig.set_parameters(sgbm__num_disparities=64) == ''
     assert loading.wait(20)
     assert rig.set_parameters(sgbm__num_disparities=32) == ''

@@ -1,0 +1,86 @@
+"""The mono node: rectified images in; depth, or what a network gives of it, and statistics out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nndepth_core.engines import AUTO, EngineError
+from nndepth_core.estimator import MonoEstimator
+from nndepth_ros import doctor
+from nndepth_ros.depth_node import DepthNode
+from nndepth_ros.mono_pipeline import MonoPipeline, offered
+from nndepth_ros.outputs import DEPTH_INFO, POINTS, STATS
+from nndepth_ros.parameters import MONO_PARAMETERS, MonoConfig
+from nndepth_ros.process import run_node
+from nndepth_ros.synchronizer import SingleStream
+
+
+class MonoNode(DepthNode):
+    """Depth of single images.
+
+    It has the topics of every kind of network, since the model may change while it runs; what
+    the present one cannot give is not published, and the doctor says so to who waits for it.
+    """
+
+    config: MonoConfig
+    estimator_class = MonoEstimator
+    pipeline_class = MonoPipeline
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('mono_node', MONO_PARAMETERS, **node_options)
+
+    def read_config(self, values: Mapping[str, Any]) -> MonoConfig:
+        """Check all values together."""
+        return MonoConfig.from_values(values)
+
+    def make_estimator(self, config: MonoConfig) -> MonoEstimator:
+        """Load the model of a config and test it; see `ModelNode`."""
+        self.check_model(config)
+        return super().make_estimator(config)
+
+    def check_model(self, config: MonoConfig) -> None:
+        """Refuse at once a model that cannot be; see `ModelNode`."""
+        if config.model.model == AUTO:
+            raise EngineError(
+                'model is auto, but no network for single images comes with the package; run '
+                '`nndepth weights fetch midas_small` (or `nndepth weights import FILE`) and set '
+                'the parameter model to midas_small, or to an .onnx file'
+            )
+        super().check_model(config)
+
+    def make_synchronizer(self) -> SingleStream:
+        """Every image is complete by itself."""
+        return SingleStream()
+
+    def counts(self) -> Mapping[str, int]:
+        """Images that arrived, which stand in the fields of the left camera."""
+        received = self.synchronizer.counts.received_left
+        return {'received_left': received, 'paired': received}
+
+    def wanted(self) -> set[str]:
+        """Topics that somebody subscribes to and that the model can fill."""
+        return super().wanted() & {*offered(self.estimator.engine.spec), STATS}
+
+    def needs_info(self) -> bool:
+        """Whether the model or a wanted output depends on the camera."""
+        if not self.wanted().isdisjoint((DEPTH_INFO, POINTS)):
+            return True
+        return self.estimator.engine.spec.needs_camera
+
+    def examine(self) -> None:
+        """Look at who waits for what the model does not give."""
+        super().examine()
+        if self.active:
+            spec = self.estimator.engine.spec
+            missing = super().wanted() - self.wanted()
+            self.record('outputs', doctor.examine_missing(missing, spec))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of the executable."""
+    return run_node(MonoNode, args)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,201 @@
+"""A single image and its way from messages to messages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nndepth_core.camera import CalibrationError, PinholeCamera, limited_depth
+from nndepth_core.estimator import DepthResult, MonoEstimator
+from nndepth_core.plausibility import Finding, examine_depth, examine_image_levels, share_inside
+from nndepth_core.spec import ModelSpec
+from nndepth_core.visualization import colorize, value_range
+from nndepth_ros import conversions, doctor
+from nndepth_ros.conversions import ConversionError
+from nndepth_ros.outputs import (
+    CONFIDENCE,
+    DEPTH,
+    DEPTH_COLOR,
+    DEPTH_INFO,
+    MONO_OUTPUTS,
+    POINTS,
+    OutputSettings,
+    depth_messages,
+)
+from nndepth_ros.pipeline import Moment, Pipeline
+
+CLIPPED = 2.0
+"""Per cent of a map without scale that lie beyond either end of its colours."""
+_COLORED_BY = 1 << 16
+"""So many pixels, spread evenly, tell the range of a map."""
+_NEAREST = 1e-6
+"""Metres; what is nearer, or behind the camera, is no depth."""
+
+
+@dataclass(frozen=True)
+class MonoInput:
+    """One image with what is known of its camera.
+
+    Attributes:
+        image: uint8 RGB (H, W, 3).
+        info: its CameraInfo, None where none has come.
+        header: of the image; every output carries it.
+    """
+
+    image: np.ndarray
+    info: Any
+    header: Any
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the image."""
+        return self.image.shape[1], self.image.shape[0]
+
+    @cached_property
+    def camera(self) -> PinholeCamera:
+        """The camera at the image's size.
+
+        Raises:
+            CalibrationError: it cannot be used; many models do well without it.
+        """
+        if self.info is None:
+            raise CalibrationError('no camera_info has come; let the camera publish it')
+        try:
+            return conversions.effective_camera(self.info, *self.size)
+        except CalibrationError as error:
+            raise CalibrationError(f'camera_info: {error}') from error
+
+
+def map_topic(spec: ModelSpec) -> str:
+    """Where the map of a model is published, by what it holds."""
+    return f'{spec.output}/image'
+
+
+def offered(spec: ModelSpec) -> set[str]:
+    """Those of MONO_OUTPUTS that a model can fill: metres are published by metric models only."""
+    topics = {map_topic(spec), DEPTH_COLOR}
+    if spec.output == 'depth':
+        topics |= {DEPTH_INFO, POINTS}
+    if spec.confidence is not None:
+        topics.add(CONFIDENCE)
+    return topics
+
+
+class MonoPipeline(Pipeline):
+    """The steps of a single image."""
+
+    sides = ('',)
+    outputs = MONO_OUTPUTS
+
+    def decode(self, moment: Moment, max_pixels: int) -> MonoInput:
+        """Decode the image.
+
+        Raises:
+            ConversionError: it cannot be decoded.
+        """
+        (message,), (info,) = moment
+        try:
+            image = conversions.to_rgb(message, max_pixels, self.used_bits)
+        except ConversionError as error:
+            raise ConversionError(f'image: {error}') from error
+        return MonoInput(image, info, message.header)
+
+    def infer(self, estimator: MonoEstimator, frame: MonoInput, confidence: bool) -> DepthResult:
+        """Estimate the depth, or what the model gives of it."""
+        camera = frame.camera if estimator.engine.spec.needs_camera else None
+        return estimator(frame.image, camera, confidence)
+
+    def values(self, result: DepthResult) -> np.ndarray:
+        """The map, whatever it holds."""
+        return result.depth
+
+    def messages(
+        self,
+        wanted: Collection[str],
+        frame: MonoInput,
+        result: DepthResult,
+        estimator: MonoEstimator,
+        settings: OutputSettings,
+    ) -> dict[str, Any]:
+        """Make the messages of the wanted topics, as far as the model offers them.
+
+        Raises:
+            CalibrationError: one of them needs the camera, and its camera_info cannot be used.
+        """
+        spec = estimator.engine.spec
+        wanted = offered(spec).intersection(wanted)
+        types, header, values = self.types, frame.header, result.depth
+        height, width = values.shape
+        messages: dict[str, Any] = {}
+        if DEPTH_COLOR in wanted:
+            near, far = colored_range(values, spec, settings)
+            picture = colorize(values, far, near, order='bgr')
+            messages[DEPTH_COLOR] = conversions.image_message(types, header, picture, 'bgr8')
+        if CONFIDENCE in wanted and result.confidence is not None:
+            messages[CONFIDENCE] = conversions.image_message(
+                types, header, result.confidence, '32FC1'
+            )
+        if spec.output != 'depth':
+            if (topic := map_topic(spec)) in wanted:
+                messages[topic] = conversions.image_message(types, header, values, '32FC1')
+            return messages
+        if DEPTH_INFO in wanted:
+            messages[DEPTH_INFO] = conversions.depth_camera_info(
+                types, header, frame.info, frame.camera, width, height
+            )
+        if DEPTH in wanted or POINTS in wanted:
+            low, high = settings.depth_limits
+            depth = limited_depth(values.copy(), max(low, _NEAREST), high)
+            camera = frame.camera.resized(width, height) if POINTS in wanted else None
+            messages |= depth_messages(types, wanted, header, depth, frame.image, camera)
+        return messages
+
+    def density(self, frame: MonoInput, result: DepthResult, settings: OutputSettings) -> float:
+        """Share of the pixels with a finite value, of metres inside the limits, 0..1."""
+        if result.output != 'depth':
+            return share_inside(result.depth, -math.inf, math.inf)
+        low, high = settings.depth_limits
+        return share_inside(result.depth, max(low, _NEAREST), high)
+
+    def examine_images(self, frame: MonoInput) -> list[Finding]:
+        """Whether the picture shows something."""
+        return examine_image_levels(frame.image)
+
+    def examine_result(
+        self,
+        frame: MonoInput,
+        result: DepthResult,
+        estimator: MonoEstimator,
+        settings: OutputSettings,
+    ) -> list[Finding]:
+        """Whether the estimate can be true."""
+        return examine_depth(
+            result.depth, settings.depth_limits if result.output == 'depth' else None
+        )
+
+    def examine_infos(self, *infos: Any, **limits: Any) -> list[Finding]:
+        """Whether the camera_info describes a camera."""
+        return doctor.examine_camera(*infos)
+
+
+def colored_range(
+    values: np.ndarray, spec: ModelSpec, settings: OutputSettings
+) -> tuple[float, float]:
+    """Values of what is nearest (red) and farthest (blue) in the picture of a map.
+
+    Metres are coloured alike in every picture: by the settings, else by the model's range. A map
+    without scale is coloured by its own range.
+    """
+    if spec.output == 'depth' and any(settings.color_range):
+        low, high = settings.color_range
+    elif spec.value_range is not None:
+        low, high = spec.value_range
+    else:
+        step = max(1, math.isqrt(values.size // _COLORED_BY))
+        low, high = value_range(values[::step, ::step], CLIPPED)
+    return (high, low) if spec.output == 'inverse_depth' else (low, high)

@@ -1,0 +1,51 @@
+"""All parameters of the mono node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nndepth_core.engines import AUTO
+from nndepth_ros.outputs import FARTHEST, OutputSettings
+from nndepth_ros.parameters.inputs import INPUT_PARAMETERS, InputConfig, max_age
+from nndepth_ros.parameters.model import MODEL_PARAMETERS, ModelConfig
+from nndepth_ros.parameters.outputs import OUTPUT_PARAMETERS, color_parameters, output_settings
+from nndepth_ros.parameters.table import Parameter, check_choices, filled
+
+MONO_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        'model',
+        AUTO,
+        'A network that sees one image, or an .onnx file of one; none comes with the package, so '
+        'auto is refused.',
+    ),
+    *MODEL_PARAMETERS,
+    *INPUT_PARAMETERS,
+    max_age('Images'),
+    *OUTPUT_PARAMETERS,
+    *color_parameters('depth', 'metres', low=0.0, high=FARTHEST),
+)
+
+
+@dataclass(frozen=True)
+class MonoConfig:
+    """All parameters of the mono node, checked."""
+
+    model: ModelConfig
+    inputs: InputConfig
+    outputs: OutputSettings
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> MonoConfig:
+        """Check the values of all MONO_PARAMETERS together.
+
+        Raises:
+            ValueError: a value is not allowed; the message says which and what is.
+        """
+        check_choices(MONO_PARAMETERS, values)
+        return cls(
+            filled(ModelConfig, values),
+            filled(InputConfig, values),
+            output_settings(values, 'depth'),
+        )
