@@ -1,6 +1,5 @@
 """Launch files and what they name; the descriptions themselves where launch is installed."""
 
-import ast
 import os
 import runpy
 import signal
@@ -13,76 +12,55 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from nndepth_ros.outputs import STEREO_OUTPUTS
+from nndepth_ros.outputs import MONO_OUTPUTS, STEREO_OUTPUTS
 
 ROOT = Path(__file__).parents[2]
-LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
-STEREO, REPLAY = ROOT / 'launch' / 'stereo.launch.py', ROOT / 'launch' / 'replay.launch.py'
-INPUTS = ('left/image_rect', 'right/image_rect')
+STEREO, MONO, REPLAY = (
+    ROOT / 'launch' / f'{name}.launch.py' for name in ('stereo', 'mono', 'replay')
+)
+NODES = {'stereo': STEREO_OUTPUTS, 'mono': MONO_OUTPUTS}
 
 
-def calls(path: Path, function: str) -> list[tuple[list[ast.expr], dict[str, ast.expr]]]:
-    """Positional and keyword arguments of every call of a function in a file."""
-    return [
-        (node.args, {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg})
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == function
-    ]
+@pytest.mark.parametrize('task', NODES)
+def test_what_is_named_exists(task):
+    """By file names, for launch is not installed everywhere."""
+    assert (ROOT / 'launch' / f'{task}.launch.py').is_file()
+    assert (ROOT / 'config' / f'{task}.yaml').is_file()
+    assert (ROOT / 'scripts' / f'{task}_node').is_file()
+    assert (ROOT / 'config' / 'fastdds.xml').is_file()
 
 
-@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
-def test_arguments_are_described(path):
-    declared = calls(path, 'DeclareLaunchArgument')
-    assert declared
-    for (name,), keywords in declared:
-        assert ast.literal_eval(keywords['description']), ast.literal_eval(name)
-        assert 'default_value' in keywords or ast.literal_eval(name) == 'bag'
-
-
-@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
-def test_what_is_named_exists(path):
-    for _, keywords in calls(path, 'Node'):
-        package = ast.literal_eval(keywords['package'])
-        executable = ast.literal_eval(keywords['executable'])
-        assert package == executable == 'rviz2' or (
-            package == 'nndepth' and (ROOT / 'scripts' / executable).is_file()
-        )
-    present = {file.name for folder in ('config', 'launch') for file in (ROOT / folder).rglob('*')}
-    constants = [
-        node.value
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    ]
-    named = {text for text in constants if text.endswith(('.yaml', '.xml', '.rviz', '.launch.py'))}
-    assert named
-    assert named <= present
-
-
-def test_rviz_shows_topics_of_the_node():
-    config = yaml.safe_load((ROOT / 'config' / 'rviz' / 'stereo.rviz').read_text())
+@pytest.mark.parametrize(
+    ('task', 'image', 'outputs'),
+    [
+        ('stereo', 'left/image_rect', {'disparity/image_color', 'points2'}),
+        ('mono', 'image_rect', {'depth/image_color', 'points2'}),
+    ],
+)
+def test_rviz_shows_topics_of_the_node(task, image, outputs):
+    config = yaml.safe_load((ROOT / 'config' / 'rviz' / f'{task}.rviz').read_text())
     displays = config['Visualization Manager']['Displays']
     topics = {display['Topic']['Value']: display['Class'] for display in displays}
-    assert topics == {
-        'left/image_rect': 'rviz_default_plugins/Image',
-        'disparity/image_color': 'rviz_default_plugins/Image',
-        'points2': 'rviz_default_plugins/PointCloud2',
-    }
-    assert set(topics) <= {*INPUTS, *STEREO_OUTPUTS}
+    assert set(topics) == {image, *outputs}
+    assert outputs <= set(NODES[task])
+    for topic, kind in topics.items():
+        wanted = 'PointCloud2' if topic == 'points2' else 'Image'
+        assert kind == f'rviz_default_plugins/{wanted}'
 
 
 @pytest.fixture
 def launched(monkeypatch):
-    """Return a function that gives the actions of stereo.launch.py for some arguments."""
+    """Return a function that gives the actions of a launch file for some arguments."""
     pytest.importorskip('launch_ros.actions', reason='launch_ros is not installed')
     from launch.launch_context import LaunchContext
 
     monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
     monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
 
-    def start(**arguments: str):
+    def start(path: Path = STEREO, **arguments: str):
         context = LaunchContext()
         context.launch_configurations.update(arguments)
-        *declared, opaque = runpy.run_path(str(STEREO))['generate_launch_description']().entities
+        *declared, opaque = runpy.run_path(str(path))['generate_launch_description']().entities
         for argument in declared:
             argument.execute(context)
         return context, opaque.execute(context)
@@ -100,7 +78,7 @@ def command(context, node) -> list[str]:
 
 
 def remapped(words: list[str]) -> set[str]:
-    return {word for word in words if word.startswith(('left/', 'right/'))}
+    return {word for word in words if ':=' in word}
 
 
 def parameters(words: list[str]) -> list[dict]:
@@ -128,6 +106,19 @@ def test_by_default_node_with_large_shared_memory(launched):
     }
     defaults = yaml.safe_load((ROOT / 'config' / 'stereo.yaml').read_text())
     assert parameters(words) == [defaults['/**']['ros__parameters'], {}]
+
+
+def test_the_mono_node_has_one_camera(launched):
+    context, (_, node, rviz) = launched(MONO, image='/cam/image', model='midas_small')
+    assert (node.node_package, node.node_executable) == ('nndepth', 'mono_node')
+    words = command(context, node)
+    expected = {'image_rect:=/cam/image', 'camera_info:=/cam/camera_info'}
+    assert remapped(words) == remapped(command(context, rviz)) == expected
+    defaults = yaml.safe_load((ROOT / 'config' / 'mono.yaml').read_text())
+    assert parameters(words) == [
+        defaults['/**']['ros__parameters'],
+        {'model': 'midas_small'},
+    ]
 
 
 def test_profile_of_the_user_stays(launched, monkeypatch):
@@ -167,12 +158,6 @@ def test_given_arguments_override_the_file(launched):
 def test_missing_parameter_file_is_refused(launched):
     with pytest.raises(FileNotFoundError, match='absent'):
         launched(params_file='absent.yaml')
-
-
-def test_the_bag_waits_for_the_node_and_not_for_a_time():
-    """Seen in the text too, for launch is not installed everywhere."""
-    assert not calls(STEREO, 'TimerAction')
-    assert "goal_state='active', entities=[play]" in STEREO.read_text()
 
 
 def test_a_storage_plugin_comes_with_the_bag_player():
@@ -292,11 +277,23 @@ def test_without_autostart_the_bag_waits_for_the_user(replaying):
         context.shutdown()
 
 
-def test_replay_offers_the_arguments_of_both():
+def declared(path: Path) -> dict[str, str]:
+    """Description of each argument of a launch file."""
     sources = pytest.importorskip('launch.launch_description_sources')
+    pytest.importorskip('launch_ros.actions', reason='launch_ros is not installed')
+    description = sources.get_launch_description_from_python_launch_file(str(path))
+    return {argument.name: argument.description for argument in description.get_launch_arguments()}
 
-    def names(path: Path) -> set[str]:
-        description = sources.get_launch_description_from_python_launch_file(str(path))
-        return {argument.name for argument in description.get_launch_arguments()}
 
-    assert names(REPLAY) == names(STEREO) | {'bag', 'rate', 'loop', 'start_offset'}
+def test_replay_offers_the_arguments_of_both():
+    assert set(declared(REPLAY)) == {*declared(STEREO), 'bag', 'rate', 'loop', 'start_offset'}
+
+
+def test_stereo_and_mono_differ_in_the_cameras_only():
+    cameras = {'left_image', 'right_image', 'left_camera_info', 'right_camera_info'}
+    assert set(declared(STEREO)) - cameras == set(declared(MONO)) - {'image', 'camera_info'}
+
+
+@pytest.mark.parametrize('path', [STEREO, MONO, REPLAY], ids=lambda path: path.name)
+def test_arguments_are_described(path):
+    assert 'no description given' not in declared(path).values()

@@ -1,0 +1,285 @@
+"""What the launch files of the nodes share: arguments, node, rviz, and a bag that waits for it.
+
+Needs the packages launch and launch_ros, which come with ROS and not as wheels.
+"""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import yaml
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.conditions import IfCondition
+from launch.event_handlers import OnProcessExit, OnProcessStart
+from launch.events import matches_action
+from launch.events.process import ProcessExited
+from launch.launch_context import LaunchContext
+from launch.launch_description import LaunchDescription
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState, StateTransition
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.ros_adapters import get_ros_node
+from lifecycle_msgs.msg import State, Transition, TransitionEvent
+from lifecycle_msgs.srv import GetState
+
+FAST_DDS_VARIABLES = {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
+BOOLEANS = ['true', 'false']
+AS_IN_FILE = 'empty: as in params_file.'
+ARGUMENTS: list[tuple[str, str, str, list[str] | None]] = [
+    ('model', '', f'Model; {AS_IN_FILE}', None),
+    ('engine', '', f'What executes it; {AS_IN_FILE}', None),
+    ('device', '', f'Where it runs; {AS_IN_FILE}', None),
+    (
+        'image_transport',
+        '',
+        f'How images arrive: raw or compressed; {AS_IN_FILE}',
+        ['', 'raw', 'compressed'],
+    ),
+    ('autostart', '', f'Configure and activate at start; {AS_IN_FILE}', ['', *BOOLEANS]),
+    (
+        'use_sim_time',
+        'false',
+        'Take the time from /clock; always so with a bag.',
+        BOOLEANS,
+    ),
+    ('bag', '', 'Bag to play with its clock once the node is active; empty: none.', None),
+    ('bag_options', '', 'Further options of `ros2 bag play`, e.g. "--rate 0.5 --loop".', None),
+    ('rviz', 'false', 'Open rviz on the outputs.', BOOLEANS),
+    ('respawn', 'false', 'Start the node again when it ends.', BOOLEANS),
+    ('log_level', 'info', 'Log level: debug, info, warn, error or fatal.', None),
+]
+"""Name, default, description and choices of the arguments that all nodes have alike."""
+
+
+@dataclass(frozen=True)
+class NodeLaunch:
+    """How one of the nodes is launched.
+
+    Attributes:
+        task: 'stereo' or 'mono'; names the executable, the parameter file and the rviz file.
+        config: folder of these files.
+        sides: of its cameras; a single one has none, ''.
+        frame: fixed frame of rviz where none is given.
+    """
+
+    task: str
+    config: Path
+    sides: tuple[str, ...]
+    frame: str
+
+    @property
+    def node(self) -> str:
+        """Name of the executable and of the node."""
+        return f'{self.task}_node'
+
+    def description(self) -> LaunchDescription:
+        """What `ros2 launch` runs."""
+        start = OpaqueFunction(function=self._start)
+        return LaunchDescription([*self._arguments(), start])
+
+    def _arguments(self) -> list[DeclareLaunchArgument]:
+        rows: list[tuple[str, str, str, list[str] | None]] = [
+            ('namespace', '', 'Namespace of the node and its relative topics.', None)
+        ]
+        for side in self.sides:
+            name, whose = argument(side, 'image'), f'{side} ' if side else ''
+            text = f'Topic of the rectified {whose}images.'
+            rows.append((name, topic(side, 'image_rect'), text, None))
+            text = f'Topic of the {whose}calibration; empty: camera_info beside {name}.'
+            rows.append((argument(side, 'camera_info'), '', text, None))
+        text = 'YAML file of the node parameters.'
+        rows.append(('params_file', str(self.config / f'{self.task}.yaml'), text, None))
+        rows += ARGUMENTS
+        text = f"Fixed frame of rviz: the camera's optical frame; empty: {self.frame}."
+        rows.append(('fixed_frame', '', text, None))
+        return [
+            DeclareLaunchArgument(name, default_value=value, description=text, choices=choices)
+            for name, value, text, choices in rows
+        ]
+
+    def _remappings(self, arguments: dict[str, str]) -> list[tuple[str, str]]:
+        """Images to the named topics, calibrations beside them unless they are named too."""
+        rules = []
+        for side in self.sides:
+            image = arguments[argument(side, 'image')]
+            beside = image[: image.rfind('/') + 1] + 'camera_info'
+            info = arguments[argument(side, 'camera_info')] or beside
+            rules += [(topic(side, 'image_rect'), image), (topic(side, 'camera_info'), info)]
+        return rules
+
+    # --- actions ---------------------------------------------------------------------------------
+
+    def _start(self, context: LaunchContext) -> list[Action]:
+        """Make the actions from the arguments."""
+        arguments = {
+            declared.name: LaunchConfiguration(declared.name).perform(context)
+            for declared in self._arguments()
+        }
+        if not Path(arguments['params_file']).is_file():
+            raise FileNotFoundError(
+                f'params_file is {arguments["params_file"]}; there is no such file'
+            )
+        actions: list[Action] = []
+        if not FAST_DDS_VARIABLES & context.environment.keys():
+            profile = str(self.config / 'fastdds.xml')
+            actions.append(SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', profile))
+        sim_time = arguments['use_sim_time'] == 'true' or bool(arguments['bag'])
+        clock = {'use_sim_time': True} if sim_time else {}
+        values = {**overrides(arguments), **clock}
+        if arguments['bag']:
+            values['autostart'] = False
+        topics = {
+            'namespace': arguments['namespace'],
+            'remappings': self._remappings(arguments),
+        }
+        node = (LifecycleNode if arguments['bag'] else Node)(
+            package='nndepth',
+            executable=self.node,
+            name=self.node,
+            parameters=[arguments['params_file'], values],
+            ros_arguments=['--log-level', arguments['log_level']],
+            respawn=arguments['respawn'] == 'true',
+            respawn_delay=2.0,
+            output='screen',
+            **topics,
+        )
+        if arguments['bag']:
+            actions += self._bag_player(node, arguments)
+        rviz = Node(
+            condition=IfCondition(arguments['rviz']),
+            package='rviz2',
+            executable='rviz2',
+            name='rviz',
+            arguments=[
+                *('-d', str(self.config / 'rviz' / f'{self.task}.rviz')),
+                *('-f', arguments['fixed_frame']),
+            ],
+            parameters=[clock],
+            **topics,
+        )
+        return [*actions, node, rviz]
+
+    def _bag_player(self, node: LifecycleNode, arguments: dict[str, str]) -> list[Action]:
+        """`ros2 bag play` with the bag's clock as soon as the node is active for the first time.
+
+        Where the node would start itself, it is configured and activated from here: a transition
+        that it makes before it has discovered this process is not heard.
+        """
+        command = ['ros2', 'bag', 'play', arguments['bag'], '--clock', '100']
+        command += ['--disable-keyboard-controls', *shlex.split(arguments['bag_options'])]
+        play = ExecuteProcess(cmd=command, output='screen')
+        autostart = starts_itself(arguments)
+        meeting = OpaqueFunction(function=meet, args=[node, autostart])
+        on_state = partial(OnStateTransition, target_lifecycle_node=node)
+        handlers = [
+            OnProcessStart(target_action=node, on_start=[meeting]),
+            on_state(goal_state='active', entities=[play], handle_once=True),
+        ]
+        if arguments['respawn'] != 'true':
+            handlers.append(OnProcessExit(target_action=node, on_exit=self._end_with_node))
+        if autostart:
+            activate = EmitEvent(event=change(node, Transition.TRANSITION_ACTIVATE))
+            failure = OpaqueFunction(
+                function=self._fail, args=['it cannot become active, see its log']
+            )
+            handlers += [
+                on_state(start_state='configuring', goal_state='inactive', entities=[activate]),
+                on_state(start_state='configuring', goal_state='unconfigured', entities=[failure]),
+                on_state(start_state='activating', goal_state='inactive', entities=[failure]),
+                on_state(goal_state='errorprocessing', entities=[failure]),
+            ]
+        return [RegisterEventHandler(handler) for handler in handlers]
+
+    def _end_with_node(self, event: ProcessExited, context: LaunchContext) -> Action | None:
+        """End when the node ends, for nobody hears the bag then; with an error if it failed."""
+        if context.is_shutdown:
+            return None
+        if event.returncode:
+            self._fail(context, f'it ended with exit code {event.returncode}')
+        return Shutdown(reason=f'{self.node} ended')
+
+    def _fail(self, context: LaunchContext, reason: str) -> None:
+        """End the launch with an error and a non-zero exit code."""
+        raise RuntimeError(f'{self.node} failed: {reason}')
+
+
+def argument(side: str, name: str) -> str:
+    """Name of an argument of one camera."""
+    return f'{side}_{name}' if side else name
+
+
+def topic(side: str, name: str) -> str:
+    """Name of a topic of one camera, as the node has it."""
+    return f'{side}/{name}' if side else name
+
+
+def overrides(arguments: dict[str, str]) -> dict[str, ParameterValue | bool]:
+    """The parameters of the node that the arguments set."""
+    values: dict[str, ParameterValue | bool] = {
+        name: ParameterValue(arguments[name], value_type=str)
+        for name in ('model', 'engine', 'device', 'image_transport')
+        if arguments[name]
+    }
+    if arguments['autostart']:
+        values['autostart'] = arguments['autostart'] == 'true'
+    return values
+
+
+def starts_itself(arguments: dict[str, str]) -> bool:
+    """Whether autostart is true: by the argument, else by the file, else by default."""
+    if arguments['autostart']:
+        return arguments['autostart'] == 'true'
+    sections = yaml.safe_load(Path(arguments['params_file']).read_text()) or {}
+    parameters = [section.get('ros__parameters') or {} for section in sections.values()]
+    return all(values.get('autostart', True) for values in parameters)
+
+
+def change(node: LifecycleNode, number: int) -> ChangeState:
+    """The request of a transition."""
+    return ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=number)
+
+
+def meet(context: LaunchContext, node: LifecycleNode, autostart: bool) -> None:
+    """Ask the node for its state, then configure it if it is to start itself.
+
+    Its transitions are subscribed to before; once it answers, it knows of that.
+    """
+    client = get_ros_node(context).create_client(GetState, f'{node.node_name}/get_state')
+
+    answers: SimpleQueue[GetState.Response] = SimpleQueue()
+
+    def ask() -> None:
+        while answers.empty():
+            if context.is_shutdown:
+                return
+            if client.wait_for_service(timeout_sec=1.0):
+                future = client.call_async(GetState.Request())
+                future.add_done_callback(lambda done: answers.put(done.result()))
+                with suppress(Empty):
+                    answers.put(answers.get(timeout=1.0))
+        state = answers.get().current_state
+        if state.id == State.PRIMARY_STATE_ACTIVE:
+            tell(StateTransition(action=node, msg=TransitionEvent(goal_state=state)))
+        elif autostart:
+            tell(change(node, Transition.TRANSITION_CONFIGURE))
+
+    def tell(event: ChangeState | StateTransition) -> None:
+        context.asyncio_loop.call_soon_threadsafe(lambda: context.emit_event_sync(event))
+
+    context.asyncio_loop.run_in_executor(None, ask)
