@@ -285,8 +285,10 @@ class DepthNode(ModelNode):
         """Look at inputs and calibration, at who else publishes, and at what is in work."""
         self.update_inputs()
         now, busy = time.monotonic(), self._busy_since
-        timeout = self.config.inputs.input_timeout
-        self.record('silence', doctor.examine_silence(self.inputs.states(), timeout, now))
+        timeout, states = self.config.inputs.input_timeout, self.inputs.states()
+        if self.active and not self.needs_info():
+            states = [state for state in states if state.topic not in self.info_topics.values()]
+        self.record('silence', doctor.examine_silence(states, timeout, now))
         self.record('work', doctor.examine_work(None if busy is None else now - busy))
         publishers = {
             topic: [

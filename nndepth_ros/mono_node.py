@@ -71,10 +71,11 @@ class MonoNode(DepthNode):
     def examine(self) -> None:
         """Look at who waits for what the model does not give."""
         super().examine()
+        found = []
         if self.active:
-            spec = self.estimator.engine.spec
-            missing = super().wanted() - self.wanted()
-            self.record('outputs', doctor.examine_missing(missing, spec))
+            missing = self.outputs.subscribed() - self.wanted()
+            found = doctor.examine_missing(missing, self.estimator.engine.spec)
+        self.record('outputs', found)
 
 
 def main(args: list[str] | None = None) -> int:

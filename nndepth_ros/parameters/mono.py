@@ -24,7 +24,7 @@ MONO_PARAMETERS: tuple[Parameter, ...] = (
     *INPUT_PARAMETERS,
     max_age('Images'),
     *OUTPUT_PARAMETERS,
-    *color_parameters('depth', 'metres', low=0.0, high=FARTHEST),
+    *color_parameters('depth', 'metres', 0.0, FARTHEST, ends=('red', 'blue')),
 )
 
 

@@ -24,7 +24,9 @@ OUTPUT_PARAMETERS = (
 )
 
 
-def color_parameters(quantity: str, unit: str, low: float, high: float) -> tuple[Parameter, ...]:
+def color_parameters(
+    quantity: str, unit: str, low: float, high: float, ends: tuple[str, str] = ('low', 'high')
+) -> tuple[Parameter, ...]:
     """The rows of the colour map's ends.
 
     Args:
@@ -32,8 +34,9 @@ def color_parameters(quantity: str, unit: str, low: float, high: float) -> tuple
         unit: of it.
         low: smallest value of either end.
         high: largest one.
+        ends: of the colour map that the smallest and the largest value have.
     """
-    ends = (('min', 'low', ''), ('max', 'high', "; both 0: the model's range"))
+    rows = (('min', ends[0], ''), ('max', ends[1], "; both 0: the model's range"))
     return tuple(
         Parameter(
             f'color_{name}_{quantity}',
@@ -42,7 +45,7 @@ def color_parameters(quantity: str, unit: str, low: float, high: float) -> tuple
             low=low,
             high=high,
         )
-        for name, end, otherwise in ends
+        for name, end, otherwise in rows
     )
 
 

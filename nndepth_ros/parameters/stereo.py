@@ -67,7 +67,7 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         high=1e4,
     ),
     *OUTPUT_PARAMETERS,
-    *color_parameters('disparity', 'pixels', low=-4096.0, high=4096.0),
+    *color_parameters('disparity', 'pixels', -4096.0, 4096.0),
     *(
         Parameter(
             f'sgbm.{field.name}',

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nndepth_core import CalibrationError, PinholeCamera, StereoCamera
+from nndepth_core.camera import limited_depth
 
 WIDTH, HEIGHT = 64, 48
 NORMAL, OFFSET = np.array([0.3, -0.4, 0.6]), 4.0  # the plane NORMAL . X = OFFSET
@@ -282,3 +283,11 @@ def test_numbers_beyond_float32_are_infinite_or_nought_in_silence(baseline, limi
     np.testing.assert_array_equal(depth, np.float32(expected))
     pair.left.points(depth)
     pair.depth_to_disparity(depth)
+
+
+def test_limits_are_written_into_a_depth_by_rep_117():
+    depth = np.array([[np.nan, -np.inf, 0.5, 1, 4, 5, np.inf]], np.float32)
+    limited = limited_depth(depth.copy(), 1.0, 4.0)
+    expected = [[np.nan, -np.inf, -np.inf, 1, 4, np.inf, np.inf]]
+    np.testing.assert_array_equal(limited, np.array(expected, np.float32))
+    np.testing.assert_array_equal(limited_depth(depth.copy()), depth)

@@ -18,9 +18,12 @@ from nndepth_core.plausibility import (
     UsedBits,
     density,
     examine_baseline,
+    examine_depth,
     examine_estimate,
+    examine_image_levels,
     examine_levels,
     examine_truth,
+    share_inside,
 )
 
 HEIGHT, WIDTH = 96, 200
@@ -250,6 +253,39 @@ def test_sign_and_zeros_need_no_images(scene):
     assert codes(examine_truth(left, right, -truth, warp=False)) == ['truth_sign']
     assert codes(examine_truth(left, right, 0 * truth, warp=False)) == ['truth_zero']
     assert examine_truth(left, right, 256 * truth, warp=False) == []
+
+
+RAMP = np.linspace(1, 9, 900, dtype=np.float32).reshape(30, 30)
+
+
+def test_depth_of_a_single_image_that_may_be():
+    assert examine_depth(RAMP, (0.0, 5.0)) == []
+    assert examine_depth(-RAMP, None) == []
+
+
+@pytest.mark.parametrize(
+    ('depth', 'code', 'says'),
+    [
+        (np.where(RAMP < 8.8, np.nan, RAMP), 'few_estimates', 'only 3 % of the pixels'),
+        (0 * RAMP + 2, 'constant', 'the estimate is 2 everywhere'),
+        (RAMP + 10, 'clipped', '100 % of the depths (median 15 m) are farther than max_depth'),
+    ],
+)
+def test_depth_of_a_single_image_that_cannot_be(depth, code, says):
+    (finding,) = examine_depth(depth.astype(np.float32), (0.5, 5.0))
+    assert (finding.code, says in finding.text) == (code, True), finding.text
+
+
+def test_the_share_inside_counts_finite_values_alone():
+    values = np.array([[np.nan, np.inf, -np.inf, -1, 0, 2, 3, 4]], np.float32)
+    assert share_inside(values, 0, 3) == 3 / 8
+    assert share_inside(values, -math.inf, math.inf) == 5 / 8
+
+
+def test_levels_of_a_single_image_name_no_side():
+    (finding,) = examine_image_levels(np.full((30, 30, 3), 7, np.uint8))
+    assert finding.code == 'levels'
+    assert finding.text.startswith('the image shows grey levels 7 to 7')
 
 
 def test_torch_is_not_needed(in_new_process):

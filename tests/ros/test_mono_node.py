@@ -15,6 +15,7 @@ from tiny_networks import NAME, brightness, write_network
 
 from nndepth_core.engines import EngineError
 from nndepth_core.visualization import colorize, value_range
+from nndepth_ros import doctor
 from nndepth_ros.mono_node import MonoNode
 from nndepth_ros.outputs import MONO_OUTPUTS
 
@@ -172,6 +173,20 @@ def test_the_camera_is_only_waited_for_where_an_output_needs_it(make_mono_rig, m
     rig.wait_until(lambda: rig.node.without_info is not None, 'an image without camera_info')
     rig.send_infos(stamp_ns=STAMP + 1)
     assert rig.wait_for('points2')[0].header == header(STAMP + 1)
+
+
+def test_a_camera_without_calibration_serves_a_network_without_metres(
+    make_mono_rig, relative, monkeypatch
+):
+    monkeypatch.setattr(doctor, 'PATIENCE', 0.1)
+    rig = make_mono_rig(
+        outputs=('inverse_depth/image',), model=relative, parameters={'input_timeout': 0.5}
+    )
+    rig.in_executor(rig.tester.destroy_publisher, rig.infos.pop(''))
+    rig.send(STAMP, IMAGE, infos=False)
+    rig.wait_for('inverse_depth/image')
+    rig.wait_diagnostic('image_rect is silent')  # the image is, and the calibration not missed
+    assert not any('camera_info' in said for said in rig.received['/diagnostics'])
 
 
 def test_a_network_of_another_focal_length_waits_for_the_camera(make_mono_rig, folder):

@@ -7,7 +7,12 @@ import math
 import pytest
 
 from nndepth_ros.outputs import OutputSettings
-from nndepth_ros.parameters import STEREO_PARAMETERS, StereoConfig
+from nndepth_ros.parameters import (
+    MONO_PARAMETERS,
+    STEREO_PARAMETERS,
+    MonoConfig,
+    StereoConfig,
+)
 
 DEFAULTS = {row.name: row.default for row in STEREO_PARAMETERS}
 
@@ -34,9 +39,10 @@ def test_the_contract_of_an_onnx_file_reaches_it_alone():
     assert 'preset' not in StereoConfig.from_values(values).model.options()
 
 
-def test_every_row_is_described_and_unique():
-    assert len({row.name for row in STEREO_PARAMETERS}) == len(STEREO_PARAMETERS)
-    for row in STEREO_PARAMETERS:
+@pytest.mark.parametrize('table', [STEREO_PARAMETERS, MONO_PARAMETERS], ids=['stereo', 'mono'])
+def test_every_row_is_described_and_unique(table):
+    assert len({row.name for row in table}) == len(table)
+    for row in table:
         assert row.description.endswith('.'), row.name
         if row.high > row.low:
             assert row.low <= row.default <= row.high, row.name
@@ -62,6 +68,18 @@ def test_a_refusal_names_value_and_cure(changes, says):
     with pytest.raises(ValueError, match='is ') as refusal:
         StereoConfig.from_values({**DEFAULTS, **changes})
     assert says in str(refusal.value)
+
+
+def test_a_mono_config_holds_what_its_table_names():
+    values = {row.name: row.default for row in MONO_PARAMETERS}
+    config = MonoConfig.from_values(
+        {**values, 'model': 'midas_small', 'processing_width': 256, 'color_max_depth': 8.0}
+    )
+    assert config.model.processing_size == (256, 0)
+    assert config.model.options()['precision'] == 'auto'
+    assert config.outputs.color_range == (0.0, 8.0)
+    with pytest.raises(ValueError, match='color_max_depth is 3'):
+        MonoConfig.from_values({**values, 'color_min_depth': 9.0, 'color_max_depth': 3.0})
 
 
 @pytest.mark.parametrize('limits', [(math.inf, 0), (math.nan, 0), (-1, 0), (0, 1e99), (5, 2)])
