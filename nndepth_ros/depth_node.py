@@ -101,7 +101,9 @@ class DepthNode(ModelNode):
     def deactivate(self) -> None:
         """Stop listening; what takes too long is left behind, its result unused."""
         if not self.stop(doctor.LONG_WORK):
-            self.get_logger().warning('what is in work goes on, and its result will not be used')
+            self.get_logger().warning(
+                f'the {self._kind} in work goes on without its result being used'
+            )
 
     def cleanup(self) -> None:
         """Give back model and publishers."""
@@ -284,12 +286,13 @@ class DepthNode(ModelNode):
     def examine(self) -> None:
         """Look at inputs and calibration, at who else publishes, and at what is in work."""
         self.update_inputs()
-        now, busy = time.monotonic(), self._busy_since
+        now, begun = time.monotonic(), self._busy_since
         timeout, states = self.config.inputs.input_timeout, self.inputs.states()
         if self.active and not self.needs_info():
             states = [state for state in states if state.topic not in self.info_topics.values()]
         self.record('silence', doctor.examine_silence(states, timeout, now))
-        self.record('work', doctor.examine_work(None if busy is None else now - busy))
+        busy = None if begun is None else now - begun
+        self.record('work', doctor.examine_work(busy, self._kind))
         publishers = {
             topic: [
                 f'{end.node_namespace.rstrip("/")}/{end.node_name}'

@@ -32,7 +32,7 @@ LARGEST_VERTICAL = 1.0
 PATIENCE = 10.0
 """Seconds for which an input that nobody publishes is no finding: cameras start late."""
 LONG_WORK = 10.0
-"""Seconds in which any input should be done."""
+"""Seconds in which any pair or image should be done."""
 
 
 def calibration_key(*infos: Any) -> tuple[Any, ...]:
@@ -318,16 +318,17 @@ def examine_twins(name: str, publishers: Mapping[str, Iterable[str]]) -> list[Fi
     return found
 
 
-def examine_work(busy: float | None) -> list[Finding]:
-    """Look at the input in work.
+def examine_work(busy: float | None, what: str = 'pair') -> list[Finding]:
+    """Look at what is in work.
 
     Args:
         busy: seconds it has taken so far; None: there is none.
+        what: 'pair' or 'image'.
     """
     if busy is None or busy < LONG_WORK:
         return []
     text = (
-        f'one input has been in work for more than {LONG_WORK:g} s: set processing_width or '
+        f'one {what} has been in work for more than {LONG_WORK:g} s: set processing_width or '
         'processing_height to a smaller size, or choose a faster model, engine or device'
     )
     return [Finding('slow', Level.ERROR, text)]

@@ -44,8 +44,8 @@ class MonoNode(DepthNode):
         if config.model.model == AUTO:
             raise EngineError(
                 'model is auto, but no network for single images comes with the package; run '
-                '`nndepth weights fetch midas_small` (or `nndepth weights import FILE`) and set '
-                'the parameter model to midas_small, or to an .onnx file'
+                '`nndepth weights fetch midas_small` or `nndepth weights import FILE --model '
+                'midas_small`, and set the parameter model to midas_small (or to an .onnx file)'
             )
         super().check_model(config)
 

@@ -191,9 +191,10 @@ def colored_range(
     Metres are coloured alike in every picture: by the settings, else by the model's range. A map
     without scale is coloured by its own range.
     """
-    if spec.output == 'depth' and any(settings.color_range):
+    metric = spec.output == 'depth'
+    if metric and any(settings.color_range):
         low, high = settings.color_range
-    elif spec.value_range is not None:
+    elif metric and spec.value_range is not None:
         low, high = spec.value_range
     else:
         step = max(1, math.isqrt(values.size // _COLORED_BY))

@@ -115,7 +115,7 @@ def _cases(model: str, size: tuple[int, int], arguments: argparse.Namespace) -> 
 
 
 def _node(arguments: argparse.Namespace) -> int:
-    from nndepth_ros.benchmark import measure_node
+    from nndepth_ros.node_benchmark import measure_node
 
     report = {}
     for name in arguments.outputs:

@@ -53,7 +53,8 @@ def test_a_card_that_cannot_be_is_refused_and_later_changes_happen(make_rig, exp
 
     model = onnx.load(exported)
     entries = json.loads(model.metadata_props[0].value)
-    onnx.helper.set_model_props(model, {'nndepth': json.dumps({**entries, 'multiple': 0})})
+    entries['spec']['multiple'] = 0
+    onnx.helper.set_model_props(model, {'nndepth': json.dumps(entries)})
     onnx.save(model, tmp_path / 'odd.onnx')
     rig = make_rig(outputs=('stats',))
     said = []
