@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from nndepth.msg import InferenceStats
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from nndepth_core.engines import Engine
 from nndepth_core.estimator import StageClock
 from nndepth_ros import diagnostics, doctor
 from nndepth_ros.conversions import ros_message_types, stamp_ns
@@ -244,21 +245,25 @@ class DepthNode(ModelNode):
                     self.publish(topic, message)
                 clock.lap('publish')
                 times = {**clock.milliseconds, **estimate.milliseconds}
-                self.last_stats = self._stats(deposited, moment, frame, estimate, times)
+                self.last_stats = self._stats(
+                    estimator.engine, deposited, moment, frame, estimate, times
+                )
                 if STATS in wanted:
                     self.publish(STATS, self.last_stats)
         finally:
-            pipeline.examine(time.monotonic_ns(), moment, frame, estimate, estimator, settings)
+            now, spec = time.monotonic_ns(), estimator.engine.spec
+            pipeline.examine(now, moment, frame, estimate, spec, settings)
 
     def _stats(
         self,
+        engine: Engine,
         deposited: float,
         moment: Moment,
         frame: Any,
         estimate: Estimate,
         milliseconds: Mapping[str, float],
     ) -> InferenceStats:
-        engine, image = self.estimator.engine, moment.images[0]
+        image = moment.images[0]
         now, stamp = self.get_clock().now().nanoseconds, stamp_ns(image.header.stamp)
         stats = InferenceStats(
             header=image.header,

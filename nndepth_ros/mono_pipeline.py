@@ -119,7 +119,7 @@ class MonoPipeline(Pipeline):
         wanted: Collection[str],
         frame: MonoInput,
         result: DepthResult,
-        estimator: MonoEstimator,
+        spec: ModelSpec,
         settings: OutputSettings,
     ) -> dict[str, Any]:
         """Make the messages of the wanted topics, as far as the model offers them.
@@ -127,7 +127,6 @@ class MonoPipeline(Pipeline):
         Raises:
             CalibrationError: one of them needs the camera, and its camera_info cannot be used.
         """
-        spec = estimator.engine.spec
         wanted = offered(spec).intersection(wanted)
         types, header, values = self.types, frame.header, result.depth
         height, width = values.shape
@@ -170,7 +169,7 @@ class MonoPipeline(Pipeline):
         self,
         frame: MonoInput,
         result: DepthResult,
-        estimator: MonoEstimator,
+        spec: ModelSpec,
         settings: OutputSettings,
     ) -> list[Finding]:
         """Whether the estimate can be true."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from nndepth_core.estimator import StageClock
 from nndepth_core.plausibility import Finding, UsedBits
+from nndepth_core.spec import ModelSpec
 from nndepth_ros import doctor
 from nndepth_ros.conversions import MessageTypes
 from nndepth_ros.outputs import CONFIDENCE, OutputSettings
@@ -94,10 +95,10 @@ class Pipeline:
         wanted: Collection[str],
         frame: Any,
         result: Any,
-        estimator: Any,
+        spec: ModelSpec,
         settings: OutputSettings,
     ) -> dict[str, Any]:
-        """Make the messages of the wanted topics."""
+        """Make the messages of the wanted topics from the result of a model of this spec."""
         raise NotImplementedError
 
     def density(self, frame: Any, result: Any, settings: OutputSettings) -> float:
@@ -109,7 +110,7 @@ class Pipeline:
         raise NotImplementedError
 
     def examine_result(
-        self, frame: Any, result: Any, estimator: Any, settings: OutputSettings
+        self, frame: Any, result: Any, spec: ModelSpec, settings: OutputSettings
     ) -> list[Finding]:
         """Look at the estimate."""
         raise NotImplementedError
@@ -142,7 +143,7 @@ class Pipeline:
         """
         result = self.infer(estimator, frame, CONFIDENCE in wanted)
         clock.lap('estimate')
-        messages = self.messages(wanted, frame, result, estimator, settings)
+        messages = self.messages(wanted, frame, result, estimator.engine.spec, settings)
         clock.lap('geometry')
         times = {**clock.milliseconds, **result.milliseconds}
         height, width = self.values(result).shape
@@ -169,7 +170,7 @@ class Pipeline:
         moment: Moment,
         frame: Any,
         estimate: Estimate | None,
-        estimator: Any,
+        spec: ModelSpec,
         settings: OutputSettings,
     ) -> None:
         """Report on a moment, if it is time to.
@@ -179,7 +180,7 @@ class Pipeline:
             moment: the messages.
             frame: what `decode` made of them.
             estimate: what came of it; None: nothing did.
-            estimator: of the estimate.
+            spec: of the model.
             settings: of its messages.
         """
         if not self.to_examine and now < self._next_examination:
@@ -193,5 +194,5 @@ class Pipeline:
         if estimate is not None:  # what wrong images lead to is no fault of the model
             self._report(
                 'estimate',
-                [] if wrong else self.examine_result(frame, estimate.result, estimator, settings),
+                [] if wrong else self.examine_result(frame, estimate.result, spec, settings),
             )

@@ -258,9 +258,8 @@ class _Processor:
                 self._estimator, frame, settings.outputs, settings.messages, clock
             )
         finally:
-            pipeline.examine(
-                pair.left.time, moment, frame, estimate, self._estimator, settings.messages
-            )
+            spec = self._estimator.engine.spec
+            pipeline.examine(pair.left.time, moment, frame, estimate, spec, settings.messages)
             clock.lap('examine')
         return estimate
 

@@ -13,9 +13,9 @@ from nndepth_core.camera import StereoCamera
 from nndepth_core.estimator import StereoEstimator, StereoResult
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits, Finding, UsedBits, density, examine_estimate
+from nndepth_core.spec import ModelSpec
 from nndepth_core.visualization import colorize
 from nndepth_ros import conversions, doctor
-from nndepth_ros.conversions import MessageTypes
 from nndepth_ros.outputs import (
     COLOR,
     CONFIDENCE,
@@ -110,51 +110,6 @@ def _by_side(images: Mapping[str, Any], convert: Callable[[Any], T]) -> dict[str
     return converted
 
 
-def stereo_messages(
-    types: MessageTypes,
-    wanted: Collection[str],
-    pair: StereoInput,
-    result: StereoResult,
-    disparity_range: tuple[float, float],
-    resolution: float,
-    settings: OutputSettings,
-) -> dict[str, Any]:
-    """Make the messages of the topics in `wanted`.
-
-    Args:
-        types: message classes.
-        wanted: names out of STEREO_OUTPUTS.
-        pair: what was estimated from.
-        result: the estimate; its confidence must be there if CONFIDENCE is wanted.
-        disparity_range: of the model, pixels at its processing size.
-        resolution: smallest disparity step of the model, pixels at its processing size.
-        settings: limits of depth and colours.
-    """
-    height, width = result.disparity.shape
-    header, camera = pair.header, pair.camera.resized(width, height)
-    scale = width / result.processing_size[0]
-    low, high = disparity_range[0] * scale, disparity_range[1] * scale
-    messages: dict[str, Any] = {}
-    if DISPARITY in wanted:
-        messages[DISPARITY] = conversions.disparity_message(
-            types, header, result.disparity, camera, (low, high), resolution * scale
-        )
-    if COLOR in wanted:
-        start, end = settings.color_range if any(settings.color_range) else (low, high)
-        picture = colorize(result.disparity, start, end, order='bgr')
-        messages[COLOR] = conversions.image_message(types, header, picture, 'bgr8')
-    if DEPTH_INFO in wanted:
-        messages[DEPTH_INFO] = conversions.depth_camera_info(
-            types, header, pair.left_info, pair.camera.left, width, height
-        )
-    if CONFIDENCE in wanted and result.confidence is not None:
-        messages[CONFIDENCE] = conversions.image_message(types, header, result.confidence, '32FC1')
-    if DEPTH in wanted or POINTS in wanted:
-        depth = camera.disparity_to_depth(result.disparity, *settings.depth_limits)
-        messages |= depth_messages(types, wanted, header, depth, pair.left, camera.left)
-    return messages
-
-
 class StereoPipeline(Pipeline):
     """The steps of a rectified pair."""
 
@@ -183,13 +138,36 @@ class StereoPipeline(Pipeline):
         wanted: Collection[str],
         frame: StereoInput,
         result: StereoResult,
-        estimator: StereoEstimator,
+        spec: ModelSpec,
         settings: OutputSettings,
     ) -> dict[str, Any]:
-        """Make the messages of the wanted topics; see `stereo_messages`."""
-        engine = estimator.engine
-        limits, resolution = engine.spec.bounds, engine.spec.resolution
-        return stereo_messages(self.types, wanted, frame, result, limits, resolution, settings)
+        """Make the messages of the wanted topics; the spec's pixels are of the processing size."""
+        height, width = result.disparity.shape
+        types, header = self.types, frame.header
+        camera = frame.camera.resized(width, height)
+        scale = width / result.processing_size[0]
+        low, high = (end * scale for end in spec.bounds)
+        messages: dict[str, Any] = {}
+        if DISPARITY in wanted:
+            messages[DISPARITY] = conversions.disparity_message(
+                types, header, result.disparity, camera, (low, high), spec.resolution * scale
+            )
+        if COLOR in wanted:
+            start, end = settings.color_range if any(settings.color_range) else (low, high)
+            picture = colorize(result.disparity, start, end, order='bgr')
+            messages[COLOR] = conversions.image_message(types, header, picture, 'bgr8')
+        if DEPTH_INFO in wanted:
+            messages[DEPTH_INFO] = conversions.depth_camera_info(
+                types, header, frame.left_info, frame.camera.left, width, height
+            )
+        if CONFIDENCE in wanted and result.confidence is not None:
+            messages[CONFIDENCE] = conversions.image_message(
+                types, header, result.confidence, '32FC1'
+            )
+        if DEPTH in wanted or POINTS in wanted:
+            depth = camera.disparity_to_depth(result.disparity, *settings.depth_limits)
+            messages |= depth_messages(types, wanted, header, depth, frame.left, camera.left)
+        return messages
 
     def density(self, frame: StereoInput, result: StereoResult, settings: OutputSettings) -> float:
         """Share of the pixels with a finite depth inside the limits, 0..1."""
@@ -205,7 +183,7 @@ class StereoPipeline(Pipeline):
         self,
         frame: StereoInput,
         result: StereoResult,
-        estimator: StereoEstimator,
+        spec: ModelSpec,
         settings: OutputSettings,
     ) -> list[Finding]:
         """Whether the disparities can be true."""
@@ -215,7 +193,7 @@ class StereoPipeline(Pipeline):
             frame.right,
             result.disparity,
             frame.camera,
-            estimator.engine.spec.bounds[1] * scale,
+            spec.bounds[1] * scale,
             settings.depth_limits,
         )
 

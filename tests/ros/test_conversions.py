@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
 from nndepth_core.estimator import StereoResult
+from nndepth_core.spec import ModelSpec
 from nndepth_ros.conversions import (
     cloud_message,
     depth_camera_info,
@@ -23,7 +24,7 @@ from nndepth_ros.conversions import (
     to_rgb,
 )
 from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
-from nndepth_ros.stereo_pipeline import StereoInput, stereo_messages
+from nndepth_ros.stereo_pipeline import StereoInput, StereoPipeline
 
 F = 500.0
 P_LEFT = np.array([F, 0, 320, 0, 0, F, 240, 0, 0, 0, 1, 0], np.float64)
@@ -281,15 +282,10 @@ def test_all_outputs_of_a_pair_agree(library, size, processed):
     disparity = np.linspace(2, 25, width * height, dtype=np.float32).reshape(height, width)
     disparity[0, 0] = np.nan
     result = StereoResult(disparity, np.full_like(disparity, 0.5), processed)
-    out = stereo_messages(
-        library.types,
-        STEREO_OUTPUTS,
-        pair,
-        result,
-        (0.0, 15.0),
-        0.5,
-        OutputSettings(min_depth=0.5, max_depth=3.0),
-    )
+    spec = ModelSpec('any', value_range=(0.0, 15.0), resolution=0.5)
+    limits = OutputSettings(min_depth=0.5, max_depth=3.0)
+    pipeline = StereoPipeline(library.types, lambda *_: None)
+    out = pipeline.messages(STEREO_OUTPUTS, pair, result, spec, limits)
     assert set(out) == set(STEREO_OUTPUTS)
     for message in out.values():
         assert stamp_ns(message.header.stamp) == 3_000_000_004
