@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -15,6 +15,9 @@ from nndepth_core.engines import AUTO, Engine, EngineError, create_engine
 from nndepth_core.engines.maps import left_right_confidence, resampled, resampled_surfaces
 from nndepth_core.engines.memory import check_processing_size
 from nndepth_core.spec import Output, Task
+
+if TYPE_CHECKING:
+    from typing import Self
 
 DEFAULT_MODEL = AUTO
 
