@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nndepth_core.blocks.norm import InstanceNorm
@@ -17,6 +18,41 @@ _CONVOLUTIONS: dict[tuple[int, bool], type[nn.Module]] = {
     (3, True): nn.ConvTranspose3d,
 }
 _BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution whose zero padding is placed as TensorFlow's 'SAME' places it.
+
+    Where the stride divides the size, kernel - stride zeros are due along an axis, the smaller
+    half of them before; kernel 3 and stride 2 have none before and one after. Torch's own padding
+    would shift the result by a pixel.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel: kernel size, at least `stride`.
+        stride: stride; must divide height and width.
+        groups: convolution groups.
+        bias: whether there is a bias.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int,
+        *,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=bias)
+        before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
+        self.margins = (before, after, before, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        return super().forward(F.pad(x, self.margins))
 
 
 class ConvBlock(nn.Module):
@@ -36,6 +72,7 @@ class ConvBlock(nn.Module):
         transposed: use the transposed convolution.
         bias: whether the convolution has a bias.
         groups: convolution groups.
+        same: pad as `SameConv2d` does; tells from torch where strided.
     """
 
     def __init__(
@@ -51,13 +88,18 @@ class ConvBlock(nn.Module):
         transposed: bool = False,
         bias: bool = False,
         groups: int = 1,
+        same: bool = False,
     ) -> None:
         super().__init__()
         padding = (kernel - 1) // 2
         extra = {'output_padding': stride + 2 * padding - kernel} if transposed else {}
-        self.conv = _CONVOLUTIONS[dims, transposed](
-            inputs, outputs, kernel, stride, padding, groups=groups, bias=bias, **extra
-        )
+        self.conv: nn.Module
+        if same and stride > 1:
+            self.conv = SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=bias)
+        else:
+            self.conv = _CONVOLUTIONS[dims, transposed](
+                inputs, outputs, kernel, stride, padding, groups=groups, bias=bias, **extra
+            )
         self.norm: nn.Module = nn.Identity()
         if norm is not None:
             self.norm = InstanceNorm() if norm == 'instance' else _BATCH_NORMS[dims](outputs)

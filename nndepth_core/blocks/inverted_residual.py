@@ -1,4 +1,4 @@
-"""Inverted residual blocks: wide inside, narrow outside (MobileNetV2, EfficientNetV2)."""
+"""Inverted residual blocks: wide inside, narrow outside (MobileNetV2, EfficientNet)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SqueezeExcite(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, 3x3 depthwise, optional squeeze-excite, linear 1x1 projection.
+    """1x1 expansion, depthwise convolution, optional squeeze-excite, linear 1x1 projection.
 
     The input is added where the block keeps size and width (Sandler et al., CVPR 2018, fig. 4).
 
@@ -38,7 +38,9 @@ class InvertedResidual(nn.Module):
         stride: of the depthwise convolution.
         expansion: inner width over `inputs`; 1 leaves the expansion out.
         activation: after expansion and depthwise convolution.
-        squeezed: inner width of the squeeze-excite gate, 0 for none.
+        gated: whether there is a squeeze-excite gate, whose inner width is a quarter of `inputs`.
+        kernel: of the depthwise convolution.
+        same: pad it as `SameConv2d` does.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class InvertedResidual(nn.Module):
         stride: int = 1,
         expansion: int = 6,
         activation: type[nn.Module] = nn.ReLU6,
-        squeezed: int = 0,
+        gated: bool = False,
+        kernel: int = 3,
+        same: bool = False,
     ) -> None:
         super().__init__()
         width = inputs * expansion
@@ -56,9 +60,15 @@ class InvertedResidual(nn.Module):
         if expansion > 1:
             self.expand = ConvBlock(inputs, width, 1, activation=activation(inplace=True))
         self.depthwise = ConvBlock(
-            width, width, 3, stride, groups=width, activation=activation(inplace=True)
+            width,
+            width,
+            kernel,
+            stride,
+            groups=width,
+            activation=activation(inplace=True),
+            same=same,
         )
-        self.gate: nn.Module = SqueezeExcite(width, squeezed) if squeezed else nn.Identity()
+        self.gate: nn.Module = SqueezeExcite(width, inputs // 4) if gated else nn.Identity()
         self.project = ConvBlock(width, outputs, 1)
         self.residual = stride == 1 and inputs == outputs
 

@@ -5,6 +5,8 @@ The shape is that of timm's `efficientnetv2_rw_s`, slightly other than the paper
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from nndepth_core.blocks.inverted_residual import FusedInvertedResidual, InvertedResidual
@@ -47,17 +49,10 @@ class EfficientNetV2(StagedEncoder):
     )
 
     def __init__(self) -> None:
-        width = 24
-        stages = []
-        for fused, expansion, out_width, blocks, stride in _STAGES:
-            stage: list[nn.Module] = []
-            for index in range(blocks):
-                step = stride if index == 0 else 1
-                stage.append(
-                    FusedInvertedResidual(width, out_width, step, expansion)
-                    if fused
-                    else InvertedResidual(width, out_width, step, expansion, nn.SiLU, width // 4)
-                )
-                width = out_width
-            stages.append(stage)
+        fused = FusedInvertedResidual
+        gated = partial(InvertedResidual, activation=nn.SiLU, gated=True)
+        stages = [
+            (partial(fused if is_fused else gated, expansion=expansion), width, blocks, stride)
+            for is_fused, expansion, width, blocks, stride in _STAGES
+        ]
         super().__init__(24, nn.SiLU, stages)

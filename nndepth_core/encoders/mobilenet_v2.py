@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from nndepth_core.blocks.inverted_residual import InvertedResidual
@@ -45,13 +47,8 @@ class MobileNetV2(StagedEncoder):
     )
 
     def __init__(self) -> None:
-        width = 32
-        stages = []
-        for expansion, out_width, blocks, stride in _STAGES:
-            stage = []
-            for index in range(blocks):
-                step = stride if index == 0 else 1
-                stage.append(InvertedResidual(width, out_width, step, expansion))
-                width = out_width
-            stages.append(stage)
+        stages = [
+            (partial(InvertedResidual, expansion=expansion), width, blocks, stride)
+            for expansion, width, blocks, stride in _STAGES
+        ]
         super().__init__(32, nn.ReLU6, stages)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from nndepth_core.blocks.conv import ConvBlock, conv_pair
 from nndepth_core.blocks.cost_volume import correlation_volume, peak_mass, soft_argmin
 from nndepth_core.blocks.inverted_residual import InvertedResidual
-from nndepth_core.blocks.norm import InstanceNorm
+from nndepth_core.blocks.norm import ImageNetNorm, InstanceNorm
 from nndepth_core.blocks.upsample import convex_upsample, split_fine
 from nndepth_core.encoders.efficientnet_v2 import EfficientNetV2
 from nndepth_core.encoders.mobilenet_v2 import MobileNetV2
@@ -25,8 +25,6 @@ from nndepth_core.spec import ModelSpec
 
 _BINS = 48
 """Disparities at quarter resolution, which are the channels of the aggregation."""
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and deviation of red, green and blue in 0..1."""
 _ENCODERS: dict[str, type[MobileNetV2 | EfficientNetV2]] = {
     'mobilenet_v2': MobileNetV2,
     'efficientnet_v2': EfficientNetV2,
@@ -98,14 +96,9 @@ class LightStereo(StereoNetwork):
     )
     official_aliases = ((r'^neck\.', 'backbone.'),)  # layout of the StereoAnything weights
 
-    scale: Tensor
-    offset: Tensor
-
     def __init__(self, encoder: str, blocks: Sequence[int], expansion: int) -> None:
         super().__init__()
-        mean, deviation = torch.tensor(_IMAGENET).view(2, 3, 1, 1)
-        self.register_buffer('scale', 1 / (255 * deviation), persistent=False)
-        self.register_buffer('offset', mean / deviation, persistent=False)
+        self.normalize = ImageNetNorm()
         self.encoder = _ENCODERS[encoder]()
         widths = self.encoder.channels
         self.pyramid = FeaturePyramid(widths)
@@ -142,10 +135,6 @@ class LightStereo(StereoNetwork):
         if confidence:
             return disparity, F.interpolate(peak_mass(logits, coarse), scale_factor=4.0)
         return disparity
-
-    def normalize(self, image: Tensor) -> Tensor:
-        """Map 0..255 to zero mean and unit deviation by the figures of ImageNet."""
-        return image * self.scale - self.offset
 
     def official_sources(self) -> dict[str, Source]:
         """Which official entries each of ours comes from; the encoders bring their own rules."""
