@@ -14,6 +14,7 @@ _NETWORKS = {
     'crestereo': ('nndepth_core.models.crestereo', 'CreStereo'),
     'igev_stereo': ('nndepth_core.models.igev_stereo', 'IgevStereo'),
     'light_stereo': ('nndepth_core.models.light_stereo', 'LightStereo'),
+    'midas_small': ('nndepth_core.models.midas_small', 'MidasSmall'),
     'nano_stereo': ('nndepth_core.models.nano_stereo', 'NanoStereo'),
     'raft_stereo': ('nndepth_core.models.raft_stereo', 'RaftStereo'),
     'rt_igev': ('nndepth_core.models.rt_igev', 'RtIgev'),

@@ -110,6 +110,7 @@ def test_parameters(name, variant):
         ('rt_igev', 'rt'),
         ('light_stereo', 's'),
         ('nano_stereo', 'base'),
+        ('midas_small', 'base'),
     ],
 )
 def test_multiply_accumulates(name, variant):
@@ -119,6 +120,6 @@ def test_multiply_accumulates(name, variant):
     with torch.device('meta'):
         model, image = create_model(name, variant), torch.empty(1, 3, 480, 640)
     with torch.inference_mode(False), torch.no_grad(), counter:
-        model(image, image)
+        model(*[image] * len(model.spec.inputs))
     expected = catalogue()[name].variants[variant].macs
     assert counter.get_total_flops() / 2 == pytest.approx(expected, rel=0.01)
