@@ -14,6 +14,7 @@ EXTRAS = {
     'dev': ['hypothesis', 'mypy', 'pytest', 'ruff'],
     'export': [*TORCH, 'onnx>=1.17', 'onnxruntime>=1.18', 'onnxscript>=0.6'],
     'gpu': ['onnxruntime-gpu>=1.18'],
+    'mono': [*TORCH, 'transformers>=5'],
     'torch': TORCH,
     'train': [
         *TORCH,

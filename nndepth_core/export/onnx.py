@@ -135,6 +135,9 @@ def export_onnx(
     steps = (iterations or network.spec.iterations) if network.spec.iterations else 0
     export = _Export(network, steps, precision, origin or Origin('', ''), opset)
     reason = ''
+    if size is None and network.one_size_graph:
+        size = fixed_size(network.spec)
+        reason = f'a graph of {network.spec.name} serves only the size that it was traced at'
     with replaced_at_once(path) as file:
         try:
             checks = export.write(file, size)

@@ -12,6 +12,7 @@ __all__ = ['create_model', 'model_names', 'network_class']
 
 _NETWORKS = {
     'crestereo': ('nndepth_core.models.crestereo', 'CreStereo'),
+    'depth_anything_v2': ('nndepth_core.models.depth_anything_v2', 'DepthAnythingV2'),
     'igev_stereo': ('nndepth_core.models.igev_stereo', 'IgevStereo'),
     'light_stereo': ('nndepth_core.models.light_stereo', 'LightStereo'),
     'midas_small': ('nndepth_core.models.midas_small', 'MidasSmall'),

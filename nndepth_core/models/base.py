@@ -35,6 +35,14 @@ class Source:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+class MissingPackageError(ModuleNotFoundError, ValueError):
+    """A network that cannot be made, since a package that it is built on is not installed."""
+
+    def __init__(self, network: str, package: str, extra: str) -> None:
+        text = f'{network} needs {package}; pip install "nndepth[{extra}]"'
+        super().__init__(text, name=package)
+
+
 class Network(nn.Module):
     """Base of all networks: what it takes and gives, its variants and its official names.
 
@@ -48,6 +56,9 @@ class Network(nn.Module):
 
     spec: ModelSpec
     variants: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    one_size_graph: ClassVar[bool] = False
+    """Whether a graph that was traced at one size is wrong at every other."""
 
     official_rules: ClassVar[Sequence[tuple[str, str]]] = ()
     """Regular expressions and replacements that turn our entry names into official ones."""
@@ -70,6 +81,18 @@ class Network(nn.Module):
     def settings_from_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Constructor settings that the config.json of a snapshot of transformers tells."""
         return {}
+
+    def unified(self, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Bring the layouts that a network's checkpoints are published in to one.
+
+        Second names of one tensor are dropped; one that stands alone takes the first name.
+        """
+        first_names = {name: substitute(name, self.official_aliases) for name in official}
+        return {
+            first: official[name]
+            for name, first in first_names.items()
+            if name == first or first not in official
+        }
 
     def check_images(self, *images: Tensor) -> None:
         """Refuse images that the network cannot process.

@@ -141,7 +141,7 @@ def identify(model: str | None, file: str, sha256: str) -> Checkpoint | None:
 def _network(name: str, fields: Mapping) -> Network:
     shared = {'model': name, 'license': fields['weights_license'], 'page': fields['page']}
     checkpoints = {
-        key: Checkpoint(**shared, **{**entry, 'name': key, 'variants': tuple(entry['variants'])})
+        key: Checkpoint(**{**shared, **entry, 'name': key, 'variants': tuple(entry['variants'])})
         for key, entry in fields['checkpoints'].items()
     }
     variants = {key: Variant(**entry) for key, entry in fields['variants'].items()}

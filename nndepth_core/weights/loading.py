@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +149,7 @@ class _Fit:
     """How official entries fit a model: ours assembled from them, and what differs."""
 
     def __init__(self, model: Network, state: Mapping[str, Tensor]) -> None:
-        official = _without_aliases(state, model.official_aliases)
+        official = model.unified(state)
         sources = model.official_sources()
         used = {name: None for source in sources.values() for name in source.names}
         self.unexpected = [
@@ -195,20 +195,6 @@ class _Fit:
             'of another shape': self.misshapen,
         }
         return ', '.join(f'{len(n)} {kind} ({some(n)})' for kind, n in kinds.items() if n)
-
-
-def _without_aliases(
-    state: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]
-) -> dict[str, Tensor]:
-    """Drop second names of one tensor; one that stands alone takes the first name."""
-    from nndepth_core.models.base import substitute
-
-    first_names = {name: substitute(name, rules) for name in state}
-    return {
-        first: state[name]
-        for name, first in first_names.items()
-        if name == first or first not in state
-    }
 
 
 def _size(shape: Iterable[int]) -> str:

@@ -54,6 +54,7 @@ ONLY_FROM_PIP = {
     'rosbags',
     'safetensors',
     'torch',
+    'transformers',
 }
 
 

@@ -1,0 +1,226 @@
+"""Depth Anything V2 through the transformers library.
+
+Yang et al., "Depth Anything V2", NeurIPS 2024, arXiv 2406.09414.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MethodType
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nndepth_core.blocks.norm import ImageNetNorm
+from nndepth_core.models.base import MissingPackageError, MonoNetwork, substitute
+from nndepth_core.spec import ModelSpec, Preferred
+
+_PATCH = 14
+_GRID = 37
+"""Patches along a side of the images of the training, hence of the table of positions."""
+_STABLE = (
+    (r'^network\.', ''),
+    (r'\.attention\.q_proj\.', '.attention.attention.query.'),
+    (r'\.attention\.k_proj\.', '.attention.attention.key.'),
+    (r'\.attention\.v_proj\.', '.attention.attention.value.'),
+    (r'\.attention\.o_proj\.', '.attention.output.dense.'),
+)
+"""From entry names inside of the library, which change with its version, to those of its files."""
+_FUSED = r'pretrained\.blocks\.(\d+)\.attn\.qkv\.(\w+)'
+"""The authors' projection to queries, keys and values, one matrix."""
+
+
+class DepthAnythingV2(MonoNetwork):
+    """A vision transformer (DINOv2) with a dense prediction head (DPT).
+
+    The entries of its state dict are named as those of the files on Hugging Face.
+
+    Args:
+        width: of the transformer.
+        layers: its depth.
+        taps: the four layers whose tokens the head takes, counted from one.
+        neck: channels of the four maps that these become.
+        fusion: channels of the head.
+        output: 'inverse_depth' or 'depth' in metres, as the weights were trained.
+        max_depth: largest depth in metres of weights for 'depth', which they scale with; 20 for
+            those trained indoors, 80 outdoors.
+
+    Raises:
+        MissingPackageError: transformers is not installed.
+        ValueError: `output` or `max_depth` is none.
+    """
+
+    spec = ModelSpec(
+        'depth_anything_v2',
+        inputs=('image',),
+        output='inverse_depth',
+        value_range=None,
+        multiple=_PATCH,
+        preferred=Preferred(_PATCH * _GRID, 'outside'),
+    )
+    one_size_graph = True
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        'small': {
+            'width': 384,
+            'layers': 12,
+            'taps': (3, 6, 9, 12),
+            'neck': (48, 96, 192, 384),
+            'fusion': 64,
+        },
+        'base': {
+            'width': 768,
+            'layers': 12,
+            'taps': (3, 6, 9, 12),
+            'neck': (96, 192, 384, 768),
+            'fusion': 128,
+        },
+        'large': {
+            'width': 1024,
+            'layers': 24,
+            'taps': (5, 12, 18, 24),
+            'neck': (256, 512, 1024, 1024),
+            'fusion': 256,
+        },
+    }
+
+    official_aliases = (  # the names of the authors' own files
+        (r'^pretrained\.(cls_token|mask_token)', r'backbone.embeddings.\1'),
+        (r'^pretrained\.pos_embed', 'backbone.embeddings.position_embeddings'),
+        (r'^pretrained\.patch_embed\.proj', 'backbone.embeddings.patch_embeddings.projection'),
+        (r'^pretrained\.norm', 'backbone.layernorm'),
+        (r'^pretrained\.blocks', 'backbone.encoder.layer'),
+        (r'\.attn\.proj\.', '.attention.output.dense.'),
+        (r'\.ls(\d)\.gamma', r'.layer_scale\1.lambda1'),
+        (r'^depth_head\.projects\.(\d)', r'neck.reassemble_stage.layers.\1.projection'),
+        (r'^depth_head\.resize_layers\.(\d)', r'neck.reassemble_stage.layers.\1.resize'),
+        *((rf'^depth_head\.scratch\.layer{i + 1}_rn', f'neck.convs.{i}') for i in range(4)),
+        *(
+            (rf'^depth_head\.scratch\.refinenet{4 - i}', f'neck.fusion_stage.layers.{i}')
+            for i in range(4)
+        ),
+        (r'\.out_conv\.', '.projection.'),
+        (r'\.resConfUnit(\d)\.conv(\d)', r'.residual_layer\1.convolution\2'),
+        (r'^depth_head\.scratch\.output_conv1', 'head.conv1'),
+        (r'^depth_head\.scratch\.output_conv2\.0', 'head.conv2'),
+        (r'^depth_head\.scratch\.output_conv2\.2', 'head.conv3'),
+    )
+
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        taps: Sequence[int],
+        neck: Sequence[int],
+        fusion: int,
+        output: Literal['inverse_depth', 'depth'] = 'inverse_depth',
+        max_depth: float = 20.0,
+    ) -> None:
+        super().__init__()
+        if output not in ('inverse_depth', 'depth'):
+            raise ValueError(f'output is {output!r}; choose inverse_depth or depth')
+        if not max_depth > 0:
+            raise ValueError(f'max_depth is {max_depth}; give the positive one of the weights')
+        metric = output == 'depth'
+        self.specify(output=output, value_range=(0.0, float(max_depth)) if metric else None)
+        self.factor = float(max_depth) if metric else 1.0
+        self.normalize = ImageNetNorm()
+        self.network = _from_library(
+            {
+                'image_size': _PATCH * _GRID,
+                'patch_size': _PATCH,
+                'hidden_size': width,
+                'num_hidden_layers': layers,
+                'num_attention_heads': width // 64,
+                'out_indices': list(taps),
+                'reshape_hidden_states': False,
+            },
+            patch_size=_PATCH,
+            reassemble_hidden_size=width,
+            neck_hidden_sizes=list(neck),
+            fusion_hidden_size=fusion,
+            depth_estimation_type='metric' if metric else 'relative',
+            max_depth=1,
+        )
+        embeddings = self.network.backbone.embeddings
+        embeddings.interpolate_pos_encoding = MethodType(_positions, embeddings)
+        self.register_state_dict_post_hook(_to_stable)
+        self.register_load_state_dict_pre_hook(_from_stable)
+
+    @classmethod
+    def settings_from_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Network`; the files of metric weights differ from others in nothing else."""
+        if config.get('depth_estimation_type') != 'metric':
+            return {}
+        return {'output': 'depth', 'max_depth': float(config['max_depth'])}
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map an image (N, 3, H, W) to what `spec.output` says, (N, 1, H, W)."""
+        self.check_images(image)
+        return self.factor * self.network(self.normalize(image)).predicted_depth.unsqueeze(1)
+
+    def unified(self, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Network`; splits what the authors' files hold as one matrix."""
+        split: dict[str, Tensor] = {}
+        for name, value in official.items():
+            if (match := re.fullmatch(_FUSED, name)) and value.ndim:
+                own = f'backbone.encoder.layer.{match[1]}.attention.attention'
+                parts = zip(('query', 'key', 'value'), value.tensor_split(3), strict=True)
+                split |= {f'{own}.{part}.{match[2]}': rows for part, rows in parts}
+            else:
+                split[name] = value
+        return super().unified(split)
+
+
+def _from_library(backbone: dict[str, Any], **settings: Any) -> Any:
+    """Make the library's network with fresh weights."""
+    try:
+        from transformers import (
+            DepthAnythingConfig,
+            DepthAnythingForDepthEstimation,
+            Dinov2Config,
+        )
+    except ImportError as error:
+        raise MissingPackageError('depth_anything_v2', 'transformers', 'mono') from error
+    config = DepthAnythingConfig(backbone_config=Dinov2Config(**backbone), **settings)
+    return DepthAnythingForDepthEstimation(config)
+
+
+def _positions(self: Any, tokens: Tensor, height: int, width: int) -> Tensor:
+    """Resize the table of positions to the patches of an image of height x width.
+
+    The authors give the interpolation the factor (n + 0.1) / 37, the library the size n, which
+    samples the table elsewhere; weights expect the former.
+
+    Returns:
+        The class token's position and those of the patches, (1, 1 + patches, width).
+    """
+    table: Tensor = self.position_embeddings
+    sides = int(height) // _PATCH, int(width) // _PATCH
+    if sides == (_GRID, _GRID):
+        return table
+    grid = table[:, 1:].unflatten(1, (_GRID, _GRID)).permute(0, 3, 1, 2)
+    factors = [(side + 0.1) / _GRID for side in sides]
+    grid = F.interpolate(grid.float(), scale_factor=factors, mode='bicubic').to(table.dtype)
+    return torch.cat((table[:, :1], grid.flatten(2).transpose(1, 2)), 1)
+
+
+def _to_stable(
+    network: DepthAnythingV2, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
+    """Give the entries of a state dict their stable names, in place."""
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[prefix + substitute(name.removeprefix(prefix), _STABLE)] = state.pop(name)
+
+
+def _from_stable(
+    network: DepthAnythingV2, state: dict[str, Any], prefix: str, *others: Any
+) -> None:
+    """Give the entries of a state dict the library's names, in place."""
+    for name in network.network.state_dict():
+        own = f'network.{name}'
+        stable = prefix + substitute(own, _STABLE)
+        if stable in state:
+            state[prefix + own] = state.pop(stable)
