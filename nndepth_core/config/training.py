@@ -24,13 +24,12 @@ from nndepth_core.config.settings import (
     with_paths,
 )
 from nndepth_core.data.augment import StereoAugmentation
-from nndepth_core.data.loader import StereoData
 from nndepth_core.models import model_names, network_class
 from nndepth_core.models.base import StereoNetwork
 from nndepth_core.training import TrainingError
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss
 from nndepth_core.training.nano_loss import NanoLoss
-from nndepth_core.training.stereo import StereoTrainer
+from nndepth_core.training.stereo import StereoData, StereoTrainer
 from nndepth_core.training.trainer import BaseTrainer
 
 _PARTS = {

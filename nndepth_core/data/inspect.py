@@ -1,4 +1,4 @@
-"""Whether the truth of a stereo data set fits its images, tested by warping right to left."""
+"""Check the ground truth of stereo data sets by warping the right image to the left one."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class TruthCheck:
-    """How well a sample's disparity, and what it is easily confused with, explain the images.
+    """How well a sample's disparity explains its images, compared with wrong disparities.
 
     Attributes:
-        name: of the sample.
-        errors: hypothesis -> mean photometric error; 0 is a perfect match, about 1 that of
-            unrelated images with texture everywhere. Empty where too few pixels can be compared.
-        density: part of the pixels whose truth is known.
-        low: smallest known disparity, pixels; NaN without any.
-        high: largest known disparity, pixels.
-        problem: what looks wrong, '' for nothing.
+        name: The name of the sample.
+        errors: The mean photometric error by hypothesis. 0 is a perfect match; unrelated images
+            with texture everywhere have about 1. Empty where too few pixels can be compared.
+        density: The part of the pixels whose ground truth is known.
+        low: The smallest known disparity in pixels; NaN where none is known.
+        high: The largest known disparity in pixels; NaN where none is known.
+        problem: What looks wrong; empty where nothing does.
     """
 
     name: str
@@ -47,26 +47,27 @@ class TruthCheck:
 
 
 def check_truth(sample: StereoSample, shift: float = 2.0) -> TruthCheck:
-    """Compare the photometric error at the truth with that at wrong disparities.
+    """Compare the photometric error at the ground truth with that at wrong disparities.
 
-    The wrong ones are the truth `shift` pixels larger and smaller, with the sign flipped, doubled
-    and halved, as far as they differ from the truth by a pixel. All are compared on the same
-    pixels: those that are known, not occluded and, at the truth, in sight of the right camera.
-    Local mean and contrast are taken out of the images first, so that exposure does not count.
+    The wrong disparities are the ground truth shifted by `shift` pixels to both sides, with its
+    sign flipped, doubled and halved. Those that differ from the ground truth by less than a pixel
+    are left out. All are compared under one valid mask: the disparity is known, the pixel is not
+    occluded, and its match lies inside the right image. The images are normalised by their local
+    mean and contrast first, so that a difference in exposure has no effect.
 
     Args:
-        sample: what to check.
-        shift: pixels.
+        sample: The sample to check.
+        shift: The shift in pixels.
     """
     truth, width = sample.disparity, sample.disparity.shape[1]
     known = np.isfinite(truth)
     if not known.any():
         return TruthCheck(sample.name, {}, 0.0, np.nan, np.nan, 'no pixel has a disparity')
     target = np.arange(width) - truth
-    usable = known & (target >= 0) & (target <= width - 1)
+    valid = known & (target >= 0) & (target <= width - 1)
     if sample.occluded is not None:
-        usable &= ~sample.occluded
-    errors = _errors(sample, usable, shift) if usable.sum() >= FEW else {}
+        valid &= ~sample.occluded
+    errors = _errors(sample, valid, shift) if valid.sum() >= FEW else {}
     low, high = float(truth[known].min()), float(truth[known].max())
     problem = _problem(errors)
     if low < 0:
@@ -75,32 +76,41 @@ def check_truth(sample: StereoSample, shift: float = 2.0) -> TruthCheck:
 
 
 def examine_dataset(dataset: StereoSource, samples: int = 3) -> Iterator[tuple[str, Finding]]:
-    """Yield name of a sample and what looks wrong with it, each kind once.
+    """Yield what looks wrong with a data set, each kind of finding once.
 
     Args:
-        dataset: any; samples that cannot be used are left to its users.
-        samples: how many are looked at, spread evenly.
+        dataset: The data set; samples that cannot be read are passed over.
+        samples: The number of samples to look at, spread evenly.
+
+    Yields:
+        The name of a sample, and a finding about it.
+
+    Raises:
+        DatasetError: The samples are no pairs.
     """
     once = Once()
     for index in spread(len(dataset), samples):
         try:
             sample = dataset[index]
-            left, right, truth = sample.left, sample.right, sample.disparity
-            if not left.shape[:2] == right.shape[:2] == truth.shape:
-                continue
-            found = examine_levels(left, right) + examine_truth(
-                left, right, truth, sample.occluded
-            )
         except DatasetError:
             continue
-        yield from ((sample.name, finding) for finding in once(found))
+        if not isinstance(sample, StereoSample):
+            raise DatasetError(
+                f'{dataset.name} holds {type(sample).__name__} objects, no pairs; give a data set '
+                'of stereo pairs'
+            )
+        left, right, truth = sample.left, sample.right, sample.disparity
+        if left.shape[:2] == right.shape[:2] == truth.shape:
+            found = examine_levels(left, right)
+            found += examine_truth(left, right, truth, sample.occluded)
+            yield from ((sample.name, finding) for finding in once(found))
 
 
 def picture(sample: StereoSample | MonoSample) -> np.ndarray:
-    """Show a sample: its images, its truth and, of a pair, what the truth makes of the right one.
+    """Draw the images of a sample and its ground truth; of a pair also the warped right image.
 
     Returns:
-        uint8 RGB, images beside each other and under titles.
+        A picture, uint8 RGB (H, W, 3), with the images beside each other under titles.
     """
     if isinstance(sample, MonoSample):
         low, high = value_range(sample.depth)
@@ -124,7 +134,7 @@ def picture(sample: StereoSample | MonoSample) -> np.ndarray:
     return panel(_small(pictures))
 
 
-def _errors(sample: StereoSample, usable: np.ndarray, shift: float) -> dict[str, float]:
+def _errors(sample: StereoSample, valid: np.ndarray, shift: float) -> dict[str, float]:
     truth = sample.disparity
     hypotheses = {
         TRUTH: truth,
@@ -136,9 +146,9 @@ def _errors(sample: StereoSample, usable: np.ndarray, shift: float) -> dict[str,
     }
     left, right = normalized(sample.left), normalized(sample.right)
     return {
-        name: float(np.abs(left - warped(right, disparity))[usable].mean())
+        name: float(np.abs(left - warped(right, disparity))[valid].mean())
         for name, disparity in hypotheses.items()
-        if name == TRUTH or np.median(np.abs(disparity - truth)[usable]) >= 1
+        if name == TRUTH or np.median(np.abs(disparity - truth)[valid]) >= 1
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,36 +15,39 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from nndepth_core.data.augment import StereoAugmentation
-from nndepth_core.data.datasets.base import DatasetError, StereoSource
-from nndepth_core.data.sample import StereoSample
+from nndepth_core.data.datasets.base import DatasetError, Source
+from nndepth_core.data.sample import Sample
 
 _log = logging.getLogger(__name__)
 
 Batch = dict[str, Any]
-"""left and right: uint8 (N, 3, H, W); disparity: float32 (N, 1, H, W), NaN where unknown; names:
-of the samples; skipped: what was wrong with samples that others stand in for."""
+"""The arrays of the samples by name, images as uint8 (N, 3, H, W) and maps as float32
+(N, 1, H, W); `names` lists the names of the samples, and `skipped` says for each sample that was
+replaced by another what was wrong with it."""
+Augmentation = Callable[[Any, np.random.Generator], Sample]
+"""Changes a sample at random."""
 
 
 @dataclass
-class StereoData:
-    """What a stereo network is trained and validated on.
+class TrainingData:
+    """The data that a network is trained and validated on.
 
     Args:
-        train: the data set to train on; a Mixture joins several.
-        validation: the data set to validate on; none leaves validation out.
-        augmentation: changes every training sample at random and crops it; without one all
+        train: The data set to train on; a Mixture joins several.
+        validation: The data set to validate on; without one there is no validation.
+        augmentation: Changes every training sample at random and crops it. Without one, all
             samples must have one size that the network accepts.
-        batch_size: training samples per process and pass.
-        repeats: how many times in a row each sample is used, augmented anew; saves reading and,
-            above all, rendering.
-        workers: processes that read samples; 0 reads them in the training process.
-        strict: stop at a sample that cannot be read instead of taking the next one.
+        batch_size: The number of training samples per process and pass.
+        repeats: How many times in a row each sample is used, each time with a new augmentation.
+            This saves reading and, above all, rendering.
+        workers: The number of processes that read samples; 0 reads them in the training process.
+        strict: Whether to stop at a sample that cannot be read. Otherwise the next one takes its
+            place.
     """
 
-    train: StereoSource
-    validation: StereoSource | None = None
-    augmentation: StereoAugmentation | None = None
+    train: Source
+    validation: Source | None = None
+    augmentation: Augmentation | None = None
     batch_size: int = 8
     repeats: int = 1
     workers: int = 4
@@ -62,19 +65,20 @@ class StereoData:
     ) -> Generator[Batch]:
         """Yield training batches without end.
 
-        The run goes through epochs, each a new order of all samples, `repeats` times each.
-        Position p of it decides both the sample and how it is augmented; batch k of rank r holds
-        batch_size positions from (k * ranks + r) * batch_size on.
+        The run goes through epochs. Each epoch takes all samples in a new order, each sample
+        `repeats` times in a row. The position in the run decides which sample is taken and how it
+        is augmented; batch k of rank r holds `batch_size` positions, beginning with position
+        (k * ranks + r) * batch_size.
 
         Args:
-            seed: of the run.
-            start: batch to begin with.
-            rank: of this process.
-            ranks: number of processes.
+            seed: The seed of the run.
+            start: The number of the first batch to yield.
+            rank: The rank of this process.
+            ranks: The number of processes.
 
         Raises:
-            DatasetError: a sample cannot be read and `strict` is set, or none can be.
-            ValueError: samples differ in size, or the augmentation does not fit them.
+            DatasetError: A sample cannot be read and `strict` is set, or no sample can be read.
+            ValueError: Samples differ in size, or the augmentation does not fit them.
         """
         first = (start * ranks + rank) * self.batch_size
         positions = itertools.count(first, ranks * self.batch_size)
@@ -91,14 +95,12 @@ class StereoData:
                 raise batch
             yield batch
 
-    def validation_samples(
-        self, limit: int = 0, rank: int = 0, ranks: int = 1
-    ) -> Iterator[StereoSample]:
-        """Yield this rank's part of the first `limit` validation samples, 0 for all of them.
+    def validation_samples(self, limit: int = 0, rank: int = 0, ranks: int = 1) -> Iterator[Any]:
+        """Yield this rank's part of the first `limit` validation samples; 0 takes all of them.
 
         Raises:
-            DatasetError: a sample cannot be read and `strict` is set; else it is left out with a
-                warning.
+            DatasetError: A sample cannot be read and `strict` is set. Otherwise such a sample is
+                left out with a warning.
         """
         if self.validation is None:
             return
@@ -122,12 +124,12 @@ class StereoData:
 
 @contextmanager
 def killed_workers_named() -> Iterator[None]:
-    """Say which worker the system has ended, and what helps.
+    """Turn the end of a worker process into an error that names it and says what helps.
 
-    torch notices it in a signal handler, and so may raise its error at any place.
+    torch notices the end in a signal handler, so its own error may come at any place.
 
     Raises:
-        DatasetError: a worker was ended from outside.
+        DatasetError: A worker was ended from outside.
     """
     try:
         yield
@@ -149,15 +151,15 @@ def _loaded(loader: DataLoader) -> Generator[Any]:
 
 
 class _TrainingSamples(Dataset):
-    """Tensors by (position in the run, index of the sample).
+    """Batches of one sample, by (position in the run, index of the sample).
 
     Errors are returned, not raised: the loader would wrap a worker's error in its traceback.
     """
 
-    def __init__(self, data: StereoData, seed: int) -> None:
+    def __init__(self, data: TrainingData, seed: int) -> None:
         self.data = data
         self.seed = seed
-        self.latest: tuple[int, StereoSample] | None = None
+        self.latest: tuple[int, Sample] | None = None
 
     def __getitem__(self, entry: tuple[int, int]) -> Batch | ValueError:
         position, index = entry
@@ -172,16 +174,15 @@ class _TrainingSamples(Dataset):
                 sample = self.data.augmentation(sample, rng)
         except ValueError as error:
             return error
-        return {
-            'left': _channels_first(sample.left),
-            'right': _channels_first(sample.right),
-            'disparity': torch.from_numpy(np.ascontiguousarray(sample.disparity[None])),
-            'names': sample.name,
-            'skipped': skipped,
-        }
+        tensors = {name: _channels_first(array) for name, array in sample.arrays().items()}
+        return {**tensors, 'names': [sample.name], 'skipped': skipped}
 
-    def _read(self, index: int) -> tuple[StereoSample, list[str]]:
-        """Read a sample, or the next one that can be read; also what was wrong with others."""
+    def _read(self, index: int) -> tuple[Sample, list[str]]:
+        """Read a sample or, where that fails, the next one that can be read.
+
+        Returns:
+            The sample, and what was wrong with those before it.
+        """
         dataset = self.data.train
         skipped: list[str] = []
         for candidate in range(index, index + len(dataset)):
@@ -195,32 +196,30 @@ class _TrainingSamples(Dataset):
 
 
 class _Readable(Dataset):
-    """Samples, or the error in place of one that cannot be read."""
+    """Samples, with the error in place of a sample that cannot be read."""
 
-    def __init__(self, dataset: StereoSource) -> None:
+    def __init__(self, dataset: Source) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, index: int) -> StereoSample | DatasetError:
+    def __getitem__(self, index: int) -> Sample | DatasetError:
         try:
             return _checked(self.dataset[index])
         except DatasetError as error:
             return error
 
 
-def _checked(sample: StereoSample) -> StereoSample:
-    sizes = {values.shape[:2] for values in (sample.left, sample.right, sample.disparity)}
-    if len(sizes) > 1:
-        raise DatasetError(
-            f'{sample.name}: left, right and disparity are '
-            f'{_size(sample.left)}, {_size(sample.right)} and {_size(sample.disparity)}'
-        )
+def _checked(sample: Sample) -> Sample:
+    sizes = {name: _size(array.shape) for name, array in sample.arrays().items()}
+    if len(set(sizes.values())) > 1:
+        each = ', '.join(f'{name} is {size}' for name, size in sizes.items())
+        raise DatasetError(f'{sample.name}: {each}; all must have one size')
     return sample
 
 
 def _entries(
-    data: StereoData, positions: Iterable[int], seed: int
+    data: TrainingData, positions: Iterable[int], seed: int
 ) -> Iterator[list[tuple[int, int]]]:
-    """For every first position, the (position, index of the sample) of a batch."""
+    """Yield for every first position the (position, index of the sample) of its batch."""
     length = len(data.train)
     epoch, order = -1, np.empty(0, int)
     for first in positions:
@@ -240,17 +239,14 @@ def _collate(items: list[Batch | ValueError]) -> Batch | ValueError:
         if isinstance(item, ValueError):
             return item
         rows.append(item)
-    sizes = sorted({f'{row["left"].shape[2]}x{row["left"].shape[1]}' for row in rows})
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    lists = {name: list(itertools.chain(*columns.pop(name))) for name in ('names', 'skipped')}
+    sizes = sorted({_size(tensor.shape[1:]) for column in columns.values() for tensor in column})
     if len(sizes) > 1:
         return ValueError(
             f'samples of a batch are {" and ".join(sizes)}; give data.augmentation a crop'
         )
-    batch: Batch = {
-        name: torch.stack([row[name] for row in rows]) for name in ('left', 'right', 'disparity')
-    }
-    batch['names'] = [row['names'] for row in rows]
-    batch['skipped'] = [reason for row in rows for reason in row['skipped']]
-    return batch
+    return {name: torch.stack(column) for name, column in columns.items()} | lists
 
 
 def _unchanged(sample: Any) -> Any:
@@ -261,9 +257,12 @@ def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _channels_first(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+def _channels_first(array: np.ndarray) -> torch.Tensor:
+    """A tensor (C, H, W) of an image (H, W, C) or a map (H, W)."""
+    channels = array.transpose(2, 0, 1) if array.ndim == 3 else array[None]
+    return torch.from_numpy(np.ascontiguousarray(channels))
 
 
-def _size(values: np.ndarray) -> str:
-    return f'{values.shape[1]}x{values.shape[0]}'
+def _size(shape: Sequence[int]) -> str:
+    height, width = shape[:2]
+    return f'{width}x{height}'

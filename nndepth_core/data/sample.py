@@ -1,18 +1,33 @@
-"""What every data set hands out: images and the truth about them, as numpy arrays."""
+"""The samples that data sets hand out: images and their ground truth, as numpy arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from nndepth_core.camera import StereoCamera
 
 
+class Sample(Protocol):
+    """What loading and training need of a sample, whatever it is of."""
+
+    @property
+    def name(self) -> str:
+        """What to call the sample in messages and file names; it is unique in its data set."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays to train on, by name.
+
+        Returns:
+            Images as uint8 (H, W, 3), maps as float32 (H, W).
+        """
+
+
 @dataclass(frozen=True)
 class StereoSample:
-    """A rectified pair of images and the truth about it.
+    """A rectified pair of images and its ground truth.
 
     Attributes:
         left: uint8 (H, W, 3) RGB.
@@ -33,6 +48,10 @@ class StereoSample:
     name: str = ''
     stamp: int = 0
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """See `Sample`: left, right and disparity."""
+        return {'left': self.left, 'right': self.right, 'disparity': self.disparity}
+
 
 @dataclass(frozen=True)
 class MonoSample:
@@ -50,6 +69,10 @@ class MonoSample:
     depth: np.ndarray
     meaning: Literal['metric', 'relative_inverse'] = 'metric'
     name: str = ''
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """See `Sample`: image and depth."""
+        return {'image': self.image, 'depth': self.depth}
 
 
 def spread(length: int, most: int = 0) -> list[int]:

@@ -41,7 +41,8 @@ def out_of_memory_named(passes: Sequence[Batch]) -> Iterator[None]:
         exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not exhausted and "can't allocate memory" not in str(error):
             raise
-        count, _, height, width = passes[0]['left'].shape
+        first = next(value for value in passes[0].values() if isinstance(value, torch.Tensor))
+        count, _, height, width = first.shape
         raise TrainingError(
             f'out of memory with {count} samples of {width}x{height} a pass; lower '
             'data.batch_size and raise trainer.accumulation by as much, or crop smaller'

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-import sys
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
-from nndepth_core.data.loader import Batch, StereoData, killed_workers_named
+from nndepth_core.data.loader import Batch, TrainingData, killed_workers_named
 from nndepth_core.files.writing import write_at_once
 from nndepth_core.models.base import StereoNetwork
 from nndepth_core.training import TrainingError
@@ -38,10 +35,11 @@ from nndepth_core.training.checkpoints import (
 from nndepth_core.training.compiled import compile_in_place
 from nndepth_core.training.failures import out_of_memory_named, save_failed
 from nndepth_core.training.precision import choose_precision
-from nndepth_core.training.schedules import ScheduleName, learning_rate_factor
+from nndepth_core.training.progress import Progress, shown
+from nndepth_core.training.schedules import learning_rate_factor
+from nndepth_core.training.settings import TrainerSettings
 from nndepth_core.training.tracking import (
     PlainTracker,
-    TrackerName,
     check_trackers,
     flat_settings,
     log_pictures,
@@ -52,96 +50,26 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class BaseTrainer(ABC):
+class BaseTrainer(TrainerSettings, ABC):
     """Trains a network with AdamW, on one process or many.
 
-    What a step does depends on the weights before it, the seed and the step's number alone, so
-    that a run that was killed goes on from its last checkpoint as if nothing had happened.
+    What a step does depends only on the weights before it, on the seed and on the number of the
+    step. A run that was killed therefore goes on from its last checkpoint as if nothing had
+    happened.
 
     The folder of a run holds config.yaml, metrics.jsonl, pictures/, checkpoints/ to resume from,
-    best/ and weights.safetensors: the weights of the best validation, or the latest ones where
-    there is no validation set.
-
-    Args:
-        folder: of the run.
-        resume: go on with the run in the folder; begin it where there is none yet.
-        weights: checkpoint file to begin with, for fine-tuning; none begins with random weights.
-        max_steps: optimiser steps of the run.
-        learning_rate: the largest one.
-        schedule: course of the learning rate; see `schedules`.
-        warmup: part of the steps in which the learning rate rises.
-        weight_decay: of AdamW.
-        accumulation: passes of data.batch_size samples that make one step.
-        clip_norm: limit of the gradient's norm; 0 for none.
-        clip_value: limit of each entry of the gradient; 0 for none.
-        precision: of the network's arithmetic; bf16 and fp16 are mixed with fp32, 'auto' is bf16
-            where the CPU or GPU computes in it, else fp32.
-        compile: let torch compile the network: some minutes at the start, faster steps from then.
-        batch_norm: 'train' uses and learns each process's own statistics, 'synchronized' those of
-            all processes (GPUs only), 'frozen' keeps the statistics as they are.
-        norm_batches: training batches on which the statistics of batch norms are measured anew
-            before weights are validated or saved for use; 0 keeps those of training.
-        ema_decay: of the running average of the weights that is validated and saved in their
-            place, e.g. 0.999; 0 for none.
-        seed: of everything random.
-        device: 'auto' for the GPU if there is one, or 'cpu'.
-        log_every: steps between two lines of figures.
-        validate_every: steps between two validations.
-        validation_limit: samples to validate on; 0 for all.
-        pictures: how many validation samples to draw.
-        metric: figure of the validation that decides which weights are best; less is better.
-        save_every: steps between two checkpoints.
-        keep_checkpoints: how many of the latest checkpoints stay.
-        keep_best: how many weights of the best validations stay.
-        trackers: where figures and pictures go besides the folder: tensorboard, wandb.
+    best/ and weights.safetensors. These are the weights of the best validation, or the latest
+    ones where there is no validation set.
     """
-
-    folder: Path = Path('runs/train')
-    resume: bool = False
-    weights: Path | None = None
-    max_steps: int = 100_000
-    learning_rate: float = 2e-4
-    schedule: ScheduleName = 'one_cycle'
-    warmup: float = 0.01
-    weight_decay: float = 1e-5
-    accumulation: int = 1
-    clip_norm: float = 1.0
-    clip_value: float = 0.0
-    precision: Literal['auto', 'fp32', 'bf16', 'fp16'] = 'auto'
-    compile: bool = False
-    batch_norm: Literal['train', 'synchronized', 'frozen'] = 'train'
-    norm_batches: int = 0
-    ema_decay: float = 0.0
-    seed: int = 0
-    device: Literal['auto', 'cpu'] = 'auto'
-    log_every: int = 10
-    validate_every: int = 5000
-    validation_limit: int = 0
-    pictures: int = 4
-    metric: str = 'epe'
-    save_every: int = 1000
-    keep_checkpoints: int = 2
-    keep_best: int = 3
-    trackers: Sequence[TrackerName] = ()
 
     step: int = field(default=0, init=False)
     network: StereoNetwork = field(init=False, repr=False)
     accelerator: Accelerator = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        counts = ('max_steps', 'accumulation', 'log_every', 'validate_every', 'save_every')
-        for name in (*counts, 'keep_checkpoints'):
-            if getattr(self, name) < 1:
-                raise TrainingError(f'{name} is {getattr(self, name)}; give at least 1')
-        if not 0 <= self.warmup < 1 or not 0 <= self.ema_decay < 1:
-            raise TrainingError(
-                f'warmup is {self.warmup} and ema_decay {self.ema_decay}; both must be in 0..1, '
-                'below 1'
-            )
+    progress: Progress = field(init=False, repr=False)
 
     @abstractmethod
     def count_targets(self, batch: Batch) -> int:
-        """Of how many errors the loss of a batch is the sum, e.g. its known pixels."""
+        """The number of errors that the loss of a batch sums, e.g. its known pixels."""
 
     @abstractmethod
     def run_network(self, network: nn.Module, batch: Batch) -> Sequence[Tensor]:
@@ -152,8 +80,16 @@ class BaseTrainer(ABC):
         """Run `self.model` on a batch and sum the loss over what `count_targets` counts."""
 
     @abstractmethod
-    def validate(self, data: StereoData) -> dict[str, float]:
-        """Measure `self.evaluated` on the validation set, on all processes together."""
+    def predict(self, sample: Any) -> np.ndarray:
+        """Run `self.evaluated` on a validation sample."""
+
+    @abstractmethod
+    def measure(self, prediction: np.ndarray, sample: Any) -> dict[str, float]:
+        """Compare a prediction with its ground truth; empty where nothing of that is known."""
+
+    @abstractmethod
+    def draw(self, prediction: np.ndarray, sample: Any) -> np.ndarray:
+        """Draw a prediction beside its ground truth, as uint8 RGB (H, W, 3)."""
 
     @property
     def evaluated(self) -> nn.Module:
@@ -161,7 +97,7 @@ class BaseTrainer(ABC):
         return self.network if self.ema is None else self.ema.module
 
     @killed_workers_named()
-    def train(self, network: StereoNetwork, data: StereoData, config: str = '') -> Path:
+    def train(self, network: StereoNetwork, data: TrainingData, config: str = '') -> Path:
         """Train a network, or go on with training it.
 
         Args:
@@ -180,14 +116,23 @@ class BaseTrainer(ABC):
         self.start(network, data, config)
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         batches = data.batches(self.seed, self.step * self.accumulation, rank, ranks)
-        with self.progress() as bar, closing(batches):
+        with (
+            shown(
+                self.folder.name,
+                self.step,
+                self.max_steps,
+                self.skipped,
+                self.accelerator.is_main_process,
+            ) as self.progress,
+            closing(batches),
+        ):
             while self.step < self.max_steps:
                 torch.manual_seed(hash((self.seed, self.step, rank)))
                 passes = [next(batches) for _ in range(self.accumulation)]
                 with out_of_memory_named(passes):
                     loss = self.train_step(passes)
                 self.step += 1
-                self.report(passes, loss, bar)
+                self.report(passes, loss)
                 if data.validation is not None and self.is_due(self.validate_every):
                     self.run_validation(data)
                 if self.is_due(self.save_every):
@@ -197,7 +142,7 @@ class BaseTrainer(ABC):
         self.accelerator.end_training()
         return self.folder / WEIGHTS
 
-    def start(self, network: StereoNetwork, data: StereoData, config: str) -> None:
+    def start(self, network: StereoNetwork, data: TrainingData, config: str) -> None:
         """Bring everything to where the first step begins."""
         checkpoint = latest_checkpoint(self.folder / 'checkpoints')
         if checkpoint and not self.resume:
@@ -214,8 +159,6 @@ class BaseTrainer(ABC):
         state = load_state(checkpoint) if checkpoint else {}
         self.step = state.get('step', 0)
         self.skipped = state.get('skipped', 0)
-        self.recent: list[float] = []
-        self.clock = time.perf_counter()
         self.accelerator = self.make_accelerator()
         self.prepare(state)
         if state and state['data'] != self.fingerprint(data):
@@ -318,33 +261,17 @@ class BaseTrainer(ABC):
             for name, value in batch.items()
         }
 
-    def report(self, passes: Sequence[Batch], loss: float, bar: tqdm) -> None:
-        """Show and log how far the run is and how it goes."""
-        for reason in (reason for batch in passes for reason in batch['skipped']):
-            self.skipped += 1
-            _log.warning('sample skipped, %d so far: %s', self.skipped, reason)
-        self.recent.append(loss)
-        bar.update()
-        if not self.is_due(self.log_every):
-            return
-        figures = {
-            'train/loss': float(np.mean(self.recent)),
-            'train/learning_rate': self.optimizer.param_groups[0]['lr'],
-            'train/skipped_samples': self.skipped,
-            'train/steps_per_second': len(self.recent) / (time.perf_counter() - self.clock),
-        }
-        self.recent.clear()
-        self.clock = time.perf_counter()
-        bar.set_postfix(loss=f'{figures["train/loss"]:.4g}', refresh=False)
-        self.accelerator.log(figures, self.step)
+    def report(self, passes: Sequence[Batch], loss: float) -> None:
+        """Show how far the run is, and log its figures when they are due."""
+        self.progress.advance(passes, loss)
+        if self.is_due(self.log_every):
+            rate = self.optimizer.param_groups[0]['lr']
+            self.accelerator.log(self.progress.figures(rate), self.step)
 
-    def run_validation(self, data: StereoData) -> None:
+    def run_validation(self, data: TrainingData) -> None:
         """Validate, log the figures and keep the weights if they are among the best."""
         self.measure_batch_norms(data)
-        self.evaluated.eval()
-        with torch.no_grad():
-            figures = self.validate(data)
-        self.set_train_mode()
+        figures = self.validate(data)
         if self.metric not in figures:
             raise TrainingError(
                 f'trainer.metric is {self.metric}; validation gives {", ".join(figures) or "none"}'
@@ -356,7 +283,38 @@ class BaseTrainer(ABC):
             if save_best(best, self.metric, value, self.step, weights, self.keep_best):
                 save_weights(self.folder / WEIGHTS, weights)
 
-    def measure_batch_norms(self, data: StereoData) -> None:
+    def validate(self, data: TrainingData) -> dict[str, float]:
+        """Measure `self.evaluated` on the validation set, on all processes together.
+
+        Returns:
+            The means of the figures over the samples.
+
+        Raises:
+            TrainingError: No sample can be read and measured.
+        """
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        rows: list[dict[str, float]] = []
+        pictures: dict[str, np.ndarray] = {}
+        self.evaluated.eval()
+        with torch.no_grad():
+            for sample in data.validation_samples(self.validation_limit, rank, ranks):
+                prediction = self.predict(sample)
+                if len(pictures) < self.pictures:
+                    pictures[f'validation_{len(pictures)}'] = self.draw(prediction, sample)
+                if figures := self.measure(prediction, sample):
+                    rows.append(figures)
+        self.set_train_mode()
+        if self.accelerator.is_main_process:
+            log_pictures(self.accelerator.trackers, pictures, self.step)
+        rows = gather_object(rows)
+        if not rows:
+            raise TrainingError(
+                'no validation sample can be read and has a pixel whose ground truth is known; '
+                'check data.validation with "nndepth data inspect"'
+            )
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    def measure_batch_norms(self, data: TrainingData) -> None:
         """Measure the statistics of `self.evaluated` on the batches that come next."""
         if not self.norm_batches or self.batch_norm == 'frozen':
             return
@@ -369,12 +327,7 @@ class BaseTrainer(ABC):
                 values.copy_(self.accelerator.reduce(values, 'mean'))
         self.set_train_mode()
 
-    def log_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
-        """Log pictures by name, uint8 RGB (H, W, 3)."""
-        if self.accelerator.is_main_process:
-            log_pictures(self.accelerator.trackers, pictures, self.step)
-
-    def save(self, data: StereoData) -> None:
+    def save(self, data: TrainingData) -> None:
         """Write a checkpoint."""
         if data.validation is None:
             self.measure_batch_norms(data)
@@ -382,7 +335,7 @@ class BaseTrainer(ABC):
             return
         state: dict[str, Any] = {
             'step': self.step,
-            'skipped': self.skipped,
+            'skipped': self.progress.skipped,
             'data': self.fingerprint(data),
             'optimizer': self.optimizer.state_dict(),
             'scaler': self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
@@ -394,7 +347,7 @@ class BaseTrainer(ABC):
             save_weights(self.folder / WEIGHTS, weights)
         save_checkpoint(checkpoints, self.step, weights, state, self.keep_checkpoints)
 
-    def fingerprint(self, data: StereoData) -> list[int]:
+    def fingerprint(self, data: TrainingData) -> list[int]:
         """What decides which samples a step sees."""
         samples = data.batch_size * self.accelerator.num_processes * self.accumulation
         return [self.seed, samples, data.repeats, len(data.train)]
@@ -402,19 +355,3 @@ class BaseTrainer(ABC):
     def is_due(self, every: int) -> bool:
         """Whether something that is done every so many steps is due; at the end it always is."""
         return self.step % every == 0 or self.step == self.max_steps
-
-    @contextmanager
-    def progress(self) -> Iterator[tqdm]:
-        """Show a bar with rate and remaining time, rarely where no one watches it move."""
-        with (
-            logging_redirect_tqdm(),
-            tqdm(
-                total=self.max_steps,
-                initial=self.step,
-                unit='step',
-                desc=self.folder.name,
-                disable=not self.accelerator.is_main_process,
-                mininterval=0.5 if sys.stderr.isatty() else 60,
-            ) as bar,
-        ):
-            yield bar

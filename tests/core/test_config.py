@@ -70,7 +70,7 @@ def test_printed_configuration_describes_the_same_run(tmp_path, capsys):
         read('--trainer.max_steps', '17', '--trainer.loss', 'SequenceLoss', '--print_config')
     assert end.value.code == 0
     text = capsys.readouterr().out
-    assert '# optimiser steps of the run.\n    max_steps: 17\n' in text
+    assert '# The number of optimiser steps of the run.\n    max_steps: 17\n' in text
     (tmp_path / 'run.yaml').write_text(text)
     run = read(files=['--config', tmp_path / 'run.yaml'])
     assert run.text == text
@@ -150,7 +150,7 @@ def test_yaml_of_a_class():
     model = RaftStereo(**settings['init_args'])
     assert model.spec.iterations == settings['init_args']['iterations'] == 32
     text = class_yaml('StereoTrainer')
-    assert '  # optimiser steps of the run.\n  max_steps: 100000\n' in text
+    assert '  # The number of optimiser steps of the run.\n  max_steps: 100000\n' in text
     assert '[auto | fp32 | bf16 | fp16]\n' in text
     assert max(len(line) for line in text.splitlines()) < 100
 

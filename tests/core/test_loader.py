@@ -14,10 +14,11 @@ pytest.importorskip('jsonargparse')
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from tiny_training import HEIGHT, WIDTH, TinyPairs  # noqa: E402
+from tiny_training import HEIGHT, WIDTH, TinyImages, TinyPairs  # noqa: E402
 
-from nndepth_core.data.datasets.base import DatasetError  # noqa: E402
-from nndepth_core.data.loader import StereoData  # noqa: E402
+from nndepth_core.data.datasets import DatasetError, Mixture  # noqa: E402
+from nndepth_core.data.loader import TrainingData  # noqa: E402
+from nndepth_core.training.stereo import StereoData  # noqa: E402
 
 
 @dataclass
@@ -58,6 +59,17 @@ def test_tensors_are_those_of_the_samples():
         np.testing.assert_array_equal(batch['left'][row].permute(1, 2, 0), sample.left)
         np.testing.assert_array_equal(batch['right'][row].permute(1, 2, 0), sample.right)
         np.testing.assert_array_equal(batch['disparity'][row, 0], sample.disparity)
+
+
+def test_single_images_with_depth_make_batches_too():
+    images = Mixture([TinyImages(2), TinyImages(3)])
+    batch = take(TrainingData(images, batch_size=5, workers=0), 1)[0]
+    assert batch.keys() == {'image', 'depth', 'names', 'skipped'}
+    assert batch['image'].dtype == torch.uint8
+    for row, name in enumerate(batch['names']):
+        sample = TinyImages()[int(name.removeprefix('image'))]
+        np.testing.assert_array_equal(batch['image'][row].permute(1, 2, 0), sample.image)
+        np.testing.assert_array_equal(batch['depth'][row, 0], sample.depth)
 
 
 def test_every_epoch_has_every_sample_in_a_new_order():
@@ -162,7 +174,7 @@ class Misshapen(TinyPairs):
 def test_a_truth_of_another_size_is_unreadable():
     data = StereoData(Misshapen(3), batch_size=3, workers=0)
     assert take(data, 1)[0]['skipped'] == [
-        'pair1: left, right and disparity are 24x16, 24x16 and 24x15'
+        'pair1: left is 24x16, right is 24x16, disparity is 24x15; all must have one size'
     ]
 
 

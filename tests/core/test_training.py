@@ -20,6 +20,7 @@ pytest.importorskip('jsonargparse')
 from accelerate.state import AcceleratorState  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from tiny_training import (  # noqa: E402
+    TinyImages,
     TinyPairs,
     TinyStereo,
     make_data,
@@ -27,10 +28,13 @@ from tiny_training import (  # noqa: E402
     settings,
 )
 
-from nndepth_core.data.datasets.base import DatasetError  # noqa: E402
+from nndepth_core.data.augment import MonoAugmentation  # noqa: E402
+from nndepth_core.data.datasets import DatasetError, Mixture  # noqa: E402
+from nndepth_core.data.loader import TrainingData  # noqa: E402
 from nndepth_core.training import TrainingError  # noqa: E402
 from nndepth_core.training.checkpoints import latest_checkpoint, load_state  # noqa: E402
 from nndepth_core.training.stereo import StereoTrainer  # noqa: E402
+from nndepth_core.training.trainer import BaseTrainer  # noqa: E402
 
 PROGRAM = Path(__file__).with_name('tiny_training.py')
 
@@ -171,6 +175,66 @@ def test_it_learns(tmp_path):
     epe = [line['validation/epe'] for line in figures(tmp_path) if 'validation/epe' in line]
     assert epe[-1] < 0.6 * epe[0]
     assert len(list((tmp_path / 'pictures').iterdir())) == 4 * 15
+
+
+class MonoTrainer(BaseTrainer):
+    """The least that a trainer of another task needs."""
+
+    def count_targets(self, batch):
+        return int(batch['depth'].isfinite().sum())
+
+    def run_network(self, network, batch):
+        return [network(batch['image'].float())]
+
+    def compute_loss(self, batch):
+        [depth] = self.run_network(self.model, batch)
+        errors = (depth - batch['depth'].nan_to_num()).abs()
+        return errors[batch['depth'].isfinite()].sum()
+
+    def predict(self, sample):
+        image = torch.from_numpy(sample.image).permute(2, 0, 1)[None].float()
+        return self.evaluated(image)[0, 0].numpy()
+
+    def measure(self, prediction, sample):
+        return {'error': float(np.nanmean(np.abs(prediction - sample.depth)))}
+
+    def draw(self, prediction, sample):
+        return sample.image
+
+
+def test_depth_of_single_images_is_learned_too(tmp_path):
+    data = TrainingData(
+        Mixture([TinyImages(4), TinyImages(8)]),
+        TinyImages(4),
+        MonoAugmentation((16, 24), color=None),
+        batch_size=4,
+        workers=0,
+    )
+    changes = {'max_steps': 60, 'validate_every': 20, 'metric': 'error'}
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1))
+    torch.nn.init.constant_(layers[0].weight, 0.0)
+    MonoTrainer(**settings(tmp_path, **changes)).train(layers, data)
+    lines = figures(tmp_path)
+    errors = [x['validation/error'] for x in lines if 'validation/error' in x]
+    assert len(errors) == 3
+    assert errors[-1] < 0.3
+    assert len(list((tmp_path / 'pictures').iterdir())) == 3 * 4
+
+
+def test_runs_of_earlier_versions_can_be_resumed(tmp_path):
+    """The names and types in a checkpoint and in the log, on which resuming relies."""
+    train(tmp_path, max_steps=3, ema_decay=0.9)
+    state = load_state(tmp_path / 'checkpoints/step_00000003')
+    assert state.keys() == {'step', 'skipped', 'data', 'optimizer', 'scaler', 'network'}
+    assert (state['step'], state['skipped'], state['scaler']) == (3, 0, None)
+    assert state['data'] == [0, 2, 1, 12]
+    assert state['network'].keys() == network().state_dict().keys()
+    assert state['optimizer'].keys() == {'state', 'param_groups'}
+    rows = [set(line) for line in figures(tmp_path)]
+    assert (
+        rows
+        == [{'step', *(f'train/{x}' for x in ('loss', 'learning_rate', 'skipped_samples'))}] * 2
+    )
 
 
 def test_best_weights_are_kept(tmp_path):
@@ -346,7 +410,7 @@ def test_samples_without_any_known_pixel(tmp_path):
     train(tmp_path / 'train', make_data(train=Unknown()), weight_decay=0.0, max_steps=2)
     weights = load_file(tmp_path / 'train' / 'weights.safetensors')
     assert torch.equal(weights['layers.0.weight'], before['layers.0.weight'])
-    with pytest.raises(TrainingError, match='known disparities'):
+    with pytest.raises(TrainingError, match='ground truth is known'):
         train(tmp_path / 'validate', make_data(validation=Unknown()))
 
 
@@ -365,6 +429,11 @@ def test_validation_pads_images_of_any_size(tmp_path):
     with torch.no_grad():
         assert trainer.predict(cut).shape == (13, 21)
     assert isinstance(trainer.evaluated, TinyStereo)
+
+
+def test_single_images_are_no_data_for_stereo_networks(tmp_path):
+    with pytest.raises(DatasetError, match='tiny images holds MonoSample objects, no pairs'):
+        train(tmp_path, make_data(train=TinyImages()))
 
 
 def test_truth_that_cannot_be_is_told_before_the_first_step(tmp_path, caplog):

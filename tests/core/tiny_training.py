@@ -19,12 +19,11 @@ import torch
 from torch import nn
 
 from nndepth_core.data.datasets.base import DatasetError
-from nndepth_core.data.loader import StereoData
-from nndepth_core.data.sample import StereoSample
+from nndepth_core.data.sample import MonoSample, StereoSample
 from nndepth_core.models.base import StereoNetwork
 from nndepth_core.spec import ModelSpec
 from nndepth_core.training import checkpoints
-from nndepth_core.training.stereo import StereoTrainer
+from nndepth_core.training.stereo import StereoData, StereoTrainer
 
 HEIGHT, WIDTH = 16, 24
 
@@ -76,6 +75,24 @@ class TinyPairs:
         disparity = left.mean(2).astype(np.float32) / 100
         disparity.flat[:: 5 + index % 3] = np.nan
         return StereoSample(left, right, disparity, name=f'pair{index}')
+
+
+class TinyImages:
+    """Random pictures whose depth is their brightness over 100; every fifth pixel is unknown."""
+
+    name = 'tiny images'
+
+    def __init__(self, length: int = 12) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> MonoSample:
+        image = np.random.default_rng(index).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        depth = image.mean(2).astype(np.float32) / 100
+        depth.flat[::5] = np.nan
+        return MonoSample(image, depth, name=f'image{index}')
 
 
 class DyingTrainer(StereoTrainer):

@@ -8,6 +8,7 @@ from nndepth_core.data.datasets.base import (
     Dataset,
     DatasetError,
     MonoDataset,
+    Source,
     StereoDataset,
     StereoSource,
 )
@@ -60,6 +61,7 @@ __all__ = [
     'NYUv2Labeled',
     'SceneFlow',
     'SintelStereo',
+    'Source',
     'StereoDataset',
     'StereoSource',
     'TartanAir',

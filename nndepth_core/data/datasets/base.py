@@ -7,15 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
 from nndepth_core import calibration, io
 from nndepth_core.camera import PinholeCamera, StereoCamera
-from nndepth_core.data.sample import MonoSample, StereoSample
+from nndepth_core.data.sample import MonoSample, Sample, StereoSample
 
-SampleT = TypeVar('SampleT', StereoSample, MonoSample)
+SampleT = TypeVar('SampleT', bound=Sample, covariant=True)
 
 _FIELD = re.compile(r'\{(\w+)\}')
 
@@ -42,20 +42,24 @@ class Entry:
         return self.files[kind]
 
 
-class StereoSource(Protocol):
-    """Any map-style data set of pairs: one of this package, or a class of yours.
+class Source(Protocol[SampleT]):
+    """Any map-style data set: one of this package, or a class of yours with these members.
 
-    Reading a sample that is damaged raises DatasetError.
+    Those that derive from this class can be named without their module in settings. Reading a
+    sample that is damaged raises DatasetError.
     """
 
     name: str
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> StereoSample: ...
+    def __getitem__(self, index: int) -> SampleT: ...
 
 
-class Dataset(ABC, Generic[SampleT]):
+StereoSource = Source[StereoSample]
+
+
+class Dataset(Source[SampleT], ABC):
     """A map-style data set over files in their publisher's layout.
 
     A subclass sets `name` and `source`, finds its `entries` in its constructor and says how one

@@ -7,20 +7,19 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from nndepth_core.data.datasets.base import DatasetError, StereoDataset, StereoSource
-from nndepth_core.data.sample import StereoSample
+from nndepth_core.data.datasets.base import Dataset, DatasetError, SampleT, Source
 
 
-class Mixture:
+class Mixture(Source[SampleT]):
     """Several data sets as one, each as often as its weight says.
 
     Args:
-        datasets: what to mix.
+        datasets: what to mix, all with samples of one kind.
         weights: how often each sample of each data set occurs: 1 is once, 4 four times, 0.5 every
             second one; none is 1 for each.
     """
 
-    def __init__(self, datasets: Sequence[StereoSource], weights: Sequence[float] = ()) -> None:
+    def __init__(self, datasets: Sequence[Source[SampleT]], weights: Sequence[float] = ()) -> None:
         weights = weights or [1.0] * len(datasets)
         if not datasets or len(weights) != len(datasets):
             raise DatasetError(
@@ -39,7 +38,7 @@ class Mixture:
     def __len__(self) -> int:
         return self.ends[-1]
 
-    def __getitem__(self, index: int) -> StereoSample:
+    def __getitem__(self, index: int) -> SampleT:
         """Read one sample: those of the first data set come first, evenly spaced or repeated.
 
         Raises:
@@ -52,9 +51,9 @@ class Mixture:
     def files(self, index: int) -> Mapping[str, Path]:
         """The files of one sample; none where its data set does not tell them."""
         dataset, own = self._locate(index)
-        return dataset.files(own) if isinstance(dataset, (StereoDataset, Mixture)) else {}
+        return dataset.files(own) if isinstance(dataset, (Dataset, Mixture)) else {}
 
-    def _locate(self, index: int) -> tuple[StereoSource, int]:
+    def _locate(self, index: int) -> tuple[Source[SampleT], int]:
         """The data set of a sample, and the sample's index in it."""
         if not -len(self) <= index < len(self):
             raise IndexError(f'sample {index} of {len(self)}')

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera, StereoCamera
+from nndepth_core.data.datasets.base import StereoSource
 from nndepth_core.data.sample import StereoSample
 from nndepth_core.data.synthetic.layouts import LAYOUTS
 from nndepth_core.data.synthetic.materials import MaterialBank
@@ -17,7 +18,7 @@ from nndepth_core.data.synthetic.stage import Stage, log_uniform
 
 
 @dataclass(frozen=True)
-class ProceduralStereo:
+class ProceduralStereo(StereoSource):
     """Map-style data set of rendered pairs; sample i depends on the seed and i alone.
 
     Args:
