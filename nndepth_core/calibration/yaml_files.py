@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nndepth_core.camera import CalibrationError
+from nndepth_core.files.yaml_mapping import UniqueNames, parse_mapping
 
 _PAIRS = (('P1', 'P2'), ('LEFT.P', 'RIGHT.P'))
 _SIZES = (
@@ -30,52 +29,29 @@ _RAW = (
     'T',
     'camera_matrix',
 )
-_NESTING = {'[': 1, '{': 1, ']': -1, '}': -1}
 Matrix = Sequence[float]
 
 
+class _Loader(UniqueNames):
+    """Takes a matrix of OpenCV for the rows, cols and data that it is."""
+
+
+_Loader.add_constructor(
+    'tag:yaml.org,2002:opencv-matrix',
+    lambda loader, node: loader.construct_mapping(node, deep=True),
+)
+
+
 def read_mapping(name: str, text: str) -> dict[str, Any]:
-    """Read YAML, that of OpenCV too, whose first line and types are its own.
+    """Read YAML, also that of OpenCV, whose first line and types are its own.
 
     Raises:
-        CalibrationError: it is no YAML of names and values, or PyYAML is missing.
+        CalibrationError: The text is no YAML of names and values.
     """
     try:
-        import yaml
-    except ImportError as error:
-        raise CalibrationError(f'{name} is YAML; reading it needs: pip install PyYAML') from error
-
-    class Loader(yaml.SafeLoader):
-        """Takes a matrix of OpenCV for the rows, cols and data that it is; no name comes twice."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-            if twice := [key for key in names if names[key] > 1]:
-                raise yaml.YAMLError(f'{twice[0]} is given twice; keep the right one')
-            return super().construct_mapping(node, deep)
-
-    Loader.add_constructor(
-        'tag:yaml.org,2002:opencv-matrix',
-        lambda loader, node: loader.construct_mapping(node, deep=True),
-    )
-    # before PyYAML sees it, whose time grows with the square of the depth
-    if (
-        max(
-            itertools.accumulate(map(_NESTING.__getitem__, re.findall(r'[][{}]', text))), default=0
-        )
-        > 20
-    ):
-        raise CalibrationError(f'{name} is nested too deeply for a calibration')
-    text = re.sub(r'\A%YAML:\s*1\.\d\s*(\r?\n---)?', '', text)
-    try:
-        content = yaml.load(text, Loader)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise CalibrationError(f'{name} is no YAML ({_first_line(error)})') from error
-    except RecursionError as error:
-        raise CalibrationError(f'{name} is nested too deeply for a calibration') from error
-    if not isinstance(content, dict):
-        raise CalibrationError(f'{name} holds no names and values')
-    return content
+        return parse_mapping(name, re.sub(r'\A%YAML:\s*1\.\d\s*(\r?\n---)?', '', text), _Loader)
+    except ValueError as error:
+        raise CalibrationError(str(error)) from error
 
 
 def pair_of(
@@ -150,7 +126,3 @@ def _number(name: str, key: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise CalibrationError(f'{name}: {key} is {str(value)[:40]!r}, not a number') from error
-
-
-def _first_line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:200]

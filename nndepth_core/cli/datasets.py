@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.config.settings import dataset_classes, explain, path_of, read_yaml, with_paths
+from nndepth_core.config.settings import dataset_classes, explain, path_of, with_paths
 from nndepth_core.data.datasets import Mixture, StereoDataset, StereoSource
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
+from nndepth_core.files.yaml_mapping import read_mapping
 
 FOLDER_CLASS = 'FolderPairs'
 HELP = (
@@ -80,7 +81,7 @@ def stereo_classes() -> dict[str, type]:
 
 def _source(path: Path) -> dict[str, Any]:
     """The part of a YAML file that names a data set."""
-    content: Any = read_yaml(path)
+    content: Any = read_mapping(path)
     for key in ('data', 'validation'):  # of a run, of what it learns from
         if isinstance(content, dict) and 'class_path' not in content:
             content = content.get(key, content)

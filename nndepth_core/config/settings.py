@@ -10,10 +10,7 @@ import re
 from collections.abc import Mapping
 from importlib import import_module
 from inspect import signature
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from nndepth_core.data import datasets
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
@@ -54,25 +51,6 @@ def class_at(path: str) -> Any:
     except Exception as error:  # whatever the module does
         reason = str(error) or type(error).__name__
         raise ValueError(f'{path!r} cannot be imported ({reason})') from error
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a file of settings.
-
-    Raises:
-        ValueError: it is missing, no YAML, or holds no settings.
-    """
-    if not path.is_file():
-        raise ValueError(f'there is no file {path}; give the path of a YAML file')
-    try:
-        content = yaml.safe_load(path.read_text('utf-8'))
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
-        raise ValueError(f'{path} is no YAML: {error}') from error
-    except RecursionError as error:
-        raise ValueError(f'{path} is nested too deeply for settings') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{path} holds no settings; give "name: value" lines')
-    return content
 
 
 def with_paths(values: Any, classes: Mapping[str, type], key: str = '') -> Any:

@@ -19,11 +19,11 @@ from nndepth_core.config.settings import (
     class_at,
     dataset_classes,
     explain,
-    read_yaml,
     unknown_setting,
     with_paths,
 )
 from nndepth_core.data.augment import StereoAugmentation
+from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.models import model_names, network_class
 from nndepth_core.models.base import StereoNetwork
 from nndepth_core.training import TrainingError
@@ -133,15 +133,15 @@ def _read_files(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     named, rest = files.parse_known_args(list(arguments))
     content: dict[str, Any] = {}
     if named.config:
-        content = read_yaml(Path(named.config))
+        content = read_mapping(Path(named.config))
         for name, value in content.items():
             if isinstance(value, str) and value.endswith(('.yaml', '.yml')):
-                content[name] = read_yaml(Path(named.config).parent / value)
+                content[name] = read_mapping(Path(named.config).parent / value)
     for name in _PARTS:
         value = getattr(named, name)
         if value:
             is_file = value.endswith(('.yaml', '.yml'))
-            content[name] = read_yaml(Path(value)) if is_file else {'class_path': value}
+            content[name] = read_mapping(Path(value)) if is_file else {'class_path': value}
     content = with_paths(content, known_classes())
     for name in ('model', 'trainer'):
         part = content.get(name)

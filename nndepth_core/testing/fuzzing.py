@@ -25,11 +25,12 @@ import numpy as np
 
 from nndepth_core import calibration
 from nndepth_core.camera import CalibrationError
-from nndepth_core.config.settings import class_at, dataset_classes, read_yaml, with_paths
+from nndepth_core.config.settings import class_at, dataset_classes, with_paths
 from nndepth_core.engines import EngineError
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.reference import Reference
 from nndepth_core.files.writing import temporary_folder
+from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.io import read_depth, read_disparity, read_image, read_pixels
 from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
@@ -279,7 +280,7 @@ def _card() -> bytes:
 
 
 def _read_config(data: bytes, folder: Path) -> None:
-    content = read_yaml(_put(data, folder, '.yaml'))
+    content = read_mapping(_put(data, folder, '.yaml'))
     with_paths(content, dataset_classes())
     class_at(f'nndepth_core.{content.get("class_path")}')
 

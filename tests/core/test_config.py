@@ -12,9 +12,9 @@ pytest.importorskip('jsonargparse')
 
 from nndepth_core import cli  # noqa: E402
 from nndepth_core.config.commented_yaml import argument_notes, commented_yaml  # noqa: E402
-from nndepth_core.config.settings import read_yaml  # noqa: E402
 from nndepth_core.config.training import class_yaml, known_classes, read_run  # noqa: E402
 from nndepth_core.data.synthetic.procedural import ProceduralStereo  # noqa: E402
+from nndepth_core.files.yaml_mapping import read_mapping  # noqa: E402
 from nndepth_core.models.light_stereo import LightStereo  # noqa: E402
 from nndepth_core.models.raft_stereo import RaftStereo  # noqa: E402
 from nndepth_core.training import TrainingError  # noqa: E402
@@ -122,7 +122,7 @@ def test_wrong_arguments_are_named_with_what_is_allowed(arguments, key, allowed)
         ('trainer', 'class_path: StereoTrainer\nmax_steps: 3', 'go below trainer.init_args'),
         ('trainer', 'max_steps: 3', 'trainer has no class_path'),
         ('model', 'class_path: [', 'is no YAML'),
-        ('model', 'RaftStereo', 'holds no settings'),
+        ('model', 'RaftStereo', 'holds no names and values'),
         ('model', 'class_path: LightStereo', 'required: encoder, blocks, expansion'),
         ('model', 'class_path: StereoTrainer', 'model'),
         ('data', 'batch_size: 3', 'required: data.train'),
@@ -252,4 +252,4 @@ def test_classes_of_modules_that_fail_say_why(tmp_path, monkeypatch):
 def test_odd_yaml_is_refused(tmp_path, text):
     (tmp_path / 'a.yaml').write_text(text)
     with pytest.raises(ValueError, match=r'a\.yaml is'):
-        read_yaml(tmp_path / 'a.yaml')
+        read_mapping(tmp_path / 'a.yaml')
