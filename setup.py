@@ -19,7 +19,7 @@ EXTRAS = {
     'train': [
         *TORCH,
         'accelerate>=1.0',
-        'jsonargparse[signatures]>=4.49',
+        'jsonargparse[ruamel,signatures]>=4.53',
         'h5py>=3',
         'tensorboard',
     ],
@@ -34,6 +34,10 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['nndepth_core*', 'nndepth_ros*']),
+    data_files=[
+        (f'share/nndepth/{folder}', sorted(map(str, Path(folder).glob('*.yaml'))))
+        for folder in ('config/data', 'config/model', 'config/training')
+    ],
     package_data={'nndepth_core.weights': ['catalogue.yaml', 'bundled/**/*']},
     install_requires=[
         'numpy>=1.23',

@@ -44,9 +44,8 @@ def main() -> int:
     weights = stored_weights(DEFAULT_NETWORK) if args.go_on else None
     for stage in stages:
         arguments = [
-            '--model', str(CONFIG / 'model/nano_stereo.yaml'),
+            '--model', DEFAULT_NETWORK,
             '--data', str(CONFIG / 'data/default_model.yaml'),
-            '--trainer', str(CONFIG / 'training/default_model.yaml'),
             '--trainer.folder', str(args.folder / stage),
             '--trainer.resume', 'true',
             *(('--trainer.weights', str(weights)) if weights else ()),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.config.settings import dataset_classes, explain, path_of, with_paths
+from nndepth_core.config.settings import dataset_classes, explain
 from nndepth_core.data.datasets import Mixture, StereoDataset, StereoSource
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.files.yaml_mapping import read_mapping
@@ -55,20 +55,16 @@ def load_dataset(source: str, settings: Sequence[str] = ()) -> StereoSource:
         settings.insert(0, f'--data.root={source}')
         source = FOLDER_CLASS
     if source.endswith(('.yaml', '.yml')):
-        content = json.dumps(with_paths(_source(Path(source)), classes, 'data'))
-    elif source in classes:
-        content = path_of(classes[source])
-    elif '.' in source and '/' not in source:
-        content = source
-    else:
+        source = json.dumps(_source(Path(source)))
+    elif source not in classes and ('.' not in source or '/' in source):
         raise ValueError(
             f'data set {source!r} is unknown; choose one of {", ".join(classes)}, or give a '
             'folder, a YAML file or the dotted path of a class'
         )
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(StereoSource, 'data', required=True)
+    parser.add_argument('--data', type=StereoSource, required=True)
     try:
-        return parser.instantiate(parser.parse_args([f'--data={content}', *settings])).data
+        return parser.instantiate(parser.parse_args([f'--data={source}', *settings])).data
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         raise ValueError(explain(str(error))) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
@@ -14,18 +15,18 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from nndepth_core.config.commented_yaml import commented_yaml
+from nndepth_core.config.recipes import add_recipe, as_yaml, describe_network, network_name
 from nndepth_core.config.settings import (
     class_at,
     dataset_classes,
     explain,
+    setting,
     unknown_setting,
-    with_paths,
 )
 from nndepth_core.data.augment import StereoAugmentation
 from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.models import model_names, network_class
-from nndepth_core.models.base import StereoNetwork
+from nndepth_core.models.base import Network
 from nndepth_core.training import TrainingError
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss
 from nndepth_core.training.nano_loss import NanoLoss
@@ -33,13 +34,16 @@ from nndepth_core.training.stereo import StereoData, StereoTrainer
 from nndepth_core.training.trainer import BaseTrainer
 
 _PARTS = {
-    'model': (StereoNetwork, 'the network'),
-    'data': (StereoData, 'what it learns from'),
-    'trainer': (BaseTrainer, 'how it learns'),
+    'model': (Network, 'The network.'),
+    'data': (StereoData, 'What it learns from.'),
+    'trainer': (BaseTrainer, 'How it learns.'),
 }
-_DESCRIPTION = """Train a network. --model, --data and --trainer each take a YAML file, --config
-takes one with all three; single settings are set as in --trainer.max_steps 1000 and win over
+_DESCRIPTION = """Train a network. --model takes its name, as in raft_stereo-rvc, and its published
+training is taken where there is no --trainer. --model, --data and --trainer take YAML files too,
+and --config one of all three. Single settings are set as in --trainer.max_steps 1000 and win over
 files. `nndepth config CLASS` writes the settings of a class."""
+_LOSSES = (SequenceLoss, MultiScaleLoss, NanoLoss)
+_RENAMED = {'training/default_model.yaml': 'training/nano_stereo.yaml'}
 set_parsing_settings(subclasses_enabled=[BaseTrainer])
 
 
@@ -54,7 +58,7 @@ class Run:
         text: the configuration with every default, as YAML.
     """
 
-    model: StereoNetwork
+    model: Network
     data: StereoData
     trainer: BaseTrainer
     text: str
@@ -68,25 +72,23 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
     """Read a run from command line arguments and the files they name.
 
     Raises:
-        TrainingError: a key or value is wrong; names it and those allowed.
-        ValueError: what is described cannot be made, e.g. a data set lacks files.
-        SystemExit: help or the configuration was asked for, and is printed.
+        TrainingError: A key or value is wrong; the message names it and what is allowed.
+        ValueError: What is described cannot be made, e.g. a data set lacks files.
+        SystemExit: Help or the configuration was asked for, and is printed.
     """
     parser = ArgumentParser(prog=program, description=_DESCRIPTION, exit_on_error=False)
-    parser.add_argument('--config', action='config', help='YAML file of the whole run')
+    parser.add_argument('--config', action='config', help='A YAML file of the whole run.')
     for name, (kind, text) in _PARTS.items():
         parser.add_argument(f'--{name}', type=kind, required=True, help=text)
     content, overrides = _read_files(arguments)
     printing = [x for x in overrides if x.startswith('--print_config')]
-    if content:
-        overrides = ['--config', yaml.safe_dump(content), *overrides]
+    overrides = [x for x in overrides if x not in printing]
     try:
-        config = parser.parse_args([x for x in overrides if x not in printing])
+        config = parser.parse_args(['--config', yaml.safe_dump(content), *overrides])
     except (argparse.ArgumentError, TypeError) as error:
         raise TrainingError(_explain(str(error))) from error
-    settings = yaml.safe_load(parser.dump(config, skip_unset=False))
-    settings.pop('config', None)
-    text = commented_yaml(settings, types={'data': StereoData}, known=known_classes())
+    parser.description = None  # which would head the YAML
+    text = parser.dump(config, skip_unset=False, with_comments=True)
     if printing:
         print(text, end='')
         raise SystemExit(0)
@@ -97,59 +99,67 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
 
 
 def known_classes() -> dict[str, type]:
-    """Classes that a configuration may name without their module."""
+    """The classes that a configuration may name without their module."""
     classes: list[type] = [network_class(name) for name in model_names()]
-    classes += [StereoData, StereoAugmentation, StereoTrainer]
-    classes += [SequenceLoss, MultiScaleLoss, NanoLoss]
+    classes += [StereoData, StereoAugmentation, StereoTrainer, *_LOSSES]
     return {cls.__name__: cls for cls in classes} | dataset_classes()
 
 
 def class_yaml(name: str) -> str:
-    """Commented YAML of a class's settings, at their defaults.
+    """Write the settings of a class at their defaults, as YAML with comments.
 
     Args:
-        name: one of `known_classes`, or a dotted path.
+        name: One of `known_classes`, or a dotted path.
 
     Raises:
-        TrainingError: there is no such class.
+        TrainingError: There is no such class.
     """
     cls = known_classes().get(name) or _import(name)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls)
-    defaults = yaml.safe_load(parser.dump(parser.get_defaults(), skip_validation=True)) or {}
-    if issubclass(cls, StereoNetwork):
-        defaults |= {key: _plain(x) for key, x in next(iter(cls.variants.values())).items()}
-    settings = {key: defaults.get(key) for key in signature(cls).parameters}
+    if issubclass(cls, Network):
+        parser.set_defaults(dict(next(iter(cls.variants.values()))))
+    defaults = parser.get_defaults(skip_validation=True)
+    text = parser.dump(defaults, skip_unset=False, skip_validation=True, with_comments=True)
     if cls in (StereoData, StereoAugmentation):  # always the class of their place
-        return commented_yaml(settings, cls)
-    return commented_yaml({'class_path': name, 'init_args': settings}, known=known_classes())
+        return text
+    return f'class_path: {name}\ninit_args:\n{textwrap.indent(text, "  ")}'
 
 
 def _read_files(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Content of the YAML files that are named, and the arguments that name none."""
+    """Read what the arguments name, and return the arguments that name nothing too."""
     files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ('config', *_PARTS):
         files.add_argument(f'--{name}')
     named, rest = files.parse_known_args(list(arguments))
-    content: dict[str, Any] = {}
-    if named.config:
-        content = read_mapping(Path(named.config))
-        for name, value in content.items():
-            if isinstance(value, str) and value.endswith(('.yaml', '.yml')):
-                content[name] = read_mapping(Path(named.config).parent / value)
-    for name in _PARTS:
-        value = getattr(named, name)
-        if value:
-            is_file = value.endswith(('.yaml', '.yml'))
-            content[name] = read_mapping(Path(value)) if is_file else {'class_path': value}
-    content = with_paths(content, known_classes())
-    for name in ('model', 'trainer'):
-        part = content.get(name)
-        if isinstance(part, dict) and 'class_path' not in part:
+    content = read_mapping(Path(named.config)) if named.config else {}
+    model = named.model or content.get('model')
+    for part in _PARTS:
+        if value := getattr(named, part):
+            content[part] = _read_part(part, value, Path())
+        elif isinstance(content.get(part), str):
+            content[part] = _read_part(part, content[part], Path(named.config).parent)
+    for part in ('model', 'trainer'):
+        settings = content.get(part)
+        if isinstance(settings, dict) and 'class_path' not in settings:
             raise TrainingError(
-                f'{name} has no class_path; name a class there, settings in init_args'
+                f'{part} has no class_path; name a class there, and its settings in init_args'
             )
+    add_recipe(content, network_name(model) or network_name(content.get('model')))
     return content, rest
+
+
+def _read_part(part: str, value: str, folder: Path) -> dict[str, Any]:
+    """Read a part of a run: a YAML file in a folder, a network's name, or a class."""
+    if value.endswith(('.yaml', '.yml')):
+        path = folder / value
+        for old, new in _RENAMED.items():
+            if path.match(old) and not path.is_file():
+                raise TrainingError(f'{value} has a new name; give {path.parents[1] / new}')
+        return read_mapping(path)
+    if part == 'model' and value.partition('-')[0] in model_names():
+        return describe_network(value)
+    return {'class_path': value}
 
 
 def _import(path: str) -> type:
@@ -167,19 +177,15 @@ def _import(path: str) -> type:
     return cls
 
 
-def _variant(model: StereoNetwork, config: Namespace) -> str:
+def _variant(model: Network, config: Namespace) -> str:
     """Name of the variant that has these settings but for iterations; 'custom' where none has."""
     made = config.init_args.as_dict()
     defaults = {name: p.default for name, p in signature(type(model)).parameters.items()}
     for variant, changes in model.variants.items():
         settings = {**defaults, **changes, 'iterations': made.get('iterations')}
-        if all(_plain(made[name]) == _plain(settings[name]) for name in made):
+        if all(as_yaml(made[name]) == as_yaml(settings[name]) for name in made):
             return variant
     return 'custom'
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _explain(message: str) -> str:
@@ -192,9 +198,11 @@ def _explain(message: str) -> str:
         allowed = ', '.join(f'--{name}' for name in ('config', *_PARTS))
         return f'{match[1]} is no argument; there are {allowed} and settings below them'
     if match := re.search(r'(?:dot import path string|import path format): (\S+)', message):
-        key = '.'.join(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', message)))
-        return (
-            f'{key}: {match[1]} is no class and no YAML file; give a dotted path, or one of '
-            f'{", ".join(known_classes())}'
-        )
+        key = setting(message)
+        known = {
+            'model': model_names(),
+            'trainer': (StereoTrainer.__name__,),
+            'loss': [loss.__name__ for loss in _LOSSES],
+        }.get(key.rpartition('.')[2], dataset_classes())
+        return f'{key}: {match[1]} is unknown; give one of {", ".join(known)}, or a dotted path'
     return explain(message)

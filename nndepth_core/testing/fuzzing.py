@@ -25,7 +25,7 @@ import numpy as np
 
 from nndepth_core import calibration
 from nndepth_core.camera import CalibrationError
-from nndepth_core.config.settings import class_at, dataset_classes, with_paths
+from nndepth_core.config.settings import class_at
 from nndepth_core.engines import EngineError
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.reference import Reference
@@ -281,7 +281,6 @@ def _card() -> bytes:
 
 def _read_config(data: bytes, folder: Path) -> None:
     content = read_mapping(_put(data, folder, '.yaml'))
-    with_paths(content, dataset_classes())
     class_at(f'nndepth_core.{content.get("class_path")}')
 
 

@@ -17,7 +17,7 @@ from nndepth_core.data.sample import StereoSample
 from nndepth_core.engines.torch import ModuleEngine
 from nndepth_core.estimator import StereoEstimator
 from nndepth_core.evaluation.metrics import stereo_metrics
-from nndepth_core.models.base import StereoNetwork
+from nndepth_core.models.base import Network
 from nndepth_core.training.losses import SequenceLoss, StereoLoss
 from nndepth_core.training.trainer import BaseTrainer
 from nndepth_core.visualization import colorize, error_map, panel, value_range
@@ -51,7 +51,7 @@ class StereoTrainer(BaseTrainer):
         super().__post_init__()
         self.criterion = SequenceLoss() if self.loss is None else self.loss
 
-    def start(self, network: StereoNetwork, data: TrainingData, config: str) -> None:
+    def start(self, network: Network, data: TrainingData, config: str) -> None:
         """Warn of a disparity that does not fit its images before time is spent on it."""
         super().start(network, data, config)
         if not self.accelerator.is_main_process:

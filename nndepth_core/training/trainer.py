@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nndepth_core.data.loader import Batch, TrainingData, killed_workers_named
 from nndepth_core.files.writing import write_at_once
-from nndepth_core.models.base import StereoNetwork
+from nndepth_core.models.base import Network
 from nndepth_core.training import TrainingError
 from nndepth_core.training.batch_norms import batch_norms, measured_anew
 from nndepth_core.training.checkpoints import (
@@ -63,7 +63,7 @@ class BaseTrainer(TrainerSettings, ABC):
     """
 
     step: int = field(default=0, init=False)
-    network: StereoNetwork = field(init=False, repr=False)
+    network: Network = field(init=False, repr=False)
     accelerator: Accelerator = field(init=False, repr=False)
     progress: Progress = field(init=False, repr=False)
 
@@ -97,7 +97,7 @@ class BaseTrainer(TrainerSettings, ABC):
         return self.network if self.ema is None else self.ema.module
 
     @killed_workers_named()
-    def train(self, network: StereoNetwork, data: TrainingData, config: str = '') -> Path:
+    def train(self, network: Network, data: TrainingData, config: str = '') -> Path:
         """Train a network, or go on with training it.
 
         Args:
@@ -142,7 +142,7 @@ class BaseTrainer(TrainerSettings, ABC):
         self.accelerator.end_training()
         return self.folder / WEIGHTS
 
-    def start(self, network: StereoNetwork, data: TrainingData, config: str) -> None:
+    def start(self, network: Network, data: TrainingData, config: str) -> None:
         """Bring everything to where the first step begins."""
         checkpoint = latest_checkpoint(self.folder / 'checkpoints')
         if checkpoint and not self.resume:

@@ -165,7 +165,7 @@ FOLDER = ('--data', 'FolderPairs', '--data.root', 'pairs')
         (['sgbm', *FOLDER, '--data.scale', 'x'], 'data.scale: expected float'),
         (
             ['sgbm', '--data', 'beside.yaml'],
-            'data.root: settings of KITTI go below data.init_args',
+            'data: name a class in class_path, and its settings in init_args',
         ),
         (['sgbm', *FOLDER, '--data.scale'], '--data.scale has no value'),
         (['sgbm', '--data', 'pairs', '--data.left=*/0.*'], 'error: pairs: 2 and 3 and 3 files'),

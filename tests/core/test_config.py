@@ -11,20 +11,31 @@ pytest.importorskip('accelerate')
 pytest.importorskip('jsonargparse')
 
 from nndepth_core import cli  # noqa: E402
-from nndepth_core.config.commented_yaml import argument_notes, commented_yaml  # noqa: E402
-from nndepth_core.config.training import class_yaml, known_classes, read_run  # noqa: E402
+from nndepth_core.config.recipes import find_recipe  # noqa: E402
+from nndepth_core.config.training import (  # noqa: E402
+    class_yaml,
+    known_classes,
+    read_run,
+)
 from nndepth_core.data.synthetic.procedural import ProceduralStereo  # noqa: E402
 from nndepth_core.files.yaml_mapping import read_mapping  # noqa: E402
 from nndepth_core.models.light_stereo import LightStereo  # noqa: E402
 from nndepth_core.models.raft_stereo import RaftStereo  # noqa: E402
 from nndepth_core.training import TrainingError  # noqa: E402
-from nndepth_core.training.losses import SequenceLoss  # noqa: E402
+from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss  # noqa: E402
+from nndepth_core.training.nano_loss import NanoLoss  # noqa: E402
 from nndepth_core.training.stereo import StereoTrainer  # noqa: E402
 
 CONFIG = Path(__file__).parents[2] / 'config'
 LIGHT = CONFIG / 'model' / 'light_stereo.yaml'
 PROCEDURAL = CONFIG / 'data' / 'procedural.yaml'
 FILES = [f'--model={LIGHT}', f'--data={PROCEDURAL}', f'--trainer={CONFIG}/training/quick.yaml']
+NOTE = '# The number of optimiser steps of the run. (type: int, default: 100000)'
+LOSSES = {
+    'raft_stereo': SequenceLoss,
+    'nano_stereo': NanoLoss,
+    'light_stereo': MultiScaleLoss,
+}
 
 
 def read(*arguments, files=FILES):
@@ -70,7 +81,7 @@ def test_printed_configuration_describes_the_same_run(tmp_path, capsys):
         read('--trainer.max_steps', '17', '--trainer.loss', 'SequenceLoss', '--print_config')
     assert end.value.code == 0
     text = capsys.readouterr().out
-    assert '# The number of optimiser steps of the run.\n    max_steps: 17\n' in text
+    assert f'    {NOTE}\n    max_steps: 17\n' in text
     (tmp_path / 'run.yaml').write_text(text)
     run = read(files=['--config', tmp_path / 'run.yaml'])
     assert run.text == text
@@ -95,13 +106,24 @@ def test_random_weights_follow_from_the_seed():
         (['--data.augmentation.crob', '3'], 'data.augmentation.crob is unknown', 'crop, scale'),
         (['--data.train.lenght', '3'], 'data.train.lenght is unknown', 'size, length'),
         (['--model.block', '3'], 'model.block is unknown', 'encoder, blocks, expansion'),
-        (['--model', 'RaftSterio'], 'RaftSterio is no class', 'RaftStereo'),
-        (['--data.train', 'Scenes'], 'data.train: Scenes is no class', 'SceneFlow'),
+        (
+            ['--model', 'RaftSterio'],
+            'model: RaftSterio is unknown',
+            'light_stereo, nano_stereo, raft_stereo',
+        ),
+        (['--data.train', 'Scenes'], 'data.train: Scenes is unknown', 'SceneFlow'),
         (['--modle', 'x'], '--modle is no argument', '--config, --model, --data, --trainer'),
         (['--trainer', 'absent.yaml'], 'no file absent.yaml', 'give the path'),
         (['--trainer.trackers', '[csv]'], 'trainer.trackers', "'tensorboard', 'wandb', got csv"),
         (['--trainer.accumulation', '0'], 'accumulation is 0', 'at least 1'),
         (['--data.batch_size', '0'], 'batch_size is 0', 'at least 1'),
+        (['--model', 'raft_stereo-x'], "no variant 'x'", 'base, realtime, rvc'),
+        (['--trainer', 'training/default_model.yaml'], 'has a new name', 'nano_stereo.yaml'),
+        (
+            ['--trainer.loss', 'KITTI'],
+            'trainer.loss: KITTI is unknown',
+            'MultiScaleLoss, NanoLoss',
+        ),
     ],
 )
 def test_wrong_arguments_are_named_with_what_is_allowed(arguments, key, allowed):
@@ -119,7 +141,11 @@ def test_wrong_arguments_are_named_with_what_is_allowed(arguments, key, allowed)
             'class_path: StereoTrainer\ninit_args: {steps: 3}',
             'trainer.steps is unknown',
         ),
-        ('trainer', 'class_path: StereoTrainer\nmax_steps: 3', 'go below trainer.init_args'),
+        (
+            'trainer',
+            'class_path: StereoTrainer\nmax_steps: 3',
+            'trainer: name a class in class_path, and its settings in init_args',
+        ),
         ('trainer', 'max_steps: 3', 'trainer has no class_path'),
         ('model', 'class_path: [', 'is no YAML'),
         ('model', 'RaftStereo', 'holds no names and values'),
@@ -150,17 +176,22 @@ def test_yaml_of_a_class():
     model = RaftStereo(**settings['init_args'])
     assert model.spec.iterations == settings['init_args']['iterations'] == 32
     text = class_yaml('StereoTrainer')
-    assert '  # The number of optimiser steps of the run.\n  max_steps: 100000\n' in text
-    assert '[auto | fp32 | bf16 | fp16]\n' in text
-    assert max(len(line) for line in text.splitlines()) < 100
+    assert (
+        '  # The number of optimiser steps of the run. (type: int, default: 100000)\n  max_steps: '
+        in text
+    )
+    assert "Literal['auto', 'fp32', 'bf16', 'fp16']" in text
 
 
 @pytest.mark.parametrize('name', sorted(known_classes()))
 def test_every_setting_of_every_class_has_a_comment(name):
-    cls = known_classes()[name]
-    settings = yaml.safe_load(class_yaml(name))
-    settings = settings.get('init_args', settings)
-    assert set(settings) <= set(argument_notes(cls))
+    lines = class_yaml(name).splitlines()
+    keys = [n for n, line in enumerate(lines) if re.match(r' *\w+:', line)]
+    assert keys
+    for key in keys:
+        if lines[key].strip() not in (f'class_path: {name}', 'init_args:'):
+            assert re.match(r' *# ', lines[key - 1]), lines[key]
+    assert not re.search(r'# +\(', '\n'.join(lines))  # a comment without a text
 
 
 def test_yaml_of_a_dotted_path_and_of_nothing():
@@ -171,49 +202,47 @@ def test_yaml_of_a_dotted_path_and_of_nothing():
             class_yaml(wrong)
 
 
-def test_comments_come_from_docstrings():
-    class Base:
-        """Base.
-
-        Args:
-            one: the first,
-                over two lines.
-            two: the second.
-        """
-
-        def __init__(self, one: int = 1, two: str = 'x') -> None: ...
-
-    class Derived(Base):
-        """Derived.
-
-        Args:
-            two: another second.
-
-        Raises:
-            ValueError: never.
-        """
-
-    assert argument_notes(Derived) == {
-        'one': 'the first, over two lines.',
-        'two': 'another second.',
-    }
-    assert commented_yaml({'one': 1, 'two': 'a: b', 'three': [1, 2]}, Derived) == (
-        "# the first, over two lines.\none: 1\n# another second.\ntwo: 'a: b'\nthree: [1, 2]\n"
-    )
-
-
 @pytest.mark.parametrize(
     'path', sorted((CONFIG / 'training').glob('*.yaml')), ids=lambda p: p.stem
 )
 def test_published_training_settings_are_settings(path):
     model = CONFIG / 'model' / path.name
-    run = read(
-        *([f'--model={model}'] if model.exists() else []),
-        f'--trainer={path}',
-    )
-    assert run.trainer.loss is None or bool(run.model.spec.iterations) == isinstance(
-        run.trainer.loss, SequenceLoss
-    )
+    run = read(*([f'--model={model}'] if model.exists() else []), f'--trainer={path}')
+    assert bool(run.model.spec.iterations) == isinstance(run.trainer.loss, SequenceLoss)
+
+
+@pytest.mark.parametrize(
+    'name', ['raft_stereo', 'raft_stereo-rvc', 'nano_stereo', 'light_stereo-m']
+)
+def test_a_networks_name_is_enough(name):
+    network, _, variant = name.partition('-')
+    run = read(f'--model={name}', files=FILES[1:2])
+    assert run.model.spec.name == network
+    assert run.model.spec.variant == (variant or next(iter(run.model.variants)))
+    assert run.trainer.folder == Path('runs') / network
+    assert type(run.trainer.loss) is LOSSES[network]
+
+
+def test_settings_win_over_the_published_training():
+    run = read('--model', 'raft_stereo', '--trainer.max_steps', '3', files=FILES[1:2])
+    assert (run.trainer.max_steps, run.trainer.iterations) == (3, 22)
+    run = read('--model', 'igev_stereo')
+    assert (run.trainer.max_steps, run.trainer.iterations) == (200, 0)
+    assert run.trainer.loss.start_weight == 1
+    run = read('--model', 'igev_stereo', '--trainer.loss.start_weight', '0')
+    assert run.trainer.loss.start_weight == 0
+
+
+def test_a_variant_has_its_own_published_training_first(tmp_path):
+    package, share = tmp_path / 'lib/python3/site-packages/nndepth_core', tmp_path / 'share'
+    folder = share / 'nndepth/config/training'
+    folder.mkdir(parents=True)
+    assert find_recipe('raft_stereo-rvc', package) is None
+    (folder / 'raft_stereo.yaml').touch()
+    assert find_recipe('raft_stereo-rvc', package) == folder / 'raft_stereo.yaml'
+    (folder / 'raft_stereo-rvc.yaml').touch()
+    assert find_recipe('raft_stereo-rvc', package) == folder / 'raft_stereo-rvc.yaml'
+    assert find_recipe('raft_stereo', package) == folder / 'raft_stereo.yaml'
 
 
 @pytest.mark.parametrize('path', sorted((CONFIG / 'data').glob('*.yaml')), ids=lambda p: p.stem)

@@ -26,6 +26,7 @@ HOMES_OF_OPTIONAL = (
     'nndepth_core.engines.torch',
     'nndepth_core.engines.onnx',
     'nndepth_core.engines.optimize',
+    'nndepth_core.config.recipes',
     'nndepth_core.config.training',
     'nndepth_core.models',
     'nndepth_core.blocks',

@@ -21,6 +21,7 @@ from accelerate.state import AcceleratorState  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from tiny_training import (  # noqa: E402
     TinyImages,
+    TinyMono,
     TinyPairs,
     TinyStereo,
     make_data,
@@ -210,10 +211,8 @@ def test_depth_of_single_images_is_learned_too(tmp_path):
         batch_size=4,
         workers=0,
     )
-    changes = {'max_steps': 60, 'validate_every': 20, 'metric': 'error'}
-    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1))
-    torch.nn.init.constant_(layers[0].weight, 0.0)
-    MonoTrainer(**settings(tmp_path, **changes)).train(layers, data)
+    changes = {'max_steps': 60, 'validate_every': 20, 'metric': 'error', 'learning_rate': 0.1}
+    MonoTrainer(**settings(tmp_path, **changes)).train(TinyMono(), data)
     lines = figures(tmp_path)
     errors = [x['validation/error'] for x in lines if 'validation/error' in x]
     assert len(errors) == 3

@@ -20,7 +20,7 @@ from torch import nn
 
 from nndepth_core.data.datasets.base import DatasetError
 from nndepth_core.data.sample import MonoSample, StereoSample
-from nndepth_core.models.base import StereoNetwork
+from nndepth_core.models.base import MonoNetwork, StereoNetwork
 from nndepth_core.spec import ModelSpec
 from nndepth_core.training import checkpoints
 from nndepth_core.training.stereo import StereoData, StereoTrainer
@@ -50,6 +50,22 @@ class TinyStereo(StereoNetwork):
         self.check_images(left, right)
         disparity = self.layers(torch.cat([left, right], 1) / 255)
         return [0.5 * disparity, disparity] if self.training else disparity
+
+
+class TinyMono(MonoNetwork):
+    """One convolution."""
+
+    spec = ModelSpec('tiny_mono', inputs=('image',), output='depth')
+    variants = {'base': {}}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 1, 1)
+        nn.init.zeros_(self.layer.weight)
+
+    def forward(self, image):
+        self.check_images(image)
+        return self.layer(image / 255)
 
 
 class TinyPairs:
