@@ -58,7 +58,7 @@ def setting(message: str) -> str:
 
 
 def explain(message: str) -> str:
-    """One sentence of what jsonargparse says of a wrong setting, with what is allowed."""
+    """Make a sentence of what jsonargparse says of a wrong setting, with what is allowed."""
     key = setting(message)
     if re.search(r"Option 'class_path'|Subclass types expect|instantiatable class", message):
         return f'{key}: name a class in class_path, and its settings in init_args'

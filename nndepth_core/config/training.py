@@ -1,4 +1,4 @@
-"""Runs described by YAML files and the command line."""
+"""Training runs, described by YAML files and the command line."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class Run:
     """What a configuration describes.
 
     Attributes:
-        model: the network, its random weights made from the trainer's seed.
-        data: what it learns from.
-        trainer: how.
-        text: the configuration with every default, as YAML.
+        model: The network; its random weights are made from the trainer's seed.
+        data: The data it learns from.
+        trainer: How it learns.
+        text: The configuration with every default, as YAML.
     """
 
     model: Network
@@ -127,12 +127,21 @@ def class_yaml(name: str) -> str:
 
 
 def _read_files(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Read what the arguments name, and return the arguments that name nothing too."""
+    """Read the parts of a run from the files, networks and classes that arguments name.
+
+    Returns:
+        The content of the parts, and the other arguments.
+    """
     files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ('config', *_PARTS):
         files.add_argument(f'--{name}')
     named, rest = files.parse_known_args(list(arguments))
     content = read_mapping(Path(named.config)) if named.config else {}
+    if unknown := [str(name) for name in content if name not in _PARTS]:
+        raise TrainingError(
+            f'{named.config} describes {unknown[0]}; a run has {", ".join(_PARTS)}, and each of '
+            'them has its own option'
+        )
     model = named.model or content.get('model')
     for part in _PARTS:
         if value := getattr(named, part):
@@ -178,7 +187,7 @@ def _import(path: str) -> type:
 
 
 def _variant(model: Network, config: Namespace) -> str:
-    """Name of the variant that has these settings but for iterations; 'custom' where none has."""
+    """The variant that has these settings, whatever its iterations; 'custom' where none has."""
     made = config.init_args.as_dict()
     defaults = {name: p.default for name, p in signature(type(model)).parameters.items()}
     for variant, changes in model.variants.items():
@@ -189,7 +198,7 @@ def _variant(model: Network, config: Namespace) -> str:
 
 
 def _explain(message: str) -> str:
-    """One sentence of what jsonargparse says of a wrong run, with what is allowed."""
+    """Make a sentence of what jsonargparse says of a wrong run, with what is allowed."""
     if match := re.search(r"Group '(\w+)' does not accept option '(\w+)", message):
         return unknown_setting(f'{match[1]}.{match[2]}', _PARTS[match[1]][0])
     if match := re.search(r'unrecognized arguments: --(data)\.(\w+)', message):

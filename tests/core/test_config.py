@@ -163,6 +163,11 @@ def test_wrong_files_are_named_with_what_is_allowed(tmp_path, part, text, messag
         read(f'--{part}={tmp_path}/wrong.yaml')
 
 
+def test_a_part_is_no_run():
+    with pytest.raises(TrainingError, match=r'describes class_path; a run has model, data'):
+        read(files=['--config', LIGHT])
+
+
 def test_command_line_reports_errors_in_one_line(capsys):
     assert cli.main(['train', *map(str, FILES), '--trainer.max_step', '3']) == 2
     output = capsys.readouterr().err
