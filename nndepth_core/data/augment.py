@@ -1,8 +1,8 @@
-"""Random changes of training samples: colour, erasers, scale, crop and flips.
+"""Random changes of training samples: colour, erased rectangles, scale, crop and flips.
 
-Every draw comes from the generator that the caller gives, so a sample and a generator's seed
-decide the result. The figures are those of RAFT-Stereo (https://github.com/princeton-vl/RAFT-Stereo)
-unless `PRESETS` names others.
+All random numbers come from the generator that the caller gives, so the sample and the seed of
+the generator decide the result. The defaults are those of RAFT-Stereo
+(https://github.com/princeton-vl/RAFT-Stereo); `PRESETS` has those of others.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """Random colours, the same for all images of one call.
+    """Changes colours at random, in the same way in all images of one call.
 
-    Brightness, contrast and saturation form one affine map of the colours: nothing is clipped
+    Brightness, contrast and saturation form one affine map of the colours. Nothing is clipped
     between them, so their order does not matter.
 
     Args:
-        brightness: the factor is up to so much off 1.
-        contrast: the factor, about the mean grey, is up to so much off 1.
-        saturation: range of the factor; 0 is grey.
-        hue: the hue turns by up to so much of a full circle.
-        gamma: range of the exponent.
-        gain: range of the factor after the exponent.
+        brightness: The largest difference of the factor of the brightness from 1.
+        contrast: The largest difference of the factor of the contrast from 1.
+        saturation: The range of the factor of the saturation; 0 is grey.
+        hue: The largest turn of the hue, in parts of a full circle.
+        gamma: The range of the exponent.
+        gain: The range of the factor after the exponent.
     """
 
     brightness: float = 0.4
@@ -72,27 +72,28 @@ class ColorJitter:
 class StereoAugmentation:
     """Augmentation of rectified pairs, as RAFT-Stereo is trained.
 
-    In this order: views swapped, rectangles of the right image erased, both images resized,
-    turned upside down and cropped in one resampling, and colours changed. An image that is
-    smaller than the crop is enlarged to fill it, but by 2**scale[1] at most: what is left is
-    filled with its border, without truth.
+    The steps come in this order: the views are swapped; rectangles of the right image are erased;
+    both images are resized, turned upside down and cropped in one resampling; colours are changed.
+    An image that is smaller than the crop is enlarged to fill it, but by 2**scale[1] at most. The
+    rest is filled with the border of the image, and its disparity is unknown.
 
     Args:
-        crop: height and width of the result.
-        scale: range of log2 of the factor on both sides.
-        scale_probability: of resizing at all.
-        stretch: log2 of each side's own factor is up to so much off 0.
-        stretch_probability: of a factor for each side.
-        sparse: carry every known disparity over to its nearest pixel instead of interpolating
-            between neighbours; for truth with holes, such as a lidar's.
-        color: changes of colour; null leaves colours alone.
-        asymmetric: probability that both images get colours of their own.
-        eraser: probability that rectangles of the right image are erased.
-        eraser_size: sides of such a rectangle in pixels of the sample.
-        y_jitter: the right crop stands up to so many rows higher or lower than the left one.
-        swap: probability of mirroring the pair, which swaps its views. The new left view's truth
-            is what the old one knew of its surfaces, with holes where it did not see them.
-        vertical_flip: probability of turning both images upside down.
+        crop: The height and width of the result.
+        scale: The range of log2 of the factor by which both sides are resized.
+        scale_probability: The probability of resizing at all.
+        stretch: The largest log2 of a further factor for each side alone.
+        stretch_probability: The probability of a further factor for each side.
+        sparse: Whether every known disparity moves to its nearest pixel, instead of interpolating
+            between neighbours. This is for ground truth with holes, such as that of a lidar.
+        color: The changes of colour; null leaves colours alone.
+        asymmetric: The probability that each image gets its own change of colour.
+        eraser: The probability that rectangles of the right image are erased.
+        eraser_size: The range of the sides of such a rectangle, in pixels of the sample.
+        y_jitter: The largest number of rows by which the right crop is higher or lower than the
+            left one.
+        swap: The probability of mirroring the pair, which swaps its views. The new left view has
+            the disparities that the old one had of the same surfaces, and holes elsewhere.
+        vertical_flip: The probability of turning both images upside down.
     """
 
     crop: tuple[int, int]
@@ -122,7 +123,7 @@ class StereoAugmentation:
     def __call__(self, sample: StereoSample, rng: np.random.Generator) -> StereoSample:
         """Change a sample at random; the result has the size of the crop.
 
-        Its mask of occluded pixels and its camera follow, where the sample has them.
+        The mask of occluded pixels and the camera are changed with it, where the sample has them.
         """
         if rng.random() < self.swap:
             sample = swap_views(sample)
@@ -177,14 +178,14 @@ class StereoAugmentation:
 class MonoAugmentation:
     """Augmentation of images with depth.
 
-    Depth keeps its values when the image is resized, and takes that of the nearest pixel. An
-    image that is smaller than the crop is treated as StereoAugmentation does.
+    The depth keeps its values when the image is resized; each pixel takes that of the nearest one.
+    An image that is smaller than the crop is treated as in StereoAugmentation.
 
     Args:
-        crop: height and width of the result.
-        scale: range of log2 of the factor on both sides.
-        flip: probability of mirroring.
-        color: changes of colour; null leaves colours alone.
+        crop: The height and width of the result.
+        scale: The range of log2 of the factor by which both sides are resized.
+        flip: The probability of mirroring.
+        color: The changes of colour; null leaves colours alone.
     """
 
     crop: tuple[int, int]
@@ -209,11 +210,11 @@ class MonoAugmentation:
 
 
 def swap_views(sample: StereoSample) -> StereoSample:
-    """See a pair in a mirror: its right view, mirrored, becomes the left one.
+    """Mirror a pair; its mirrored right view becomes the left one.
 
-    Every known disparity moves to the pixel of the right view that shows its surface; surfaces
-    that only the right view shows are NaN. The mask of occluded pixels is dropped:
-    every disparity that is left belongs to a surface that both views show.
+    Every known disparity moves to the pixel of the right view that shows its surface. Surfaces
+    that only the right view shows are NaN. The mask of occluded pixels is dropped, since every
+    disparity that remains belongs to a surface that both views show.
     """
     height, width = sample.disparity.shape
     known = np.isfinite(sample.disparity)
@@ -243,7 +244,7 @@ def swap_views(sample: StereoSample) -> StereoSample:
 
 
 def _close_gaps(disparity: np.ndarray) -> None:
-    """Close the gaps, one pixel wide, that rounding leaves in surfaces; far ones show through."""
+    """Close the gaps of one pixel that rounding leaves in surfaces, where others show through."""
     before, middle, after = disparity[:, :-2], disparity[:, 1:-1], disparity[:, 2:]
     gap = np.isnan(middle) | (middle < np.minimum(before, after) - 1)
     left, right = before[gap], after[gap]

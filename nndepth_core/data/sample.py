@@ -30,14 +30,15 @@ class StereoSample:
     """A rectified pair of images and its ground truth.
 
     Attributes:
-        left: uint8 (H, W, 3) RGB.
-        right: uint8 (H, W, 3) RGB.
-        disparity: float32 (H, W) pixels, positive, left-referenced, NaN where unknown.
-        occluded: bool (H, W), left pixels whose surface point the right image does not show;
+        left: The left image, uint8 (H, W, 3) RGB.
+        right: The right image, uint8 (H, W, 3) RGB.
+        disparity: The disparity of the left image, float32 (H, W) in pixels, positive, and NaN
+            where it is unknown.
+        occluded: The left pixels whose surface point the right image does not show, bool (H, W);
             None where the data set does not say.
-        camera: the rig; None where the data set does not say.
-        name: what to call it in messages and file names, unique in its data set.
-        stamp: nanoseconds since the start of its sequence, 0 where there is none.
+        camera: The stereo camera; None where the data set does not say.
+        name: What to call the sample in messages and file names; unique in its data set.
+        stamp: Nanoseconds since the start of the sequence; 0 where there is none.
     """
 
     left: np.ndarray
@@ -58,11 +59,11 @@ class MonoSample:
     """An image and its depth.
 
     Attributes:
-        image: uint8 (H, W, 3) RGB.
-        depth: float32 (H, W), NaN where unknown: metres along Z, or, where `meaning` is
+        image: The image, uint8 (H, W, 3) RGB.
+        depth: Its depth, float32 (H, W), NaN where unknown: metres along Z or, where `meaning` is
             'relative_inverse', inverse depth up to an unknown scale and shift.
-        meaning: what `depth` holds.
-        name: what to call it in messages and file names, unique in its data set.
+        meaning: What `depth` holds.
+        name: What to call the sample in messages and file names; unique in its data set.
     """
 
     image: np.ndarray
@@ -79,8 +80,8 @@ def spread(length: int, most: int = 0) -> list[int]:
     """Choose indices that are spread evenly over a data set.
 
     Args:
-        length: of the data set.
-        most: how many to choose at the most; 0 for all.
+        length: The number of samples in the data set.
+        most: How many to choose at most; 0 chooses all.
     """
     count = min(most, length) if most > 0 else length
     return np.linspace(0, length - 1, count).round().astype(int).tolist()

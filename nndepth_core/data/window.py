@@ -12,16 +12,16 @@ from nndepth_core.camera import StereoCamera
 
 @dataclass(frozen=True)
 class Window:
-    """A crop of a resized, perhaps flipped image.
+    """A crop of an image that is resized and perhaps flipped.
 
     Attributes:
-        source: height and width of the image.
-        resized: height and width after resizing.
-        size: height and width of the crop.
-        y: first row of the crop in the resized image; negative where the crop is larger.
-        x: first column.
-        mirrored: left and right are exchanged.
-        upside_down: top and bottom are exchanged.
+        source: The height and width of the image.
+        resized: The height and width after resizing.
+        size: The height and width of the crop.
+        y: The first row of the crop in the resized image; negative where the crop is larger.
+        x: The first column of the crop in the resized image, likewise.
+        mirrored: Whether left and right are exchanged.
+        upside_down: Whether top and bottom are exchanged.
     """
 
     source: tuple[int, int]
@@ -38,9 +38,15 @@ class Window:
         return self.resized[1] / self.source[1]
 
     def cut(self, array: np.ndarray, shift: int = 0, nearest: bool = False) -> np.ndarray:
-        """Resample an array; `shift` moves the crop down.
+        """Resample an array.
 
-        Beyond the image its border is repeated; float arrays are NaN there.
+        Args:
+            array: An image (H, W, C) or a map (H, W) of the size of the source.
+            shift: The number of rows by which the crop is moved down.
+            nearest: Whether values are copied instead of interpolated.
+
+        Returns:
+            The crop. Beyond the image it repeats the border; float32 arrays are NaN there.
         """
         matrix = np.zeros((2, 3))
         for axis, (start, flip) in enumerate(
@@ -65,14 +71,14 @@ class Window:
         return window
 
     def _beyond(self, axis: int) -> np.ndarray:
-        """Which rows (0) or columns (1) of the crop lie beyond the image."""
+        """The rows (axis 0) or columns (axis 1) of the crop that lie beyond the image."""
         position = np.arange(self.size[axis]) + (self.y, self.x)[axis]
         return (position < 0) | (position >= self.resized[axis])
 
     def scatter(self, array: np.ndarray) -> np.ndarray:
-        """Move every finite value of an array to the nearest pixel; others are NaN.
+        """Move every finite value of an array (H, W) to the nearest pixel; other pixels are NaN.
 
-        Of several that meet in one pixel, the last in the order of the rows stays.
+        Where several values meet in one pixel, the last one in the order of the rows stays.
         """
         known = np.isfinite(array)
         targets = []
@@ -90,14 +96,14 @@ class Window:
         return moved
 
     def leaves(self, disparity: np.ndarray) -> np.ndarray:
-        """Which pixels of the crop, with these disparities, the right crop does not show."""
+        """The pixels of the crop that, with these disparities, the right crop does not show."""
         first = max(0, -self.x)
         last = min(self.size[1], self.resized[1] - self.x) - 1
         column = np.arange(self.size[1], dtype=np.float32) - disparity
         return (column < first - 0.5) | (column > last + 0.5)
 
     def camera(self, camera: StereoCamera) -> StereoCamera:
-        """The rig of the crop, never mirrored."""
+        """The stereo camera of the crop, which must not be mirrored."""
         if self.upside_down:
             left = replace(camera.left, cy=camera.left.height - 1 - camera.left.cy)
             camera = replace(camera, left=left)

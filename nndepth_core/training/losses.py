@@ -1,8 +1,8 @@
 """Losses of stereo networks.
 
-They are sums over the pixels that count, not means. The trainer divides by the number of those
-pixels in all that one step sees, so that a step does not depend on how its samples are spread
-over processes and passes.
+They are sums over the valid pixels, not means. The trainer divides by the number of valid pixels
+in all that one step sees, so that a step does not depend on how its samples are distributed over
+processes and passes.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ class StereoLoss(ABC):
     """Base of the losses.
 
     Args:
-        max_disparity: pixels whose true disparity is this or more do not count.
+        max_disparity: Pixels whose true disparity is this or more are not valid.
     """
 
     def __init__(self, max_disparity: float) -> None:
         self.max_disparity = max_disparity
 
-    def counts(self, truth: Tensor) -> Tensor:
-        """Which pixels of the truth (N, 1, H, W), NaN where unknown, count: bool (N, 1, H, W)."""
+    def valid(self, truth: Tensor) -> Tensor:
+        """The valid mask of the true disparity (N, 1, H, W), NaN where unknown; the same shape."""
         return truth.isfinite() & (truth < self.max_disparity)
 
     @abstractmethod
     def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
-        """Sum the loss over the pixels that count.
+        """Sum the loss over the valid pixels.
 
         Args:
-            predictions: of the network in train mode, (N, 1, H, W) each, or (N, 2, H, W) with the
-                vertical displacement, whose truth is 0.
-            truth: disparity (N, 1, H, W), NaN where unknown.
+            predictions: What the network returns in train mode, (N, 1, H, W) each. (N, 2, H, W)
+                has the vertical displacement too, which should be 0.
+            truth: The true disparity (N, 1, H, W), NaN where unknown.
 
         Returns:
             A scalar.
@@ -49,25 +49,25 @@ class StereoLoss(ABC):
         error: Callable[..., Tensor],
         weights: Tensor | float = 1.0,
     ) -> Tensor:
-        """Sum a weighted error over the pixels that count and average it over the channels."""
+        """Sum a weighted error over the valid pixels and average it over the channels."""
         target = F.pad(truth.nan_to_num(), (0, 0, 0, 0, 0, prediction.shape[1] - 1))
         errors = error(prediction.float(), target, reduction='none').mean(1, keepdim=True)
-        return torch.where(self.counts(truth), weights * errors, 0.0).sum()
+        return torch.where(self.valid(truth), weights * errors, 0.0).sum()
 
 
 class SequenceLoss(StereoLoss):
-    """L1 of the results of all iterations, later ones weighing more.
+    """L1 of the results of all iterations, in which later results have a larger weight.
 
-    Source: RAFT-Stereo (Lipson et al., arXiv 2109.07547, 3.4); the start value's part is that of
-    IGEV-Stereo (Xu et al., arXiv 2303.06615, 3.5).
+    Source: RAFT-Stereo (Lipson et al., arXiv 2109.07547, 3.4); the part of the start value is that
+    of IGEV-Stereo (Xu et al., arXiv 2303.06615, 3.5).
 
     Args:
-        gamma: weight of a prediction over that of the next one.
-        adjust_gamma: take gamma for a run of 16 iterations and let others span the same weights,
-            gamma ** (15 / (iterations - 1)), as RAFT-Stereo does.
-        start_weight: of the smooth L1 of the first prediction, for networks that return a start
-            value before the iterations; 0 for networks without one.
-        max_disparity: pixels whose true disparity is this or more do not count.
+        gamma: The weight of a prediction, divided by that of the next one.
+        adjust_gamma: Whether gamma holds for 16 iterations. Other numbers then get the same range
+            of weights by gamma ** (15 / (iterations - 1)), as in RAFT-Stereo.
+        start_weight: The weight of the smooth L1 of the first prediction, for networks that return
+            a start value before the iterations; 0 for other networks.
+        max_disparity: Pixels whose true disparity is this or more are not valid.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class SequenceLoss(StereoLoss):
 
 
 class MultiScaleLoss(StereoLoss):
-    """Smooth L1 of the predictions that a volume network makes at several scales.
+    """Smooth L1 of the predictions that a cost volume network makes at several scales.
 
     Source of the defaults: LightStereo (Guo et al., arXiv 2406.19833).
 
     Args:
-        weights: of the predictions, the result's last.
-        max_disparity: pixels whose true disparity is this or more do not count.
+        weights: The weights of the predictions; the last one is that of the result.
+        max_disparity: Pixels whose true disparity is this or more are not valid.
     """
 
     def __init__(
@@ -123,15 +123,15 @@ class MultiScaleLoss(StereoLoss):
 
 
 def near_steps(truth: Tensor, step: float = 2.0, reach: int = 4) -> Tensor:
-    """Which pixels are near a depth edge.
+    """The pixels that are near a depth edge.
 
     Args:
-        truth: disparity (N, 1, H, W), NaN where unknown.
-        step: difference of two neighbours in a row or column that makes an edge, pixels.
-        reach: how far from an edge pixels are near it, pixels along rows and columns.
+        truth: The true disparity (N, 1, H, W), NaN where unknown.
+        step: The difference between neighbours in a row or column that makes an edge, in pixels.
+        reach: The largest distance from an edge along rows and columns, in pixels.
 
     Returns:
-        bool (N, 1, H, W).
+        A mask, bool (N, 1, H, W).
     """
     across = (truth.diff(dim=3).abs() > step).float()
     down = (truth.diff(dim=2).abs() > step).float()

@@ -1,4 +1,4 @@
-"""The loss of the default model."""
+"""The loss of NanoStereo, the default model."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ _FACTOR = 4
 
 
 class NanoLoss(StereoLoss):
-    """Smooth L1 of the disparities, cross entropy of the volume, and of the confidence.
+    """Smooth L1 of the disparities, and cross entropies of the cost volume and the confidence.
 
-    The cross entropy asks for one narrow peak at the true disparity, where the mean of a
-    soft-argmax would also be served by two peaks on both sides of an edge (Zhang et al., "Adaptive
-    unimodal cost volume filtering", AAAI 2020). The confidence learns exp(-error / scale).
+    The cross entropy of the cost volume asks for one narrow peak at the true disparity. For the
+    soft-argmin alone, two peaks on both sides of an edge would do as well, since only their mean
+    matters (Zhang et al., "Adaptive unimodal cost volume filtering", AAAI 2020). The confidence
+    learns exp(-error / confidence_scale).
 
     Args:
-        coarse_weight: of the smooth L1 of the quarter-size disparity.
-        half_weight: of the smooth L1 of the same disparity, enlarged to half the size.
-        peak_weight: of the volume's cross entropy.
-        confidence_weight: of the confidence's cross entropy; it trains its own layers only.
-        peak_width: of the peak asked for, in bins of the volume.
-        confidence_scale: error in pixels at which the confidence shall be 1 / e.
-        beta: errors of the final disparity below which the smooth L1 is quadratic, pixels; small
-            ones matter too.
-        edge_weight: by how much pixels near depth edges weigh more than others in all but the
-            confidence. About a fifth of rendered pixels are near one, and they hold most of the
-            errors; at 1 they make up a third of the sum.
-        max_disparity: pixels whose true disparity is this or more do not count.
+        coarse_weight: The weight of the smooth L1 of the disparity at a quarter of the size.
+        half_weight: The weight of the smooth L1 of the same disparity at half the size.
+        peak_weight: The weight of the cross entropy of the cost volume.
+        confidence_weight: The weight of the cross entropy of the confidence, which trains only the
+            layers of the confidence.
+        peak_width: The width of the peak that the cross entropy asks for, in bins of the volume.
+        confidence_scale: The error in pixels at which the confidence should be 1 / e.
+        beta: The error of the final disparity in pixels below which the smooth L1 is quadratic.
+        edge_weight: The additional weight of pixels near depth edges in all parts but the
+            confidence. About a fifth of the rendered pixels are near an edge and have most of the
+            errors; with 1 they make up a third of the sum.
+        max_disparity: Pixels whose true disparity is this or more are not valid.
     """
 
     def __init__(
@@ -73,10 +74,10 @@ class NanoLoss(StereoLoss):
         coarse_loss = self.total(_FACTOR * coarse, sparse, F.smooth_l1_loss, of_sparse)
         half_loss = self.total(2 * half, at_half, F.smooth_l1_loss, weights[..., 1::2, 1::2])
         peak = of_sparse * self.peak(logits, sparse.nan_to_num() / _FACTOR)
-        peak_loss = torch.where(self.counts(sparse), peak, 0.0).sum()
+        peak_loss = torch.where(self.valid(sparse), peak, 0.0).sum()
         confident = torch.exp(-error.nan_to_num() / self.confidence_scale)
         doubt = F.binary_cross_entropy_with_logits(confidence_logits, confident, reduction='none')
-        doubt_loss = torch.where(self.counts(truth), doubt, 0.0).sum()
+        doubt_loss = torch.where(self.valid(truth), doubt, 0.0).sum()
         quarters = self.coarse_weight * coarse_loss + self.peak_weight * peak_loss
         return (
             loss

@@ -61,8 +61,8 @@ class StereoTrainer(BaseTrainer):
                 _log.warning('%s sample %s: %s', kind, name, finding.text)
 
     def count_targets(self, batch: Batch) -> int:
-        """See `BaseTrainer`: the number of pixels that count in the loss."""
-        return int(self.criterion.counts(batch['disparity']).sum())
+        """See `BaseTrainer`: the number of valid pixels."""
+        return int(self.criterion.valid(batch['disparity']).sum())
 
     def run_network(self, network: nn.Module, batch: Batch) -> Sequence[Tensor]:
         """See `BaseTrainer`."""
@@ -90,6 +90,6 @@ class StereoTrainer(BaseTrainer):
         )
 
     def predict(self, sample: StereoSample) -> np.ndarray:
-        """Disparity of a sample, float32 (H, W), by the weights that are validated."""
+        """See `BaseTrainer`: the disparity, float32 (H, W)."""
         engine = ModuleEngine(self.evaluated, self.network.spec, str(self.accelerator.device))
         return StereoEstimator(engine)(sample.left, sample.right).disparity

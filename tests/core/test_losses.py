@@ -30,7 +30,7 @@ def test_sequence_loss_by_hand():
     # errors of a prediction of 0: 1 + 2 + 3 = 6, of 2: 1 + 0 + 1 = 2
     loss = SequenceLoss(gamma=0.9, adjust_gamma=False, max_disparity=200)
     assert loss(constant(0.0, 2.0), TRUTH).item() == pytest.approx(0.9 * 6 + 2)
-    assert loss.counts(TRUTH).sum() == 3
+    assert loss.valid(TRUTH).sum() == 3
 
 
 @pytest.mark.parametrize('count', [2, 8, 16, 22])
@@ -73,7 +73,7 @@ def test_unknown_pixels_have_no_gradient(loss):
     predictions = [p.requires_grad_() for p in constant(0.5, 1.5)]
     loss(predictions, TRUTH).backward()
     for prediction in predictions:
-        known = loss.counts(TRUTH)
+        known = loss.valid(TRUTH)
         assert torch.all(prediction.grad[~known] == 0)
         assert torch.all(prediction.grad[known] != 0)
 
@@ -93,7 +93,7 @@ def test_parts_of_a_batch_add_up(count, seed):
 def test_mean_is_that_of_the_known_pixels():
     truth = torch.rand(2, 1, 4, 4)
     loss = SequenceLoss()
-    mean = loss([torch.zeros_like(truth)], truth) / loss.counts(truth).sum()
+    mean = loss([torch.zeros_like(truth)], truth) / loss.valid(truth).sum()
     assert mean.item() == pytest.approx(F.l1_loss(torch.zeros_like(truth), truth).item())
 
 

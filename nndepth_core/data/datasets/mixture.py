@@ -14,9 +14,9 @@ class Mixture(Source[SampleT]):
     """Several data sets as one, each as often as its weight says.
 
     Args:
-        datasets: what to mix, all with samples of one kind.
-        weights: how often each sample of each data set occurs: 1 is once, 4 four times, 0.5 every
-            second one; none is 1 for each.
+        datasets: The data sets to mix; the samples of all must be of one kind.
+        weights: How often the samples of each data set occur. With 1 each occurs once, with 4
+            four times, and with 0.5 every second one occurs. An empty list is 1 for each.
     """
 
     def __init__(self, datasets: Sequence[Source[SampleT]], weights: Sequence[float] = ()) -> None:
@@ -39,17 +39,17 @@ class Mixture(Source[SampleT]):
         return self.ends[-1]
 
     def __getitem__(self, index: int) -> SampleT:
-        """Read one sample: those of the first data set come first, evenly spaced or repeated.
+        """Read one sample; those of the first data set come first.
 
         Raises:
-            IndexError: there is no such sample.
-            DatasetError: it cannot be read.
+            IndexError: There is no such sample.
+            DatasetError: The sample cannot be read.
         """
         dataset, own = self._locate(index)
         return dataset[own]
 
     def files(self, index: int) -> Mapping[str, Path]:
-        """The files of one sample; none where its data set does not tell them."""
+        """The files of one sample; empty where its data set does not tell them."""
         dataset, own = self._locate(index)
         return dataset.files(own) if isinstance(dataset, (Dataset, Mixture)) else {}
 
