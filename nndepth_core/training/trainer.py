@@ -44,7 +44,7 @@ from nndepth_core.training.tracking import (
     flat_settings,
     log_pictures,
 )
-from nndepth_core.weights.loading import load_weights
+from nndepth_core.weights.loading import load_entries, load_weights
 
 _log = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ class BaseTrainer(TrainerSettings, ABC):
             self.ema = AveragedModel(self.network, multi_avg_fn=average)
             self.ema.n_averaged.fill_(self.step)
         if 'network' in state:
-            self.network.load_state_dict(state['network'])
+            load_entries(self.network, state['network'], self.folder)
         if self.compile:
             compile_in_place(self.network)
         optimizer = torch.optim.AdamW(

@@ -18,7 +18,7 @@ pytest.importorskip('accelerate')
 pytest.importorskip('jsonargparse')
 
 from accelerate.state import AcceleratorState  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_training import (  # noqa: E402
     TinyImages,
     TinyMono,
@@ -32,6 +32,7 @@ from tiny_training import (  # noqa: E402
 from nndepth_core.data.augment import MonoAugmentation  # noqa: E402
 from nndepth_core.data.datasets import DatasetError, Mixture  # noqa: E402
 from nndepth_core.data.loader import TrainingData  # noqa: E402
+from nndepth_core.files.writing import remove_at_once  # noqa: E402
 from nndepth_core.training import TrainingError  # noqa: E402
 from nndepth_core.training.checkpoints import latest_checkpoint, load_state  # noqa: E402
 from nndepth_core.training.stereo import StereoTrainer  # noqa: E402
@@ -234,6 +235,34 @@ def test_runs_of_earlier_versions_can_be_resumed(tmp_path):
         rows
         == [{'step', *(f'train/{x}' for x in ('loss', 'learning_rate', 'skipped_samples'))}] * 2
     )
+
+
+class RenamedStereo(TinyStereo):
+    """Had other names in an earlier version."""
+
+    official_rules = ((r'^layers', 'earlier'),)
+
+
+def test_runs_of_a_network_with_earlier_names_can_be_resumed(tmp_path):
+    for name in ('whole', 'earlier'):
+        torch.manual_seed(1)
+        trainer = StereoTrainer(**settings(tmp_path / name, max_steps=6, ema_decay=0.9))
+        trainer.train(RenamedStereo(), make_data())
+    checkpoints = tmp_path / 'earlier/checkpoints'
+    remove_at_once(checkpoints / 'step_00000006')
+    state = load_state(checkpoints / 'step_00000003')
+    weights = load_file(checkpoints / 'step_00000003/weights.safetensors')
+    old, state['network'] = (
+        {name.replace('layers', 'earlier'): value for name, value in entries.items()}
+        for entries in (weights, state['network'])
+    )
+    torch.save(state, checkpoints / 'step_00000003/state.pt')
+    save_file(old, checkpoints / 'step_00000003/weights.safetensors')
+    trainer = StereoTrainer(**settings(tmp_path / 'earlier', max_steps=6, ema_decay=0.9))
+    trainer.resume = True
+    trainer.train(RenamedStereo(), make_data())
+    ends = [tmp_path / name / 'weights.safetensors' for name in ('whole', 'earlier')]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
 
 
 def test_best_weights_are_kept(tmp_path):
