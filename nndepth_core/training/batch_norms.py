@@ -1,4 +1,4 @@
-"""Statistics of batch norms, measured for the very weights that use them."""
+"""Statistics of batch norms, measured with the weights that will use them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 
 @contextmanager
 def measured_anew(network: nn.Module) -> Iterator[list[Tensor]]:
-    """Let batch norms forget their statistics and take the mean over all batches until the end.
+    """Measure the statistics of batch norms anew, as the mean over all batches inside the block.
 
-    What they hold otherwise is a mean over the last few batches, of other weights too where the
-    network's are a running average (Izmailov et al., "Averaging weights leads to wider optima and
-    better generalization", UAI 2018, section 3.2).
+    Otherwise they are a mean over the last few batches, and of other weights where the weights of
+    the network are a running average (Izmailov et al., "Averaging weights leads to wider optima
+    and better generalization", UAI 2018, section 3.2).
 
     Args:
-        network: to be run on batches meanwhile; in eval mode afterwards.
+        network: Run it on batches inside the block; it is in eval mode afterwards.
 
     Yields:
-        The statistics, which fill with every batch.
+        The statistics, which every batch changes.
     """
     norms = batch_norms(network)
     momenta = [norm.momentum for norm in norms]

@@ -1,8 +1,8 @@
 """Checkpoints that a crash, a full disk or a kill cannot leave half written.
 
-A checkpoint is a folder `step_00001000` with the weights to use, in safetensors, and the rest of
-the training's state, a torch file of tensors and plain containers. It is written under another
-name and takes its own when all of it is on the disk.
+A checkpoint is a folder `step_00001000`. It has the weights to use, in safetensors, and the rest
+of the state of the training, in a torch file of tensors and plain containers. It is written under
+another name and renamed when all of it is on the disk.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def save_checkpoint(
     """Write a checkpoint, then remove old ones.
 
     Args:
-        folder: where checkpoints are.
-        step: number of steps done.
-        weights: of the network, to use.
-        state: what else resuming needs: tensors, numbers and strings in dicts and lists.
-        keep: how many of the latest checkpoints stay.
+        folder: The folder of the checkpoints.
+        step: The number of steps that are done.
+        weights: The weights of the network to use.
+        state: What else is needed to resume: tensors, numbers and strings in dicts and lists.
+        keep: How many of the latest checkpoints are kept.
 
     Returns:
-        The checkpoint.
+        The folder of the checkpoint.
 
     Raises:
-        CheckpointError: it cannot be written; earlier ones are whole.
+        CheckpointError: The checkpoint cannot be written; earlier ones are whole.
     """
     path = folder / f'step_{step:08d}'
     buffer = io.BytesIO()
@@ -56,15 +56,15 @@ def save_checkpoint(
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the highest step in a folder; None where there is none."""
+    """The checkpoint with the highest step in a folder; None where there is none."""
     return max(_checkpoints(folder), default=None)
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
-    """Read the state of a checkpoint, on the CPU, without running anything in the file.
+    """Read the state of a checkpoint to the CPU; no code in the file is run.
 
     Raises:
-        CheckpointError: it is missing or damaged.
+        CheckpointError: The state is missing or damaged.
     """
     path = checkpoint / _STATE
     try:
@@ -76,10 +76,10 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write weights as safetensors, in one go.
+    """Write weights as safetensors, all or nothing.
 
     Raises:
-        CheckpointError: they cannot be written; an earlier file of that name is whole.
+        CheckpointError: The weights cannot be written; an earlier file of that name is whole.
     """
     with _replacing(path) as temporary:
         _write(temporary, _serialized(weights))
@@ -90,21 +90,21 @@ def save_best(
 ) -> bool:
     """Keep weights if they are among the best so far.
 
-    The value stands in the file's name, from which the order is read again after a resume.
+    The name of the file has the value in it, from which the order is read after a resume.
 
     Args:
-        folder: where the best ones are.
-        metric: what is compared; less is better.
-        value: of these weights.
-        step: number of steps done.
-        weights: of the network.
-        keep: how many stay.
+        folder: The folder of the best weights.
+        metric: The name of the figure that is compared; less is better.
+        value: The figure of these weights.
+        step: The number of steps that are done.
+        weights: The weights of the network.
+        keep: How many of the best weights are kept.
 
     Returns:
         Whether these are the best of all.
 
     Raises:
-        CheckpointError: they cannot be written.
+        CheckpointError: The weights cannot be written.
     """
     path = folder / f'{metric}_{value:.5f}_step_{step:08d}.safetensors'
     others = [other for other in folder.glob(f'{metric}_*_step_*.safetensors') if other != path]
@@ -118,7 +118,7 @@ def save_best(
 
 
 def _rank(path: Path) -> tuple[float, str]:
-    """Value and step in the name of one of the best."""
+    """The value and the step in the name of a file of best weights."""
     value, _, step = path.stem.split('_')[-3:]
     return float(value), step
 
@@ -139,7 +139,7 @@ def _write(path: Path, content: bytes | memoryview) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to, which becomes `path` when all of it is on the disk."""
+    """Give a path to write to, which is renamed to `path` when all of it is on the disk."""
     try:
         with replaced_at_once(path) as temporary:
             yield temporary

@@ -8,10 +8,10 @@ from torch._inductor import config as inductor
 
 
 def compile_in_place(network: nn.Module) -> None:
-    """Let `torch.compile` replace what calling the network does; its weights keep their names.
+    """Compile what a call of the network does; its weights keep their names.
 
-    Processes average their gradients after the backward pass, in one piece: the default, which
-    cuts the network in parts so as to begin earlier, does not pay for networks as small as ours.
+    Processes average their gradients in one piece, after the backward pass. By default torch cuts
+    the network into parts to begin earlier, which does not pay for networks as small as ours.
     """
     torch._dynamo.config.optimize_ddp = False
     # On CPUs torch 2.13 overwrites buffers that the backward pass still needs.

@@ -1,4 +1,4 @@
-"""What is done when a step fails."""
+"""What is done when a step of a training fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nndepth_core.training import TrainingError
 
 
 def save_failed(path: Path, passes: Sequence[Batch]) -> None:
-    """Save the batches of a step as .npz: their tensors by name and pass, and all sample names."""
+    """Save the batches of a step as .npz: the tensors by name and pass, and all sample names."""
     arrays: dict[str, Any] = {
         f'{name}_{index}': value.numpy()
         for index, batch in enumerate(passes)
@@ -30,10 +30,10 @@ def save_failed(path: Path, passes: Sequence[Batch]) -> None:
 
 @contextmanager
 def out_of_memory_named(passes: Sequence[Batch]) -> Iterator[None]:
-    """Turn running out of memory into one message with the batch size.
+    """Turn an error of memory that ran out into one message with the batch size.
 
     Raises:
-        TrainingError: memory ran out.
+        TrainingError: Memory ran out.
     """
     try:
         yield

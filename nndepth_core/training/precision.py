@@ -1,4 +1,4 @@
-"""In what precision a machine trains fastest."""
+"""The precision in which a machine trains fastest."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _BF16_FLAGS = ('amx_bf16', 'avx512_bf16', 'bf16')
 def choose_precision(
     wanted: Literal['auto'] | Precision, device: Literal['auto', 'cpu']
 ) -> Precision:
-    """The precision to train in; for 'auto' the log says what was chosen and why.
+    """Choose the precision to train in; for 'auto' the log says what was chosen and why.
 
     Args:
-        wanted: a precision, or 'auto' for bf16 where the processor computes in it and fp32
-            elsewhere, where bf16 would be emulated at several times the time.
-        device: see `BaseTrainer`.
+        wanted: A precision, or 'auto' for bf16 where the processor computes in it. Elsewhere bf16
+            would be emulated, which takes several times as long, and fp32 is chosen.
+        device: See `TrainerSettings`.
 
     Raises:
         TrainingError: fp16 is wanted without a GPU.
@@ -46,7 +46,7 @@ def choose_precision(
 
 
 def precision_of_cpu(flags: Collection[str]) -> tuple[Precision, str]:
-    """The precision for a CPU with these flags of /proc/cpuinfo, and why."""
+    """The precision for a CPU that has these flags in /proc/cpuinfo, and the reason for it."""
     found = next((flag for flag in _BF16_FLAGS if flag in flags), None)
     return _bf16_if(found is not None, f'the CPU ({found or "no " + " or ".join(_BF16_FLAGS)})')
 
@@ -58,7 +58,7 @@ def _bf16_if(has_it: bool, processor: str) -> tuple[Precision, str]:
 
 
 def _cpu_flags() -> set[str]:
-    """Flags of the first processor; none where the system does not tell."""
+    """The flags of the first processor; empty where the system does not tell them."""
     try:
         lines = Path('/proc/cpuinfo').read_text('utf-8').splitlines()
     except OSError:

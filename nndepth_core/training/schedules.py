@@ -1,4 +1,4 @@
-"""Learning rates by step, as factors of the largest one."""
+"""Schedules of the learning rate, as factors of the largest rate."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from functools import partial
 from typing import Literal
 
 ScheduleName = Literal['one_cycle', 'one_cycle_cosine', 'cosine', 'plateau', 'constant']
-"""one_cycle: linear to the largest rate within the warm-up, linear to nothing after it;
-one_cycle_cosine: the same by half cosines; cosine: linear warm-up, then half a cosine to nothing;
-plateau: 5 % to full within the warm-up, full until 60 % of the steps, linear to 5 % at the end;
-constant: full after a linear warm-up."""
+"""one_cycle rises linearly to the largest rate within the warm-up and falls linearly to zero after
+it; one_cycle_cosine does the same along half cosines. cosine rises linearly and falls along half a
+cosine. plateau rises from 5 % to the largest rate within the warm-up, stays there until 60 % of
+the steps, and falls linearly to 5 %. constant rises linearly and stays."""
 
 
 def learning_rate_factor(schedule: ScheduleName, step: int, steps: int, warmup: float) -> float:
-    """Factor of the learning rate.
+    """Compute the factor of the learning rate at a step.
 
     Args:
-        schedule: its course.
-        step: 0 for the first one.
-        steps: of the whole run.
-        warmup: part of the steps in which the rate rises.
+        schedule: The name of the schedule.
+        step: The number of the step; the first one is 0.
+        steps: The number of steps of the whole run.
+        warmup: The part of the steps in which the rate rises.
 
     Returns:
-        0 to 1.
+        The factor, in 0..1.
     """
     return _SCHEDULES[schedule](step, steps, warmup)
 
 
 def _one_cycle(step: int, steps: int, warmup: float, ease: Callable[[float], float]) -> float:
-    """Figures as in torch.optim.lr_scheduler.OneCycleLR (Smith and Topin, arXiv 1708.07120)."""
+    """As torch.optim.lr_scheduler.OneCycleLR (Smith and Topin, arXiv 1708.07120)."""
     start, end = 1 / 25, 1 / 25e4
     peak, last = warmup * steps - 1, steps - 1
     if step <= peak:
@@ -46,7 +46,7 @@ def _cosine(step: int, steps: int, warmup: float) -> float:
 
 
 def _plateau(step: int, steps: int, warmup: float) -> float:
-    """As CREStereo was trained, there by epoch."""
+    """As CREStereo was trained, whose rate changes with every epoch instead."""
     low, fall, progress = 0.05, 0.6, step / steps
     if progress < warmup:
         return low + (1 - low) * progress / warmup

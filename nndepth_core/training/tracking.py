@@ -1,4 +1,4 @@
-"""Where a run's figures and pictures go: plain files, and accelerate's trackers."""
+"""Where the figures and pictures of a run go: plain files, and the trackers of accelerate."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class PlainTracker(GeneralTracker):
     """Writes figures as lines of JSON and pictures as PNG files.
 
     Args:
-        folder: gets `metrics.jsonl` and `pictures/`.
-        step: where the run goes on; figures of later steps are dropped, for they will be written
-            again.
+        folder: The folder for `metrics.jsonl` and `pictures/`.
+        step: The step from which the run goes on. Figures of later steps are removed, since they
+            will be written again.
     """
 
     name = 'plain'
@@ -65,10 +65,10 @@ class PlainTracker(GeneralTracker):
 
 
 def check_trackers(names: Sequence[TrackerName]) -> None:
-    """Refuse trackers whose package is not there, which accelerate would leave out.
+    """Refuse trackers whose package is not installed, which accelerate would leave out silently.
 
     Raises:
-        TrainingError: names the package.
+        TrainingError: A package is missing; the message names it.
     """
     for name in names:
         if find_spec(name) is None:
@@ -81,7 +81,7 @@ def check_trackers(names: Sequence[TrackerName]) -> None:
 def log_pictures(
     trackers: Sequence[GeneralTracker], pictures: Mapping[str, np.ndarray], step: int
 ) -> None:
-    """Hand pictures by name, uint8 RGB (H, W, 3), to every tracker."""
+    """Give pictures, uint8 RGB (H, W, 3), with their names to every tracker."""
     values = {name: picture[None] for name, picture in pictures.items()}
     for tracker in trackers:
         layout = {'dataformats': 'NHWC'} if tracker.name == 'tensorboard' else {}
@@ -89,7 +89,7 @@ def log_pictures(
 
 
 def flat_settings(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    """Settings by dotted name, in types that every tracker takes."""
+    """The settings by their dotted names, in types that every tracker takes."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -100,7 +100,7 @@ def flat_settings(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]
 
 
 def _step(line: str) -> float:
-    """Step of a line of figures; infinite for a line that was cut short."""
+    """The step of a line of figures; infinite for a line that was cut short."""
     try:
         return json.loads(line)['step']
     except ValueError:

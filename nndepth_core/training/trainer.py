@@ -1,4 +1,4 @@
-"""The training loop: steps, checkpoints, resuming, figures. What is learned is a subclass's."""
+"""The training loop: steps, checkpoints, resuming and figures, whatever is learned."""
 
 from __future__ import annotations
 
@@ -101,17 +101,17 @@ class BaseTrainer(TrainerSettings, ABC):
         """Train a network, or go on with training it.
 
         Args:
-            network: with fresh weights, which are replaced on resuming or fine-tuning.
-            data: what it learns from.
-            config: YAML that describes the run, to be kept with it.
+            network: The network; its weights are replaced when a run is resumed or fine-tuned.
+            data: The data it learns from.
+            config: YAML that describes the run and is kept with it.
 
         Returns:
             The file of the weights to use.
 
         Raises:
-            TrainingError: the run cannot begin, the loss is not finite or memory runs out.
-            CheckpointError: weights do not fit, or a checkpoint cannot be saved or read.
-            DatasetError: samples cannot be read.
+            TrainingError: The run cannot begin, the loss is not finite, or memory runs out.
+            CheckpointError: Weights do not fit, or a checkpoint cannot be saved or read.
+            DatasetError: Samples cannot be read.
         """
         self.start(network, data, config)
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
@@ -143,7 +143,7 @@ class BaseTrainer(TrainerSettings, ABC):
         return self.folder / WEIGHTS
 
     def start(self, network: Network, data: TrainingData, config: str) -> None:
-        """Bring everything to where the first step begins."""
+        """Prepare everything for the first step."""
         checkpoint = latest_checkpoint(self.folder / 'checkpoints')
         if checkpoint and not self.resume:
             raise TrainingError(
@@ -162,7 +162,7 @@ class BaseTrainer(TrainerSettings, ABC):
         self.accelerator = self.make_accelerator()
         self.prepare(state)
         if state and state['data'] != self.fingerprint(data):
-            _log.warning('seed or batch size are not those the run began with; so will batches be')
+            _log.warning('the run began with another seed or batch size; its batches will change')
         if self.accelerator.is_main_process and config:
             write_at_once(self.folder / 'config.yaml', config)
         self.accelerator.init_trackers(
@@ -185,7 +185,7 @@ class BaseTrainer(TrainerSettings, ABC):
         )
 
     def prepare(self, state: Mapping[str, Any]) -> None:
-        """Make optimiser and running average, and bring them to a checkpoint's state."""
+        """Make the optimiser and the running average, and restore the state of a checkpoint."""
         if self.batch_norm == 'synchronized' and self.accelerator.device.type == 'cuda':
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         self.network.to(self.accelerator.device)
@@ -209,7 +209,7 @@ class BaseTrainer(TrainerSettings, ABC):
         self.set_train_mode()
 
     def set_train_mode(self) -> None:
-        """Put the network into train mode, batch norms as `batch_norm` says."""
+        """Put the network into train mode, and its batch norms into that of `batch_norm`."""
         self.model.train()
         if self.batch_norm == 'frozen':
             for norm in batch_norms(self.network):
@@ -348,10 +348,10 @@ class BaseTrainer(TrainerSettings, ABC):
         save_checkpoint(checkpoints, self.step, weights, state, self.keep_checkpoints)
 
     def fingerprint(self, data: TrainingData) -> list[int]:
-        """What decides which samples a step sees."""
+        """The numbers that decide which samples a step sees."""
         samples = data.batch_size * self.accelerator.num_processes * self.accumulation
         return [self.seed, samples, data.repeats, len(data.train)]
 
     def is_due(self, every: int) -> bool:
-        """Whether something that is done every so many steps is due; at the end it always is."""
+        """Whether something that is done every so many steps is due; after the last step it is."""
         return self.step % every == 0 or self.step == self.max_steps
