@@ -61,7 +61,8 @@ class TinyMono(MonoNetwork):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Conv2d(3, 1, 1)
-        nn.init.zeros_(self.layer.weight)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, image):
         self.check_images(image)
