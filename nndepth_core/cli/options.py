@@ -16,6 +16,7 @@ from nndepth_core.engines import (
     resolve_model,
 )
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
+from nndepth_core.engines.options import NETWORK_OPTIONS, options_for
 from nndepth_core.engines.sgbm import RANGES
 from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
 from nndepth_core.files.picture import MAX_PIXELS
@@ -24,8 +25,6 @@ from nndepth_core.plausibility import BaselineLimits
 MODEL_HELP = (
     f'one of {", ".join(MODELS)}, with a variant as in raft_stereo-realtime, or an .onnx file'
 )
-
-_OF_NETWORKS = ('weights', 'precision', 'iterations', 'threads')
 
 
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,28 +114,21 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
     """
     check_names(args.model, args.engine, args.device, args.precision)
     model = resolve_model(args.model, args.engine)
-    options: dict[str, Any] = {}
-    if args.max_disparity is not None:
-        if model != 'sgbm':
-            raise ValueError(
-                f'--max-disparity is for sgbm; {model} has its own range: leave it out, or give '
-                '--model sgbm'
-            )
-        most = RANGES['num_disparities']['high']
-        options['num_disparities'] = (
-            -(-integer('--max-disparity', args.max_disparity, 1, most) // 16) * 16
+    if args.max_disparity is not None and model != 'sgbm':
+        raise ValueError(
+            f'--max-disparity is for sgbm; {model} has its own range: leave it out, or give '
+            '--model sgbm'
         )
-    if model != 'sgbm':
-        options = {name: getattr(args, name) for name in _OF_NETWORKS}
-    declared = {name: value for name in CONTRACT_OPTIONS if (value := getattr(args, name))}
-    if unfit := _unfit(model, args):
+    given = _given(args)
+    options = options_for(model, given)
+    if unfit := [name for name in given if name not in options]:
         flags = ', '.join(map(_flag, unfit))
         raise ValueError(f'{model} takes no {flags}; leave that out, or give another model')
     estimator = StereoEstimator.load(
         model,
         args.engine,
         args.device,
-        options | declared,
+        options,
         processing_size=args.processing_size,
         confidence_threshold=args.confidence_threshold,
         **settings,
@@ -145,15 +137,15 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
     return estimator
 
 
-def _unfit(model: str, args: argparse.Namespace) -> list[str]:
-    """Names of what is given and would do nothing."""
-    if model.endswith('.onnx'):
-        names: tuple[str, ...] = ('weights',)
-    elif model == 'sgbm':
-        names = (*_OF_NETWORKS, *CONTRACT_OPTIONS)
-    else:
-        names = tuple(CONTRACT_OPTIONS)
-    return [name for name in names if getattr(args, name) not in ('', 0, 'auto')]
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """The engine's options that are not left at their defaults."""
+    values = {name: getattr(args, name) for name in (*NETWORK_OPTIONS, *CONTRACT_OPTIONS)}
+    given = {name: value for name, value in values.items() if value not in ('', 0, 'auto')}
+    if args.max_disparity is not None:
+        most = RANGES['num_disparities']['high']
+        disparities = integer('--max-disparity', args.max_disparity, 1, most)
+        given['num_disparities'] = -(-disparities // 16) * 16
+    return given
 
 
 def _flag(name: str) -> str:

@@ -12,6 +12,7 @@ from nndepth_core import StereoEstimator, engines
 from nndepth_core.engines import EngineError, ModelSpec, create_engine, providers
 from nndepth_core.engines.base import check_inputs, physical_cores
 from nndepth_core.engines.card import ModelCard
+from nndepth_core.engines.options import options_for
 from nndepth_core.engines.reference import Reference, textured_pair
 from nndepth_core.export.cache import Origin, export_path
 
@@ -533,3 +534,16 @@ def test_weights_of_another_network_are_refused(realtime, tmp_path):
     torch.save(realtime().state_dict(), tmp_path / 'raft.pth')
     with pytest.raises(EngineError, match=r'raft.pth: it is not light_stereo-s, but raft_stereo'):
         create_engine('light_stereo', weights=tmp_path / 'raft.pth')
+
+
+@pytest.mark.parametrize(
+    ('model', 'names'),
+    [
+        ('sgbm', ['num_disparities']),
+        ('raft_stereo-realtime', ['weights', 'threads']),
+        ('some/file.onnx', ['threads', 'layout']),
+    ],
+)
+def test_each_kind_of_model_takes_the_options_that_are_its_own(model, names):
+    values = {'weights': 'x', 'threads': 2, 'num_disparities': 64, 'layout': 'nchw', 'more': 1}
+    assert options_for(model, values) == {name: values[name] for name in names}
