@@ -17,7 +17,7 @@ import numpy as np
 from nndepth_core.files import picture
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.files.writing import write_at_once
-from nndepth_core.plausibility import Once, UsedBits, eight_bits
+from nndepth_core.plausibility import Once, UsedBits, stretch
 
 _log = logging.getLogger(__name__)
 _told = Once()
@@ -63,23 +63,33 @@ def read_pair(
         FileNotFoundError: there is no such file.
         ValueError: a file is no such picture, a damaged or too large one.
     """
+    one, other = read_images(left, right, max_pixels=max_pixels)
+    return one, other
+
+
+def read_images(*paths: str | Path, max_pixels: int = MAX_PIXELS) -> list[np.ndarray]:
+    """Read pictures of one scene as `read_pair` does the two of a pair.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file is no such picture, a damaged or too large one.
+    """
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-    images = [_decode(path, flags, max_pixels) for path in (left, right)]
+    images = [_decode(path, flags, max_pixels) for path in paths]
     used = UsedBits()
-    for path, image in zip((left, right), images, strict=True):
+    for path, image in zip(paths, images, strict=True):
         if image.dtype == np.uint16:
             used.see(int(image.max()))
         elif image.dtype != np.uint8:
             raise ValueError(f'{path} holds {image.dtype}; give pictures of 8 or 16 bits')
     for finding in _told(used.findings()):
         _log.warning(finding.text)
-    one, other = (
+    return [
         cv2.cvtColor(
-            image if image.dtype == np.uint8 else eight_bits(image, used), cv2.COLOR_BGR2RGB
+            image if image.dtype == np.uint8 else stretch(image, used.bits), cv2.COLOR_BGR2RGB
         )
         for image in images
-    )
-    return one, other
+    ]
 
 
 def read_pixels(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -17,6 +17,7 @@ from nndepth_core.plausibility.pixels import (
     eight_bits,
     examine_image_levels,
     examine_levels,
+    stretch,
 )
 from nndepth_core.plausibility.truth import examine_truth
 
@@ -35,4 +36,5 @@ __all__ = [
     'examine_levels',
     'examine_truth',
     'share_inside',
+    'stretch',
 ]

@@ -41,10 +41,14 @@ class UsedBits:
 
 def eight_bits(values: np.ndarray, used_bits: UsedBits | None = None) -> np.ndarray:
     """Stretch 16-bit values to uint8: all 16 bits, or those that the stream uses."""
-    bits = 16
-    if used_bits is not None:
-        used_bits.see(int(values.max()))
-        bits = used_bits.bits
+    if used_bits is None:
+        return stretch(values, 16)
+    used_bits.see(int(values.max()))
+    return stretch(values, used_bits.bits)
+
+
+def stretch(values: np.ndarray, bits: int) -> np.ndarray:
+    """Bring values of so many bits to uint8."""
     return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / (2**bits - 1))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from nndepth_core import io
-from nndepth_core.plausibility import Once
+from nndepth_core.plausibility import Once, UsedBits
 
 NAN, INF = np.nan, np.inf
 
@@ -59,8 +59,12 @@ def test_16_bits_of_a_pair_are_stretched_alike_by_those_in_use(
         opencv_write(tmp_path / f'{name}.png', values)
         for name, values in (('left', bright[1] // 8), ('right', bright[0]))
     ]
+    looked: list[int] = []
+    see = UsedBits.see
+    monkeypatch.setattr(UsedBits, 'see', lambda *args: (looked.append(args[1]), see(*args)))
     for _ in range(2):
         left, right = io.read_pair(*paths)
+    assert looked == 2 * [bright[1].max() // 8, bright[0].max()]
     for read, stored in ((left, bright[1] // 8), (right, bright[0])):
         assert (read.shape, read.dtype) == ((5, 7, 3), np.uint8)
         expected = np.rint(stored[..., None] * (255 / ((1 << bits) - 1)))
