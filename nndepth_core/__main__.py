@@ -23,7 +23,8 @@ def command(*arguments: str) -> int:
 
     from nndepth_core.cli import main
 
-    code = main([*arguments, *sys.argv[1:]])
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the process is about to end anyway
-    return code
+    try:
+        return main([*arguments, *sys.argv[1:]])
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # the process is about to end anyway

@@ -7,13 +7,13 @@ import json
 import math
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nndepth_core import calibration
-from nndepth_core.cli import options
+from nndepth_core.cli import command_parser, options
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
 
@@ -88,6 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_number(parser, '--min-depth', 0.0, 'nearer points are -inf in depth images', 'METRES')
     _add_number(parser, '--max-depth', 0.0, 'farther points are +inf; 0: no limit', 'METRES')
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Process the bag and tell what came of it."""
+    parser = command_parser('replay')
+    add_arguments(parser)
+    return run(parser.parse_args(arguments))
 
 
 def run(args: argparse.Namespace) -> int:

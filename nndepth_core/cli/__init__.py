@@ -12,11 +12,11 @@ from io import TextIOWrapper
 
 from nndepth_core import __version__
 from nndepth_core.cli import signals
+from nndepth_core.cli.table import table
 
 _TRACEBACK = 'NNDEPTH_TRACEBACK'
 
-# A module offers add_arguments(parser) and run(args) -> exit code, or main(arguments) -> exit code
-# where argparse alone cannot know all arguments.
+# Every module offers main(arguments) -> exit code, and most begin it with `command_parser`.
 COMMANDS = {
     'compare': ('nndepth_core.cli.compare', 'two models side by side on the same images'),
     'config': ('nndepth_core.cli.config', 'the settings of a class as commented YAML'),
@@ -80,22 +80,25 @@ def _replace_closed_streams() -> None:
 
 
 def _run(arguments: list[str], interruption: signals.Interruption) -> int:
-    chosen = arguments[0] if arguments else ''
+    summaries = table([(f'  {name}', summary) for name, (_, summary) in COMMANDS.items()])
     parser = argparse.ArgumentParser(
-        'nndepth', description='Depth from stereo pairs, with or without ROS.'
+        'nndepth',
+        usage='nndepth [--help] [--version] COMMAND ...',
+        description='Depth from stereo pairs and single images, with or without ROS.',
+        epilog=f'commands:\n{summaries}\n\n`nndepth COMMAND --help` explains one of them.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=f'nndepth {__version__}')
-    subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for name, (path, summary) in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name == chosen:
-            module = importlib.import_module(path)
-            interruption.orderly = True
-            if hasattr(module, 'main'):
-                return module.main(arguments[1:])
-            module.add_arguments(subparser)
-    args = parser.parse_args(arguments)
-    return module.run(args)
+    parser.add_argument('command', choices=COMMANDS, metavar='COMMAND', help='one of those below')
+    command = parser.parse_args(arguments[:1]).command
+    module = importlib.import_module(COMMANDS[command][0])
+    interruption.orderly = True
+    return module.main(arguments[1:])
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """Make the parser of a command without any arguments yet."""
+    return argparse.ArgumentParser(f'nndepth {name}', description=COMMANDS[name][1])
 
 
 def _failed(error: Exception) -> int:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from nndepth_core.cli import datasets, model_list, options
+from nndepth_core.cli import command_parser, datasets, model_list, options
 from nndepth_core.cli.evaluate import add_output_arguments, check_outputs, show
 from nndepth_core.data.datasets import StereoSource
 from nndepth_core.evaluation.compare import ImagePairs, SideBySide
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser('nndepth compare', description=__doc__)
+    parser = command_parser('compare')
     add = parser.add_argument
     add('a', metavar='A', help=model_list.HELP)
     add('b', metavar='B', help='the other one')

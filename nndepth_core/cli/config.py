@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
+
+from nndepth_core.cli import command_parser
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `nndepth config`."""
+def main(arguments: Sequence[str]) -> int:
+    """Print the YAML."""
+    parser = command_parser('config')
     parser.add_argument(
         'name',
         metavar='CLASS',
         help='a network, data set, loss or trainer, e.g. RaftStereo or StereoTrainer, or the '
         'dotted path of a class of yours',
     )
+    args = parser.parse_args(arguments)
 
-
-def run(args: argparse.Namespace) -> int:
-    """Print the YAML."""
     from nndepth_core.config.training import class_yaml
 
     print(class_yaml(args.name), end='')

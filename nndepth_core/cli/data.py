@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nndepth_core import io
-from nndepth_core.cli import datasets, options
+from nndepth_core.cli import command_parser, datasets, options
 from nndepth_core.cli.table import table
 from nndepth_core.data.datasets.base import DatasetError, StereoDataset, StereoSource
 from nndepth_core.data.datasets.mixture import Mixture
@@ -71,7 +71,7 @@ def _files(dataset: StereoSource, index: int) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser('nndepth data', description='Look at data sets.')
+    parser = command_parser('data')
     commands = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     add = commands.add_parser('inspect', help=__doc__, description=__doc__).add_argument
     add('--data', required=True, metavar='DATA', help=datasets.HELP)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from nndepth_core.cli import datasets, explain, model_list, options
+from nndepth_core.cli import command_parser, datasets, explain, model_list, options
 from nndepth_core.cli.table import table
 from nndepth_core.evaluation import tables
 from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
@@ -112,7 +112,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser('nndepth evaluate', description=__doc__)
+    parser = command_parser('evaluate')
     add = parser.add_argument
     add('models', nargs='+', metavar='MODEL', help=model_list.HELP)
     add('--data', required=True, metavar='DATA', help=datasets.HELP)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nndepth_core.cli import command_parser
 from nndepth_core.cli.options import image_size
 from nndepth_core.engines import DEVICES, EngineError, create_engine, split_model
 from nndepth_core.export.cache import export_path
@@ -18,37 +20,9 @@ if TYPE_CHECKING:
     from nndepth_core.export.onnx import ExportReport
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `nndepth export`."""
-    add = parser.add_argument
-    add('model', metavar='MODEL', help='a network, or one with its variant: raft_stereo-realtime')
-    add(
-        'output',
-        metavar='OUT.onnx',
-        type=Path,
-        nargs='?',
-        help='default: in the cache, where engine auto finds it',
-    )
-    add('--weights', default='', metavar='FILE', help='default: the ones stored last')
-    add('--iterations', type=int, default=0, metavar='N', help="default: the network's")
-    add(
-        '--size',
-        type=image_size,
-        metavar='WxH',
-        help='bind the file to this size; default: any size',
-    )
-    add('--precision', default='fp32', help='fp32, fp16 or int8; default: %(default)s')
-    add(
-        '--device',
-        default='cpu',
-        choices=DEVICES,
-        help='test the file there too; default: %(default)s',
-    )
-    add('--json', action='store_true', help='print JSON instead')
-
-
-def run(args: argparse.Namespace) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Export, check, report."""
+    args = _parser().parse_args(arguments)
     try:
         from nndepth_core.engines.torch import load_network
         from nndepth_core.export.onnx import ExportError, export_onnx
@@ -77,6 +51,36 @@ def run(args: argparse.Namespace) -> int:
         create_engine(str(report.path), device=args.device).self_test()
     print(json.dumps(asdict(report), default=str, indent=2) if args.json else _text(report))
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser('export')
+    add = parser.add_argument
+    add('model', metavar='MODEL', help='a network, or one with its variant: raft_stereo-realtime')
+    add(
+        'output',
+        metavar='OUT.onnx',
+        type=Path,
+        nargs='?',
+        help='default: in the cache, where engine auto finds it',
+    )
+    add('--weights', default='', metavar='FILE', help='default: the ones stored last')
+    add('--iterations', type=int, default=0, metavar='N', help="default: the network's")
+    add(
+        '--size',
+        type=image_size,
+        metavar='WxH',
+        help='bind the file to this size; default: any size',
+    )
+    add('--precision', default='fp32', help='fp32, fp16 or int8; default: %(default)s')
+    add(
+        '--device',
+        default='cpu',
+        choices=DEVICES,
+        help='test the file there too; default: %(default)s',
+    )
+    add('--json', action='store_true', help='print JSON instead')
+    return parser
 
 
 def _text(report: ExportReport) -> str:

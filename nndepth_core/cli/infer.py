@@ -24,8 +24,9 @@ from nndepth_core import (
 )
 from nndepth_core.calibration import Calibration
 from nndepth_core.camera import StereoCamera
-from nndepth_core.cli import explain, options
+from nndepth_core.cli import command_parser, explain, options
 from nndepth_core.cli.errors import EXPECTED_ERRORS
+from nndepth_core.cli.table import table
 from nndepth_core.data.sample import spread
 from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.evaluation.tables import finite
@@ -60,8 +61,8 @@ class Picture:
     depth: np.ndarray | None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `nndepth infer`."""
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser('infer')
     add = parser.add_argument
     add('left', metavar='LEFT', help='rectified left image, a folder of them, or a quoted glob')
     add('right', metavar='RIGHT', help='the right images; matched by name, else by order')
@@ -92,10 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_max_pixels(parser)
     add('--json', action='store_true', help='print results.json instead of the table')
+    return parser
 
 
-def run(args: argparse.Namespace) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Process every pair; 1 if one of them failed."""
+    args = _parser().parse_args(arguments)
     pairs = _pairs(args)
     source = calibration.parse(args.calibration) if args.calibration else None
     formats = args.formats or ('pfm', 'color') + ('depth',) * bool(source)
@@ -283,10 +286,7 @@ def _table(records: list[dict[str, Any]], mean: dict[str, float]) -> str:
         rows.append([record['name'], size, f'{total:.1f}', f'{record["density"]:.2f}', *figures])
     if mean and len(records) > 1:
         rows.append(['mean', '', '', '', *(f'{mean[key]:.3f}' for key in shown)])
-    names, *others = zip(*rows, strict=True)
-    columns = [[name.ljust(max(map(len, names))) for name in names]]
-    columns += [[cell.rjust(max(map(len, cells))) for cell in cells] for cells in others]
-    return '\n'.join('  '.join(row).rstrip() for row in zip(*columns, strict=True))
+    return table(rows, right=range(1, len(rows[0])))
 
 
 def _mean(metrics: list[dict[str, float]]) -> dict[str, float]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from nndepth_core.cli import command_parser
 from nndepth_core.cli.table import table
 from nndepth_core.weights.catalogue import BENCHMARKS, Checkpoint, Network, catalogue, find_network
 from nndepth_core.weights.settings import show_settings
@@ -21,14 +21,12 @@ for that benchmark. Code: licence of the authors' code. *: in the store; `nndept
 `import` brings the others. `nndepth models NAME` says more."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `nndepth models`."""
+def main(arguments: Sequence[str]) -> int:
+    """Print the networks."""
+    parser = command_parser('models')
     parser.add_argument('name', nargs='?', metavar='NAME', help='show everything on this one')
     parser.add_argument('--json', action='store_true', help='print JSON instead')
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the networks."""
+    args = parser.parse_args(arguments)
     networks = [find_network(args.name)] if args.name else [*catalogue().values()]
     stored = list_stored()
     if args.json:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from nndepth_core.cli import command_parser
 from nndepth_core.cli.table import table
 from nndepth_core.weights.catalogue import Checkpoint, catalogue, find_checkpoint
 from nndepth_core.weights.download import fetch_weights
@@ -23,8 +23,9 @@ from nndepth_core.weights.store import (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `nndepth weights`."""
+def main(arguments: Sequence[str]) -> int:
+    """Do what was asked for."""
+    parser = command_parser('weights')
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     add = actions.add_parser('list', help='known and stored weights').add_argument
     add('--json', action='store_true', help='print JSON instead')
@@ -56,10 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         add = actions.add_parser(action, help=summary).add_argument
         add('name', metavar='NAME', help='MODEL/NAME as in the list, e.g. raft_stereo/middlebury')
-
-
-def run(args: argparse.Namespace) -> int:
-    """Do what was asked for."""
+    args = parser.parse_args(arguments)
     if args.action == 'list':
         _list(args.json)
     elif args.action == 'import':

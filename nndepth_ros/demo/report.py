@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nndepth_core.cli.table import table as aligned
 from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.io import write_image, write_ply
 from nndepth_core.visualization import colorize, error_map, panel, value_range
@@ -94,11 +95,7 @@ def table(reports: list[ModelReport]) -> str:
     rows = [[title for title, _ in _COLUMNS.values()]]
     for report in reports:
         rows.append([form.format(getattr(report, name)) for name, (_, form) in _COLUMNS.items()])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return '\n'.join(
-        '  '.join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
+    return aligned(rows, right=range(len(_COLUMNS)))
 
 
 def evaluate(model: str, sequence: Path, bag: Path, stamps: list[int], base: Path) -> ModelReport:

@@ -304,7 +304,7 @@ def test_interruption_and_missing_packages(monkeypatch, capsys, folder):
     def interrupt(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('nndepth_core.cli.infer.run', interrupt)
+    monkeypatch.setattr('nndepth_core.cli.infer.main', interrupt)
     assert cli.main(['infer', 'left.png', 'right.png']) == 130
     monkeypatch.setitem(cli.COMMANDS, 'replay', ('no_such_package', 'nothing'))
     assert cli.main(['replay']) == 2
