@@ -24,6 +24,7 @@ _told = Once()
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.ppm', '.pgm', '.tif', '.tiff', '.bmp')
 DISPARITY_SUFFIXES = ('.pfm', '.npy', '.png', '.pgm')
+DEPTH_SUFFIXES = ('.pfm', '.npy', '.png', '.tif', '.tiff', '.pgm')
 
 KITTI_SCALE = 256
 UINT16_MAX = 65535
@@ -55,20 +56,15 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def read_pair(
     left: str | Path, right: str | Path, max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read both pictures of a pair as `read_image` does, but 16-bit values by the bits they use.
-
-    Cameras of 10 or 12 bits leave the upper ones of 16 empty. Both pictures are stretched alike.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a file is no such picture, a damaged or too large one.
-    """
+    """Read the left and the right picture, see `read_images`."""
     one, other = read_images(left, right, max_pixels=max_pixels)
     return one, other
 
 
 def read_images(*paths: str | Path, max_pixels: int = MAX_PIXELS) -> list[np.ndarray]:
-    """Read pictures of one scene as `read_pair` does the two of a pair.
+    """Read pictures of one scene as `read_image` does, but 16-bit values by the bits they use.
+
+    Cameras of 10 or 12 bits leave the upper ones of 16 empty. All pictures are stretched alike.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -199,30 +195,39 @@ def read_disparity(
 
 def write_disparity(path: str | Path, disparity: np.ndarray) -> None:
     """Write disparity (H, W): .pfm and .npy as float32 with NaN, .png in KITTI's coding."""
-    suffix = Path(path).suffix.lower()
-    if suffix == '.pfm':
-        write_pfm(path, disparity)
-    elif suffix == '.npy':
-        _write_npy(path, disparity)
-    elif suffix == '.png':
+    if Path(path).suffix.lower() == '.png':
         write_kitti(path, disparity)
     else:
-        raise ValueError(f'{path}: disparities are written as .pfm, .npy or .png')
+        write_map(path, disparity)
+
+
+def write_map(path: str | Path, values: np.ndarray) -> None:
+    """Write a map (H, W) as it is, float32: .pfm or .npy."""
+    suffix = Path(path).suffix.lower()
+    if suffix == '.pfm':
+        write_pfm(path, values)
+    elif suffix == '.npy':
+        file = BytesIO()
+        np.save(file, values.astype(np.float32))
+        write_at_once(path, file.getvalue(), lasting=False)
+    else:
+        raise ValueError(f'{path}: maps are written as .pfm, .npy or .png')
 
 
 def read_depth(path: str | Path, scale: float = 1000) -> np.ndarray:
     """Read a depth map as float32 (H, W) metres, NaN where unknown: not finite or not positive.
 
     Args:
-        path: .npy in metres, or a picture: of 16 bits and one channel, or of four channels of 8
-            bits, which together are one float32 in metres (TartanAir 2).
+        path: .pfm or .npy in metres, or a picture: of 16 bits and one channel, or of four
+            channels of 8 bits, which together are one float32 in metres (TartanAir 2).
         scale: stored value of one metre in a picture of 16 bits.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no depth map.
     """
-    stored = _read_npy(path) if Path(path).suffix.lower() == '.npy' else read_pixels(path)
+    readers = {'.pfm': read_pfm, '.npy': _read_npy}
+    stored = readers.get(Path(path).suffix.lower(), read_pixels)(path)
     if stored.dtype == np.uint8 and stored.shape[2:] == (4,):
         stored = np.ascontiguousarray(stored).view('<f4')[..., 0]
     elif stored.dtype == np.uint16:
@@ -239,18 +244,15 @@ def read_depth(path: str | Path, scale: float = 1000) -> np.ndarray:
 def write_depth(path: str | Path, depth: np.ndarray) -> None:
     """Write depth (H, W) in metres.
 
-    .npy keeps float32 with the REP-117 values; .png holds 16-bit millimetres, where everything
-    unknown, infinite or beyond 65.535 m is 0.
+    .pfm and .npy keep float32 with the REP-117 values; .png holds 16-bit millimetres, where
+    everything unknown, infinite or beyond 65.535 m is 0.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix == '.npy':
-        _write_npy(path, depth)
-    elif suffix == '.png':
+    if Path(path).suffix.lower() == '.png':
         millimetres = np.rint(np.where(np.isfinite(depth), depth, 0).astype(np.float64) * 1000)
         fits = (millimetres > 0) & (millimetres <= UINT16_MAX)
         _encode(path, np.where(fits, millimetres, 0).astype(np.uint16))
     else:
-        raise ValueError(f'{path}: depth is written as .npy or .png')
+        write_map(path, depth)
 
 
 def write_ply(path: str | Path, points: np.ndarray, rgb: np.ndarray) -> None:
@@ -354,12 +356,6 @@ def _read_npy(path: str | Path) -> np.ndarray:
     if not usable:
         raise ValueError(f'{path} is not an array of numbers written by numpy.save')
     return np.squeeze(np.array(stored))
-
-
-def _write_npy(path: str | Path, values: np.ndarray) -> None:
-    file = BytesIO()
-    np.save(file, values.astype(np.float32))
-    write_at_once(path, file.getvalue(), lasting=False)
 
 
 def _read_coded(path: str | Path, scale: float | None, max_pixels: int) -> tuple[np.ndarray, int]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from nndepth_core import calibration
 from nndepth_core.cli import command_parser, options
+from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
 
@@ -115,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         calibration.parse(args.calibration) if args.calibration else None,
     )
     keep_freed_memory()
-    estimator = options.load_estimator(args, output=args.output_size)
+    estimator = options.load_estimator(args, StereoEstimator.load, output=args.output_size)
     with _interruption() as signals:
         report = replay(
             args.bag, args.output, estimator, settings, args.overwrite, lambda: bool(signals)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core.calibration.yaml_files import matrix_of, pair_of, read_mapping, size_of, whole
-from nndepth_core.camera import CalibrationError, StereoCamera
+from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
 
 LAYOUTS = (
     "KITTI's calib_cam_to_cam.txt or calib.txt, Middlebury's or ETH3D's calib.txt, a folder or "
     'left.yaml,right.yaml of ROS camera_info, the YAML with P1 and P2 of cv2.stereoRectify in '
     'metres, or fx,fy,cx,cy,baseline[,doffs] in pixels and metres'
 )
+SINGLE_LAYOUTS = 'fx,fy,cx,cy in pixels or one YAML of ROS camera_info'
 
 # The colour cameras come first; the grey ones serve where only they are there.
 _KITTI_PAIRS = (('P_rect_02', 'P_rect_03'), ('P2', 'P3'), ('P_rect_00', 'P_rect_01'), ('P0', 'P1'))
@@ -48,6 +49,13 @@ class Calibration:
         Raises:
             CalibrationError: the sizes contradict each other, or neither is known.
         """
+        return StereoCamera.from_projections(self.p_left, self.p_right, *self._size(size))
+
+    def left_camera(self, size: tuple[int, int] | None = None) -> PinholeCamera:
+        """Make the left camera alone, as `camera` does."""
+        return PinholeCamera.from_projection(self.p_left, *self._size(size))
+
+    def _size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         if self.size and size and self.size != size:
             raise CalibrationError(
                 f'{self.source} is for images of {self.size[0]}x{self.size[1]} and these are '
@@ -56,7 +64,7 @@ class Calibration:
         known = self.size or size
         if known is None:
             raise CalibrationError(f'{self.source} does not tell the image size; give it')
-        return StereoCamera.from_projections(self.p_left, self.p_right, *known)
+        return known
 
 
 def read(source: str | Path, size: tuple[int, int] | None = None) -> StereoCamera:
@@ -98,6 +106,32 @@ def parse(source: str | Path) -> Calibration:
         if calibration := reader(name, text):
             return calibration
     raise CalibrationError(f'{name} is no calibration of a pair; give {LAYOUTS}')
+
+
+def parse_single(source: str | Path) -> Calibration:
+    """Read the calibration of one camera, or that of a pair for its left camera.
+
+    Args:
+        source: one of SINGLE_LAYOUTS or LAYOUTS.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CalibrationError: the source is in none of the layouts.
+    """
+    name = str(source)
+    parts = name.split(',')
+    if len(parts) == 4:
+        try:
+            intrinsics = tuple(float(part) for part in parts)
+        except ValueError as error:
+            raise CalibrationError(f'{name!r} is not fx,fy,cx,cy: four numbers') from error
+        return _pair(name, intrinsics, 0, 0)  # type: ignore[arg-type]
+    if len(parts) == 1 and Path(name).suffix in ('.yaml', '.yml') and Path(name).is_file():
+        content = read_mapping(name, _text(Path(name)))
+        if 'projection_matrix' in content:
+            p, size = _camera_info(name, content)
+            return Calibration(name, p, p, size)
+    return parse(source)
 
 
 def _from_numbers(name: str, parts: Sequence[str]) -> Calibration:

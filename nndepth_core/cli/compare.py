@@ -9,34 +9,41 @@ from pathlib import Path
 
 from nndepth_core.cli import command_parser, datasets, model_list, options
 from nndepth_core.cli.evaluate import add_output_arguments, check_outputs, show
-from nndepth_core.data.datasets import StereoSource
-from nndepth_core.evaluation.compare import ImagePairs, SideBySide
-from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
+from nndepth_core.data.image_files import ImagePairs, SingleImages
+from nndepth_core.evaluation.compare import SideBySide
+from nndepth_core.evaluation.evaluate import Evaluation, evaluate
+from nndepth_core.evaluation.measures import Measures
+from nndepth_core.evaluation.mono import MonoMeasures
 from nndepth_core.evaluation.regions import ALL
+from nndepth_core.evaluation.stereo import StereoMeasures
 from nndepth_core.files.writing import check_folder
+from nndepth_core.spec import Task
 
-COLUMNS = {
-    'mean_difference': 'mean |A-B| px',
-    'differ_1': '>1 px %',
-    'differ_3': '>3 px %',
-    'a_closer': 'A closer %',
-    'b_closer': 'B closer %',
+CLOSER = {'a_closer': 'A closer %', 'b_closer': 'B closer %'}
+IMAGES = {
+    'stereo': 'give LEFT and RIGHT images behind the models, or --data',
+    'mono': 'give one IMAGE, a folder or a quoted glob behind the models, or --data',
 }
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare; 1 if pairs had to be skipped."""
+    """Compare; 1 if samples had to be skipped."""
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
     check_outputs(args)
     check_folder(args.output)
-    dataset = _inputs(args, settings)
+    images = _images(args)
     models = model_list.load_estimators([args.a, args.b], args)
-    side_by_side = SideBySide(list(models), args.output)
-    evaluation = evaluate_stereo(
+    task = model_list.task_of(models)
+    if images is not None and isinstance(images, ImagePairs) != (task == 'stereo'):
+        raise ValueError(f'the models are of the task {task}; {IMAGES[task]}')
+    dataset = images or datasets.load_dataset(args.data, settings, task)
+    measures = _measures(task)
+    side_by_side = SideBySide(list(models), measures, args.output)
+    evaluation = evaluate(
         models,
         dataset,
-        truth=False,
+        measures,
         limit=args.limit,
         strict=args.strict,
         progress=True,
@@ -49,25 +56,24 @@ def main(arguments: Sequence[str]) -> int:
     return int(bool(evaluation.skipped))
 
 
+def _measures(task: Task) -> Measures:
+    return StereoMeasures(truth=False) if task == 'stereo' else MonoMeasures(truth=False)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser('compare')
     add = parser.add_argument
     add('a', metavar='A', help=model_list.HELP)
-    add('b', metavar='B', help='the other one')
+    add('b', metavar='B', help='the other one, of the same task')
     add(
         'images',
         nargs='*',
-        metavar='LEFT RIGHT',
-        help='rectified images: files, folders or quoted globs, matched by name, else by order',
+        metavar='IMAGE',
+        help='rectified left and right images for stereo models, matched by name, else by order, '
+        'or single images: files, folders or quoted globs',
     )
     add('--data', metavar='DATA', help=f'in place of images: {datasets.HELP}')
-    add('--truth', default='', metavar='SOURCE', help='true disparities of the images')
-    add(
-        '--truth-scale',
-        type=options.positive,
-        metavar='S',
-        help='stored value of one pixel of disparity; 16-bit pictures default to 256',
-    )
+    options.add_truth_arguments(parser)
     add(
         '--output',
         type=Path,
@@ -80,33 +86,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _inputs(args: argparse.Namespace, settings: Sequence[str]) -> StereoSource:
+def _images(args: argparse.Namespace) -> ImagePairs | SingleImages | None:
+    """The images that were named; None where a data set was."""
     if args.data and not args.images:
-        return datasets.load_dataset(args.data, settings)
-    if args.data or len(args.images) != 2:
-        raise ValueError('give LEFT and RIGHT images behind the models, or --data')
-    left, right = args.images
-    return ImagePairs(left, right, args.truth, args.truth_scale)
+        return None
+    if args.data or len(args.images) not in (1, 2):
+        raise ValueError(f'{IMAGES["stereo"]}; for models of single images, {IMAGES["mono"]}')
+    first, *others = args.images
+    if others:
+        return ImagePairs(first, others[0], args.truth, args.truth_scale)
+    return SingleImages(first, args.truth, args.truth_scale)
 
 
 def _rows(evaluation: Evaluation, side_by_side: SideBySide) -> list[list[str]]:
-    """A row for each pair and their mean."""
-    shown = [key for key in COLUMNS if not math.isnan(side_by_side.mean()[key])]
+    """A row for each sample and their mean."""
+    titles = {**evaluation.measures.difference_titles, **CLOSER}
+    shown = [key for key in titles if not math.isnan(side_by_side.mean()[key])]
     models = evaluation.models
     known = any(sample.metrics for sample in models[0].samples)
-    measures = [('epe', 'EPE'), ('d1_all', 'D1 %')] if known else []
-    heads = [f'{title} {x}' for _, title in measures for x in 'AB']
-    rows = [['PAIR', 'SIZE', 'ms A', 'ms B', *heads, *(COLUMNS[key] for key in shown)]]
+    brief = evaluation.measures.brief if known else {}
+    heads = [f'{title} {x}' for title in brief.values() for x in 'AB']
+    rows = [['PAIR', 'SIZE', 'ms A', 'ms B', *heads, *(titles[key] for key in shown)]]
     for scores in zip(*(model.samples for model in models), strict=True):
         metrics = [score.metrics.get(ALL, {}) for score in scores]
-        figures = [of.get(key, math.nan) for key, _ in measures for of in metrics]
+        figures = [of.get(key, math.nan) for key in brief for of in metrics]
         figures += [side_by_side.differences[scores[0].name][key] for key in shown]
         times = [f'{score.milliseconds:.1f}' for score in scores]
         size = '{}x{}'.format(*scores[0].size)
         rows.append([scores[0].name, size, *times, *(f'{value:.3f}' for value in figures)])
     if len(rows) > 2:
         means = [model.mean().get(ALL, {}) for model in models]
-        figures = [of.get(key, math.nan) for key, _ in measures for of in means]
+        figures = [of.get(key, math.nan) for key in brief for of in means]
         figures += [side_by_side.mean()[key] for key in shown]
         times = [f'{model.speed()["p50"]:.1f}' for model in models]
         rows.append(['mean, p50', '', *times, *(f'{value:.3f}' for value in figures)])

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core.config.settings import dataset_classes, explain
-from nndepth_core.data.datasets import Mixture, StereoDataset, StereoSource
+from nndepth_core.data.datasets import Mixture, MonoDataset, StereoDataset, StereoSource
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.files.yaml_mapping import read_mapping
+from nndepth_core.spec import Task
 
 FOLDER_CLASS = 'FolderPairs'
 HELP = (
@@ -37,42 +38,45 @@ def split_settings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return settings, others
 
 
-def load_dataset(source: str, settings: Sequence[str] = ()) -> StereoSource:
+def load_dataset(source: str, settings: Sequence[str] = (), task: Task = 'stereo') -> Any:
     """Make the data set that was named.
 
     Args:
         source: what `--data` says, see `HELP`.
         settings: the first result of `split_settings`.
+        task: 'stereo' for a `StereoSource`, 'mono' for a `MonoDataset`.
 
     Raises:
         ValueError: there is no such class, a setting is wrong, or the data set lacks files.
     """
     from jsonargparse import ArgumentParser
 
-    classes = stereo_classes()
+    classes = _classes(task)
     settings = list(settings)
-    if Path(source).is_dir():
+    if Path(source).is_dir() and task == 'stereo':
         settings.insert(0, f'--data.root={source}')
         source = FOLDER_CLASS
     if source.endswith(('.yaml', '.yml')):
         source = json.dumps(_source(Path(source)))
     elif source not in classes and ('.' not in source or '/' in source):
+        known = 'unknown' if source not in dataset_classes() else f'not for {task} models'
         raise ValueError(
-            f'data set {source!r} is unknown; choose one of {", ".join(classes)}, or give a '
+            f'data set {source!r} is {known}; choose one of {", ".join(classes)}, or give a '
             'folder, a YAML file or the dotted path of a class'
         )
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument('--data', type=StereoSource, required=True)
+    base = StereoSource if task == 'stereo' else MonoDataset
+    parser.add_argument('--data', type=base, required=True)
     try:
         return parser.instantiate(parser.parse_args([f'--data={source}', *settings])).data
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         raise ValueError(explain(str(error))) from error
 
 
-def stereo_classes() -> dict[str, type]:
-    """The data sets of pairs that the library has."""
-    pairs = (StereoDataset, Mixture, ProceduralStereo)
-    return {name: cls for name, cls in dataset_classes().items() if issubclass(cls, pairs)}
+def _classes(task: Task) -> dict[str, type]:
+    """The data sets that the library has for models of a task."""
+    bases = (StereoDataset, Mixture, ProceduralStereo) if task == 'stereo' else (MonoDataset,)
+    return {name: cls for name, cls in dataset_classes().items() if issubclass(cls, bases)}
 
 
 def _source(path: Path) -> dict[str, Any]:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import get_args
 
 from nndepth_core.cli import command_parser, datasets, explain, model_list, options
 from nndepth_core.cli.table import table
 from nndepth_core.evaluation import tables
-from nndepth_core.evaluation.evaluate import Evaluation, evaluate_stereo
-from nndepth_core.evaluation.names import STEREO_DEFAULT, STEREO_TITLES, metric_key
+from nndepth_core.evaluation.evaluate import Evaluation, evaluate
+from nndepth_core.evaluation.measures import Measures
+from nndepth_core.evaluation.mono import MonoMeasures
+from nndepth_core.evaluation.mono_metrics import DEPTH_RANGE, Alignment
+from nndepth_core.evaluation.names import (
+    MONO_DEFAULT,
+    MONO_TITLES,
+    STEREO_DEFAULT,
+    STEREO_TITLES,
+    metric_key,
+)
 from nndepth_core.evaluation.regions import EDGE_BANDS, REGIONS
 from nndepth_core.evaluation.report import Gallery, report_html
+from nndepth_core.evaluation.stereo import CONFIDENCE_METRICS, StereoMeasures
 from nndepth_core.files.writing import check_writable, write_at_once
-
-CONFIDENCE_METRICS = ('ause', 'ause_normalized', 'aurg')
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,19 +35,24 @@ def main(arguments: Sequence[str]) -> int:
     args = _parser().parse_intermixed_args(rest)
     check_outputs(args, args.csv, args.report)
     models = model_list.load_estimators(args.models, args)
-    dataset = datasets.load_dataset(args.data, settings)
-    gallery = Gallery(list(models), args.pictures) if args.report and args.pictures else None
-    evaluation = evaluate_stereo(
+    task = model_list.task_of(models)
+    measures = _stereo_measures(args) if task == 'stereo' else _mono_measures(args)
+    dataset = datasets.load_dataset(args.data, settings, task)
+    gallery = None
+    if args.report and args.pictures:
+        gallery = Gallery(list(models), measures, args.pictures)
+    evaluation = evaluate(
         models,
         dataset,
-        confidence=bool(set(args.metrics) & set(CONFIDENCE_METRICS)),
-        bands=bool(set(args.regions) & set(EDGE_BANDS)),
+        measures,
         limit=args.limit,
         strict=args.strict,
         progress=True,
         observe=gallery,
     )
-    rows = tables.summary(evaluation, STEREO_TITLES, args.metrics, args.regions)
+    rows = tables.summary(
+        evaluation, args.metrics or measures.columns, args.regions or measures.regions
+    )
     texts = {}
     if args.csv:
         texts[args.csv] = tables.csv_text(evaluation)
@@ -46,6 +60,28 @@ def main(arguments: Sequence[str]) -> int:
         texts[args.report] = report_html(evaluation, rows, gallery)
     show(evaluation, args.json, rows, texts)
     return int(bool(evaluation.skipped))
+
+
+def _stereo_measures(args: argparse.Namespace) -> Measures:
+    if args.alignment or args.depth_range:
+        raise ValueError('--alignment and --depth-range are for models of single images')
+    _check_known('metric', args.metrics, STEREO_TITLES)
+    return StereoMeasures(
+        confidence=bool({*args.metrics} & {*CONFIDENCE_METRICS}),
+        bands=bool({*args.regions} & {*EDGE_BANDS}),
+    )
+
+
+def _mono_measures(args: argparse.Namespace) -> Measures:
+    _check_known('metric', args.metrics, MONO_TITLES)
+    _check_known('region', args.regions, MonoMeasures.regions)
+    return MonoMeasures(args.alignment, args.depth_range or DEPTH_RANGE)
+
+
+def _check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
+    """Refuse what is measured of models of the other task only."""
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f'these models have no {kind} {unknown[0]}; choose of {", ".join(known)}')
 
 
 def check_outputs(args: argparse.Namespace, *others: Path | None) -> None:
@@ -119,20 +155,35 @@ def _parser() -> argparse.ArgumentParser:
     add(
         '--metrics',
         type=_metrics,
-        default=STEREO_DEFAULT,
+        default=(),
         metavar='NAME,...',
         help=f'columns of the table, of {", ".join(STEREO_TITLES)}, kitti-d1; '
         f'{", ".join(CONFIDENCE_METRICS)} judge the confidence; '
-        f'default: {",".join(STEREO_DEFAULT)}',
+        f'default: {",".join(STEREO_DEFAULT)}; for models of single images of '
+        f'{", ".join(MONO_TITLES)}; default: {",".join(MONO_DEFAULT)}',
     )
     add(
         '--regions',
         type=_regions,
-        default=REGIONS,
+        default=(),
         metavar='NAME,...',
         help=f'rows of the table, of {", ".join((*REGIONS, *EDGE_BANDS))}; the latter are so many '
         'pixels from depth edges that run along rows or columns; '
-        f'default: {",".join(REGIONS)}',
+        f'default: {",".join(REGIONS)}, for models of single images all',
+    )
+    add(
+        '--alignment',
+        choices=get_args(Alignment),
+        help='how a depth map of a single image is brought to the truth before it is measured; '
+        'default: scale_shift, in inverse depth for a model that gives that, and none for one '
+        'that gives metres',
+    )
+    add(
+        '--depth-range',
+        type=_depth_range,
+        metavar='NEAR,FAR',
+        help='true depths that count for models of single images, metres; default: '
+        f'{DEPTH_RANGE[0]:g},{DEPTH_RANGE[1]:g}; the usual one of NYUv2 ends at 10',
     )
     add_output_arguments(parser)
     add('--csv', type=Path, metavar='FILE', help='write a row for each sample and region')
@@ -150,9 +201,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _metrics(text: str) -> tuple[str, ...]:
     try:
-        return tuple(metric_key(name, STEREO_TITLES) for name in text.split(','))
+        return tuple(metric_key(name, STEREO_TITLES | MONO_TITLES) for name in text.split(','))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _depth_range(text: str) -> tuple[float, float]:
+    near, _, far = text.partition(',')
+    limits = options.positive(near), options.positive(far)
+    if limits[0] >= limits[1]:
+        raise argparse.ArgumentTypeError(f'{text} is empty; give the smaller depth first')
+    return limits
 
 
 def _regions(text: str) -> tuple[str, ...]:

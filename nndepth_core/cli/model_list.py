@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from nndepth_core.cli.options import MODEL_HELP, add_estimator_arguments, load_estimator
-from nndepth_core.estimator import StereoEstimator
+from nndepth_core.cli import options
+from nndepth_core.cli.options import MODEL_HELP, add_estimator_arguments
+from nndepth_core.estimator import MonoEstimator, StereoEstimator, load_estimator
+from nndepth_core.spec import Task
 
 HELP = (
     f'{MODEL_HELP}; settings of its own stand behind it, as in '
@@ -15,7 +17,10 @@ HELP = (
 )
 
 
-def load_estimators(models: Sequence[str], args: argparse.Namespace) -> dict[str, StereoEstimator]:
+Models = dict[str, StereoEstimator | MonoEstimator]
+
+
+def load_estimators(models: Sequence[str], args: argparse.Namespace) -> Models:
     """Make the estimators, under what was typed.
 
     Args:
@@ -25,7 +30,7 @@ def load_estimators(models: Sequence[str], args: argparse.Namespace) -> dict[str
     Raises:
         ValueError, EngineError: a model or setting is not allowed, or one is named twice.
     """
-    estimators: dict[str, StereoEstimator] = {}
+    estimators: Models = {}
     for text in models:
         if text in estimators:
             raise ValueError(f'{text} is named twice; name each model once')
@@ -36,8 +41,24 @@ def load_estimators(models: Sequence[str], args: argparse.Namespace) -> dict[str
             [f'--{setting}' for setting in settings], argparse.Namespace(**vars(args))
         )
         own.model = name
-        estimators[text] = load_estimator(own)
+        estimators[text] = options.load_estimator(own, load_estimator)
     return estimators
+
+
+def task_of(models: Models) -> Task:
+    """The task that all models have.
+
+    Raises:
+        ValueError: they have different ones.
+    """
+    tasks = {name: model.task for name, model in models.items()}
+    first, task = next(iter(tasks.items()))
+    for name, other in tasks.items():
+        if other != task:
+            raise ValueError(
+                f'{first} is a {task} model and {name} a {other} model; give models of one task'
+            )
+    return task
 
 
 class _Parser(argparse.ArgumentParser):

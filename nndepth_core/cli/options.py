@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from nndepth_core.config.checks import integer
 from nndepth_core.engines import (
@@ -18,9 +19,11 @@ from nndepth_core.engines import (
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.options import NETWORK_OPTIONS, options_for
 from nndepth_core.engines.sgbm import RANGES
-from nndepth_core.estimator import DEFAULT_MODEL, StereoEstimator
+from nndepth_core.estimator import DEFAULT_MODEL, Estimator
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits
+
+EstimatorT = TypeVar('EstimatorT', bound=Estimator)
 
 MODEL_HELP = (
     f'one of {", ".join(MODELS)}, with a variant as in raft_stereo-realtime, or an .onnx file'
@@ -86,6 +89,25 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--truth` and `--truth-scale`."""
+    add = parser.add_argument
+    add(
+        '--truth',
+        default='',
+        metavar='SOURCE',
+        help='true disparities of the pairs, or true depths of single images: a file, a folder or '
+        'a quoted glob',
+    )
+    add(
+        '--truth-scale',
+        type=positive,
+        metavar='S',
+        help='stored value of one pixel of disparity, which is 256 in 16-bit pictures by default, '
+        'or of one metre of depth, which is 1000',
+    )
+
+
 def add_baseline_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `baseline_limits` reads."""
     for end, default, which in (
@@ -106,8 +128,15 @@ def baseline_limits(args: argparse.Namespace) -> BaselineLimits:
     return BaselineLimits(args.min_baseline, args.max_baseline)
 
 
-def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator:
-    """Make and test the estimator that was asked for; `settings` are more of StereoEstimator.
+def load_estimator(
+    args: argparse.Namespace, load: Callable[..., EstimatorT], **settings: Any
+) -> EstimatorT:
+    """Make and test the estimator that was asked for.
+
+    Args:
+        args: what `add_estimator_arguments` has declared.
+        load: `estimator.load_estimator`, or `load` of the one kind of estimator that will do.
+        settings: more of the estimator.
 
     Raises:
         ValueError, EngineError: an argument is not allowed; the message says which and what is.
@@ -124,7 +153,7 @@ def load_estimator(args: argparse.Namespace, **settings: Any) -> StereoEstimator
     if unfit := [name for name in given if name not in options]:
         flags = ', '.join(map(_flag, unfit))
         raise ValueError(f'{model} takes no {flags}; leave that out, or give another model')
-    estimator = StereoEstimator.load(
+    estimator = load(
         model,
         args.engine,
         args.device,

@@ -9,68 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from nndepth_core import io
-from nndepth_core.data.sample import StereoSample
-from nndepth_core.estimator import StereoResult
 from nndepth_core.evaluation.evaluate import SampleScore
-from nndepth_core.visualization import colorize, error_map, panel, value_range
+from nndepth_core.evaluation.measures import Measures, View
+from nndepth_core.visualization import panel
 
 
-class ImagePairs:
-    """Pairs of image files, with or without truth, as a data set.
-
-    Args:
-        left: rectified left image, a folder of them, or a glob.
-        right: the right images; matched by name, else by order.
-        truth: true disparities, '' for none.
-        truth_scale: see `io.read_disparity`.
-
-    Raises:
-        ValueError: nothing is there, or the files do not match.
-    """
-
-    name = 'pairs'
-
-    def __init__(
-        self, left: str, right: str, truth: str = '', truth_scale: float | None = None
-    ) -> None:
-        lists = [io.list_files(source) for source in (left, right)]
-        if truth:
-            lists.append(io.list_files(truth, io.DISPARITY_SUFFIXES))
-        self._files = io.match_files(*lists)
-        self._names = io.distinct_names([files[0] for files in self._files])
-        self._truth_scale = truth_scale
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: int) -> StereoSample:
-        """Read one pair; all of its disparity is unknown if there is no truth."""
-        left, right, *truth = self._files[index]
-        image, other = io.read_pair(left, right)
-        disparity = (
-            io.read_disparity(truth[0], self._truth_scale)
-            if truth
-            else np.full(image.shape[:2], np.nan, np.float32)
-        )
-        return StereoSample(image, other, disparity, name=self._names[index])
-
-
-def agreement(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """How far two disparity maps (H, W) agree, where both are known.
+def agreement(a: np.ndarray, b: np.ndarray, limits: Sequence[float] = (1, 3)) -> dict[str, float]:
+    """How far two maps (H, W) of one unit agree, where both are known.
 
     Returns:
-        mean_difference, median_difference: of |a - b|, pixels; NaN where both are nowhere known;
-        differ_1, differ_3: percentage that differs by more than so many pixels;
+        mean_difference, median_difference: of |a - b|; NaN where both are nowhere known;
+        differ_1, differ_3: percentage that differs by more than the limits, which name them;
         only_a, only_b: percentage of all pixels that one alone knows.
     """
     known_a, known_b = np.isfinite(a), np.isfinite(b)
     both = known_a & known_b
     differences = np.abs(a[both] - b[both]).astype(np.float64)
-    names = ('mean_difference', 'median_difference', 'differ_1', 'differ_3')
+    names = ('mean_difference', 'median_difference', *(f'differ_{limit}' for limit in limits))
     figures = dict.fromkeys(names, float('nan'))
     if differences.size:
         values = (np.mean(differences), np.median(differences))
-        shares = (100 * np.mean(differences > limit) for limit in (1, 3))
+        shares = (100 * np.mean(differences > limit) for limit in limits)
         figures = dict(zip(names, map(float, (*values, *shares)), strict=True))
     return {
         **figures,
@@ -105,33 +64,31 @@ class SideBySide:
 
     Attributes:
         models: what to call them.
+        measures: of their task.
         folder: where to write a picture of each sample; None for nowhere.
-        worst: difference and error shown in red, pixels.
         differences: sample -> what `agreement` and `closer` find.
         pictures: sample -> name of its picture in the folder.
     """
 
     models: Sequence[str]
+    measures: Measures
     folder: Path | None = None
-    worst: float = 4.0
     differences: dict[str, dict[str, float]] = field(default_factory=dict)
     pictures: dict[str, str] = field(default_factory=dict)
 
-    def __call__(
-        self,
-        sample: StereoSample,
-        results: Sequence[StereoResult],
-        scores: Sequence[SampleScore],
-    ) -> None:
+    def __call__(self, view: View, scores: Sequence[SampleScore]) -> None:
         """Measure, and write the picture."""
-        a, b = (result.disparity for result in results)
+        a, b = view.maps
         name = scores[0].name
-        self.differences[name] = {**agreement(a, b), **closer(a, b, sample.disparity)}
+        self.differences[name] = {
+            **agreement(*view.comparable(a, b), self.measures.difference_limits),
+            **closer(a, b, view.truth),
+        }
         if self.folder is not None:
             path = self.folder / f'{name.replace("/", "_")}.png'
             while path.name in self.pictures.values():  # of a/b where this one is a_b
                 path = path.with_stem(f'{path.stem}_')
-            io.write_image(path, panel(self._pictures(sample, a, b)))
+            io.write_image(path, panel(self._pictures(view)))
             self.pictures[name] = path.name
 
     def mean(self) -> dict[str, float]:
@@ -139,25 +96,24 @@ class SideBySide:
         rows = list(self.differences.values())
         return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
-    def _pictures(
-        self, sample: StereoSample, a: np.ndarray, b: np.ndarray
-    ) -> Mapping[str, np.ndarray]:
-        """Left, both disparities and their difference; below them truth and errors."""
-        truth = sample.disparity
-        known = np.isfinite(truth).any()
-        low, high = value_range(truth if known else np.stack([a, b]))
-        difference = error_map(a, b, self.worst)
+    def _pictures(self, view: View) -> Mapping[str, np.ndarray]:
+        """The image, both maps and their difference; below them truth and errors."""
+        (a, b), worst = view.maps, self.measures.worst
+        unit = self.measures.difference_unit
+        low, high = view.limits()
+        span = f'{low:.1f} to {high:.1f} {view.unit}'
+        difference = view.difference(a, b, worst)
         difference[np.isfinite(a) & ~np.isfinite(b)] = 255
         pictures = {
-            'left image': sample.left,
-            f'A: {self.models[0]}, {low:.1f} to {high:.1f} px': colorize(a, low, high),
-            f'B: {self.models[1]}, {low:.1f} to {high:.1f} px': colorize(b, low, high),
-            f'A - B, 0 (blue) to {self.worst:g} px (red)': difference,
+            view.title: view.image,
+            f'A: {self.models[0]}, {span}': view.colored(a),
+            f'B: {self.models[1]}, {span}': view.colored(b),
+            f'A - B, 0 (blue) to {worst:g} {unit} (red)': difference,
         }
-        if known:
+        if view.truth_known:
             pictures |= {
-                f'truth, {low:.1f} to {high:.1f} px': colorize(truth, low, high),
-                f'error of A, 0 to {self.worst:g} px': error_map(a, truth, self.worst),
-                f'error of B, 0 to {self.worst:g} px': error_map(b, truth, self.worst),
+                f'truth, {span}': view.colored(view.truth),
+                f'error of A, 0 to {worst:g} {unit}': view.difference(a, view.truth, worst),
+                f'error of B, 0 to {worst:g} {unit}': view.difference(b, view.truth, worst),
             }
         return pictures

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from nndepth_core.data.sample import MonoSample, StereoSample, spread
-from nndepth_core.estimator import StereoEstimator, StereoResult, check_pair
-from nndepth_core.evaluation.metrics import regional_metrics
-from nndepth_core.evaluation.mono_metrics import DEPTH_RANGE, Alignment, Output, mono_metrics
-from nndepth_core.evaluation.regions import ALL, edge_bands, stereo_regions
-from nndepth_core.evaluation.sparsification import sparsify
-from nndepth_core.plausibility import (
-    Finding,
-    Once,
-    examine_estimate,
-    examine_levels,
-    examine_truth,
-)
+from nndepth_core.data.sample import spread
+from nndepth_core.engines import Engine
+from nndepth_core.evaluation.measures import Measures, Metrics, ResultT, SampleT, View
+from nndepth_core.plausibility import Finding, Once
 
 EXAMINED_SAMPLES = 5
 
-Metrics = dict[str, dict[str, float]]
-"""Region -> measure -> value."""
-
-SampleT = TypeVar('SampleT')
 SampleT_co = TypeVar('SampleT_co', covariant=True)
+
+
+class Estimator(Protocol):
+    """What is known of a model of any task."""
+
+    engine: Engine
+
+
+EstimatorT = TypeVar('EstimatorT', bound=Estimator)
 
 
 class Samples(Protocol[SampleT_co]):
@@ -72,11 +67,13 @@ class ModelScore:
         model: what to call it.
         runs_on: engine and device.
         samples: in the order of the data set.
+        about: how it is judged, see `Measures.about`.
     """
 
     model: str
     runs_on: str = ''
     samples: list[SampleScore] = field(default_factory=list)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def mean(self) -> Metrics:
         """Mean over the samples that have the region, each with the same weight."""
@@ -110,6 +107,7 @@ class Evaluation:
 
     Attributes:
         dataset: its name.
+        measures: what was measured.
         models: in the order they were given, all with the same samples.
         skipped: name of a sample that could not be used -> why.
         findings: (where, what) does not look right: in the data set, or in what a model makes of
@@ -117,22 +115,21 @@ class Evaluation:
     """
 
     dataset: str
+    measures: Measures
     models: list[ModelScore]
     skipped: dict[str, str] = field(default_factory=dict)
     findings: list[tuple[str, Finding]] = field(default_factory=list)
 
 
-Observer = Callable[[StereoSample, Sequence[StereoResult], Sequence[SampleScore]], None]
-"""Told of every sample: its name is never empty; results and scores are in the models' order."""
+Observer = Callable[[View, Sequence[SampleScore]], None]
+"""Told of every sample: its name is never empty; maps and scores are in the models' order."""
 
 
-def evaluate_stereo(
-    models: Mapping[str, StereoEstimator],
-    dataset: Samples[StereoSample],
+def evaluate(
+    models: Mapping[str, EstimatorT],
+    dataset: Samples[SampleT],
+    measures: Measures[SampleT, EstimatorT, ResultT],
     *,
-    confidence: bool = False,
-    bands: bool = False,
-    truth: bool = True,
     limit: int = 0,
     strict: bool = False,
     progress: bool = False,
@@ -142,11 +139,8 @@ def evaluate_stereo(
 
     Args:
         models: what to call each -> the estimator.
-        dataset: pairs with their truth.
-        confidence: measure too how well the confidence sorts: 'ause', 'ause_normalized' and
-            'aurg' of `sparsify`, for the absolute error.
-        bands: measure too along depth edges, in the regions of `edge_bands`.
-        truth: skip samples without any known truth; else they are only timed.
+        dataset: samples with their truth.
+        measures: how the models are run and what is measured.
         limit: samples at the most, spread evenly over the data set; 0 for all.
         strict: stop at a sample that cannot be used instead of skipping it.
         progress: show a bar where there is a terminal.
@@ -156,79 +150,28 @@ def evaluate_stereo(
         ValueError, OSError: no sample can be used, or with `strict` one cannot.
         EngineError: a model fails.
     """
-    evaluation = Evaluation(
-        dataset.name,
-        [ModelScore(name, f'{x.engine.name}/{x.engine.device}') for name, x in models.items()],
-    )
+    estimators = [*models.values()]
+    scores = [
+        ModelScore(name, f'{x.engine.name}/{x.engine.device}', about=measures.about(x))
+        for name, x in models.items()
+    ]
+    evaluation = Evaluation(dataset.name, measures, scores)
+    examine = _Examination(evaluation, models)
 
-    examination = _Examination(evaluation, models)
-
-    def measure(sample: StereoSample, name: str) -> list[SampleScore]:
-        _check(sample, truth)
-        results = [model(sample.left, sample.right, confidence) for model in models.values()]
-        examination(sample, name, results)
-        regions = stereo_regions(sample.left, sample.disparity, sample.occluded)
-        if bands:
-            regions |= edge_bands(sample.disparity)
+    def measure(sample: SampleT, name: str) -> list[SampleScore]:
+        measures.check(sample)
+        results = [measures.estimate(model, sample) for model in estimators]
+        examine(sample, name, results)
+        view = measures.view(sample, estimators, results)
+        size = view.image.shape[1], view.image.shape[0]
         scores = [
-            SampleScore(
-                name,
-                (sample.left.shape[1], sample.left.shape[0]),
-                _stereo_metrics(result, sample.disparity, regions),
-                sum(result.milliseconds.values()),
-            )
-            for result in results
+            SampleScore(name, size, metrics, sum(result.milliseconds.values()))
+            for result, metrics in zip(results, measures.metrics(sample, view), strict=True)
         ]
         if observe is not None:
-            observe(sample, results, scores)
+            observe(view, scores)
         return scores
 
-    return _collect(dataset, evaluation, measure, limit, strict, progress)
-
-
-def evaluate_mono(
-    models: Mapping[str, Callable[[np.ndarray], np.ndarray]],
-    dataset: Samples[MonoSample],
-    *,
-    output: Output = 'depth',
-    alignment: Alignment = 'none',
-    depth_range: tuple[float, float] = DEPTH_RANGE,
-    limit: int = 0,
-    strict: bool = False,
-    progress: bool = False,
-) -> Evaluation:
-    """Measure models of depth from one image on the same samples.
-
-    Args:
-        models: what to call each -> from uint8 RGB (H, W, 3) to float (H, W).
-        dataset: images with their depth in metres.
-        output: what the models return, see `mono_metrics`.
-        alignment: see `align_depth`.
-        depth_range: see `mono_metrics`.
-        limit: samples at the most, spread evenly over the data set; 0 for all.
-        strict: stop at a sample that cannot be used instead of skipping it.
-        progress: show a bar where there is a terminal.
-
-    Raises:
-        ValueError, OSError: no sample can be used, or with `strict` one cannot.
-    """
-
-    def measure(sample: MonoSample, name: str) -> list[SampleScore]:
-        if sample.meaning != 'metric':
-            raise ValueError(
-                f'the truth is {sample.meaning}, not metres; choose a data set of metric depth'
-            )
-        scores = []
-        for model in models.values():
-            start = time.perf_counter()
-            estimate = model(sample.image)
-            milliseconds = 1000 * (time.perf_counter() - start)
-            metrics = mono_metrics(estimate, sample.depth, output, alignment, depth_range)
-            size = (sample.image.shape[1], sample.image.shape[0])
-            scores.append(SampleScore(name, size, {ALL: metrics}, milliseconds))
-        return scores
-
-    evaluation = Evaluation(dataset.name, [ModelScore(name) for name in models])
     return _collect(dataset, evaluation, measure, limit, strict, progress)
 
 
@@ -274,61 +217,23 @@ def _name(dataset: Samples[SampleT], index: int) -> str:
     return entries[index].name if entries else f'sample {index}'
 
 
-def _check(sample: StereoSample, truth: bool) -> None:
-    check_pair(sample.left, sample.right)
-    for what, values in (('truth', sample.disparity), ('occlusion mask', sample.occluded)):
-        if values is not None and values.shape != sample.left.shape[:2]:
-            raise ValueError(
-                f'the {what} is {values.shape[1]}x{values.shape[0]} and the left image '
-                f'{sample.left.shape[1]}x{sample.left.shape[0]}; they must have one size'
-            )
-    if truth and not np.isfinite(sample.disparity).any():
-        raise ValueError('the truth has no known pixel; is it the right file and scale?')
-
-
 class _Examination:
-    """Adds what does not look right to an evaluation, each kind once.
+    """Adds what does not look right to an evaluation, each kind once."""
 
-    Numbers of the truth are looked at in every sample, the images only in the first ones.
-    """
-
-    def __init__(self, evaluation: Evaluation, models: Mapping[str, StereoEstimator]) -> None:
-        self.findings = evaluation.findings
+    def __init__(self, evaluation: Evaluation, models: Mapping[str, Estimator]) -> None:
+        self.evaluation = evaluation
         self.models = models
         self.once = {name: Once() for name in ('', *models)}
         self.left = EXAMINED_SAMPLES
 
-    def __call__(self, sample: StereoSample, name: str, results: Sequence[StereoResult]) -> None:
-        left, right, first = sample.left, sample.right, self.left > 0
+    def __call__(self, sample: object, name: str, results: Sequence[object]) -> None:
+        measures, closely = self.evaluation.measures, self.left > 0
         self.left -= 1
-        found = examine_levels(left, right) if first else []
-        found += examine_truth(left, right, sample.disparity, sample.occluded, warp=first)
-        self._add('', f'{name}', found)
+        self._add('', name, measures.examine(sample, closely))
         for (model, estimator), result in zip(self.models.items(), results, strict=True):
-            if first:
-                scale = result.disparity.shape[1] / result.processing_size[0]
-                largest = estimator.engine.spec.bounds[1] * scale
-                found = examine_estimate(left, right, result.disparity, largest=largest)
+            if closely:
+                found = measures.examine_result(estimator, sample, result)
                 self._add(model, f'{model}, {name}', found)
 
     def _add(self, model: str, where: str, found: Sequence[Finding]) -> None:
-        self.findings += [(where, finding) for finding in self.once[model](found)]
-
-
-def _stereo_metrics(
-    result: StereoResult, truth: np.ndarray, regions: Mapping[str, np.ndarray]
-) -> Metrics:
-    metrics = regional_metrics(result.disparity, truth, regions)
-    if result.confidence is not None:
-        error = np.abs(result.disparity - truth)
-        for name, values in metrics.items():
-            values |= _sparsification(error[regions[name]], result.confidence[regions[name]])
-    return metrics
-
-
-def _sparsification(error: np.ndarray, confidence: np.ndarray) -> dict[str, float]:
-    names = ('ause', 'ause_normalized', 'aurg')
-    if not np.isfinite(error).any():
-        return dict.fromkeys(names, float('nan'))
-    found = sparsify(error, confidence)
-    return {name: getattr(found, name) for name in names}
+        self.evaluation.findings += [(where, finding) for finding in self.once[model](found)]

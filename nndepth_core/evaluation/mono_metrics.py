@@ -12,8 +12,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Output = Literal['depth', 'inverse_depth']
 Alignment = Literal['none', 'median', 'scale_shift']
+ALIGNMENTS: dict[str, Alignment] = {
+    'depth': 'none',
+    'relative_depth': 'scale_shift',
+    'inverse_depth': 'scale_shift',
+}
+"""Output of a model -> the alignment that it needs, see `align_depth`."""
 
 DEPTH_RANGE = (1e-3, 80.0)
 """Metres; what KITTI's usual protocol counts. NYUv2's ends at 10 m."""
@@ -22,7 +27,7 @@ DEPTH_RANGE = (1e-3, 80.0)
 def mono_metrics(
     estimate: np.ndarray,
     truth: np.ndarray,
-    output: Output = 'depth',
+    output: str = 'depth',
     alignment: Alignment = 'none',
     depth_range: tuple[float, float] = DEPTH_RANGE,
     valid: np.ndarray | None = None,
@@ -32,7 +37,7 @@ def mono_metrics(
     Args:
         estimate: float (H, W), NaN where there is none.
         truth: true depth (H, W), metres, NaN where unknown.
-        output: what `estimate` holds: depth, or its inverse.
+        output: what `estimate` holds, see `align_depth`.
         alignment: see `align_depth`.
         depth_range: metres; only truths in it count, and estimates are clipped to it.
         valid: bool (H, W), the pixels that count; all with such a truth if None.
@@ -75,7 +80,7 @@ def mono_metrics(
 def align_depth(
     estimate: np.ndarray,
     truth: np.ndarray,
-    output: Output = 'depth',
+    output: str = 'depth',
     alignment: Alignment = 'none',
 ) -> np.ndarray:
     """Depth in metres of an output that is known up to what `alignment` finds.
@@ -83,7 +88,8 @@ def align_depth(
     Args:
         estimate: float of any shape, NaN where there is none.
         truth: the same shape, metres, NaN where unknown.
-        output: what `estimate` holds: depth, or its inverse.
+        output: what `estimate` holds: 'depth', 'relative_depth' or 'inverse_depth', as in
+            `ModelSpec`.
         alignment: 'none'; 'median' scales to the median of the truth; 'scale_shift' fits both to
             the truth, or for inverse depth to its inverse, by least squares.
 
@@ -93,9 +99,12 @@ def align_depth(
     Raises:
         ValueError: an argument is not allowed.
     """
-    for what, value, allowed in (('output', output, Output), ('alignment', alignment, Alignment)):
-        if value not in get_args(allowed):
-            raise ValueError(f'{what} is {value!r}; choose one of {", ".join(get_args(allowed))}')
+    for what, value, allowed in (
+        ('output', output, tuple(ALIGNMENTS)),
+        ('alignment', alignment, get_args(Alignment)),
+    ):
+        if value not in allowed:
+            raise ValueError(f'{what} is {value!r}; choose one of {", ".join(allowed)}')
     values = estimate.astype(np.float64)
     target = truth.astype(np.float64)
     if output == 'inverse_depth':
@@ -105,7 +114,7 @@ def align_depth(
         find = _median_scale if alignment == 'median' else fit_scale_shift
         scale, shift = find(values[both], target[both])
         values = scale * values + shift
-    if output == 'depth':
+    if output != 'inverse_depth':
         return values
     with np.errstate(divide='ignore'):
         return 1 / np.maximum(values, 0)

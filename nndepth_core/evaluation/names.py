@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nndepth_core.evaluation.metrics import BAD_PIXELS
 
 _BAD = {f'bad_{limit}': f'bad-{limit} %' for limit in BAD_PIXELS} | {'d1_all': 'D1-all %'}
@@ -28,12 +30,13 @@ MONO_TITLES = {
     'delta_3': 'δ3',
     'density': 'density %',
 }
+MONO_DEFAULT = ('abs_rel', 'rmse', 'log10', 'delta_1', 'delta_2', 'delta_3', 'density')
 STEREO_DEFAULT = ('epe', 'rmse', *_BAD, 'density')
 
 _ALIASES = {'kitti_d1': 'd1_all', 'd1': 'd1_all', 'kitti_epe': 'epe'}
 
 
-def metric_key(name: str, titles: dict[str, str]) -> str:
+def metric_key(name: str, titles: Mapping[str, str]) -> str:
     """The key of a measure: 'kitti-d1' is 'd1_all', 'bad-1.0' is 'bad_1', 'EPE' is 'epe'.
 
     Raises:

@@ -11,11 +11,11 @@ from html import escape
 import cv2
 import numpy as np
 
-from nndepth_core.data.sample import StereoSample
-from nndepth_core.estimator import StereoResult
 from nndepth_core.evaluation.evaluate import Evaluation, SampleScore
+from nndepth_core.evaluation.measures import Measures, View
 from nndepth_core.evaluation.regions import ALL
-from nndepth_core.visualization import colorize, error_map, value_range
+from nndepth_core.evaluation.tables import cell
+from nndepth_core.visualization import colorize
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 110em;
@@ -39,29 +39,25 @@ class Gallery:
 
     Attributes:
         models: what to call them, in their order.
+        measures: of their task.
         most: samples to keep.
         width: wider pictures are reduced to this, pixels.
-        worst: error that error maps show in red, pixels.
     """
 
     models: Sequence[str]
+    measures: Measures
     most: int = 12
     width: int = 640
-    worst: float = 4.0
     _kept: list[tuple[float, str]] = field(default_factory=list)
 
-    def __call__(
-        self,
-        sample: StereoSample,
-        results: Sequence[StereoResult],
-        scores: Sequence[SampleScore],
-    ) -> None:
+    def __call__(self, view: View, scores: Sequence[SampleScore]) -> None:
         """Take the sample in if it is among the worst so far."""
-        errors = [score.metrics[ALL]['epe'] for score in scores]
+        first = next(iter(self.measures.brief))
+        errors = [score.metrics[ALL][first] for score in scores]
         worst = max(math.inf if math.isnan(error) else error for error in errors)
         if len(self._kept) == self.most and not any(worst > other for other, _ in self._kept):
             return
-        self._kept.append((worst, self._section(sample, results, scores)))
+        self._kept.append((worst, self._section(view, scores)))
         self._kept.sort(key=lambda kept: -kept[0])
         del self._kept[self.most :]
 
@@ -69,42 +65,28 @@ class Gallery:
         """All that was kept, the worst first."""
         return ''.join(section for _, section in self._kept)
 
-    def _section(
-        self,
-        sample: StereoSample,
-        results: Sequence[StereoResult],
-        scores: Sequence[SampleScore],
-    ) -> str:
-        truth = sample.disparity
-        low, high = value_range(truth)
-        rows = [
-            [
-                self._figure('left image', sample.left),
-                self._map(
-                    f'truth, {low:.1f} (blue) to {high:.1f} px (red)', colorize(truth, low, high)
-                ),
-            ]
-        ]
-        for model, result, score in zip(self.models, results, scores, strict=True):
-            metrics = score.metrics[ALL]
-            figures = (
-                f'EPE {metrics["epe"]:.2f} px, bad-3 {metrics["bad_3"]:.1f} %, '
-                f'density {metrics["density"]:.1f} %'
+    def _section(self, view: View, scores: Sequence[SampleScore]) -> str:
+        low, high = view.limits()
+        ends = ('blue', 'red') if view.near_is_high else ('red', 'blue')
+        span = f'{low:.1f} ({ends[0]}) to {high:.1f} {view.unit} ({ends[1]})'
+        pictures = self._figure(view.title, view.image)
+        rows = [pictures + self._map(f'truth, {span}', view.colored(view.truth))]
+        for model, values, confidence, score in zip(
+            self.models, view.maps, view.confidences, scores, strict=True
+        ):
+            worst = self.measures.worst
+            figures = self.measures.caption.format(**score.metrics[ALL])
+            row = self._map(f'{model}: {view.kind}', view.colored(values)) + self._map(
+                f'{model}: {figures}; error of 0 (blue) to {worst:g} '
+                f'{self.measures.difference_unit} (red), no estimate white',
+                view.difference(values, view.truth, worst),
             )
-            row = [
-                self._map(f'{model}: disparity', colorize(result.disparity, low, high)),
-                self._map(
-                    f'{model}: {figures}; error of 0 (blue) to {self.worst:g} px (red), no '
-                    'estimate white',
-                    error_map(result.disparity, truth, self.worst),
-                ),
-            ]
-            if result.confidence is not None:
-                picture = colorize(result.confidence, 0, 1)
-                row.append(self._map(f'{model}: confidence, 0 (blue) to 1 (red)', picture))
+            if confidence is not None:
+                picture = colorize(confidence, 0, 1)
+                row += self._map(f'{model}: confidence, 0 (blue) to 1 (red)', picture)
             rows.append(row)
-        pictures = ''.join(f'<div class="row">{"".join(row)}</div>' for row in rows)
-        return f'<h3>{escape(scores[0].name)}</h3>{pictures}'
+        text = ''.join(f'<div class="row">{row}</div>' for row in rows)
+        return f'<h3>{escape(scores[0].name)}</h3>{text}'
 
     def _figure(self, caption: str, picture: np.ndarray) -> str:
         bgr = cv2.cvtColor(self._reduced(picture), cv2.COLOR_RGB2BGR)
@@ -147,9 +129,7 @@ def report_html(
     title = f'{", ".join(model.model for model in evaluation.models)} on {evaluation.dataset}'
     parts = [
         f'<h1>{escape(title)}</h1>',
-        f'<p>{count} samples; {escape(engines)}. Every sample has the same weight in the means; '
-        'a missing estimate counts as bad, and is filled from the background for EPE and '
-        'RMSE.</p>',
+        f'<p>{count} samples; {escape(engines)}. {escape(evaluation.measures.note)}</p>',
         _table(rows),
     ]
     if evaluation.skipped:
@@ -168,19 +148,16 @@ def report_html(
 
 def _samples(evaluation: Evaluation) -> list[list[str]]:
     """A row for each sample, with three columns for each model."""
+    brief = evaluation.measures.brief
     headings = [
-        f'{model.model} {what}' for model in evaluation.models for what in ('EPE', 'D1 %', 'ms')
+        f'{model.model} {what}' for model in evaluation.models for what in (*brief.values(), 'ms')
     ]
     rows = [['sample', 'size', *headings]]
     for scores in zip(*(model.samples for model in evaluation.models), strict=True):
         row = [scores[0].name, '{}x{}'.format(*scores[0].size)]
         for score in scores:
-            metrics = score.metrics[ALL]
-            row += [
-                f'{metrics["epe"]:.3f}',
-                f'{metrics["d1_all"]:.2f}',
-                f'{score.milliseconds:.1f}',
-            ]
+            row += [cell(score.metrics[ALL][key], title) for key, title in brief.items()]
+            row.append(f'{score.milliseconds:.1f}')
         rows.append(row)
     return rows
 

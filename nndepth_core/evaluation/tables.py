@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nndepth_core.evaluation.evaluate import Evaluation
@@ -14,7 +14,6 @@ from nndepth_core.evaluation.evaluate import Evaluation
 
 def summary(
     evaluation: Evaluation,
-    titles: Mapping[str, str],
     metrics: Sequence[str],
     regions: Sequence[str],
 ) -> list[list[str]]:
@@ -22,16 +21,16 @@ def summary(
 
     Args:
         evaluation: what was found.
-        titles: measure -> its heading.
         metrics: those to show.
         regions: those to show, if there are such.
     """
+    titles = evaluation.measures.titles
     rows = [['MODEL', 'REGION', *(titles[key] for key in metrics), 'p50 ms', 'p95 ms']]
     for model in evaluation.models:
         mean = model.mean()
         speed = [f'{value:.1f}' for value in model.speed().values()]
         for region in [name for name in regions if name in mean]:
-            cells = [_cell(mean[region].get(key), titles[key]) for key in metrics]
+            cells = [cell(mean[region].get(key), titles[key]) for key in metrics]
             rows.append([model.model, region, *cells, *speed])
             speed = [''] * len(speed)
     return rows
@@ -43,6 +42,7 @@ def json_text(evaluation: Evaluation, **more: Any) -> str:
         {
             'model': model.model,
             'runs_on': model.runs_on,
+            **model.about,
             'milliseconds': model.speed(),
             'mean': model.mean(),
             'samples': [
@@ -94,7 +94,8 @@ def _text(name: str) -> str:
     return f"'{name}" if name.startswith(('=', '+', '-', '@', '\t', '\r')) else name
 
 
-def _cell(value: float | None, title: str) -> str:
+def cell(value: float | None, title: str) -> str:
+    """A figure with the digits that suit its heading."""
     if value is None or math.isnan(value):
         return '-'
     return f'{value:.2f}' if title.endswith('%') else f'{value:.3f}'

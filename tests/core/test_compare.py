@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from nndepth_core import StereoEstimator, cli, io
+from nndepth_core.data.image_files import ImagePairs
 from nndepth_core.engines.sgbm import SgbmEngine
-from nndepth_core.evaluation.compare import ImagePairs, SideBySide, agreement, closer
-from nndepth_core.evaluation.evaluate import evaluate_stereo
+from nndepth_core.evaluation.compare import SideBySide, agreement, closer
+from nndepth_core.evaluation.evaluate import evaluate
+from nndepth_core.evaluation.stereo import StereoMeasures
 
 NAN = np.nan
 SHIFT, HEIGHT, WIDTH = 9, 60, 120
@@ -111,9 +113,10 @@ def test_every_pair_has_a_picture_of_its_own(compare):
     sample = ImagePairs('left', 'right')[0]
     names = ('a/b', 'a_b', 'a_b')
     models = {name: StereoEstimator(SgbmEngine()) for name in 'AB'}
-    side_by_side = SideBySide('AB', Path())
+    measures = StereoMeasures(truth=False)
+    side_by_side = SideBySide('AB', measures, Path())
     samples = [replace(sample, name=name) for name in names]
-    evaluate_stereo(models, Listed(samples), truth=False, observe=side_by_side)
+    evaluate(models, Listed(samples), measures, observe=side_by_side)
     assert len(side_by_side.differences) == len(list(Path().glob('a_b*.png'))) == 3
 
 

@@ -10,18 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from nndepth_core import StereoEstimator
+from nndepth_core import MonoEstimator, StereoEstimator
 from nndepth_core.data.sample import MonoSample, StereoSample
 from nndepth_core.engines import EngineError, ModelSpec
-from nndepth_core.evaluation.evaluate import (
-    Evaluation,
-    ModelScore,
-    SampleScore,
-    evaluate_mono,
-    evaluate_stereo,
-)
+from nndepth_core.evaluation.evaluate import Evaluation, ModelScore, SampleScore, evaluate
+from nndepth_core.evaluation.mono import MonoMeasures
 from nndepth_core.evaluation.names import MONO_TITLES, STEREO_TITLES, metric_key
 from nndepth_core.evaluation.report import Gallery, report_html
+from nndepth_core.evaluation.stereo import StereoMeasures
 from nndepth_core.evaluation.tables import csv_text, json_text, summary
 
 HEIGHT, WIDTH = 40, 90
@@ -73,6 +69,17 @@ def sample(truth: float, name: str = '', size=(HEIGHT, WIDTH), occluded=None) ->
 
 def estimators(**disparities: float) -> dict[str, StereoEstimator]:
     return {name: StereoEstimator(Constant(value)) for name, value in disparities.items()}
+
+
+def evaluate_stereo(models, dataset, *, strict=False, limit=0, observe=None, **measures):
+    return evaluate(
+        models,
+        dataset,
+        StereoMeasures(**measures),
+        strict=strict,
+        limit=limit,
+        observe=observe,
+    )
 
 
 def test_means_of_samples_by_region():
@@ -178,27 +185,68 @@ def test_limit_spreads_evenly():
         assert ''.join(x.name for x in evaluation.models[0].samples) == names
 
 
+@dataclass
+class Inverse:
+    """An engine that gives an inverse depth, whatever it sees."""
+
+    values: np.ndarray
+    output: str = 'inverse_depth'
+    name: str = 'inverse'
+    device: str = 'cpu'
+    iterations: int = 0
+
+    def __post_init__(self) -> None:
+        self.spec = ModelSpec('inverse', inputs=('image',), output=self.output, value_range=None)
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {self.output: self.values[None].astype(np.float32)}
+
+    def self_test(self) -> None:
+        pass
+
+
 def test_mono():
     truth = np.linspace(1, 20, 60).reshape(6, 10).astype(np.float32)
     image = np.zeros((6, 10, 3), np.uint8)
+    unknown = np.full_like(truth, np.nan)
     dataset = Listed(
         [
             MonoSample(image, truth, name='metric'),
             MonoSample(image, 1 / truth, 'relative_inverse', name='relative'),
+            MonoSample(image, truth[1:], name='uneven'),
+            MonoSample(image, unknown, name='unknown'),
+            MonoSample(image, truth + 100, name='far'),
         ]
     )
-    models = {'double': lambda _: 2 * truth, 'inverse': lambda _: 3 / truth - 1}
-    evaluation = evaluate_mono(models, dataset)
-    assert evaluation.models[0].mean()['all']['abs_rel'] == pytest.approx(1)
-    assert evaluation.models[0].mean()['all'].keys() == MONO_TITLES.keys()
-    assert list(evaluation.skipped) == ['relative']
+    models = {
+        'double': MonoEstimator(Inverse(2 * truth, 'depth')),
+        'inverse': MonoEstimator(Inverse(3 / truth - 1)),
+    }
+    evaluation = evaluate(models, dataset, MonoMeasures())
+    double, inverse = evaluation.models
+    assert double.mean()['all'].keys() == MONO_TITLES.keys() == evaluation.measures.titles.keys()
+    assert double.mean()['all']['abs_rel'] == pytest.approx(1)
+    assert inverse.mean()['all']['rmse'] == pytest.approx(0, abs=1e-4)
+    assert [model.about['alignment'] for model in evaluation.models] == ['none', 'scale_shift']
+    assert list(evaluation.skipped) == ['relative', 'uneven', 'unknown', 'far']
     assert 'not metres' in evaluation.skipped['relative']
-    aligned = evaluate_mono(
-        models, Listed(dataset.samples[:1]), output='inverse_depth', alignment='scale_shift'
-    )
-    assert aligned.models[1].mean()['all']['rmse'] == pytest.approx(0, abs=1e-4)
-    with pytest.raises(ValueError, match='alignment'):
-        evaluate_mono(models, dataset, alignment='affine', strict=True)
+    assert 'truth is 10x5 and the image 10x6' in evaluation.skipped['uneven']
+    assert 'no known pixel between 0.001 and 80.0 m' in evaluation.skipped['far']
+    metric = {'double': models['double']}
+    aligned = evaluate(metric, Listed(dataset.samples[:1]), MonoMeasures('median'))
+    assert aligned.models[0].mean()['all']['rmse'] == pytest.approx(0, abs=1e-4)
+    untested = evaluate(models, Listed(dataset.samples[3:4]), MonoMeasures(truth=False))
+    assert untested.models[0].samples[0].metrics == {}
+
+
+def test_only_depths_in_the_range_are_aligned_and_counted():
+    truth = np.linspace(1, 20, 60).reshape(6, 10).astype(np.float32)
+    inverse = np.where(truth > 10, 9, 1 / truth)
+    dataset = Listed([MonoSample(np.zeros((6, 10, 3), np.uint8), truth)])
+    models = {'inverse': MonoEstimator(Inverse(inverse))}
+    near = evaluate(models, dataset, MonoMeasures(depth_range=(0.1, 10)))
+    assert near.models[0].mean()['all']['rmse'] == pytest.approx(0, abs=1e-4)
+    assert evaluate(models, dataset, MonoMeasures()).models[0].mean()['all']['rmse'] > 1
 
 
 @pytest.mark.parametrize(
@@ -225,7 +273,7 @@ def evaluation() -> Evaluation:
 
 
 def test_tables(evaluation):
-    rows = summary(evaluation, STEREO_TITLES, ['epe', 'bad_1', 'ause'], ['all', 'noc'])
+    rows = summary(evaluation, ['epe', 'bad_1', 'ause'], ['all', 'noc'])
     assert rows[0] == ['MODEL', 'REGION', 'EPE px', 'bad-1 %', 'AUSE px', 'p50 ms', 'p95 ms']
     assert rows[1][:5] == ['a', 'all', '2.000', '100.00', '-']
     assert rows[2][:5] == ['nowhere', 'all', '-', '100.00', '-']
@@ -245,7 +293,7 @@ def test_tables(evaluation):
 def test_names_in_csv_are_no_formulas(first):
     name = f'{first}1+cmd|x!A1'
     score = SampleScore(name, (90, 40), {'all': {'epe': -2.0}}, 5.0)
-    evaluation = Evaluation('data', [ModelScore(name, 'cpu', [score])], {})
+    evaluation = Evaluation('data', StereoMeasures(), [ModelScore(name, 'cpu', [score])])
     (row,) = csv.DictReader(csv_text(evaluation).splitlines())
     assert (row['model'], row['sample'], row['epe']) == (f"'{name}", f"'{name}", '-2')
 
@@ -257,7 +305,7 @@ def pictures_of(html: str) -> list[np.ndarray]:
 
 
 def test_gallery_keeps_the_worst():
-    gallery = Gallery(['a'], most=2)
+    gallery = Gallery(['a'], StereoMeasures(), most=2)
     dataset = Listed([sample(truth, f'<{truth}>') for truth in (6, 9, 5, 8)])
     evaluation = evaluate_stereo(estimators(a=5), dataset, observe=gallery)
     html = report_html(evaluation, [['<model>'], ['a']], gallery)
@@ -272,7 +320,7 @@ def test_gallery_keeps_the_worst():
 
 
 def _report_of_nothing() -> str:
-    gallery = Gallery(['a'])
+    gallery = Gallery(['a'], StereoMeasures())
     evaluation = evaluate_stereo(
         estimators(a=np.nan), Listed([sample(5), OSError('torn')]), observe=gallery
     )
@@ -285,7 +333,7 @@ def _report_of_nothing() -> str:
 def test_reduced_maps_of_sparse_truth_stay_bright():
     picture = np.zeros((64, 128, 3), np.uint8)
     picture[::2, ::2] = (0, 200, 0)
-    gallery = Gallery([], width=32)
+    gallery = Gallery([], StereoMeasures(), width=32)
     (reduced,) = pictures_of(gallery._map('', picture))
     assert reduced.shape == (16, 32, 3)
     assert (reduced[..., 1] > 190).all()

@@ -258,8 +258,12 @@ def test_depth_files(tmp_path):
     stored = cv2.imread(str(tmp_path / 'a.png'), cv2.IMREAD_UNCHANGED)
     assert stored.dtype == np.uint16
     assert stored.tolist() == [[0, 0, 0, 0], [1234, 65535, 0, 0]]
-    with pytest.raises(ValueError, match=r'written as \.npy or \.png'):
-        io.write_depth(tmp_path / 'a.pfm', depth)
+    io.write_depth(tmp_path / 'a.pfm', depth)
+    np.testing.assert_array_equal(io.read_pfm(tmp_path / 'a.pfm'), depth)
+    known = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(NAN))
+    np.testing.assert_array_equal(io.read_depth(tmp_path / 'a.pfm'), known)
+    with pytest.raises(ValueError, match=r'written as \.pfm, \.npy or \.png'):
+        io.write_depth(tmp_path / 'a.tif', depth)
 
 
 def test_ply_holds_the_finite_points(tmp_path):

@@ -1,0 +1,61 @@
+"""What the outputs of `nndepth infer` for pairs and for single images share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from nndepth_core import io, visualization
+from nndepth_core.camera import PinholeCamera
+
+
+class OutputFiles:
+    """Writes the files of one sample into a folder.
+
+    Attributes:
+        names: of the files that were written.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.names: list[str] = []
+        self._folder, self._name = folder, name
+
+    def path(self, ending: str) -> Path:
+        """The path of a file that is about to be written."""
+        self.names.append(f'{self._name}_{ending}')
+        return self._folder / self.names[-1]
+
+    def write_depth(
+        self,
+        formats: Collection[str],
+        depth: np.ndarray,
+        image: np.ndarray,
+        camera: PinholeCamera | None,
+    ) -> None:
+        """Write depth (H, W) in metres and the cloud of its points, as far as asked for."""
+        if 'depth' in formats:
+            for suffix in ('npy', 'png'):
+                io.write_depth(self.path(f'depth.{suffix}'), depth)
+        if 'ply' in formats and camera is not None:
+            io.write_ply(self.path('points.ply'), camera.points(depth), image)
+
+    def write_pictures(
+        self, pictures: dict[str, np.ndarray], confidence: np.ndarray | None
+    ) -> None:
+        """Write the confidence (H, W) in 0..1 and all pictures, title -> RGB, side by side."""
+        if confidence is not None:
+            picture = np.rint(255 * confidence).astype(np.uint8)
+            io.write_image(self.path('confidence.png'), picture)
+        io.write_image(self.path('panel.png'), visualization.panel(pictures))
+
+
+def depth_picture(depth: np.ndarray) -> tuple[str, np.ndarray]:
+    """Title and picture, uint8 RGB (H, W, 3), of the logarithm of a depth map (H, W)."""
+    with np.errstate(divide='ignore'):
+        log_depth = np.log(depth)
+    near, far = visualization.value_range(log_depth, percentile=5)
+    title = f'log depth, {math.exp(near):.2f} (red) to {math.exp(far):.2f} m (blue)'
+    return title, visualization.colorize(log_depth, far, near)

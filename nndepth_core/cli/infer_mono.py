@@ -1,0 +1,132 @@
+"""`nndepth infer` for single images: depth in metres, or depth without a scale."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nndepth_core import calibration, io, visualization
+from nndepth_core.camera import PinholeCamera
+from nndepth_core.cli import options
+from nndepth_core.cli.infer_files import OutputFiles, depth_picture
+from nndepth_core.data.image_files import SingleImages
+from nndepth_core.data.sample import MonoSample
+from nndepth_core.estimator import DepthResult, MonoEstimator, load_estimator
+from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, mono_metrics
+from nndepth_core.plausibility import Finding
+
+
+class MonoInference:
+    """Makes the estimate of each image.
+
+    Attributes:
+        images: the images.
+        formats: of the files to write, complete once the estimator is loaded.
+        estimator: there once it is loaded.
+    """
+
+    noun = 'image'
+    columns: ClassVar[dict[str, str]] = {'abs_rel': 'AbsRel', 'rmse': 'RMSE m', 'delta_1': 'δ1'}
+    estimator: MonoEstimator
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.images = SingleImages(args.left, args.truth, args.truth_scale, args.max_pixels)
+        self.source = calibration.parse_single(args.calibration) if args.calibration else None
+        self.formats = args.formats or ()
+        self.confidence = args.confidence
+
+    def load(self, args: argparse.Namespace) -> None:
+        """Make the estimator; a stereo model, and what the model cannot give, are refused."""
+        estimator = options.load_estimator(args, load_estimator)
+        spec = estimator.engine.spec
+        if not isinstance(estimator, MonoEstimator):
+            raise ValueError(
+                f'{spec.title} takes pairs and one image is given; give LEFT and RIGHT, or choose '
+                'a model of single images by --model'
+            )
+        if self.confidence and spec.confidence is None:
+            raise ValueError(f'{spec.title} has no confidence; leave --confidence out')
+        metric = spec.output == 'depth'
+        self.formats = self.formats or ('pfm', 'color') + ('depth',) * metric
+        if 'kitti' in self.formats:
+            raise ValueError('kitti is a format of disparities; leave it out for single images')
+        if not metric and (wanted := sorted({*self.formats} & {'depth', 'ply'})):
+            raise ValueError(
+                f'{" and ".join(wanted)} cannot be written, for {spec.title} gives '
+                f'{spec.output.replace("_", " ")} without a scale; choose of pfm, npy and color, '
+                'or a model that gives metres'
+            )
+        if 'ply' in self.formats and self.source is None:
+            raise ValueError('ply cannot be written without --calibration')
+        self.estimator = estimator
+
+    def __call__(self, index: int) -> MonoPicture:
+        """Read one image and estimate its depth."""
+        sample = self.images[index]
+        size = sample.image.shape[1], sample.image.shape[0]
+        camera = self.source.left_camera(size) if self.source else None
+        result = self.estimator(sample.image, camera, confidence=self.confidence)
+        return MonoPicture(self.images.files[index], sample, result, camera)
+
+
+@dataclass(frozen=True)
+class MonoPicture:
+    """What is known of one image once it is through the estimator."""
+
+    files: tuple[Path, ...]
+    sample: MonoSample
+    result: DepthResult
+    camera: PinholeCamera | None
+
+    def record(self) -> dict[str, Any]:
+        """Figures for results.json."""
+        depth, output = self.result.depth, self.result.output
+        record: dict[str, Any] = {
+            'name': self.sample.name,
+            'image': str(self.files[0]),
+            'width': depth.shape[1],
+            'height': depth.shape[0],
+            'output': output,
+            'milliseconds': self.result.milliseconds,
+            'density': 100 * float(np.isfinite(depth).mean()),
+        }
+        if len(self.files) > 1:
+            alignment = ALIGNMENTS[output]
+            record['metrics'] = mono_metrics(depth, self.sample.depth, output, alignment)
+        return record
+
+    def examine(self) -> list[Finding]:
+        """Nothing of a single image can be told to be wrong."""
+        return []
+
+    def write(self, folder: Path, formats: Collection[str]) -> list[str]:
+        """Write what was asked for and the pictures side by side; return the files' names."""
+        files = OutputFiles(folder, self.sample.name)
+        values, output = self.result.depth, self.result.output
+        title, picture = self._picture()
+        if 'pfm' in formats:
+            io.write_map(files.path(f'{output}.pfm'), values)
+        if 'npy' in formats and 'depth' not in formats:
+            io.write_map(files.path(f'{output}.npy'), values)
+        if 'color' in formats:
+            io.write_image(files.path(f'{output}_color.png'), picture)
+        files.write_depth(formats, values, self.sample.image, self.camera)
+        pictures = {'image': self.sample.image, title: picture}
+        files.write_pictures(pictures, self.result.confidence)
+        return files.names
+
+    def _picture(self) -> tuple[str, np.ndarray]:
+        """Title and picture of the map: near is red."""
+        values, output = self.result.depth, self.result.output
+        if output == 'depth':
+            return depth_picture(values)
+        far, near = visualization.value_range(values, percentile=2)
+        if output == 'relative_depth':
+            far, near = near, far
+        title = f'{output.replace("_", " ")} without a scale, far (blue) to near (red)'
+        return title, visualization.colorize(values, far, near)

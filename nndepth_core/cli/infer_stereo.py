@@ -1,0 +1,152 @@
+"""`nndepth infer` for pairs: disparity, and depth where they are calibrated."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nndepth_core import calibration, io, plausibility, visualization
+from nndepth_core.camera import StereoCamera
+from nndepth_core.cli import options
+from nndepth_core.cli.infer_files import OutputFiles, depth_picture
+from nndepth_core.data.image_files import ImagePairs
+from nndepth_core.data.sample import StereoSample
+from nndepth_core.estimator import StereoEstimator, StereoResult, load_estimator
+from nndepth_core.evaluation.metrics import stereo_metrics
+from nndepth_core.plausibility import Finding
+from nndepth_core.plausibility.projections import examine_projections
+
+CALIBRATED_FORMATS = ('depth', 'ply')
+
+
+class StereoInference:
+    """Makes the estimate of each pair.
+
+    Attributes:
+        images: the pairs.
+        formats: of the files to write.
+        estimator: there once it is loaded.
+    """
+
+    noun = 'pair'
+    columns: ClassVar[dict[str, str]] = {
+        'epe': 'EPE', 'bad_1': 'bad-1', 'bad_2': 'bad-2', 'bad_3': 'bad-3', 'd1_all': 'D1-all',
+    }  # fmt: skip
+    estimator: StereoEstimator
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.images = ImagePairs(
+            args.left, args.right, args.truth, args.truth_scale, args.max_pixels
+        )
+        self.source = calibration.parse(args.calibration) if args.calibration else None
+        self.formats = args.formats or ('pfm', 'color') + ('depth',) * bool(self.source)
+        if self.source is None and (wanted := sorted({*self.formats} & {*CALIBRATED_FORMATS})):
+            raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
+        self.limits = options.baseline_limits(args)
+        self.confidence = args.confidence
+
+    def load(self, args: argparse.Namespace) -> None:
+        """Make the estimator; a model of single images is refused."""
+        estimator = options.load_estimator(args, load_estimator)
+        if not isinstance(estimator, StereoEstimator):
+            raise ValueError(
+                f'{estimator.engine.spec.title} takes single images and a pair is given; leave '
+                'RIGHT out (for several images, give a folder or a quoted glob), or choose a '
+                'stereo model by --model'
+            )
+        self.estimator = estimator
+
+    def __call__(self, index: int) -> StereoPicture:
+        """Read one pair and estimate its disparity."""
+        sample = self.images[index]
+        size = sample.left.shape[1], sample.left.shape[0]
+        camera = self.source.camera(size) if self.source else None
+        result = self.estimator(sample.left, sample.right, confidence=self.confidence)
+        depth = camera.disparity_to_depth(result.disparity) if camera else None
+        return StereoPicture(self, self.images.files[index], sample, result, camera, depth)
+
+
+@dataclass(frozen=True)
+class StereoPicture:
+    """What is known of one pair once it is through the estimator."""
+
+    inference: StereoInference
+    files: tuple[Path, ...]
+    sample: StereoSample
+    result: StereoResult
+    camera: StereoCamera | None
+    depth: np.ndarray | None
+
+    @property
+    def truth(self) -> np.ndarray | None:
+        """The true disparity, where it was given."""
+        return self.sample.disparity if len(self.files) > 2 else None
+
+    def record(self) -> dict[str, Any]:
+        """Figures for results.json."""
+        disparity = self.result.disparity
+        record: dict[str, Any] = {
+            'name': self.sample.name,
+            'left': str(self.files[0]),
+            'right': str(self.files[1]),
+            'width': disparity.shape[1],
+            'height': disparity.shape[0],
+            'milliseconds': self.result.milliseconds,
+            'density': 100 * plausibility.density(disparity, self.camera),
+        }
+        if self.truth is not None:
+            record['metrics'] = stereo_metrics(disparity, self.truth)
+        return record
+
+    def examine(self) -> list[Finding]:
+        """Look whether images, calibration, truth and disparity can be true."""
+        left, right, camera = self.sample.left, self.sample.right, self.camera
+        disparity, source = self.result.disparity, self.inference.source
+        found = plausibility.examine_levels(left, right)
+        if camera is not None and source is not None:
+            limits = self.inference.limits
+            found += plausibility.examine_baseline(camera.baseline, camera.left.fx, limits)
+            size = camera.left.width, camera.left.height
+            found += examine_projections(source.p_left, source.p_right, *size)
+        if self.truth is not None and self.truth.shape == disparity.shape:
+            found += plausibility.examine_truth(left, right, self.truth)
+        largest = self.inference.estimator.engine.spec.bounds[1]
+        largest *= disparity.shape[1] / self.result.processing_size[0]
+        return found + plausibility.examine_estimate(left, right, disparity, camera, largest)
+
+    def write(self, folder: Path, formats: Collection[str]) -> list[str]:
+        """Write what was asked for and the pictures side by side; return the files' names."""
+        files = OutputFiles(folder, self.sample.name)
+        pictures = self._pictures()
+        for kind, suffix in (('pfm', 'pfm'), ('kitti', 'png'), ('npy', 'npy')):
+            if kind in formats:
+                io.write_disparity(files.path(f'disparity.{suffix}'), self.result.disparity)
+        if 'color' in formats:
+            io.write_image(files.path('disparity_color.png'), pictures[1][1])
+        if self.camera is not None and self.depth is not None:
+            files.write_depth(formats, self.depth, self.sample.left, self.camera.left)
+        files.write_pictures(dict(pictures), self.result.confidence)
+        return files.names
+
+    def _pictures(self) -> list[tuple[str, np.ndarray]]:
+        """Title and picture of the left image, disparity, depth and error, where there are any."""
+        disparity, truth = self.result.disparity, self.truth
+        low, high = visualization.value_range(disparity if truth is None else truth)
+        pictures = [
+            ('left image', self.sample.left),
+            (
+                f'disparity, {low:.1f} (blue) to {high:.1f} px (red)',
+                visualization.colorize(disparity, low, high),
+            ),
+        ]
+        if self.depth is not None:
+            pictures.append(depth_picture(self.depth))
+        if truth is not None:
+            error = visualization.error_map(disparity, truth)
+            pictures.append(('error, 0 (blue) to 4 px (red), no estimate white', error))
+        return pictures

@@ -1,0 +1,137 @@
+"""How models of depth from one image are judged: in metres, aligned where they have no scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nndepth_core.data.sample import MonoSample
+from nndepth_core.estimator import DepthResult, MonoEstimator
+from nndepth_core.evaluation.measures import Measures, Metrics, View
+from nndepth_core.evaluation.mono_metrics import (
+    ALIGNMENTS,
+    DEPTH_RANGE,
+    Alignment,
+    align_depth,
+    mono_metrics,
+)
+from nndepth_core.evaluation.names import MONO_DEFAULT, MONO_TITLES
+from nndepth_core.evaluation.regions import ALL
+from nndepth_core.visualization import value_range
+
+
+@dataclass(frozen=True)
+class MonoMeasures(Measures[MonoSample, MonoEstimator, DepthResult]):
+    """What is measured of depth maps, see `mono_metrics`.
+
+    Attributes:
+        alignment: see `align_depth`; None takes what each model's output asks for.
+        depth_range: metres, see `mono_metrics`.
+        truth: refuse samples without any known truth; else they are only timed.
+    """
+
+    alignment: Alignment | None = None
+    depth_range: tuple[float, float] = DEPTH_RANGE
+    truth: bool = True
+
+    titles = MONO_TITLES
+    columns = MONO_DEFAULT
+    regions = (ALL,)
+    brief: ClassVar[Mapping[str, str]] = {'abs_rel': 'AbsRel', 'delta_1': 'δ1'}
+    caption = 'AbsRel {abs_rel:.3f}, δ1 {delta_1:.3f}, density {density:.1f} %'
+    note = (
+        'Every sample has the same weight in the means; an output without a scale is brought to '
+        'metres by the truth of each image, and a missing estimate counts in the density alone.'
+    )
+    difference_titles: ClassVar[Mapping[str, str]] = {
+        'mean_difference': 'mean |A-B| %',
+        'differ_5': '>5 % apart %',
+        'differ_25': '>25 % apart %',
+    }
+    difference_limits = (5, 25)
+    difference_unit = '%'
+    worst = 25.0
+
+    def check(self, sample: MonoSample) -> None:
+        """Refuse truth that is no metric depth, of another size or unknown."""
+        if sample.meaning != 'metric':
+            raise ValueError(
+                f'the truth is {sample.meaning}, not metres; choose a data set of metric depth'
+            )
+        if sample.depth.shape != sample.image.shape[:2]:
+            raise ValueError(
+                f'the truth is {sample.depth.shape[1]}x{sample.depth.shape[0]} and the image '
+                f'{sample.image.shape[1]}x{sample.image.shape[0]}; they must have one size'
+            )
+        if self.truth and not np.isfinite(self._known(sample)).any():
+            near, far = self.depth_range
+            raise ValueError(
+                f'the truth has no known pixel between {near} and {far} m; is it the right file '
+                'and unit?'
+            )
+
+    def estimate(self, model: MonoEstimator, sample: MonoSample) -> DepthResult:
+        """Estimate the depth of the image."""
+        return model(sample.image)
+
+    def view(
+        self, sample: MonoSample, models: Sequence[MonoEstimator], results: Sequence[DepthResult]
+    ) -> View:
+        """Depth in metres, aligned to the truth.
+
+        Without truth, maps of models that have no scale are shown as inverse depth in per cent
+        of what each spans, and metric ones are kept in metres where all are metric.
+        """
+        truth = self._known(sample)
+        confidences = [result.confidence for result in results]
+        if np.isfinite(truth).any() or all(result.output == 'depth' for result in results):
+            maps = [
+                align_depth(result.depth, truth, result.output, self._alignment(result.output))
+                for result in results
+            ]
+            return View(sample.image, 'image', 'depth', 'm', truth, maps, confidences, False, True)
+        maps = [_span(nearness(result)) for result in results]
+        return View(sample.image, 'image', 'nearness', '%', truth, maps, confidences)
+
+    def metrics(self, sample: MonoSample, view: View) -> list[Metrics]:
+        """Measure the aligned maps."""
+        if not view.truth_known:
+            return [{} for _ in view.maps]
+        return [
+            {ALL: mono_metrics(depth, view.truth, depth_range=self.depth_range)}
+            for depth in view.maps
+        ]
+
+    def about(self, model: MonoEstimator) -> dict[str, Any]:
+        """Meaning of the output, alignment and the depths that count."""
+        output = model.engine.spec.output
+        return {
+            'output': output,
+            'alignment': self._alignment(output),
+            'depth_range': list(self.depth_range),
+        }
+
+    def _alignment(self, output: str) -> Alignment:
+        return self.alignment or ALIGNMENTS[output]
+
+    def _known(self, sample: MonoSample) -> np.ndarray:
+        """The truth that counts, NaN elsewhere."""
+        near, far = self.depth_range
+        inside = (sample.depth >= near) & (sample.depth <= far)
+        return np.where(inside, sample.depth, np.float32(np.nan))
+
+
+def nearness(result: DepthResult) -> np.ndarray:
+    """A map (H, W) of the result in which near points have the larger values."""
+    if result.output == 'inverse_depth':
+        return result.depth
+    return 1 / result.depth if result.output == 'depth' else -result.depth
+
+
+def _span(values: np.ndarray) -> np.ndarray:
+    """Values in per cent of the range of their 2nd to 98th percentile."""
+    low, high = value_range(values, percentile=2)
+    return 100 * (values - low) / ((high - low) or 1.0)
