@@ -1,4 +1,4 @@
-"""The `nndepth` command: one module a subcommand, imported only when it is used."""
+"""The `nndepth` command: each subcommand has a module, which is imported when it is used."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ _TRACEBACK = 'NNDEPTH_TRACEBACK'
 
 # Every module offers main(arguments) -> exit code, and most begin it with `command_parser`.
 COMMANDS = {
-    'compare': ('nndepth_core.cli.compare', 'two models side by side on the same images'),
-    'config': ('nndepth_core.cli.config', 'the settings of a class as commented YAML'),
-    'data': ('nndepth_core.cli.data', 'samples of a data set, and whether their truth is right'),
-    'evaluate': ('nndepth_core.cli.evaluate', 'errors and speed of models on a data set'),
-    'export': ('nndepth_core.cli.export', 'a network and its weights to an ONNX file'),
-    'infer': ('nndepth_core.cli.infer', 'disparity and depth of image pairs'),
-    'models': ('nndepth_core.cli.models', 'networks, published figures and weights at hand'),
+    'compare': ('nndepth_core.cli.compare', 'show two models side by side on the same images'),
+    'config': ('nndepth_core.cli.config', 'print the settings of a class as commented YAML'),
+    'data': ('nndepth_core.cli.data', 'look at a data set and whether its truth is right'),
+    'evaluate': ('nndepth_core.cli.evaluate', 'measure errors and speed of models on a data set'),
+    'export': ('nndepth_core.cli.export', 'write a network and its weights to an ONNX file'),
+    'infer': ('nndepth_core.cli.infer', 'estimate disparity and depth of pairs or single images'),
+    'models': ('nndepth_core.cli.models', 'list networks, published figures and stored weights'),
     'replay': ('nndepth_ros.replay_command', 'run a recorded ROS bag through the estimator'),
     'train': ('nndepth_core.cli.train', 'train or fine-tune a network'),
-    'weights': ('nndepth_core.cli.weights', 'list, import, fetch, locate and remove weights'),
+    'weights': ('nndepth_core.cli.weights', 'list, import, fetch, locate or remove weights'),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    0 done, 1 done in part, 2 wrong input or arguments, 70 a fault of nndepth's own, 130 or 143
-    interrupted by SIGINT or SIGTERM, 141 nobody reads the output.
+    0: everything is done. 1: a part is done. 2: the input or the arguments are wrong. 70: the
+    fault is in nndepth. 130 or 143: SIGINT or SIGTERM ended the command. 141: nobody reads the
+    output.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _replace_closed_streams()
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _flush() -> None:
-    """Bring out what was printed; where that fails, say of what, and let nothing try it again."""
+    """Write out what was printed; if that fails, say so and let nothing try it again."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -70,9 +71,9 @@ def _flush() -> None:
 
 
 def _replace_closed_streams() -> None:
-    """Let a stream that was closed before the start lead nowhere.
+    """Replace each standard stream that was closed before the start by one that leads nowhere.
 
-    The order is that of their descriptors, so that no file gets one of these.
+    They are opened in the order of their descriptors, so that no other file gets one of these.
     """
     for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
         if getattr(sys, name) is None:
@@ -122,7 +123,7 @@ def _failed(error: Exception) -> int:
 
 
 def explain(error: BaseException) -> str:
-    """One line that says what is wrong."""
+    """Say in one line what is wrong."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f'the Python package {error.name} is not installed; install it'
     if isinstance(error, OSError) and error.filename:

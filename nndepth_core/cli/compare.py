@@ -27,7 +27,7 @@ IMAGES = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare; 1 if samples had to be skipped."""
+    """Compare the models; return 1 if samples had to be skipped."""
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
     check_outputs(args)
@@ -64,22 +64,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser('compare')
     add = parser.add_argument
     add('a', metavar='A', help=model_list.HELP)
-    add('b', metavar='B', help='the other one, of the same task')
+    add('b', metavar='B', help='the other model, of the same task')
     add(
         'images',
         nargs='*',
         metavar='IMAGE',
-        help='rectified left and right images for stereo models, matched by name, else by order, '
-        'or single images: files, folders or quoted globs',
+        help='rectified left and right images for stereo models, which are matched by their names '
+        'or else by their order, or single images: files, folders or quoted globs',
     )
-    add('--data', metavar='DATA', help=f'in place of images: {datasets.HELP}')
+    add('--data', metavar='DATA', help=f'a data set in place of images: {datasets.HELP}')
     options.add_truth_arguments(parser)
     add(
         '--output',
         type=Path,
         default=Path('nndepth_comparison'),
         metavar='DIR',
-        help='where the pictures go; default: %(default)s',
+        help='the folder that the pictures are written to; default: %(default)s',
     )
     add_output_arguments(parser)
     options.add_settings(parser)

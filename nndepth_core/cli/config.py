@@ -8,7 +8,7 @@ from nndepth_core.cli import command_parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the YAML."""
+    """Print the settings of the class as YAML."""
     parser = command_parser('config')
     parser.add_argument(
         'name',

@@ -21,7 +21,7 @@ HEADINGS = ('sample', 'known %', 'disparity px', 'error at truth', 'least elsewh
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Inspect; 1 if a sample looks wrong or cannot be read."""
+    """Inspect the samples; return 1 if one looks wrong or cannot be read."""
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_args(rest)
     dataset = datasets.load_dataset(args.data, settings)
@@ -65,7 +65,7 @@ def _row(check: TruthCheck) -> tuple[str, ...]:
 
 
 def _files(dataset: StereoSource, index: int) -> str:
-    """The files of a sample, a line each."""
+    """Name the files of a sample, each in a line of its own."""
     files = dataset.files(index) if isinstance(dataset, (StereoDataset, Mixture)) else {}
     return ''.join(f'\n    {kind}: {path}' for kind, path in files.items())
 
@@ -80,14 +80,16 @@ def _parser() -> argparse.ArgumentParser:
         type=options.count,
         default=20,
         metavar='N',
-        help='how many, spread evenly over the data set; 0 for all; default: %(default)s',
+        help='how many samples are looked at, spread evenly over the data set; 0 stands for all; '
+        'default: %(default)s',
     )
-    add('--output', type=Path, metavar='FOLDER', help='write a picture of each sample there')
+    add('--output', type=Path, metavar='FOLDER', help='write a picture of each sample to it')
     add(
         '--shift',
         type=options.positive,
         default=2.0,
         metavar='PX',
-        help='how far the truth is moved to see whether it fits better; default: %(default)s',
+        help='by how many pixels the truth is moved to see whether it then fits better; default: '
+        '%(default)s',
     )
     return parser

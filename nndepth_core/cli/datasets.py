@@ -16,14 +16,15 @@ from nndepth_core.spec import Task
 
 FOLDER_CLASS = 'FolderPairs'
 HELP = (
-    'a class of nndepth_core.data.datasets or the dotted path of yours, its settings as in '
-    f'--data.root FOLDER; a folder, which {FOLDER_CLASS} reads; or a YAML file with class_path '
-    'and init_args, or that of a training, whose validation set is taken'
+    'a class of nndepth_core.data.datasets or the dotted path of a class of yours, whose settings '
+    f'are given as in --data.root FOLDER; a folder of pairs, which {FOLDER_CLASS} reads; a YAML '
+    'file with class_path and init_args; or the YAML file of a training, whose validation set is '
+    'taken'
 )
 
 
 def split_settings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Settings of the data set, each as '--data.KEY=VALUE', and all other arguments."""
+    """Separate the settings of the data set, each as '--data.KEY=VALUE', from the arguments."""
     settings, others = [], []
     rest = iter(arguments)
     for argument in rest:
@@ -74,13 +75,13 @@ def load_dataset(source: str, settings: Sequence[str] = (), task: Task = 'stereo
 
 
 def _classes(task: Task) -> dict[str, type]:
-    """The data sets that the library has for models of a task."""
+    """Return the data sets of the library that fit models of a task."""
     bases = (StereoDataset, Mixture, ProceduralStereo) if task == 'stereo' else (MonoDataset,)
     return {name: cls for name, cls in dataset_classes().items() if issubclass(cls, bases)}
 
 
 def _source(path: Path) -> dict[str, Any]:
-    """The part of a YAML file that names a data set."""
+    """Read the part of a YAML file that names a data set."""
     content: Any = read_mapping(path)
     for key in ('data', 'validation'):  # of a run, of what it learns from
         if isinstance(content, dict) and 'class_path' not in content:

@@ -23,14 +23,14 @@ from nndepth_core.evaluation.names import (
     STEREO_TITLES,
     metric_key,
 )
-from nndepth_core.evaluation.regions import EDGE_BANDS, REGIONS
+from nndepth_core.evaluation.regions import ALL, EDGE_BANDS, REGIONS
 from nndepth_core.evaluation.report import Gallery, report_html
 from nndepth_core.evaluation.stereo import CONFIDENCE_METRICS, StereoMeasures
 from nndepth_core.files.writing import check_writable, write_at_once
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Evaluate; 1 if samples had to be skipped."""
+    """Evaluate the models; return 1 if samples had to be skipped."""
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
     check_outputs(args, args.csv, args.report)
@@ -101,10 +101,10 @@ def show(
 
     Args:
         evaluation: what was found.
-        json: name of the JSON file, '-' for standard output, '' for none.
-        rows: the table.
-        files: path -> text of further files.
-        more: entries of the JSON.
+        json: the name of the JSON file, '-' for standard output, '' for none.
+        rows: the table, its headings first.
+        files: the path of each further file -> its text.
+        more: further entries of the JSON.
 
     Raises:
         OSError: a file could not be written; everything else was.
@@ -134,17 +134,22 @@ def _write(texts: Mapping[Path, str]) -> None:
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what evaluating and comparing share."""
+    """Declare the arguments that evaluating and comparing share."""
     add = parser.add_argument
     add(
         '--limit',
         type=options.count,
         default=0,
         metavar='N',
-        help='samples at the most, spread evenly; 0, the default, for all',
+        help='how many samples are used at most, spread evenly over all; default: every sample',
     )
-    add('--strict', action='store_true', help='stop at a sample that cannot be used')
-    add('--json', default='', metavar='FILE', help='write all figures; - prints them instead')
+    add('--strict', action='store_true', help='stop at the first sample that cannot be used')
+    add(
+        '--json',
+        default='',
+        metavar='FILE',
+        help='write all figures as JSON; - prints them instead of the table',
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -157,19 +162,19 @@ def _parser() -> argparse.ArgumentParser:
         type=_metrics,
         default=(),
         metavar='NAME,...',
-        help=f'columns of the table, of {", ".join(STEREO_TITLES)}, kitti-d1; '
+        help=f'the columns of the table, out of {", ".join(STEREO_TITLES)}, kitti-d1; '
         f'{", ".join(CONFIDENCE_METRICS)} judge the confidence; '
-        f'default: {",".join(STEREO_DEFAULT)}; for models of single images of '
-        f'{", ".join(MONO_TITLES)}; default: {",".join(MONO_DEFAULT)}',
+        f'default: {",".join(STEREO_DEFAULT)}; models of single images have '
+        f'{", ".join(MONO_TITLES)}, and the default is {",".join(MONO_DEFAULT)}',
     )
     add(
         '--regions',
         type=_regions,
         default=(),
         metavar='NAME,...',
-        help=f'rows of the table, of {", ".join((*REGIONS, *EDGE_BANDS))}; the latter are so many '
-        'pixels from depth edges that run along rows or columns; '
-        f'default: {",".join(REGIONS)}, for models of single images all',
+        help=f'the rows of the table, out of {", ".join((*REGIONS, *EDGE_BANDS))}; those with a '
+        'number lie at most so many pixels from depth edges that run along rows or columns; '
+        f'default: {",".join(REGIONS)}; models of single images have {ALL} alone',
     )
     add(
         '--alignment',
@@ -182,18 +187,21 @@ def _parser() -> argparse.ArgumentParser:
         '--depth-range',
         type=_depth_range,
         metavar='NEAR,FAR',
-        help='true depths that count for models of single images, metres; default: '
-        f'{DEPTH_RANGE[0]:g},{DEPTH_RANGE[1]:g}; the usual one of NYUv2 ends at 10',
+        help='the true depths in metres that count for models of single images; default: '
+        f'{DEPTH_RANGE[0]:g},{DEPTH_RANGE[1]:g}, while NYUv2 is usually measured up to 10',
     )
     add_output_arguments(parser)
-    add('--csv', type=Path, metavar='FILE', help='write a row for each sample and region')
-    add('--report', type=Path, metavar='FILE.html', help='write a page with pictures')
+    add('--csv', type=Path, metavar='FILE', help='write a row for each model, sample and region')
+    add(
+        '--report', type=Path, metavar='FILE.html', help='write a page with the table and pictures'
+    )
     add(
         '--pictures',
         type=options.count,
         default=12,
         metavar='N',
-        help='samples that the page shows, those with the largest errors; default: %(default)s',
+        help='how many samples the page shows, which are those with the largest errors; default: '
+        '%(default)s',
     )
     options.add_settings(parser)
     return parser

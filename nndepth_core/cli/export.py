@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nndepth_core.cli import command_parser
-from nndepth_core.cli.options import image_size
+from nndepth_core.cli.options import add_network_arguments, image_size
 from nndepth_core.engines import DEVICES, EngineError, create_engine, split_model
 from nndepth_core.export.cache import export_path
 from nndepth_core.weights.description import Origin
@@ -18,10 +18,11 @@ from nndepth_core.weights.find import find_weights
 
 if TYPE_CHECKING:
     from nndepth_core.export.onnx import ExportReport
+    from nndepth_core.spec import ModelSpec
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Export, check, report."""
+    """Export the network, check the file against torch and report what was found."""
     args = _parser().parse_args(arguments)
     try:
         from nndepth_core.engines.torch import load_network
@@ -49,42 +50,48 @@ def main(arguments: Sequence[str]) -> int:
         raise EngineError(str(error)) from error
     if args.device != 'cpu':
         create_engine(str(report.path), device=args.device).self_test()
-    print(json.dumps(asdict(report), default=str, indent=2) if args.json else _text(report))
+    print(
+        json.dumps(asdict(report), default=str, indent=2)
+        if args.json
+        else _text(report, network.spec)
+    )
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser('export')
     add = parser.add_argument
-    add('model', metavar='MODEL', help='a network, or one with its variant: raft_stereo-realtime')
+    add(
+        'model',
+        metavar='MODEL',
+        help='a network, or a network with its variant, as in raft_stereo-realtime',
+    )
     add(
         'output',
         metavar='OUT.onnx',
         type=Path,
         nargs='?',
-        help='default: in the cache, where engine auto finds it',
+        help='the file to write; default: one in the cache, where the engine auto finds it',
     )
-    add('--weights', default='', metavar='FILE', help='default: the ones stored last')
-    add('--iterations', type=int, default=0, metavar='N', help="default: the network's")
+    add_network_arguments(parser, ('fp32', 'fp16', 'int8'))
     add(
         '--size',
         type=image_size,
         metavar='WxH',
-        help='bind the file to this size; default: any size',
+        help='bind the file to images of this size; default: it takes any size',
     )
-    add('--precision', default='fp32', help='fp32, fp16 or int8; default: %(default)s')
     add(
         '--device',
         default='cpu',
         choices=DEVICES,
-        help='test the file there too; default: %(default)s',
+        help='the device on which the file is tested too; default: %(default)s',
     )
-    add('--json', action='store_true', help='print JSON instead')
+    add('--json', action='store_true', help='print JSON instead of text')
     return parser
 
 
-def _text(report: ExportReport) -> str:
-    size, steps = report.fixed_size, report.iterations
+def _text(report: ExportReport, spec: ModelSpec) -> str:
+    size, steps, unit = report.fixed_size, report.iterations, spec.unit and f' {spec.unit}'
     lines = [
         f'{report.path}, {report.size / 1e6:.1f} MB, {report.precision}'
         + (f', {steps} iterations' if steps else ''),
@@ -98,7 +105,7 @@ def _text(report: ExportReport) -> str:
     for check in report.checks:
         count, height, width = check.shape
         lines.append(
-            f'against torch at {width}x{height}, batch {count}: disparity differs by '
-            f'{check.largest:.2g} px at most, {check.mean:.2g} px in the mean'
+            f'against torch at {width}x{height}, batch {count}: {spec.output.replace("_", " ")} '
+            f'differs by {check.largest:.2g}{unit} at most, {check.mean:.2g}{unit} in the mean'
         )
     return '\n'.join(lines)

@@ -30,7 +30,7 @@ Inference = StereoInference | MonoInference
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Process every pair or image; 1 if one of them failed."""
+    """Process every pair or image; return 1 if one of them failed."""
     args = _parser().parse_intermixed_args(arguments)
     inference = MonoInference(args) if args.right is None else StereoInference(args)
     check_folder(args.output)
@@ -69,36 +69,36 @@ def _parser() -> argparse.ArgumentParser:
     add(
         'left',
         metavar='IMAGE',
-        help='an image, or the rectified left image of a pair: a file, a folder of them, or a '
-        'quoted glob',
+        help='an image, or the rectified left image of a pair: a file, a folder of such files, or '
+        'a quoted glob',
     )
     add(
         'right',
         metavar='RIGHT',
         nargs='?',
-        help='the right images of the pairs, matched by name, else by order; a model of single '
-        'images takes none',
+        help='the right images of the pairs, which are matched by their names or else by their '
+        'order; a model of single images takes none',
     )
     add(
         '--calibration',
         metavar='SOURCE',
-        help=f'{calibration.LAYOUTS}; for single images also {calibration.SINGLE_LAYOUTS}; pairs '
-        'need it for depth and ply, single images for ply',
+        help=f'the calibration: {calibration.LAYOUTS}; for single images also '
+        f'{calibration.SINGLE_LAYOUTS}; pairs need it for depth and ply, single images for ply',
     )
     add(
         '--output',
         metavar='DIR',
         type=Path,
         default=Path('nndepth_output'),
-        help='default: %(default)s',
+        help='the folder that all files are written to; default: %(default)s',
     )
     add(
         '--formats',
         type=_formats,
-        help=f'comma-separated, of {", ".join(FORMATS)}; kitti is a 16-bit PNG of 256 times the '
-        'disparity, depth a float32 NPY in metres and a 16-bit PNG in millimetres; a model '
-        'without a scale gives no depth and no ply; default: pfm,color, and depth where it is '
-        'known in metres',
+        help=f'what is written, separated by commas, out of {", ".join(FORMATS)}; kitti is a '
+        '16-bit PNG of 256 times the disparity, depth is a float32 NPY in metres and a 16-bit PNG '
+        'in millimetres; a model that gives no metres has neither depth nor ply; default: '
+        'pfm,color, and depth where it is known in metres',
     )
     options.add_estimator_arguments(parser)
     options.add_baseline_arguments(parser)

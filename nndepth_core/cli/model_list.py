@@ -1,4 +1,4 @@
-"""Several models as positional arguments, each with settings of its own."""
+"""Several models as positional arguments, each with settings of its own if need be."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from nndepth_core.estimator import MonoEstimator, StereoEstimator, load_estimato
 from nndepth_core.spec import Task
 
 HELP = (
-    f'{MODEL_HELP}; settings of its own stand behind it, as in '
-    'light_stereo:weights=mine.safetensors or sgbm:max-disparity=192, and those below hold for all'
+    f'{MODEL_HELP}; settings of this model alone are written behind it, as in '
+    'light_stereo:weights=mine.safetensors or sgbm:max-disparity=192, while the options below '
+    'hold for all models'
 )
 
 
@@ -21,11 +22,11 @@ Models = dict[str, StereoEstimator | MonoEstimator]
 
 
 def load_estimators(models: Sequence[str], args: argparse.Namespace) -> Models:
-    """Make the estimators, under what was typed.
+    """Make the estimators; their keys are what was typed.
 
     Args:
-        models: 'NAME' or 'NAME:KEY=VALUE:KEY=VALUE', the keys those of the options.
-        args: parsed options, which hold where a model does not say otherwise.
+        models: each is 'NAME' or 'NAME:KEY=VALUE:KEY=VALUE', where the keys are those of options.
+        args: the parsed options, which hold wherever a model has no setting of its own.
 
     Raises:
         ValueError, EngineError: a model or setting is not allowed, or one is named twice.
@@ -46,7 +47,7 @@ def load_estimators(models: Sequence[str], args: argparse.Namespace) -> Models:
 
 
 def task_of(models: Models) -> Task:
-    """The task that all models have.
+    """Return the task that all models share.
 
     Raises:
         ValueError: they have different ones.
@@ -62,7 +63,7 @@ def task_of(models: Models) -> Task:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reads the settings of one model; raises instead of leaving the program."""
+    """Reads the settings of one model; it raises ValueError instead of ending the program."""
 
     def __init__(self, model: str) -> None:
         super().__init__(add_help=False, allow_abbrev=False)

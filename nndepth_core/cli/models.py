@@ -15,17 +15,20 @@ from nndepth_core.weights.store import StoredWeights, list_stored
 
 _UNKNOWN = '-'
 _FOOTER = """\
-GMACs: billions of multiply-accumulates of one 640x480 pair at the default iterations.
-Figures: EPE in px, the others in per cent of pixels; as published, each of the checkpoint trained
-for that benchmark. Code: licence of the authors' code. *: in the store; `nndepth weights fetch` or
-`import` brings the others. `nndepth models NAME` says more."""
+GMACs are billions of multiply-accumulate operations for one 640x480 input at the default number of
+iterations. The figures are those that were published, each for the checkpoint that was trained for
+that benchmark: EPE in px, all others in per cent of the pixels. "code" is the licence of the
+authors' code. Weights with a * are in the store; `nndepth weights fetch` or `import` brings the
+others. `nndepth models NAME` says more."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the networks."""
+    """Print what is known of the networks."""
     parser = command_parser('models')
-    parser.add_argument('name', nargs='?', metavar='NAME', help='show everything on this one')
-    parser.add_argument('--json', action='store_true', help='print JSON instead')
+    parser.add_argument(
+        'name', nargs='?', metavar='NAME', help='show everything that is known of this network'
+    )
+    parser.add_argument('--json', action='store_true', help='print JSON instead of the table')
     args = parser.parse_args(arguments)
     networks = [find_network(args.name)] if args.name else [*catalogue().values()]
     stored = list_stored()
@@ -70,7 +73,7 @@ def _row(network: Network, name: str, stored: Sequence[StoredWeights]) -> list[s
 
 
 def _weights(network: Network, variant: str, stored: Sequence[StoredWeights]) -> str:
-    """Names of the known and the stored weights, the stored ones marked."""
+    """Name the known and the stored weights, and mark the stored ones."""
     present = [entry.path.stem for entry in _fitting(network.name, variant, stored)]
     known = [checkpoint.name for checkpoint in network.checkpoints_of(variant)]
     return ' '.join(

@@ -1,10 +1,10 @@
-"""Arguments that subcommands share: which estimator, and what it works at."""
+"""Arguments that several subcommands share: which model runs, on what, and at which size."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from nndepth_core.config.checks import integer
@@ -26,12 +26,13 @@ from nndepth_core.plausibility import BaselineLimits
 EstimatorT = TypeVar('EstimatorT', bound=Estimator)
 
 MODEL_HELP = (
-    f'one of {", ".join(MODELS)}, with a variant as in raft_stereo-realtime, or an .onnx file'
+    f'one of {", ".join(MODELS)}, a network with its variant as in raft_stereo-realtime, or the '
+    'path of an .onnx file'
 )
 
 
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `load_estimator` reads."""
+    """Declare all arguments that `load_estimator` reads."""
     parser.add_argument(
         '--model', default=DEFAULT_MODEL, help=f'{MODEL_HELP}; default: %(default)s'
     )
@@ -39,41 +40,74 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Declare what `load_estimator` reads beside the model."""
+    """Declare the arguments that `load_estimator` reads, except `--model`."""
     add = parser.add_argument
-    add('--engine', default='auto', help=f'one of {", ".join(ENGINES)}; default: %(default)s')
-    add('--device', default='auto', help=f'one of {", ".join(DEVICES)}; default: %(default)s')
-    add('--weights', default='', metavar='FILE', help='of a network, or their name in the store')
     add(
-        '--precision',
+        '--engine',
         default='auto',
-        help=f'of a network, one of {", ".join(PRECISIONS)}; default: %(default)s',
+        help=f'what executes the model: one of {", ".join(ENGINES)}; default: %(default)s',
     )
-    add('--iterations', type=int, default=0, metavar='N', help='steps of an iterative network')
-    add('--threads', type=int, default=0, metavar='N', help='of a network on the CPU')
+    add(
+        '--device',
+        default='auto',
+        help=f'where the model runs: one of {", ".join(DEVICES)}; default: %(default)s',
+    )
+    add_network_arguments(parser, PRECISIONS)
+    add(
+        '--threads',
+        type=int,
+        default=0,
+        metavar='N',
+        help='how many threads a network uses on the CPU; default: one for each core',
+    )
     for name, meaning in CONTRACT_OPTIONS.items():
-        help_text = f'of an .onnx file that nndepth did not export: {meaning}'
+        help_text = f'for an .onnx file that nndepth did not export: {meaning}'
         add(_flag(name), default='', metavar=name.rpartition('_')[2].upper(), help=help_text)
     add(
         '--max-disparity',
         type=int,
         metavar='N',
-        help='largest disparity sgbm searches, in pixels of the processed image, rounded up to a '
-        'multiple of 16',
+        help='the largest disparity that sgbm searches for, in pixels of the processed image; it '
+        'is rounded up to a multiple of 16',
     )
     add(
         '--processing-size',
         type=image_size,
         default=(0, 0),
         metavar='WxH',
-        help='resample to this first; one of both may be 0 and follows from the other',
+        help='the size to which images are resampled first; one of both numbers may be 0 and '
+        'then follows from the other',
     )
     add(
         '--confidence-threshold',
         type=float,
         default=0.0,
         metavar='C',
-        help='drop estimates less confident than this, 0..1',
+        help='estimates with a smaller confidence than this, 0..1, are dropped',
+    )
+
+
+def add_network_arguments(parser: argparse.ArgumentParser, precisions: Sequence[str]) -> None:
+    """Declare the weights, precision (by default the first one) and iterations of a network."""
+    add = parser.add_argument
+    add(
+        '--weights',
+        default='',
+        metavar='FILE',
+        help='a checkpoint file for the network, or the name of stored weights; default: those '
+        'that were stored last',
+    )
+    add(
+        '--precision',
+        default=precisions[0],
+        help=f'the arithmetic of a network: one of {", ".join(precisions)}; default: %(default)s',
+    )
+    add(
+        '--iterations',
+        type=int,
+        default=0,
+        metavar='N',
+        help='how many steps an iterative network takes; default: as many as its authors chose',
     )
 
 
@@ -84,8 +118,8 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=MAX_PIXELS,
         metavar='N',
-        help='refuse larger images, width times height, before they are decoded; default: '
-        '%(default)s',
+        help='images with more pixels, width times height, are refused before they are decoded; '
+        'default: %(default)s',
     )
 
 
@@ -96,20 +130,20 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
         '--truth',
         default='',
         metavar='SOURCE',
-        help='true disparities of the pairs, or true depths of single images: a file, a folder or '
-        'a quoted glob',
+        help='the true disparities of the pairs, or the true depths of single images: a file, a '
+        'folder or a quoted glob',
     )
     add(
         '--truth-scale',
         type=positive,
         metavar='S',
-        help='stored value of one pixel of disparity, which is 256 in 16-bit pictures by default, '
-        'or of one metre of depth, which is 1000',
+        help='the stored value that stands for one pixel of disparity or for one metre of depth; '
+        'default: 256 and 1000 in 16-bit pictures',
     )
 
 
 def add_baseline_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `baseline_limits` reads."""
+    """Declare `--min-baseline` and `--max-baseline`."""
     for end, default, which in (
         ('min', BaselineLimits.low, 'shorter'),
         ('max', BaselineLimits.high, 'longer'),
@@ -119,12 +153,12 @@ def add_baseline_arguments(parser: argparse.ArgumentParser) -> None:
             type=float,
             default=default,
             metavar='METRES',
-            help=f'{which} baselines are reported as implausible; default: %(default)s',
+            help=f'{which} baselines than this are reported as implausible; default: %(default)s',
         )
 
 
 def baseline_limits(args: argparse.Namespace) -> BaselineLimits:
-    """Baselines that are plausible; ValueError says what is not allowed."""
+    """Return the plausible baselines that were given; a ValueError says what is not allowed."""
     return BaselineLimits(args.min_baseline, args.max_baseline)
 
 
@@ -182,7 +216,7 @@ def _flag(name: str) -> str:
 
 
 def positive(text: str) -> float:
-    """Read a number that is larger than 0 and finite."""
+    """Read a finite number that is larger than 0."""
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f'{text} is not allowed; give a number larger than 0')
@@ -190,7 +224,7 @@ def positive(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Read a whole number, 0 or larger."""
+    """Read a whole number that is 0 or larger."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f'{text} is not allowed; give 0 or more')
@@ -198,7 +232,7 @@ def count(text: str) -> int:
 
 
 def image_size(text: str) -> tuple[int, int]:
-    """Read WxH."""
+    """Read a size that is given as WxH."""
     width, _, height = text.lower().partition('x')
     if not (width.isdecimal() and height.isdecimal()):
         raise argparse.ArgumentTypeError(f'{text!r} is no size; give WIDTHxHEIGHT, e.g. 640x480')

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one line and the customary exit code, whatever the command is doing."""
+"""What Ctrl-C and SIGTERM do: the command ends with one line and the customary exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain text tables for terminals."""
+"""The tables that commands print."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Align rows of cells in columns.
+    """Lay out rows of cells as text whose columns are aligned.
 
     Args:
-        rows: the headings first, all of one length.
-        right: columns to align right instead of left.
+        rows: the cells of each row, all rows of one length; the headings come first.
+        right: indices of the columns that are aligned at their right end instead of the left.
     """
     columns = []
     for index, cells in enumerate(zip(*rows, strict=True)):

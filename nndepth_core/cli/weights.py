@@ -24,11 +24,11 @@ from nndepth_core.weights.store import (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what was asked for."""
+    """Do what the chosen action says."""
     parser = command_parser('weights')
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     add = actions.add_parser('list', help='known and stored weights').add_argument
-    add('--json', action='store_true', help='print JSON instead')
+    add('--json', action='store_true', help='print JSON instead of the table')
     add = actions.add_parser(
         'import', help='check, convert and store a checkpoint file'
     ).add_argument
@@ -38,9 +38,16 @@ def main(arguments: Sequence[str]) -> int:
         type=Path,
         help='an official checkpoint, one of ours, or a folder that transformers saved',
     )
-    add('--model', help='the network it is for, of `nndepth models`; default: the one that fits')
-    add('--variant', help='its variant; default: the one that fits')
-    add('--name', help="how to call it; default: the catalogue's name, else the file's")
+    add(
+        '--model',
+        help='the network that the file is for, as `nndepth models` names it; default: the one '
+        'that fits',
+    )
+    add('--variant', help='the variant of the network; default: the one that fits')
+    add(
+        '--name',
+        help='the name for the weights; default: that of the catalogue, or else that of the file',
+    )
     add(
         '--set',
         dest='settings',
@@ -48,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         default=[],
         metavar='NAME=VALUE',
         help='a setting of the network that these weights need and that neither the catalogue nor '
-        'the file tells, such as max_depth=20; may be repeated',
+        'the file tells, such as max_depth=20; it may be given several times',
     )
     for action, summary in (
         ('fetch', 'download published weights and store them'),

@@ -1,4 +1,4 @@
-"""Two models side by side on the same images, with or without truth."""
+"""Comparing two models on the same images, with or without truth."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nndepth_core.visualization import panel
 
 
 def agreement(a: np.ndarray, b: np.ndarray, limits: Sequence[float] = (1, 3)) -> dict[str, float]:
-    """How far two maps (H, W) of one unit agree, where both are known.
+    """Measure how far two maps (H, W) of one unit agree where both are known.
 
     Returns:
         mean_difference, median_difference: of |a - b|; NaN where both are nowhere known;
         differ_1, differ_3: percentage that differs by more than the limits, which name them;
-        only_a, only_b: percentage of all pixels that one alone knows.
+        only_a, only_b: percentage of all pixels for which one map alone has an estimate.
     """
     known_a, known_b = np.isfinite(a), np.isfinite(b)
     both = known_a & known_b
@@ -39,12 +39,12 @@ def agreement(a: np.ndarray, b: np.ndarray, limits: Sequence[float] = (1, 3)) ->
 
 
 def closer(a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Percentages of the pixels of known truth at which one map is closer to it.
+    """Measure at how many of the pixels of known truth one map is closer to it than the other.
 
-    A missing estimate is farther than any other.
+    A missing estimate counts as farther away than any other.
 
     Returns:
-        a_closer, b_closer; NaN without truth.
+        a_closer, b_closer: percentages; NaN without truth.
     """
     known = np.isfinite(truth)
     if not known.any():
@@ -60,7 +60,7 @@ def closer(a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 @dataclass
 class SideBySide:
-    """Compares the results of two models on every sample; an `Observer`.
+    """Compares the results of two models on every sample; it is an `Observer`.
 
     Attributes:
         models: what to call them.
@@ -77,7 +77,7 @@ class SideBySide:
     pictures: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, view: View, scores: Sequence[SampleScore]) -> None:
-        """Measure, and write the picture."""
+        """Measure the differences and write the picture."""
         a, b = view.maps
         name = scores[0].name
         self.differences[name] = {
@@ -92,12 +92,12 @@ class SideBySide:
             self.pictures[name] = path.name
 
     def mean(self) -> dict[str, float]:
-        """Mean of the differences over the samples."""
+        """Average the differences over the samples."""
         rows = list(self.differences.values())
         return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
     def _pictures(self, view: View) -> Mapping[str, np.ndarray]:
-        """The image, both maps and their difference; below them truth and errors."""
+        """Show the image, both maps and their difference, and below them truth and errors."""
         (a, b), worst = view.maps, self.measures.worst
         unit = self.measures.difference_unit
         low, high = view.limits()

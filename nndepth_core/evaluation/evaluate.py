@@ -1,4 +1,4 @@
-"""Models on a data set: how good and how fast they are."""
+"""Measuring how good and how fast models are on a data set, whatever their task is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EstimatorT = TypeVar('EstimatorT', bound=Estimator)
 
 
 class Samples(Protocol[SampleT_co]):
-    """A map-style data set."""
+    """A data set that is read by index."""
 
     name: str
 
@@ -50,7 +50,7 @@ class SampleScore:
         name: of the sample.
         size: (width, height) of its images.
         metrics: see `regional_metrics` and `mono_metrics`; empty without truth.
-        milliseconds: from images to result.
+        milliseconds: the time from the images to the result.
     """
 
     name: str
@@ -76,7 +76,7 @@ class ModelScore:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def mean(self) -> Metrics:
-        """Mean over the samples that have the region, each with the same weight."""
+        """Average over the samples that have the region, each with the same weight."""
         rows: dict[str, list[dict[str, float]]] = {}
         for sample in self.samples:
             for region, metrics in sample.metrics.items():
@@ -87,9 +87,10 @@ class ModelScore:
         }
 
     def speed(self) -> dict[str, float]:
-        """Milliseconds that 50 and 95 percent of the samples stay below: 'p50', 'p95'.
+        """Return the milliseconds that 50 and 95 per cent of the samples stay below: p50, p95.
 
-        The first sample of a size, for which an engine prepares, counts only if all are first.
+        An engine prepares itself for the first sample of each size, so that this one counts only
+        if there are no others.
         """
         firsts = {sample.size: index for index, sample in reversed([*enumerate(self.samples)])}
         later = [
@@ -212,7 +213,7 @@ def _collect(
 
 
 def _name(dataset: Samples[SampleT], index: int) -> str:
-    """What to call a sample that cannot be read."""
+    """Name a sample that cannot be read."""
     entries = getattr(dataset, 'entries', None)
     return entries[index].name if entries else f'sample {index}'
 

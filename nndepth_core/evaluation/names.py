@@ -1,4 +1,4 @@
-"""Names of the measures: how they are asked for, how they are shown."""
+"""The names of the measures: how a user gives them and how tables show them."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _ALIASES = {'kitti_d1': 'd1_all', 'd1': 'd1_all', 'kitti_epe': 'epe'}
 
 
 def metric_key(name: str, titles: Mapping[str, str]) -> str:
-    """The key of a measure: 'kitti-d1' is 'd1_all', 'bad-1.0' is 'bad_1', 'EPE' is 'epe'.
+    """Find the key of a measure: 'kitti-d1' is 'd1_all', 'bad-1.0' is 'bad_1', 'EPE' is 'epe'.
 
     Raises:
-        ValueError: there is none of the name.
+        ValueError: no measure has this name.
     """
     key = name.strip().lower().replace('-', '_').removesuffix('.0')
     key = _ALIASES.get(key, key)
     if key not in titles:
-        raise ValueError(f'metric {name!r} is unknown; choose of {", ".join(titles)}')
+        raise ValueError(f'metric {name!r} is unknown; choose one of {", ".join(titles)}')
     return key

@@ -51,7 +51,7 @@ class Gallery:
     _kept: list[tuple[float, str]] = field(default_factory=list)
 
     def __call__(self, view: View, scores: Sequence[SampleScore]) -> None:
-        """Take the sample in if it is among the worst so far."""
+        """Keep the pictures of the sample if it is among the worst so far."""
         first = next(iter(self.measures.brief))
         errors = [score.metrics[ALL][first] for score in scores]
         worst = max(math.inf if math.isnan(error) else error for error in errors)
@@ -62,7 +62,7 @@ class Gallery:
         del self._kept[self.most :]
 
     def html(self) -> str:
-        """All that was kept, the worst first."""
+        """Return the pictures that were kept, those of the worst sample first."""
         return ''.join(section for _, section in self._kept)
 
     def _section(self, view: View, scores: Sequence[SampleScore]) -> str:
@@ -98,9 +98,9 @@ class Gallery:
         )
 
     def _map(self, caption: str, picture: np.ndarray) -> str:
-        """The same for a map: black, which is unknown, does not darken what is known.
+        """Show a map; unknown pixels, which are black, do not darken the known ones around them.
 
-        Else nothing would be seen of sparse truth.
+        Otherwise nothing would be seen of sparse truth.
         """
         known = self._reduced(np.asarray(picture.any(axis=2), np.float32))[..., None]
         picture = self._reduced(picture.astype(np.float32)) / np.maximum(known, 1e-6)
@@ -117,12 +117,12 @@ class Gallery:
 def report_html(
     evaluation: Evaluation, rows: Sequence[Sequence[str]], gallery: Gallery | None = None
 ) -> str:
-    """The page.
+    """Write an evaluation as a page.
 
     Args:
         evaluation: what was found.
-        rows: the table of results, headings first, see `tables.summary`.
-        gallery: pictures; it has observed the evaluation.
+        rows: the table of results with its headings first, see `tables.summary`.
+        gallery: the pictures; it must have observed the evaluation.
     """
     count = len(evaluation.models[0].samples)
     engines = ', '.join(f'{model.model} on {model.runs_on}' for model in evaluation.models)
@@ -147,7 +147,7 @@ def report_html(
 
 
 def _samples(evaluation: Evaluation) -> list[list[str]]:
-    """A row for each sample, with three columns for each model."""
+    """Make a row for each sample, with the columns of each model side by side."""
     brief = evaluation.measures.brief
     headings = [
         f'{model.model} {what}' for model in evaluation.models for what in (*brief.values(), 'ms')

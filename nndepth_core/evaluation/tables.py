@@ -17,12 +17,12 @@ def summary(
     metrics: Sequence[str],
     regions: Sequence[str],
 ) -> list[list[str]]:
-    """Rows of cells, the headings first: a model and region each, with speed in the first.
+    """Make the table of an evaluation: its headings, and a row for each model and region.
 
     Args:
-        evaluation: what was found.
-        metrics: those to show.
-        regions: those to show, if there are such.
+        evaluation: what was found; the first row of each model also tells its speed.
+        metrics: the measures to show.
+        regions: the regions to show, as far as the data set has them.
     """
     titles = evaluation.measures.titles
     rows = [['MODEL', 'REGION', *(titles[key] for key in metrics), 'p50 ms', 'p95 ms']]
@@ -37,7 +37,7 @@ def summary(
 
 
 def json_text(evaluation: Evaluation, **more: Any) -> str:
-    """Everything that was found, and more entries; null stands for NaN."""
+    """Write everything that was found, and more entries, as JSON; null stands for NaN."""
     models = [
         {
             'model': model.model,
@@ -70,7 +70,7 @@ def json_text(evaluation: Evaluation, **more: Any) -> str:
 
 
 def csv_text(evaluation: Evaluation) -> str:
-    """A row for each model, sample and region."""
+    """Write a row for each model, sample and region."""
     found = [
         (model, sample, region, metrics)
         for model in evaluation.models
@@ -90,19 +90,19 @@ def csv_text(evaluation: Evaluation) -> str:
 
 
 def _text(name: str) -> str:
-    """A name as a CSV cell that no spreadsheet takes for a formula."""
+    """Turn a name into a CSV cell that no spreadsheet takes for a formula."""
     return f"'{name}" if name.startswith(('=', '+', '-', '@', '\t', '\r')) else name
 
 
 def cell(value: float | None, title: str) -> str:
-    """A figure with the digits that suit its heading."""
+    """Write a figure with the digits that suit its heading."""
     if value is None or math.isnan(value):
         return '-'
     return f'{value:.2f}' if title.endswith('%') else f'{value:.3f}'
 
 
 def finite(value: Any) -> Any:
-    """The value with None in place of what JSON cannot hold."""
+    """Return the value with None in place of what JSON cannot hold."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -263,7 +263,7 @@ def test_names_of_metrics(name, key):
 def test_every_measure_has_a_title():
     evaluation = evaluate_stereo(estimators(a=5), Listed([sample(5)]), confidence=True)
     assert evaluation.models[0].mean()['all'].keys() == STEREO_TITLES.keys()
-    with pytest.raises(ValueError, match="metric 'd2' is unknown; choose of epe, rmse"):
+    with pytest.raises(ValueError, match="metric 'd2' is unknown; choose one of epe, rmse"):
         metric_key('d2', STEREO_TITLES)
 
 
