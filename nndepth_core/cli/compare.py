@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     task = model_list.task_of(models)
     if images is not None and isinstance(images, ImagePairs) != (task == 'stereo'):
         raise ValueError(f'the models are of the task {task}; {IMAGES[task]}')
-    dataset = images or datasets.load_dataset(args.data, settings, task)
+    dataset = datasets.load_dataset(args.data, settings, task) if images is None else images
     measures = _measures(task)
     side_by_side = SideBySide(list(models), measures, args.output)
     evaluation = evaluate(
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _images(args: argparse.Namespace) -> ImagePairs | SingleImages | None:
-    """The images that were named; None where a data set was."""
+    """List the images that were named; None if a data set was named instead."""
     if args.data and not args.images:
         return None
     if args.data or len(args.images) not in (1, 2):
@@ -99,7 +99,7 @@ def _images(args: argparse.Namespace) -> ImagePairs | SingleImages | None:
 
 
 def _rows(evaluation: Evaluation, side_by_side: SideBySide) -> list[list[str]]:
-    """A row for each sample and their mean."""
+    """Make a row for each sample and one for their mean."""
     titles = {**evaluation.measures.difference_titles, **CLOSER}
     shown = [key for key in titles if not math.isnan(side_by_side.mean()[key])]
     models = evaluation.models

@@ -32,7 +32,12 @@ Inference = StereoInference | MonoInference
 def main(arguments: Sequence[str]) -> int:
     """Process every pair or image; return 1 if one of them failed."""
     args = _parser().parse_intermixed_args(arguments)
-    inference = MonoInference(args) if args.right is None else StereoInference(args)
+    if len(args.images) > 2:
+        raise ValueError(
+            f'{len(args.images)} images are given; give LEFT and RIGHT, or one IMAGE; a folder or '
+            'a quoted glob stands for several files'
+        )
+    inference = StereoInference(args) if len(args.images) == 2 else MonoInference(args)
     check_folder(args.output)
     inference.load(args)
 
@@ -67,17 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser('infer')
     add = parser.add_argument
     add(
-        'left',
+        'images',
         metavar='IMAGE',
-        help='an image, or the rectified left image of a pair: a file, a folder of such files, or '
-        'a quoted glob',
-    )
-    add(
-        'right',
-        metavar='RIGHT',
-        nargs='?',
-        help='the right images of the pairs, which are matched by their names or else by their '
-        'order; a model of single images takes none',
+        nargs='+',
+        help='LEFT and RIGHT, the rectified images of pairs, which are matched by their names or '
+        'else by their order; or one IMAGE for a model of single images; each of them is a file, '
+        'a folder of such files, or a quoted glob',
     )
     add(
         '--calibration',

@@ -24,7 +24,7 @@ class OutputFiles:
         self._folder, self._name = folder, name
 
     def path(self, ending: str) -> Path:
-        """The path of a file that is about to be written."""
+        """Note a file that is about to be written and return its path."""
         self.names.append(f'{self._name}_{ending}')
         return self._folder / self.names[-1]
 
@@ -45,7 +45,7 @@ class OutputFiles:
     def write_pictures(
         self, pictures: dict[str, np.ndarray], confidence: np.ndarray | None
     ) -> None:
-        """Write the confidence (H, W) in 0..1 and all pictures, title -> RGB, side by side."""
+        """Write the confidence (H, W) in 0..1, and all pictures (title -> RGB) side by side."""
         if confidence is not None:
             picture = np.rint(255 * confidence).astype(np.uint8)
             io.write_image(self.path('confidence.png'), picture)
@@ -53,7 +53,7 @@ class OutputFiles:
 
 
 def depth_picture(depth: np.ndarray) -> tuple[str, np.ndarray]:
-    """Title and picture, uint8 RGB (H, W, 3), of the logarithm of a depth map (H, W)."""
+    """Make a title and a picture, uint8 RGB (H, W, 3), of the logarithm of a depth map (H, W)."""
     with np.errstate(divide='ignore'):
         log_depth = np.log(depth)
     near, far = visualization.value_range(log_depth, percentile=5)

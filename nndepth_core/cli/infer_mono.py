@@ -22,12 +22,12 @@ from nndepth_core.plausibility import Finding
 
 
 class MonoInference:
-    """Makes the estimate of each image.
+    """Estimates the depth of each image.
 
     Attributes:
         images: the images.
-        formats: of the files to write, complete once the estimator is loaded.
-        estimator: there once it is loaded.
+        formats: the formats of the files that are written; they are known after `load`.
+        estimator: what runs the model; it is there after `load`.
     """
 
     noun = 'image'
@@ -35,7 +35,7 @@ class MonoInference:
     estimator: MonoEstimator
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.images = SingleImages(args.left, args.truth, args.truth_scale, args.max_pixels)
+        self.images = SingleImages(args.images[0], args.truth, args.truth_scale, args.max_pixels)
         self.source = calibration.parse_single(args.calibration) if args.calibration else None
         self.formats = args.formats or ()
         self.confidence = args.confidence
@@ -101,7 +101,7 @@ class MonoPicture:
         return record
 
     def examine(self) -> list[Finding]:
-        """Nothing of a single image can be told to be wrong."""
+        """Find nothing: no check exists for the depth of a single image."""
         return []
 
     def write(self, folder: Path, formats: Collection[str]) -> list[str]:
@@ -121,7 +121,7 @@ class MonoPicture:
         return files.names
 
     def _picture(self) -> tuple[str, np.ndarray]:
-        """Title and picture of the map: near is red."""
+        """Make the title and the picture of the map, in which near points are red."""
         values, output = self.result.depth, self.result.output
         if output == 'depth':
             return depth_picture(values)

@@ -25,12 +25,12 @@ CALIBRATED_FORMATS = ('depth', 'ply')
 
 
 class StereoInference:
-    """Makes the estimate of each pair.
+    """Estimates the disparity of each pair.
 
     Attributes:
         images: the pairs.
-        formats: of the files to write.
-        estimator: there once it is loaded.
+        formats: the formats of the files that are written.
+        estimator: what runs the model; it is there after `load`.
     """
 
     noun = 'pair'
@@ -40,9 +40,8 @@ class StereoInference:
     estimator: StereoEstimator
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.images = ImagePairs(
-            args.left, args.right, args.truth, args.truth_scale, args.max_pixels
-        )
+        left, right = args.images
+        self.images = ImagePairs(left, right, args.truth, args.truth_scale, args.max_pixels)
         self.source = calibration.parse(args.calibration) if args.calibration else None
         self.formats = args.formats or ('pfm', 'color') + ('depth',) * bool(self.source)
         if self.source is None and (wanted := sorted({*self.formats} & {*CALIBRATED_FORMATS})):
@@ -55,9 +54,9 @@ class StereoInference:
         estimator = options.load_estimator(args, load_estimator)
         if not isinstance(estimator, StereoEstimator):
             raise ValueError(
-                f'{estimator.engine.spec.title} takes single images and a pair is given; leave '
-                'RIGHT out (for several images, give a folder or a quoted glob), or choose a '
-                'stereo model by --model'
+                f'{estimator.engine.spec.title} takes single images and a pair is given; give one '
+                'IMAGE (a folder or a quoted glob stands for several), or choose a stereo model '
+                'by --model'
             )
         self.estimator = estimator
 
@@ -84,7 +83,7 @@ class StereoPicture:
 
     @property
     def truth(self) -> np.ndarray | None:
-        """The true disparity, where it was given."""
+        """Return the true disparity if it was given."""
         return self.sample.disparity if len(self.files) > 2 else None
 
     def record(self) -> dict[str, Any]:
@@ -104,7 +103,7 @@ class StereoPicture:
         return record
 
     def examine(self) -> list[Finding]:
-        """Look whether images, calibration, truth and disparity can be true."""
+        """Examine whether images, calibration, truth and disparity can be true."""
         left, right, camera = self.sample.left, self.sample.right, self.camera
         disparity, source = self.result.disparity, self.inference.source
         found = plausibility.examine_levels(left, right)

@@ -139,10 +139,10 @@ def evaluate(
     """Measure models on the same samples, sample by sample in turns.
 
     Args:
-        models: what to call each -> the estimator.
+        models: the name of each -> its estimator.
         dataset: samples with their truth.
         measures: how the models are run and what is measured.
-        limit: samples at the most, spread evenly over the data set; 0 for all.
+        limit: how many samples are used at most, spread evenly over the data set; 0 for all.
         strict: stop at a sample that cannot be used instead of skipping it.
         progress: show a bar where there is a terminal.
         observe: see `Observer`.
@@ -163,7 +163,7 @@ def evaluate(
         measures.check(sample)
         results = [measures.estimate(model, sample) for model in estimators]
         examine(sample, name, results)
-        view = measures.view(sample, estimators, results)
+        view = measures.view(sample, results)
         size = view.image.shape[1], view.image.shape[0]
         scores = [
             SampleScore(name, size, metrics, sum(result.milliseconds.values()))
@@ -219,7 +219,7 @@ def _name(dataset: Samples[SampleT], index: int) -> str:
 
 
 class _Examination:
-    """Adds what does not look right to an evaluation, each kind once."""
+    """Adds what does not look right to an evaluation, each kind of finding once."""
 
     def __init__(self, evaluation: Evaluation, models: Mapping[str, Estimator]) -> None:
         self.evaluation = evaluation

@@ -21,7 +21,7 @@ Metrics = dict[str, dict[str, float]]
 
 
 class Result(Protocol):
-    """What an estimator gives."""
+    """What every estimator returns."""
 
     @property
     def milliseconds(self) -> Mapping[str, float]:
@@ -35,14 +35,14 @@ class View:
 
     Attributes:
         image: uint8 RGB (H, W, 3), which the maps describe.
-        title: what to call the image.
+        title: the caption of the image.
         kind: what the maps hold.
-        unit: of the maps.
+        unit: the unit of the maps.
         truth: float (H, W), NaN where unknown.
         maps: the result of each model, float (H, W), NaN where there is none.
         confidences: of each model, float (H, W) in 0..1; None where there is none.
         near_is_high: whether near points have the larger values.
-        relative: whether two maps differ by the percentage of the second instead of the unit.
+        relative: whether the difference of two maps is told in per cent of the second.
     """
 
     image: np.ndarray
@@ -57,11 +57,11 @@ class View:
 
     @property
     def truth_known(self) -> bool:
-        """Whether any truth is known."""
+        """Tell whether any truth is known."""
         return bool(np.isfinite(self.truth).any())
 
     def limits(self) -> tuple[float, float]:
-        """Smallest and largest value that pictures show, without outliers."""
+        """Return the smallest and the largest value that pictures show; outliers lie beyond."""
         return value_range(self.truth if self.truth_known else np.stack(self.maps))
 
     def colored(self, values: np.ndarray) -> np.ndarray:
@@ -70,11 +70,11 @@ class View:
         return colorize(values, *((low, high) if self.near_is_high else (high, low)))
 
     def difference(self, a: np.ndarray, b: np.ndarray, worst: float) -> np.ndarray:
-        """Picture of the difference of two maps, see `error_map`."""
+        """Make a picture of the difference of two maps, see `error_map`."""
         return error_map(*self.comparable(a, b), worst)
 
     def comparable(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Both maps in the unit of their difference: their own, or per cent of the second."""
+        """Bring both maps to the unit of their difference: their own, or per cent of `b`."""
         if not self.relative:
             return a, b
         with np.errstate(divide='ignore', invalid='ignore'):
@@ -85,16 +85,17 @@ class Measures(ABC, Generic[SampleT, ModelT, ResultT]):
     """How models of one task are run on a sample, judged and shown.
 
     Attributes:
-        titles: measure -> heading, all that there are.
+        titles: every measure -> its heading.
         columns: the measures that a table shows by default.
-        regions: the rows that a table shows for each model by default.
-        brief: the measures, at most two, that stand for all in a list of samples -> heading.
-        caption: a format of the measures for the caption of a picture.
-        note: how the means come about, a sentence.
-        difference_titles: figures of `agreement` and `closer` that are shown -> heading.
-        difference_limits: of `agreement`, in `difference_unit`.
-        difference_unit: of errors and of differences of two maps.
-        worst: error that pictures show in red, in this unit.
+        regions: the regions that a table shows for each model by default.
+        brief: the few measures that a list of samples shows -> their headings; samples are ranked
+            by the first.
+        caption: the format of the measures in the caption of a picture.
+        note: a sentence that says how the means are made.
+        difference_titles: the figures of `agreement` that are shown -> their headings.
+        difference_limits: the limits of `agreement`, in `difference_unit`.
+        difference_unit: the unit of errors and of differences of two maps.
+        worst: the error that pictures show in red, in the same unit.
     """
 
     titles: ClassVar[Mapping[str, str]]
@@ -117,7 +118,7 @@ class Measures(ABC, Generic[SampleT, ModelT, ResultT]):
         """Run a model on the sample."""
 
     @abstractmethod
-    def view(self, sample: SampleT, models: Sequence[ModelT], results: Sequence[ResultT]) -> View:
+    def view(self, sample: SampleT, results: Sequence[ResultT]) -> View:
         """Bring the results of all models to one unit."""
 
     @abstractmethod
@@ -125,13 +126,13 @@ class Measures(ABC, Generic[SampleT, ModelT, ResultT]):
         """Measure the map of each model; empty where there is no truth."""
 
     def about(self, model: ModelT) -> dict[str, Any]:
-        """What JSON says of how a model is judged."""
+        """Return what JSON says about how a model is judged."""
         return {}
 
     def examine(self, sample: SampleT, closely: bool) -> list[Finding]:
-        """Look whether the sample can be true; closely in the first samples only."""
+        """Examine whether the sample can be true; `closely` is set for the first samples only."""
         return []
 
     def examine_result(self, model: ModelT, sample: SampleT, result: ResultT) -> list[Finding]:
-        """Look whether the result of a model can be true."""
+        """Examine whether the result of a model can be true."""
         return []

@@ -77,13 +77,11 @@ class MonoMeasures(Measures[MonoSample, MonoEstimator, DepthResult]):
         """Estimate the depth of the image."""
         return model(sample.image)
 
-    def view(
-        self, sample: MonoSample, models: Sequence[MonoEstimator], results: Sequence[DepthResult]
-    ) -> View:
-        """Depth in metres, aligned to the truth.
+    def view(self, sample: MonoSample, results: Sequence[DepthResult]) -> View:
+        """Bring all results to metres, aligned to the truth.
 
-        Without truth, maps of models that have no scale are shown as inverse depth in per cent
-        of what each spans, and metric ones are kept in metres where all are metric.
+        Without truth this is possible only if all models give metres. Otherwise each map is shown
+        in per cent of the range that it spans, where near points have the larger values.
         """
         truth = self._known(sample)
         confidences = [result.confidence for result in results]
@@ -92,8 +90,18 @@ class MonoMeasures(Measures[MonoSample, MonoEstimator, DepthResult]):
                 align_depth(result.depth, truth, result.output, self._alignment(result.output))
                 for result in results
             ]
-            return View(sample.image, 'image', 'depth', 'm', truth, maps, confidences, False, True)
-        maps = [_span(nearness(result)) for result in results]
+            return View(
+                sample.image,
+                'image',
+                'depth',
+                'm',
+                truth,
+                maps,
+                confidences,
+                near_is_high=False,
+                relative=True,
+            )
+        maps = [_in_per_cent(_nearness(result)) for result in results]
         return View(sample.image, 'image', 'nearness', '%', truth, maps, confidences)
 
     def metrics(self, sample: MonoSample, view: View) -> list[Metrics]:
@@ -106,7 +114,7 @@ class MonoMeasures(Measures[MonoSample, MonoEstimator, DepthResult]):
         ]
 
     def about(self, model: MonoEstimator) -> dict[str, Any]:
-        """Meaning of the output, alignment and the depths that count."""
+        """Tell the meaning of the output, the alignment and the range of depths that count."""
         output = model.engine.spec.output
         return {
             'output': output,
@@ -118,20 +126,21 @@ class MonoMeasures(Measures[MonoSample, MonoEstimator, DepthResult]):
         return self.alignment or ALIGNMENTS[output]
 
     def _known(self, sample: MonoSample) -> np.ndarray:
-        """The truth that counts, NaN elsewhere."""
+        """Return the truth in the range of depths that count, and NaN elsewhere."""
         near, far = self.depth_range
         inside = (sample.depth >= near) & (sample.depth <= far)
         return np.where(inside, sample.depth, np.float32(np.nan))
 
 
-def nearness(result: DepthResult) -> np.ndarray:
-    """A map (H, W) of the result in which near points have the larger values."""
+def _nearness(result: DepthResult) -> np.ndarray:
+    """Turn the map (H, W) of a result such that near points have the larger values."""
     if result.output == 'inverse_depth':
         return result.depth
-    return 1 / result.depth if result.output == 'depth' else -result.depth
+    with np.errstate(divide='ignore'):
+        return 1 / result.depth if result.output == 'depth' else -result.depth
 
 
-def _span(values: np.ndarray) -> np.ndarray:
-    """Values in per cent of the range of their 2nd to 98th percentile."""
+def _in_per_cent(values: np.ndarray) -> np.ndarray:
+    """Express values in per cent of the range from their 2nd to their 98th percentile."""
     low, high = value_range(values, percentile=2)
     return 100 * (values - low) / ((high - low) or 1.0)

@@ -69,13 +69,8 @@ class StereoMeasures(Measures[StereoSample, StereoEstimator, StereoResult]):
         """Estimate the disparity of the pair."""
         return model(sample.left, sample.right, self.confidence)
 
-    def view(
-        self,
-        sample: StereoSample,
-        models: Sequence[StereoEstimator],
-        results: Sequence[StereoResult],
-    ) -> View:
-        """The disparities as they are."""
+    def view(self, sample: StereoSample, results: Sequence[StereoResult]) -> View:
+        """Show the disparities as they are."""
         return View(
             sample.left,
             'left image',
@@ -97,7 +92,7 @@ class StereoMeasures(Measures[StereoSample, StereoEstimator, StereoResult]):
         ]
 
     def examine(self, sample: StereoSample, closely: bool) -> list[Finding]:
-        """Look at the numbers of the truth, and closely at the images too."""
+        """Examine the numbers of the truth, and in the first samples the images too."""
         left, right = sample.left, sample.right
         found = examine_levels(left, right) if closely else []
         return found + examine_truth(left, right, sample.disparity, sample.occluded, warp=closely)
@@ -105,7 +100,7 @@ class StereoMeasures(Measures[StereoSample, StereoEstimator, StereoResult]):
     def examine_result(
         self, model: StereoEstimator, sample: StereoSample, result: StereoResult
     ) -> list[Finding]:
-        """Look at sign, scale and range of the disparities."""
+        """Examine sign, scale and range of the disparities."""
         scale = result.disparity.shape[1] / result.processing_size[0]
         largest = model.engine.spec.bounds[1] * scale
         return examine_estimate(sample.left, sample.right, result.disparity, largest=largest)

@@ -207,7 +207,11 @@ WRONG_CALLS = {
     'five or six numbers': ['--calibration', '1,2,3'],
     'truth.png: no file there': ['--truth', 'truth.png'],
     'left.png: File exists': ['--output', 'left.png'],
-    'unrecognized arguments': ['left.png', 'right.png', 'third.png'],
+    '3 images are given; give LEFT and RIGHT': [
+        'left.png',
+        'right.png',
+        'third.png',
+    ],
 }
 
 

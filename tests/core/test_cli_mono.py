@@ -127,7 +127,7 @@ MONO = ('--model', 'depth.onnx')
     ('arguments', 'words'),
     [
         (['images', '--model', 'sgbm'], 'sgbm takes pairs and one image is given; give LEFT and'),
-        (['images', 'images', *MONO], 'reddish takes single images and a pair is given; leave'),
+        (['images', 'images', *MONO], 'reddish takes single images and a pair is given; give one'),
         (['images', *MONO, '--formats', 'kitti'], 'kitti is a format of disparities'),
         (['images', *MONO, '--formats', 'ply'], 'ply cannot be written without --calibration'),
         (['images', *MONO, '--confidence'], 'reddish has no confidence'),
