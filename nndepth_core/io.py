@@ -1,4 +1,4 @@
-"""Files of images, disparities, depths and points."""
+"""Reading and writing files of images, disparities, depths and points."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def write_depth(path: str | Path, depth: np.ndarray) -> None:
 
 
 def write_ply(path: str | Path, points: np.ndarray, rgb: np.ndarray) -> None:
-    """Write the finite ones of points (..., 3) with their uint8 colours (..., 3) as binary PLY."""
+    """Write points (..., 3) with their uint8 colours (..., 3) as binary PLY, the finite ones."""
     finite = np.isfinite(points).all(axis=-1)
     vertices = np.empty(int(finite.sum()), [('xyz', '<f4', 3), ('rgb', 'u1', 3)])
     vertices['xyz'], vertices['rgb'] = points[finite], rgb[finite]
@@ -288,7 +288,7 @@ def list_files(source: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Pa
 
 
 def is_one_of(path: Path, suffixes: Sequence[str]) -> bool:
-    """Whether it is a file of the kinds; hidden ones are what systems put beside pictures."""
+    """Tell whether it is a file of the kinds; hidden files, which systems add, are none."""
     return path.suffix.lower() in suffixes and path.name[0] != '.' and path.is_file()
 
 
@@ -384,7 +384,7 @@ def _decode(path: str | Path, flags: int, max_pixels: int) -> np.ndarray:
 
 @functools.cache
 def _tell_of_orientation() -> None:
-    """Say it once: a folder of photographs would repeat it with each file."""
+    """Warn once, since each file of a folder of photographs would cause the same warning."""
     _log.warning(
         'a picture asks by EXIF to be turned before it is shown; pixels are taken as they are '
         'stored, which is what a calibration describes (turn the files if they lie on the side)'

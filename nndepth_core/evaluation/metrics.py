@@ -1,4 +1,4 @@
-"""How good a disparity map is.
+"""Measures of how good a disparity map is.
 
 Source of the measures: the Middlebury stereo evaluation (bad-N, Scharstein and Szeliski, IJCV
 2002) and the KITTI 2015 benchmark (D1-all and the filling of holes from the background).
@@ -26,7 +26,7 @@ def stereo_metrics(
     Returns:
         Over the valid pixels:
         density: percentage with an estimate;
-        epe_estimated: mean absolute error of those, pixels;
+        epe_estimated: mean absolute error of the pixels with an estimate, pixels;
         epe, rmse: mean and root mean square error after `fill_holes`, pixels;
         bad_0.5 .. bad_4: percentage with an error above so many pixels; d1_all: above 3 pixels
         and 5 percent of the truth; a missing estimate counts as bad;
@@ -109,7 +109,7 @@ def _summary(error: np.ndarray, filled: np.ndarray, target: np.ndarray) -> dict[
 
 
 def _bad(error: np.ndarray, target: np.ndarray, suffix: str) -> dict[str, float]:
-    """Percentages of errors that are too large; an error of NaN is."""
+    """Return the percentages of errors that are too large; NaN counts as too large."""
     shares = {f'bad_{limit}{suffix}': _percent(~(error <= limit)) for limit in BAD_PIXELS}
     return {**shares, f'd1_all{suffix}': _percent(~((error <= 3) | (error <= 0.05 * target)))}
 

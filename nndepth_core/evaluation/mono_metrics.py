@@ -1,4 +1,4 @@
-"""How good a depth map of a single image is.
+"""Measures of how good a depth map of a single image is.
 
 Source of the measures: Eigen, Puhrsch and Fergus, Depth Map Prediction from a Single Image using a
 Multi-Scale Deep Network, NeurIPS 2014. Source of the alignment of outputs that are relative:
@@ -21,7 +21,7 @@ ALIGNMENTS: dict[str, Alignment] = {
 """Output of a model -> the alignment that it needs, see `align_depth`."""
 
 DEPTH_RANGE = (1e-3, 80.0)
-"""Metres; what KITTI's usual protocol counts. NYUv2's ends at 10 m."""
+"""Metres that the usual protocol of KITTI counts; the one of NYUv2 ends at 10 m."""
 
 
 def mono_metrics(
@@ -83,15 +83,16 @@ def align_depth(
     output: str = 'depth',
     alignment: Alignment = 'none',
 ) -> np.ndarray:
-    """Depth in metres of an output that is known up to what `alignment` finds.
+    """Bring an output to depth in metres with the help of the truth.
 
     Args:
         estimate: float of any shape, NaN where there is none.
         truth: the same shape, metres, NaN where unknown.
         output: what `estimate` holds: 'depth', 'relative_depth' or 'inverse_depth', as in
             `ModelSpec`.
-        alignment: 'none'; 'median' scales to the median of the truth; 'scale_shift' fits both to
-            the truth, or for inverse depth to its inverse, by least squares.
+        alignment: 'none' leaves the values as they are; 'median' scales them to the median of the
+            truth; 'scale_shift' fits scale and shift to the truth by least squares, and those of
+            inverse depth to the inverse of the truth.
 
     Returns:
         float64; infinity where an inverse depth is not positive, NaN where there is no estimate.
@@ -121,9 +122,9 @@ def align_depth(
 
 
 def fit_scale_shift(values: np.ndarray, target: np.ndarray) -> tuple[float, float]:
-    """(scale, shift) with the least sum of squares of scale * values + shift - target.
+    """Find the scale and shift with the least sum of squares of scale * values + shift - target.
 
-    A constant has no scale: it becomes the mean of the target.
+    The scale of constant values is 0, and the shift is then the mean of the target.
     """
     centred = values - values.mean()
     variance = float(np.square(centred).sum())

@@ -1,4 +1,4 @@
-"""Parts of an image in which stereo is hard or easy.
+"""The parts of an image in which stereo is hard or easy.
 
 Source of the definitions and their figures: Scharstein and Szeliski, A Taxonomy and Evaluation of
 Dense Two-Frame Stereo Correspondence Algorithms, IJCV 2002, section 5.1.
@@ -26,7 +26,7 @@ _TEXTURE_WINDOW = 3  # pixels
 def stereo_regions(
     left: np.ndarray, truth: np.ndarray, occluded: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Regions of a left image, all of pixels whose truth is known.
+    """Find the regions of a left image; they hold only pixels whose truth is known.
 
     Args:
         left: uint8 RGB (H, W, 3).
@@ -52,7 +52,7 @@ def stereo_regions(
 def near_edges(
     disparity: np.ndarray, step: float = _EDGE_STEP, window: int = _EDGE_WINDOW
 ) -> np.ndarray:
-    """Where a square window of `window` pixels holds a discontinuity.
+    """Find where a square window of `window` pixels holds a discontinuity.
 
     A pixel is one if it differs from one of its four neighbours by more than `step`. Truth from
     laser scanners is sparse: a neighbour is the next known pixel in the row or column, if it is
@@ -72,7 +72,7 @@ def near_edges(
 
 
 def edge_bands(disparity: np.ndarray) -> dict[str, np.ndarray]:
-    """Bands along discontinuities, told apart by whether those run along the rows or the columns.
+    """Find bands along discontinuities, separately for those along the rows and the columns.
 
     Along a row matching cannot say where an edge lies that runs along it, so that networks may do
     worse there. A pixel belongs to the direction whose edges are nearer, and to none if both are
@@ -106,7 +106,7 @@ def edge_bands(disparity: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _steps(disparity: np.ndarray, step: float, farthest: int) -> np.ndarray:
-    """Pixels at either side of a discontinuity in their row."""
+    """Find the pixels at either side of a discontinuity in their row."""
     edges = np.zeros(disparity.shape, bool)
     rows, columns = np.nonzero(np.isfinite(disparity))
     values = disparity[rows, columns]
@@ -121,7 +121,7 @@ def _steps(disparity: np.ndarray, step: float, farthest: int) -> np.ndarray:
 def textureless(
     image: np.ndarray, threshold: float = _GRADIENT, window: int = _TEXTURE_WINDOW
 ) -> np.ndarray:
-    """Where the squared horizontal gradient, averaged over a square window, is small.
+    """Find where the squared horizontal gradient, averaged over a square window, is small.
 
     The squared gradient of a pixel is the mean of the squared differences to its two neighbours
     in the row, so that a pattern of single columns counts as texture.

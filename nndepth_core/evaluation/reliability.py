@@ -1,4 +1,4 @@
-"""Whether a confidence means what it says: the reliability table of exp(-error / scale).
+"""A test of whether a confidence is calibrated: the reliability table of exp(-error / scale).
 
 Source of the table: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 2.
 """
@@ -14,7 +14,7 @@ from nndepth_core.evaluation.sparsification import known_pixels
 
 @dataclass(frozen=True)
 class Reliability:
-    """Pixels by their confidence, in bins of equal width from 0 to 1.
+    """The pixels sorted by their confidence into bins of equal width from 0 to 1.
 
     Attributes:
         count: pixels of each bin (B,).

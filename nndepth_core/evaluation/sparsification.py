@@ -1,4 +1,4 @@
-"""How well a confidence map tells good estimates from bad ones.
+"""A measure of how well a confidence map tells good estimates from bad ones.
 
 Source: Ilg et al., Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow, ECCV
 2018, section 5 (sparsification plots and the area under the sparsification error).
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sparsification:
-    """What is left of the mean error as the least confident pixels are taken away.
+    """The mean error that is left as the least confident pixels are taken away.
 
     Attributes:
         removed: share of the pixels taken away, (K,), from 0 to almost 1.
@@ -34,7 +34,7 @@ class Sparsification:
 
 
 def sparsify(error: np.ndarray, confidence: np.ndarray, points: int = 101) -> Sparsification:
-    """Take pixels away one by one, the least confident first.
+    """Take pixels away one by one, the least confident pixel first.
 
     Pixels of equal confidence share their mean error, which is what taking them in random order
     gives on average. The areas are exact; they do not depend on `points`.
@@ -66,7 +66,7 @@ def sparsify(error: np.ndarray, confidence: np.ndarray, points: int = 101) -> Sp
 
 
 def known_pixels(error: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Errors (n,) float64 and confidences (n,) of the pixels that have both.
+    """Select the errors (n,) float64 and confidences (n,) of the pixels that have both.
 
     Raises:
         ValueError: the shapes differ, or no pixel has both.
@@ -82,5 +82,5 @@ def known_pixels(error: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray,
 
 
 def _mean_of_rest(values: np.ndarray) -> np.ndarray:
-    """Mean of values[k:] for every k."""
+    """Return the mean of values[k:] for every k."""
     return np.cumsum(values[::-1])[::-1] / np.arange(values.size, 0, -1)
