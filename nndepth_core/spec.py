@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
-from nndepth_core.config.checks import choice, integer, number, several, text
+from nndepth_core.files.values import choice, integer, number, several, text
 
 Output = Literal['disparity', 'depth', 'relative_depth', 'inverse_depth']
 Placement = Literal['centre', 'top_right', 'bottom_right']

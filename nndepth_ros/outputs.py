@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera
-from nndepth_core.config.checks import number
+from nndepth_core.files.values import number
 from nndepth_ros import conversions
 from nndepth_ros.conversions import MessageTypes
 

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from nndepth_core.config.checks import integer
 from nndepth_core.engines import (
     DEVICES,
     ENGINES,
@@ -21,6 +20,7 @@ from nndepth_core.engines.options import NETWORK_OPTIONS, options_for
 from nndepth_core.engines.sgbm import RANGES
 from nndepth_core.estimator import DEFAULT_MODEL, Estimator
 from nndepth_core.files.picture import MAX_PIXELS
+from nndepth_core.files.values import integer
 from nndepth_core.plausibility import BaselineLimits
 
 EstimatorT = TypeVar('EstimatorT', bound=Estimator)

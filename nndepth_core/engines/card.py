@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from nndepth_core.config.checks import choice, text
 from nndepth_core.engines.base import EngineError
 from nndepth_core.engines.contract import Contract
 from nndepth_core.engines.reference import Reference
+from nndepth_core.files.values import choice, text
 from nndepth_core.spec import ModelSpec
 
 _KEY = 'nndepth'

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from nndepth_core.config.checks import choice, number, several, text
+from nndepth_core.files.values import choice, number, several, text
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 

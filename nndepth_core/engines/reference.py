@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nndepth_core.config.checks import integer, number, several
 from nndepth_core.engines.base import Engine, EngineError
+from nndepth_core.files.values import integer, number, several
 from nndepth_core.spec import ModelSpec
 
 _GRID = (6, 8)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from nndepth_core.config.checks import choice, integer
 from nndepth_core.engines.base import check_inputs
 from nndepth_core.engines.reference import Reference, textured_pair
+from nndepth_core.files.values import choice, integer
 from nndepth_core.spec import ModelSpec
 
 MODES = {
