@@ -28,3 +28,7 @@ def command(*arguments: str) -> int:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # the process is about to end anyway
+
+
+if __name__ == '__main__':
+    raise SystemExit(command())

@@ -50,12 +50,13 @@ def interruptible() -> Iterator[Interruption]:
         os.write(2, f'{MESSAGE}\n'.encode())
         os._exit(interruption.exit_code)
 
-    executable = sys.modules.get('nndepth_core.__main__')
-    replaced = (
+    # the module that began the process has one of these names
+    executables = (sys.modules.get(name) for name in ('nndepth_core.__main__', '__main__'))
+    replaced = {
         signal.default_int_handler,
         signal.SIG_DFL,
-        getattr(executable, 'end_at_once', signal.SIG_DFL),
-    )
+        *(getattr(executable, 'end_at_once', signal.SIG_DFL) for executable in executables),
+    }
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:

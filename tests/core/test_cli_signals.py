@@ -171,3 +171,9 @@ def test_names_that_cannot_be_encoded_are_shown(tmp_path, monkeypatch):
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert r'raft_stereo/\xe4 is not in the store' in done.stderr
+
+
+def test_the_package_itself_is_the_command():
+    arguments = [sys.executable, '-m', 'nndepth_core', '--version']
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith('nndepth ')
