@@ -69,3 +69,12 @@ def every(values: Tensor, step: int, dim: int = 1) -> np.ndarray:
     """Every `step`-th element along an axis, as goldens hold large arrays."""
     index = torch.arange(0, values.shape[dim], step)
     return values.detach().index_select(dim, index).numpy()
+
+
+def run_golden(
+    network: nn.Module, facts: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> torch.Tensor:
+    """What a network gives on the inputs of its golden, in eval mode."""
+    inputs = [torch.from_numpy(arrays[name]).float() for name in network.spec.inputs]
+    steps = {'iterations': facts['iterations']} if network.spec.iterations else {}
+    return network(*inputs, **steps)

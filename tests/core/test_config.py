@@ -109,7 +109,7 @@ def test_random_weights_follow_from_the_seed():
         (
             ['--model', 'RaftSterio'],
             'model: RaftSterio is unknown',
-            'light_stereo, nano_stereo, raft_stereo',
+            'nano_stereo, raft_stereo',
         ),
         (['--data.train', 'Scenes'], 'data.train: Scenes is unknown', 'SceneFlow'),
         (['--modle', 'x'], '--modle is no argument', '--config, --model, --data, --trainer'),

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from fill import GOLDEN, load_golden  # noqa: E402
-from probe import official_state  # noqa: E402
+from probe import official_state, run_golden  # noqa: E402
 
 from nndepth_core.models import create_model, model_names, network_class  # noqa: E402
 from nndepth_core.weights import load_official  # noqa: E402
@@ -37,8 +37,6 @@ def test_equals_the_official_implementation(name, variant):
     facts, arrays = load_golden(f'{name}_{variant}')
     network = create_model(name, variant)
     load_official(network, official_state(facts))
-    inputs = [torch.from_numpy(arrays[key]).float() for key in network.spec.inputs]
-    steps = {'iterations': facts['iterations']} if network.spec.iterations else {}
-    found = network(*inputs, **steps)
+    found = run_golden(network, facts, arrays)
     assert found.shape == arrays['output'].shape
     np.testing.assert_allclose(found, arrays['output'], rtol=0, atol=facts['tolerance'])

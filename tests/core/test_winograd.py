@@ -7,7 +7,7 @@ torch = pytest.importorskip('torch')
 from fill import GOLDEN, load_golden  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from probe import official_state  # noqa: E402
+from probe import official_state, run_golden  # noqa: E402
 from torch import nn  # noqa: E402
 
 from nndepth_core.engines.optimize import winograd  # noqa: E402
@@ -117,8 +117,7 @@ def test_networks_equal_the_official_implementation(name):
     fold_batch_norms(model)
     use_fast_convolutions(model)
     overwrite_results(model)
-    images = [torch.from_numpy(arrays[side]).float() for side in ('left', 'right')]
-    found = model(*images, facts['iterations'])
+    found = run_golden(model, facts, arrays)
     expected = torch.from_numpy(arrays['output'])
     torch.testing.assert_close(found, expected, rtol=0, atol=facts['tolerance'])
 
