@@ -61,9 +61,10 @@ def load_dataset(source: str, settings: Sequence[str] = (), task: Task = 'stereo
         source = json.dumps(_source(Path(source)))
     elif source not in classes and ('.' not in source or '/' in source):
         known = 'unknown' if source not in dataset_classes() else f'not for {task} models'
+        folder = 'a folder of pairs, ' if task == 'stereo' else ''
         raise ValueError(
-            f'data set {source!r} is {known}; choose one of {", ".join(classes)}, or give a '
-            'folder, a YAML file or the dotted path of a class'
+            f'data set {source!r} is {known}; choose one of {", ".join(classes)}, or give '
+            f'{folder}a YAML file or the dotted path of a class'
         )
     parser = ArgumentParser(exit_on_error=False)
     base = StereoSource if task == 'stereo' else MonoDataset

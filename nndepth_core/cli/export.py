@@ -35,8 +35,11 @@ def main(arguments: Sequence[str]) -> int:
     weights = find_weights(name, variant, args.weights)
     network, origin = load_network(name, variant, weights), Origin.of(name, weights)
     iterations = args.iterations if args.iterations != network.spec.iterations else 0
-    if args.output is None and args.size is not None:
-        raise ValueError('a file bound to a size is not kept in the cache; give OUT.onnx')
+    if args.output is None and (args.size is not None or network.one_size_graph):
+        raise ValueError(
+            f'the file of {network.spec.title} would be bound to one size, and such files are not '
+            'kept in the cache; give OUT.onnx, and by --size the size of your images'
+        )
     try:
         report = export_onnx(
             network,

@@ -40,8 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     add(
         '--model',
-        help='the network that the file is for, as `nndepth models` names it; default: the one '
-        'that fits',
+        help='the network that the file is for, with or without its variant, as in '
+        'raft_stereo-realtime; default: the one that fits',
     )
     add('--variant', help='the variant of the network; default: the one that fits')
     add(
@@ -68,8 +68,14 @@ def main(arguments: Sequence[str]) -> int:
     if args.action == 'list':
         _list(args.json)
     elif args.action == 'import':
+        model, _, variant = (args.model or '').partition('-')
+        if variant and args.variant not in (None, variant):
+            raise ValueError(
+                f'--model says variant {variant} and --variant {args.variant}; give one of them'
+            )
+        variant = variant or args.variant
         _report(
-            import_weights(args.file, args.model, args.variant, args.name, settings=args.settings)
+            import_weights(args.file, model or None, variant, args.name, settings=args.settings)
         )
     elif args.action == 'fetch':
         _report(fetch_weights(args.name))

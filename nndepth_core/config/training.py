@@ -188,7 +188,7 @@ def _import(path: str) -> type:
 
 def _variant(model: Network, config: Namespace) -> str:
     """The variant that has these settings, whatever its iterations; 'custom' where none has."""
-    made = config.init_args.as_dict()
+    made = config.init_args.as_dict() if 'init_args' in config else {}
     defaults = {name: p.default for name, p in signature(type(model)).parameters.items()}
     for variant, changes in model.variants.items():
         settings = {**defaults, **changes, 'iterations': made.get('iterations')}

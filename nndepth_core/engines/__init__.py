@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from importlib import metadata
 from importlib.util import find_spec
@@ -32,6 +33,8 @@ __all__ = [
     'resolve_model',
     'split_model',
 ]
+
+_log = logging.getLogger(__name__)
 
 AUTO = 'auto'
 MODELS = (AUTO, *catalogue())
@@ -168,8 +171,13 @@ def _network_engine(
     if engine == 'onnxruntime' or (engine == 'auto' and not special and _onnx_serves(device)):
         export = _find_export(name, variant, Origin.of(name, source), settings)
         if export is not None:
-            return _onnx_engine(export, device, settings)
-        if engine == 'onnxruntime':
+            try:
+                return _onnx_engine(export, device, settings)
+            except EngineError as error:  # such as an export of an earlier version
+                if engine == 'onnxruntime' or not _installed('torch', 'safetensors'):
+                    raise
+                _log.warning('%s; torch takes its place', error)
+        elif engine == 'onnxruntime':
             raise EngineError(
                 f'{model} has no export of these weights, iterations and precision; run '
                 f'`nndepth export {model}` with the same, or choose engine torch'

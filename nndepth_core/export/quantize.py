@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -23,27 +24,32 @@ _SEED = 99
 
 
 class RenderedPairs(CalibrationDataReader):
-    """Pairs that show ONNX Runtime how large activations get.
+    """Images that show ONNX Runtime how large activations get.
 
     Args:
-        size: (height, width) of the pairs.
+        size: (height, width) of the images.
+        names: of the model's inputs, out of left, right and image.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], names: Sequence[str]) -> None:
+        self._names = names
         data = ProceduralStereo(size=size, length=_PAIRS, seed=_SEED)
         self._samples = (data[index] for index in range(_PAIRS))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """Return the images of the next pair, None after the last one."""
         sample = next(self._samples, None)
-        return None if sample is None else {'left': sample.left[None], 'right': sample.right[None]}
+        if sample is None:
+            return None
+        images = {'left': sample.left, 'right': sample.right, 'image': sample.left}
+        return {name: images[name][None] for name in self._names}
 
 
 def quantize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
     """Let a model's convolutions compute in 8 bits, weights by channel; all else stays.
 
     Args:
-        model: takes `left` and `right`, uint8 (N, H, W, 3).
+        model: takes `left` and `right`, or `image`, uint8 (N, H, W, 3).
         size: (height, width) to calibrate at.
     """
     with temporary_folder(Path(gettempdir())) as folder:
@@ -54,7 +60,7 @@ def quantize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
             quantize_static(
                 before,
                 after,
-                RenderedPairs(size),
+                RenderedPairs(size, [x.name for x in model.graph.input]),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=['Conv'],
                 per_channel=True,

@@ -55,7 +55,7 @@ class Network(nn.Module):
     """
 
     spec: ModelSpec
-    variants: ClassVar[Mapping[str, Mapping[str, Any]]]
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {'base': {}}
 
     one_size_graph: ClassVar[bool] = False
     """Whether a graph that was traced at one size is wrong at every other."""

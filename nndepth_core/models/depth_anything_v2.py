@@ -5,6 +5,7 @@ Yang et al., "Depth Anything V2", NeurIPS 2024, arXiv 2406.09414.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from types import MethodType
@@ -45,8 +46,8 @@ class DepthAnythingV2(MonoNetwork):
         neck: channels of the four maps that these become.
         fusion: channels of the head.
         output: 'inverse_depth' or 'depth' in metres, as the weights were trained.
-        max_depth: largest depth in metres of weights for 'depth', which they scale with; 20 for
-            those trained indoors, 80 outdoors.
+        max_depth: of weights for 'depth' alone the largest depth in metres, which they scale with;
+            20 for those trained indoors, 80 outdoors.
 
     Raises:
         MissingPackageError: transformers is not installed.
@@ -116,16 +117,21 @@ class DepthAnythingV2(MonoNetwork):
         neck: Sequence[int],
         fusion: int,
         output: Literal['inverse_depth', 'depth'] = 'inverse_depth',
-        max_depth: float = 20.0,
+        max_depth: float | None = None,
     ) -> None:
         super().__init__()
         if output not in ('inverse_depth', 'depth'):
             raise ValueError(f'output is {output!r}; choose inverse_depth or depth')
-        if not max_depth > 0:
-            raise ValueError(f'max_depth is {max_depth}; give the positive one of the weights')
         metric = output == 'depth'
-        self.specify(output=output, value_range=(0.0, float(max_depth)) if metric else None)
-        self.factor = float(max_depth) if metric else 1.0
+        if metric != (max_depth is not None):
+            raise ValueError(
+                'weights for depth have a max_depth in metres (20 for those trained indoors, 80 '
+                f'outdoors), others have none; output is {output} and max_depth {max_depth}'
+            )
+        if max_depth is not None and not 0 < max_depth < math.inf:
+            raise ValueError(f'max_depth is {max_depth}; give the positive one of the weights')
+        self.specify(output=output, value_range=(0.0, float(max_depth)) if max_depth else None)
+        self.factor = float(max_depth or 1)
         self.normalize = ImageNetNorm()
         self.network = _from_library(
             {
@@ -154,7 +160,8 @@ class DepthAnythingV2(MonoNetwork):
         """See `Network`; the files of metric weights differ from others in nothing else."""
         if config.get('depth_estimation_type') != 'metric':
             return {}
-        return {'output': 'depth', 'max_depth': float(config['max_depth'])}
+        max_depth = config.get('max_depth')
+        return {'output': 'depth'} | ({'max_depth': float(max_depth)} if max_depth else {})
 
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (N, 3, H, W) to what `spec.output` says, (N, 1, H, W)."""

@@ -30,6 +30,7 @@ class MidasSmall(MonoNetwork):
         output='inverse_depth',
         value_range=None,
         multiple=32,
+        minimum=(32, 32),
         preferred=Preferred(256, 'inside'),
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {'base': {}}

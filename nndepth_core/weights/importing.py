@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from nndepth_core.files.writing import replaced_at_once
 from nndepth_core.models import create_model, network_class
 from nndepth_core.weights.catalogue import Checkpoint
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
-from nndepth_core.weights.description import Description, Origin, Recognized, recognize
+from nndepth_core.weights.description import Description, Origin, Recognized, describe, recognize
 from nndepth_core.weights.loading import fitting_variants, load_entries, matching_models
 from nndepth_core.weights.settings import (
     check_settings,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nndepth_core.models.base import Network
+
+_log = logging.getLogger(__name__)
 
 
 def import_weights(
@@ -68,6 +71,8 @@ def import_weights(
     load_entries(network, state, file)
     origin = known.origin
     path = new_path(model, name or origin.checkpoint or _name_of(source))
+    if before := describe(path):
+        _log.warning('%s takes the place of weights made from %s', path, before.source)
     description = Description(
         model,
         network.spec.variant,

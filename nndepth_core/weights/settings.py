@@ -54,12 +54,13 @@ def snapshot_settings(cls: type[Network], path: Path) -> dict[str, Any]:
 
 
 def check_settings(cls: type[Network], settings: Mapping[str, Any]) -> None:
-    """Refuse settings that a network does not have.
+    """Refuse settings that a network does not have, or that its variants decide.
 
     Raises:
         ValueError: there is no setting of such a name; says which there are.
     """
-    known = [name for name in signature(cls).parameters]
+    of_variants = {name for settings in cls.variants.values() for name in settings}
+    known = [name for name in signature(cls).parameters if name not in of_variants]
     for name in settings:
         if name not in known:
             raise ValueError(
