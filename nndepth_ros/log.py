@@ -23,7 +23,7 @@ class _Kind:
     asked: float
     text: str = ''
     said: float = 0.0
-    left_out: int = 0
+    suppressed: int = 0
 
 
 class LogLimiter:
@@ -55,11 +55,11 @@ class LogLimiter:
             known.asked = now
             repeated = text == known.text and now - known.said < PERIOD
             if repeated or known.budget < 1:
-                known.left_out += 1
+                known.suppressed += 1
                 return None
-            left_out, known.left_out = known.left_out, 0
+            suppressed, known.suppressed = known.suppressed, 0
             known.budget, known.text, known.said = known.budget - 1, text, now
-            return left_out
+            return suppressed
 
 
 class NodeLog:
@@ -77,11 +77,11 @@ class NodeLog:
 
     def say(self, level: Level, kind: str, text: str) -> None:
         """Log a message unless many of its kind have been logged lately."""
-        left_out = self._limiter.admit(kind, text)
-        if left_out is None or not self._alive():
+        suppressed = self._limiter.admit(kind, text)
+        if suppressed is None or not self._alive():
             return
-        if left_out:
-            text = f'{text} ({left_out} more of this kind since the last message)'
+        if suppressed:
+            text = f'{text} ({suppressed} more of this kind since the last message)'
         text = printable(text)
         # rclpy refuses a second severity from the same line of code.
         if level is Level.ERROR:

@@ -171,9 +171,9 @@ class Inputs:
 
 def check_depth(profile: QoSProfile) -> SetParametersResult:
     """Refuse a depth that rclpy would fail at without naming it."""
-    right = 1 <= profile.depth <= LARGEST_DEPTH
+    allowed = 1 <= profile.depth <= LARGEST_DEPTH
     reason = f'depth is {profile.depth}; give 1 to {LARGEST_DEPTH}'
-    return SetParametersResult(successful=right, reason='' if right else reason)
+    return SetParametersResult(successful=allowed, reason='' if allowed else reason)
 
 
 def qos_finding(topic: str, policy: str) -> Finding:

@@ -21,7 +21,7 @@ Graph = dict[str, set[str]]
 
 
 def room_of(name: str) -> str:
-    """The room of a module, '' for others' modules and for the top of the package itself."""
+    """The room of a module; empty for modules of others and for `nndepth_core` itself."""
     package, *inside = name.split('.')
     if package == 'nndepth_ros':
         return package
@@ -29,7 +29,7 @@ def room_of(name: str) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Modules that a file imports while it runs, at any depth."""
+    """Modules that a file imports when it runs, inside functions as well as at its top."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(node)
@@ -49,7 +49,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def read_graph() -> Graph:
-    """Room -> rooms that it imports."""
+    """Find the rooms, each with those that it imports."""
     rooms = {path.stem for path in (ROOT / 'nndepth_core').iterdir() if path.stem[0] != '_'}
     graph: Graph = {room: set() for room in sorted(rooms | {'nndepth_ros'})}
     for package in ('nndepth_core', 'nndepth_ros'):
@@ -74,7 +74,10 @@ def reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def rank(graph: Graph) -> dict[str, int]:
-    """Height of every room: 0 for those that import none; rooms that import each other share."""
+    """Give every room a height above all rooms that it imports; 0 for those that import none.
+
+    Rooms that import each other have the same height.
+    """
     reach = {room: reachable(graph, room) for room in graph}
     ranks: dict[str, int] = {}
 
@@ -92,7 +95,7 @@ def rank(graph: Graph) -> dict[str, int]:
 
 
 def shown_arrows(graph: Graph) -> list[tuple[str, str]]:
-    """Arrows without those that lead where others lead as well."""
+    """List the arrows, without those from a room to one that it also reaches through others."""
     reach = {room: reachable(graph, room) for room in graph}
     arrows = []
     for room, others in graph.items():
@@ -105,8 +108,13 @@ def shown_arrows(graph: Graph) -> list[tuple[str, str]]:
     return arrows
 
 
+def label(room: str) -> str:
+    """The name of a room as it stands in the tree: folders end with a slash, files with .py."""
+    return f'{room}.py' if (ROOT / 'nndepth_core' / f'{room}.py').is_file() else f'{room}/'
+
+
 def draw(graph: Graph) -> str:
-    """The picture as SVG."""
+    """Draw the picture as SVG; a room stands above all rooms that it imports."""
     ranks = rank(graph)
     rows: dict[int, list[str]] = defaultdict(list)
     for room in graph:
@@ -144,7 +152,7 @@ def draw(graph: Graph) -> str:
             f'<rect x="{x:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{fill}" '
             'stroke="#345"/>',
             f'<text x="{x + WIDTH / 2:g}" y="{y + HEIGHT / 2 + 5:g}" text-anchor="middle">'
-            f'{room}</text>',
+            f'{label(room)}</text>',
         ]
     return '\n'.join([*lines, '</svg>', ''])
 

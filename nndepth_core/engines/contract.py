@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nndepth_core.files.values import choice, number, several, text
+from nndepth_core.files.yaml_mapping import read_mapping
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -243,21 +242,17 @@ def _value(name: str, value: Any) -> float:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    """Read the settings of a contract; a file that is no such is refused.
+    """Read the settings that are declared beside a model.
 
     Raises:
-        ValueError: it cannot be read, or holds something else.
+        ValueError: The file cannot be read, is too large, or holds no names and values.
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise ValueError('it is too large')
-        content = yaml.safe_load(path.read_text('utf-8'))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        said = ' '.join(str(error).split())
-        raise ValueError(f'{path} cannot be read as the contract of the model: {said}') from error
-    if not isinstance(content, dict):
+            raise ValueError(f'{path} is larger than {_LARGEST_FILE} bytes')
+        return read_mapping(path)
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f'{path} holds no contract; give lines like "input_range: 0,1", or move the file away '
+            f'{error}; the file is read as the contract of the model beside it, so move it away '
             'if it has nothing to do with the model'
-        )
-    return content
+        ) from error

@@ -225,11 +225,11 @@ class _Examination:
         self.evaluation = evaluation
         self.models = models
         self.once = {name: Once() for name in ('', *models)}
-        self.left = EXAMINED_SAMPLES
+        self.remaining = EXAMINED_SAMPLES
 
     def __call__(self, sample: object, name: str, results: Sequence[object]) -> None:
-        measures, closely = self.evaluation.measures, self.left > 0
-        self.left -= 1
+        measures, closely = self.evaluation.measures, self.remaining > 0
+        self.remaining -= 1
         self._add('', name, measures.examine(sample, closely))
         for (model, estimator), result in zip(self.models.items(), results, strict=True):
             if closely:

@@ -1,6 +1,7 @@
 """What holds the package together: versions, walls between the rooms, files that others name."""
 
 import ast
+import importlib.util
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 import nndepth_core
+from nndepth_core.models import model_names
 from nndepth_ros.parameters import MONO_PARAMETERS, STEREO_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,87 @@ HOMES_OF_OPTIONAL = (
     'nndepth_core.training',
     'nndepth_core.data.loader',
 )
+# What the rooms at the bottom may import of ours, beside themselves.
+MAY_IMPORT = {
+    'nndepth_core.files': (),
+    'nndepth_core.blocks': (),
+    'nndepth_core.encoders': ('nndepth_core.blocks',),
+    'nndepth_core.models': ('nndepth_core.blocks', 'nndepth_core.encoders', 'nndepth_core.spec'),
+}
+# Modules that are meant to know whether depth comes from a pair or from a single image.
+KNOW_THE_TASK = (
+    'nndepth_core.benchmark.measure',
+    'nndepth_core.benchmark.official',
+    'nndepth_core.blocks.correlation',
+    'nndepth_core.blocks.cost_volume',
+    'nndepth_core.blocks.group_correlation',
+    'nndepth_core.calibration',
+    'nndepth_core.camera',
+    'nndepth_core.cli',
+    'nndepth_core.config.settings',
+    'nndepth_core.config.training',
+    'nndepth_core.data.augment',
+    'nndepth_core.data.datasets',
+    'nndepth_core.data.image_files',
+    'nndepth_core.data.inspect',
+    'nndepth_core.data.sample',
+    'nndepth_core.data.synthetic',
+    'nndepth_core.data.window',
+    'nndepth_core.engines.contract',
+    'nndepth_core.engines.maps',
+    'nndepth_core.engines.onnx',
+    'nndepth_core.engines.reference',
+    'nndepth_core.engines.selfcheck',
+    'nndepth_core.engines.sgbm',
+    'nndepth_core.engines.tensors',
+    'nndepth_core.estimator',
+    'nndepth_core.evaluation.metrics',
+    'nndepth_core.evaluation.mono',
+    'nndepth_core.evaluation.mono_metrics',
+    'nndepth_core.evaluation.regions',
+    'nndepth_core.evaluation.stereo',
+    'nndepth_core.export.quantize',
+    'nndepth_core.io',
+    'nndepth_core.models',
+    'nndepth_core.plausibility',
+    'nndepth_core.rectification',
+    'nndepth_core.spec',
+    'nndepth_core.testing.fuzzing',
+    'nndepth_core.training.losses',
+    'nndepth_core.training.nano_loss',
+    'nndepth_core.training.stereo',
+    'nndepth_core.visualization',
+    'nndepth_ros.bag',
+    'nndepth_ros.bag_survey',
+    'nndepth_ros.calibration_file',
+    'nndepth_ros.compressed',
+    'nndepth_ros.conversions',
+    'nndepth_ros.demo',
+    'nndepth_ros.depth_node',
+    'nndepth_ros.doctor',
+    'nndepth_ros.encodings',
+    'nndepth_ros.fuzzing',
+    'nndepth_ros.mono_node',
+    'nndepth_ros.mono_pipeline',
+    'nndepth_ros.node_benchmark',
+    'nndepth_ros.outputs',
+    'nndepth_ros.parameters.mono',
+    'nndepth_ros.parameters.stereo',
+    'nndepth_ros.replay',
+    'nndepth_ros.replay_command',
+    'nndepth_ros.replay_report',
+    'nndepth_ros.stereo_node',
+    'nndepth_ros.stereo_pipeline',
+    'nndepth_ros.synchronizer',
+)
+# Although the folder as a whole may know it, these serve every task in the same way.
+SERVE_EVERY_TASK = (
+    'nndepth_core.data.datasets.hdf5',
+    'nndepth_core.data.datasets.mixture',
+)
+# They only pass on what others define.
+DOORS = ('nndepth_core', 'nndepth_ros.parameters')
+TASK_WORDS = {'left', 'right', 'stereo', 'mono', 'disparity', 'disparities'}
 ROSDEP_KEYS = {
     'cv2': 'python3-opencv',
     'numpy': 'python3-numpy',
@@ -69,6 +152,25 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, f'{path} has a relative import'
             names |= {f'{node.module}.{alias.name}' for alias in node.names}
     return names
+
+
+def names_in(path: Path) -> set[str]:
+    """Identifiers of a file, its imports, and strings that could be a key; no sentences."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        for field in ('id', 'attr', 'arg', 'name', 'asname', 'module', 'value'):
+            name = getattr(node, field, None)
+            if isinstance(name, str) and re.fullmatch(r'[\w.]+', name):
+                names.add(name)
+    return names
+
+
+def task_words(path: Path) -> set[str]:
+    """Words of one task in the names of a file; 'nano_stereo' is the name of a network."""
+    text = ' '.join(names_in(path))
+    for network in model_names():
+        text = text.replace(network, '')
+    return TASK_WORDS & {word.lower() for word in re.findall('[A-Z]?[a-z]+', text)}
 
 
 def within(name: str, packages: tuple[str, ...]) -> bool:
@@ -126,14 +228,33 @@ def test_walls(path):
     assert not {other for other in found if within(other, ('torchvision', 'timm'))}
     if within(name, ('nndepth_core',)):
         assert not {other for other in found if is_ros(other)}
-    if within(name, ('nndepth_core.models',)):
-        strangers = ('nndepth_core.training', 'nndepth_core.data')
-        assert not {other for other in found if within(other, strangers)}
-    if within(name, ('nndepth_core.blocks',)):
-        ours = {other for other in found if within(other, ('nndepth_core', 'nndepth_ros'))}
-        assert all(within(other, ('nndepth_core.blocks',)) for other in ours)
+    for room, rooms in MAY_IMPORT.items():
+        if within(name, (room,)):
+            ours = {other for other in found if within(other, ('nndepth_core', 'nndepth_ros'))}
+            assert all(within(other, (room, *rooms)) for other in ours)
     if within(name, ('nndepth_core.engines',)) and path.name != 'torch.py':
         assert not {other for other in found if within(other, ('nndepth_core.models',))}
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=module_name)
+def test_words_of_a_task_stay_in_modules_that_know_it(path):
+    name = module_name(path)
+    if name not in DOORS and (not within(name, KNOW_THE_TASK) or within(name, SERVE_EVERY_TASK)):
+        assert not task_words(path)
+
+
+@pytest.mark.parametrize('name', KNOW_THE_TASK)
+def test_modules_that_know_the_task_need_to(name):
+    assert any(task_words(path) for path in SOURCES if within(module_name(path), (name,)))
+
+
+def test_picture_of_the_architecture_is_up_to_date():
+    script = ROOT / 'scripts' / 'draw_architecture.py'
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    drawing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawing)
+    picture = drawing.draw(drawing.read_graph())
+    assert drawing.PICTURE.read_text() == picture, f'run python scripts/{script.name}'
 
 
 def test_files_named_by_cmake_exist():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -58,6 +58,6 @@ class Mixture(Source[SampleT]):
         if not -len(self) <= index < len(self):
             raise IndexError(f'sample {index} of {len(self)}')
         index %= len(self)
-        which = bisect_right(self.ends, index)
+        which = bisect(self.ends, index)
         dataset, count = self.datasets[which], self.counts[which]
         return dataset, (index - self.ends[which] + count) * len(dataset) // count
