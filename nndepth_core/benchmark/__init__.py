@@ -1,1 +1,1 @@
-"""Speed and memory of models, also beside the code of their authors."""
+"""Measures speed and memory of models, also in comparison with the code of their authors."""

@@ -1,7 +1,7 @@
-"""How fast models are and how much memory they take, each in a fresh process of its own.
+"""Measures how fast models are and how much memory they take, each in a process of its own.
 
-Cases that are measured together take turns, run by run, so that whatever else the machine does
-slows them all.
+Cases that are measured together take turns, run by run, so that other load on the machine slows
+all of them alike.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from nndepth_core.engines import Engine, create_engine, split_model
 from nndepth_core.engines.reference import textured_inputs
 
 OFFICIAL = 'official'
-"""Stands for the authors' code among the engines."""
+"""The name that stands for the authors' code among the engines."""
 
 _MIB = 2**20
 _HEADINGS = {
@@ -51,25 +51,25 @@ _HEADINGS = {
 
 
 class BenchmarkError(RuntimeError):
-    """A case that cannot be measured; the message says why."""
+    """A case cannot be measured; the message says why."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured.
+    """What to measure.
 
     Attributes:
         model: see `create_engine`.
         engine: 'opencv', 'onnxruntime', 'torch', or OFFICIAL for the authors' code.
-        size: (width, height) of the images, rounded up to what the model takes.
-        device: see `create_engine`, like the following ones.
+        size: (width, height) of the images; it is rounded up to a size that the model takes.
+        device: see `create_engine`.
         precision: 'fp32', 'fp16' or 'bf16'.
-        iterations: 0 for the network's default.
-        threads: 0 for one a physical core.
+        iterations: the steps of an iterative network; 0 takes its default.
+        threads: the number of threads; 0 takes one per physical core.
         weights: a checkpoint file, or 'random'.
-        compile: see `TorchEngine`; for torch alone.
-        cuda_graph: the same.
-        checkout: folder of the authors' code; for OFFICIAL alone.
+        compile: for torch only, see `TorchEngine`.
+        cuda_graph: for torch only, see `TorchEngine`.
+        checkout: for OFFICIAL only, the folder of the authors' code.
     """
 
     model: str
@@ -87,14 +87,14 @@ class Case:
 
 @dataclass
 class Measurement:
-    """What was found.
+    """What was measured.
 
     Attributes:
-        case: what was measured.
-        size: (width, height) that was computed at.
-        wall_ms: duration of every run.
-        cpu_ms: the same in time of all processors together.
-        memory: largest need of bytes beyond the loaded model's; None where unknown.
+        case: the case.
+        size: (width, height) of the images that were computed.
+        wall_ms: the duration of every run.
+        cpu_ms: the time of every run that all processors together spent on it.
+        memory: the most bytes that were needed in addition to the loaded model; None if unknown.
         disparity: (1, height, width), of the last run.
     """
 
@@ -106,11 +106,11 @@ class Measurement:
     disparity: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def figures(self, base: Measurement | None = None) -> dict[str, Any]:
-        """Everything that was found by name, times in ms and memory in MiB.
+        """Return all figures by name, times in ms and memory in MiB.
 
         Args:
-            base: what to compare with; adds the ratios to its figures and the largest difference
-                of the disparities in pixels.
+            base: a measurement to compare with; the ratios of our figures to its figures are
+                added, and the largest difference of the disparities in pixels.
         """
         figures: dict[str, Any] = {
             'model': self.case.model,
@@ -132,7 +132,7 @@ class Measurement:
 
 
 def engines_of(model: str) -> tuple[str, ...]:
-    """Engines that execute a model, of those whose packages are installed."""
+    """List the engines that can execute a model and whose packages are installed."""
     if model == 'sgbm':
         return ('opencv',)
     engines = ('onnxruntime',) if model.endswith('.onnx') else ('torch', 'onnxruntime')
@@ -140,12 +140,12 @@ def engines_of(model: str) -> tuple[str, ...]:
 
 
 def measure(cases: Sequence[Case], runs: int = 10, warm_up: int = 1) -> list[Measurement]:
-    """Measure cases by turns.
+    """Measure several cases, which take turns.
 
     Args:
-        cases: an OFFICIAL one stands first and hands its weights to those that have none.
-        runs: of each case.
-        warm_up: runs before, which count for the memory alone.
+        cases: an OFFICIAL case must be the first; it gives its weights to cases without any.
+        runs: the number of runs of each case.
+        warm_up: the number of runs before; they count only for the memory.
 
     Raises:
         BenchmarkError: a case cannot be measured.
@@ -178,12 +178,12 @@ def measure(cases: Sequence[Case], runs: int = 10, warm_up: int = 1) -> list[Mea
 
 
 def rendering_rate(size: tuple[int, int], pairs: int, processes: int) -> float:
-    """Pairs that `ProceduralStereo` renders a second.
+    """Measure how many pairs `ProceduralStereo` renders per second.
 
     Args:
-        size: (width, height).
-        pairs: how many are rendered.
-        processes: that render at once, one thread each.
+        size: (width, height) of the images.
+        pairs: the number of pairs to render.
+        processes: the number of processes that render at the same time, with one thread each.
     """
     data = ProceduralStereo(size=size[::-1], length=pairs)
     shares = [range(first, pairs, processes) for first in range(processes)]
@@ -193,7 +193,7 @@ def rendering_rate(size: tuple[int, int], pairs: int, processes: int) -> float:
 
 
 def _rendering_time(data: ProceduralStereo, indices: Iterable[int]) -> float:
-    """Seconds that samples take, once tiles and noise are there."""
+    """Seconds that rendering takes, without the time for making tiles and noise."""
     data[0]
     begun = time.perf_counter()
     for index in indices:
@@ -220,7 +220,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def format_table(figures: Sequence[Mapping[str, Any]]) -> str:
-    """Lay out what `Measurement.figures` gives, a row each."""
+    """Format what `Measurement.figures` returns as a table with one row each."""
     columns = [name for name in _HEADINGS if any(name in row for row in figures)]
     rows = [[_cell(row.get(name)) for name in columns] for row in figures]
     return table([[_HEADINGS[name] for name in columns], *rows], right=range(3, len(columns)))
@@ -233,7 +233,7 @@ def _cell(value: Any) -> str:
 
 
 class _Worker:
-    """A fresh process that calls functions of this module for a case."""
+    """A new process that calls functions of this module for one case."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -248,18 +248,18 @@ class _Worker:
     def __call__(self, function: Callable, *arguments: Any) -> Any:
         try:
             return self._pool.submit(function, *arguments).result()
-        except Exception as error:  # others' code may raise anything
+        except Exception as error:  # the code of others may raise anything
             raise BenchmarkError(
                 f'{self._case.model} on {self._case.engine} cannot be measured: '
                 f'{str(error) or repr(error)}'
             ) from error
 
 
-# --- what workers call, in their processes -------------------------------------------------------
+# --- functions that workers call in their processes ----------------------------------------------
 
 
 class _Contender:
-    """A loaded model with images for it."""
+    """A loaded model together with images for it."""
 
     def __init__(self, case: Case) -> None:
         self.engine = _load_engine(case)
@@ -276,7 +276,7 @@ _contender: _Contender
 
 def _load(case: Case) -> tuple[int, int]:
     global _contender
-    sys.stdout = sys.stderr  # whatever the code of others prints is no part of the results
+    sys.stdout = sys.stderr  # what the code of others prints must not mix with the results
     _contender = _Contender(case)
     return _contender.size
 
@@ -326,7 +326,7 @@ def _export(case: Case, path: Path) -> None:
 
 
 def _watch_memory(engine: Engine) -> Callable[[], int | None]:
-    """Begin to watch the peak of memory; the result tells by how many bytes it rose since."""
+    """Begin to watch the peak of memory; the result tells by how many bytes it has risen since."""
     if engine.device != 'cpu':
         if engine.name == 'onnxruntime':
             return lambda: None
@@ -343,6 +343,6 @@ def _watch_memory(engine: Engine) -> Callable[[], int | None]:
     def resident(entry: str) -> int:
         return 1024 * int(status.read_text().partition(f'{entry}:')[2].split()[0])
 
-    Path('/proc/self/clear_refs').write_text('5')  # forget the peak of loading
+    Path('/proc/self/clear_refs').write_text('5')  # resets the peak, which loading has raised
     loaded = resident('VmRSS')
     return lambda: resident('VmHWM') - loaded

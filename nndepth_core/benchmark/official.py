@@ -1,6 +1,6 @@
-"""The authors' networks, run from a checkout of their code, to be compared with ours.
+"""Runs the authors' networks from a checkout of their code, to compare them with ours.
 
-A table of facts: what to import, how to make the network that was published, and how to call it.
+The table at the end says what to import, how to make the published network, and how to call it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 
 class Settings(dict):
-    """Constructor arguments, which some authors read as attributes and some by `get`."""
+    """Constructor arguments; some authors read them as attributes and some by `get`."""
 
     __getattr__ = dict.__getitem__
 
 
 @dataclass(frozen=True)
 class Official:
-    """How the authors' network is imported, made and called.
+    """How to import, make and call the authors' network.
 
     Attributes:
-        module: where its class is.
-        cls: the class.
-        call: from network, left and right RGB (1, 3, H, W) in 0..255 and iterations to the
-            positive disparity, channel 0 of (1, C, H, W).
-        settings: of the published network.
-        make: from class and settings to the network.
-        folder: of the checkout, put on the import path.
-        bare: package whose `__init__` is passed over, since it imports far more than is needed.
+        module: the module of its class.
+        cls: the name of the class.
+        call: takes the network, left and right RGB (1, 3, H, W) in 0..255 and the iterations, and
+            returns the positive disparity as channel 0 of (1, C, H, W).
+        settings: the settings of the published network.
+        make: makes the network from its class and settings.
+        folder: the folder of the checkout that is put on the import path.
+        bare: a package whose `__init__` is not run, since it imports much more than is needed.
     """
 
     module: str
@@ -54,25 +54,25 @@ class Official:
     bare: str = ''
 
     def but(self, **settings: Any) -> Official:
-        """The same with other settings."""
+        """Return the same facts with other settings."""
         return replace(self, settings={**self.settings, **settings})
 
 
 class OfficialEngine:
-    """Runs the authors' network as engines do, see `Engine`, on one pair at a time.
+    """Runs the authors' network as an engine (see `Engine`), one pair at a time.
 
     Args:
-        model: name of our network.
-        variant: of our network; None takes the first.
-        checkout: folder of the authors' repository.
-        weights: checkpoint with official entries, 'random' for a reproducible start.
+        model: the name of our network.
+        variant: the variant of our network; None takes the first.
+        checkout: the folder of the authors' repository.
+        weights: a checkpoint with official entries, or 'random' for reproducible random weights.
         device: 'cpu', or what `TorchEngine` takes.
         precision: 'fp32', or 'fp16' and 'bf16' by the authors' switches within autocast.
-        iterations: steps of an iterative network, 0 for our default.
-        threads: on the CPU, 0 for one a physical core.
+        iterations: the steps of an iterative network; 0 takes our default.
+        threads: the number of threads on the CPU; 0 takes one per physical core.
 
     Raises:
-        ValueError: network or checkout are not known; says why.
+        ValueError: the network or the checkout is unknown; the message says why.
     """
 
     name = 'official'
@@ -93,7 +93,7 @@ class OfficialEngine:
         from nndepth_core.models import create_model
         from nndepth_core.weights import read_checkpoint
 
-        warnings.simplefilter('ignore')  # torch has some about names that it had in their day
+        warnings.simplefilter('ignore')  # torch warns of names that were current in their time
         torch.set_num_threads(threads or physical_cores())
         self.device = 'cuda' if device != 'cpu' and torch.cuda.is_available() else 'cpu'
         ours = create_model(model, variant)
@@ -133,7 +133,7 @@ class OfficialEngine:
         return {'disparity': disparity[:, 0].float().cpu().numpy()}
 
     def self_test(self) -> None:
-        """Nothing stands above the original."""
+        """Do nothing: the authors' network is the reference."""
 
 
 def _make(official: Official, checkout: Path) -> nn.Module:

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 def linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attention at a cost linear in the number of tokens (Katharopoulos et al., ICML 2020).
 
-    The similarity of query and key is the product of their elu + 1, so that keys and values can
-    be summed up before a query comes. Means instead of sums keep half precision in range.
+    The similarity of query and key is the product of their elu + 1, so that the sum over keys and
+    values does not depend on the query. Means instead of sums keep half precision in range.
 
     Args:
         queries: (N, L, heads, D).

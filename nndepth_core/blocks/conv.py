@@ -1,4 +1,4 @@
-"""Convolution, norm and activation as one block; the residual block of RAFT."""
+"""Convolution, normalisation and activation as one block, and the residual block of RAFT."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution whose zero padding is placed as TensorFlow's 'SAME' places it.
+    """Convolution with the zero padding of TensorFlow's 'SAME'.
 
-    Where the stride divides the size, kernel - stride zeros are due along an axis, the smaller
-    half of them before; kernel 3 and stride 2 have none before and one after. Torch's own padding
-    would shift the result by a pixel.
+    If the stride divides the size, kernel - stride zeros are needed along an axis, and the smaller
+    half of them is put before: for kernel 3 and stride 2, none before and one after. The padding
+    of torch would shift the result by a pixel.
 
     Args:
         inputs: input channels.
@@ -72,7 +72,7 @@ class ConvBlock(nn.Module):
         transposed: use the transposed convolution.
         bias: whether the convolution has a bias.
         groups: convolution groups.
-        same: pad as `SameConv2d` does; tells from torch where strided.
+        same: pad as `SameConv2d` does, which differs from torch if there is a stride.
     """
 
     def __init__(
@@ -111,10 +111,10 @@ class ConvBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (RAFT); ReLU after every norm and after the sum.
+    """Two 3x3 convolutions and a shortcut (RAFT); ReLU after every norm and after the sum.
 
-    The shortcut is a 1x1 convolution with norm where size or width change, or where
-    `project` asks for it in any case, else the identity.
+    The shortcut is a 1x1 convolution with norm if size or width change or if `project` asks for
+    it; otherwise it is the identity.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class ResidualBlock(nn.Module):
 
 
 def conv_pair(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequential:
-    """Two 3x3 convolutions with norm, the first strided and leaky, the second with ReLU."""
+    """Two 3x3 convolutions with norm; the first has the stride and leaky ReLU, the second ReLU."""
     leaky, relu = nn.LeakyReLU(0.01, inplace=True), nn.ReLU(inplace=True)
     return nn.Sequential(
         ConvBlock(inputs, outputs, 3, stride, norm=norm, activation=leaky),

@@ -1,4 +1,4 @@
-"""Pyramids of correlation and cost volumes, and their lookup by gather and interpolation."""
+"""Pyramids of correlation and cost volumes, and how they are sampled."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 def correlation_pyramid(left: Tensor, right: Tensor, levels: int) -> list[Tensor]:
-    """Dot products of every left pixel with every right pixel of its row (RAFT-Stereo, 3.2).
+    """Correlate every left pixel with every right pixel of its row (RAFT-Stereo, 3.2).
 
-    A level halves the right width by averaging, which commutes with the product: the right
-    features are pooled instead of the volume.
+    Each level halves the width of the right features by averaging. Averaging the volume would give
+    the same, since the product is linear.
 
     Args:
         left: features (N, C, h, w).
@@ -21,8 +21,8 @@ def correlation_pyramid(left: Tensor, right: Tensor, levels: int) -> list[Tensor
         levels: number of levels.
 
     Returns:
-        Per level i a volume (N, h, w, 1, w // 2**i + 2) for `sample_pyramid`, which runs along
-        the right row.
+        For every level i, a volume (N, h, w, 1, w // 2**i + 2) for `sample_pyramid`; its last axis
+        runs along the right row.
     """
     rows = left.permute(0, 2, 3, 1).contiguous()
     pyramid = []
@@ -35,14 +35,14 @@ def correlation_pyramid(left: Tensor, right: Tensor, levels: int) -> list[Tensor
 
 
 def volume_pyramid(volume: Tensor, levels: int) -> list[Tensor]:
-    """Halve the disparities of a cost volume by averaging, level by level.
+    """Halve the disparity axis of a cost volume by averaging, level by level.
 
     Args:
         volume: (N, C, D, h, w).
         levels: number of levels.
 
     Returns:
-        Per level i a volume (N, h, w, C, D // 2**i + 2) for `sample_pyramid`.
+        For every level i, a volume (N, h, w, C, D // 2**i + 2) for `sample_pyramid`.
     """
     pyramid = []
     for level in range(levels):
@@ -53,24 +53,24 @@ def volume_pyramid(volume: Tensor, levels: int) -> list[Tensor]:
 
 
 def sample_pyramid(pyramid: Sequence[Tensor], centre: Tensor, radius: int) -> Tensor:
-    """Sample the 2 * radius + 1 places around a position on every level, by interpolation.
+    """Sample 2 * radius + 1 places around a position on every level, by linear interpolation.
 
-    The places of a level share one fraction, so 2 * radius + 2 neighbours serve them all.
+    All places of a level have the same fraction, so that 2 * radius + 2 neighbours are enough.
 
     Args:
-        pyramid: per level i a volume (N, h, w, C, D // 2**i + 2), sampled along its last axis,
-            which has a zero at both ends to stand for everything beyond them.
+        pyramid: for every level i, a volume (N, h, w, C, D // 2**i + 2), which is sampled along
+            its last axis; the zeros at both ends of the axis stand for everything beyond it.
         centre: position on level 0, in 0 .. D - 1 or beyond, (N, h, w).
-        radius: how many whole steps to go to either side, on every level.
+        radius: the number of whole steps to either side, on every level.
 
     Returns:
-        (N, h, w, levels, C * (2 * radius + 1)), channel by channel.
+        (N, h, w, levels, C * (2 * radius + 1)), one channel after the other.
     """
     scales = 2 ** torch.arange(len(pyramid), device=centre.device)
     positions = centre.unsqueeze(-1) / scales
     floor = positions.floor()
     fraction = (positions - floor)[..., None, None]
-    # +1 skips the zero in front; converting before clamping keeps a NaN from leaving the volume
+    # +1 skips the first zero; converting before clamping keeps a NaN inside the volume
     steps = torch.arange(1 - radius, radius + 3, device=centre.device)
     indices = floor.long().unsqueeze(-1) + steps
 

@@ -9,15 +9,15 @@ from torch.nn import functional as F
 from nndepth_core.blocks.upsample import softmax_mean
 
 _TILE = 16
-"""Columns of the tiles that are correlated with each other."""
+"""The number of columns of a tile."""
 
 
 def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) -> Tensor:
     """Correlate each left pixel with the right pixels 0 .. bins - 1 columns to its left.
 
-    Rows are cut into tiles. All matches of a tile lie in the tile itself and in the few before it,
-    so that one matrix product of each tile with these, of which the diagonals are kept, does the
-    work of a loop over the disparities.
+    Rows are cut into tiles. All matches of a tile lie in the tile itself or in the few tiles
+    before it. One matrix product of each tile with these, of which only diagonals are kept,
+    replaces a loop over the disparities.
 
     Args:
         left: features (N, C, H, W).
@@ -41,9 +41,9 @@ def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) 
     count, before = of_right.shape[3], -(-(bins - 1) // _TILE)
     padded = F.pad(of_right, (0, 0, 0, 0, before, 0))
     window = torch.cat([padded[:, :, :, k : k + count] for k in range(before, -1, -1)], -1)
-    # Column j of the product is the right pixel _TILE - 1 - j of the tile, so that the match of
-    # pixel x at disparity d stands at j = _TILE - 1 - x + d: a diagonal, a row of the same numbers
-    # laid out with one column less.
+    # Column j of the product belongs to the right pixel _TILE - 1 - j of the tile, so that the
+    # match of pixel x at disparity d is at j = _TILE - 1 - x + d. This is a diagonal; it becomes a
+    # column when the same numbers are arranged in rows that are shorter by one.
     columns = window.shape[-1] - 1
     product = (of_left @ window).flatten(-2)
     rows = product[..., _TILE - 1 : _TILE - 1 + _TILE * columns].unflatten(-1, (_TILE, columns))
@@ -51,13 +51,13 @@ def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) 
 
 
 def local_correlation(left: Tensor, right: Tensor, disparity: Tensor, radius: int) -> Tensor:
-    """Correlate each left pixel with the right pixels around its match, as found so far.
+    """Correlate each left pixel with the right pixels around its present match.
 
     Args:
         left: features (N, H, W, C).
         right: features of the right image, of the same shape.
         disparity: whole numbers (N, H, W), int64.
-        radius: how far to look to both sides.
+        radius: the number of pixels to either side.
 
     Returns:
         (N, 2 * radius + 1, H, W): sum over the channels of left(x) * right(x - disparity - k) for
@@ -76,7 +76,7 @@ def local_correlation(left: Tensor, right: Tensor, disparity: Tensor, radius: in
 
 
 def soft_argmin(logits: Tensor) -> Tensor:
-    """Softmax over the bins and the mean of their disparities (Kendall et al., ICCV 2017).
+    """Compute the mean disparity under the softmax of the bins (Kendall et al., ICCV 2017).
 
     Args:
         logits: (N, bins, H, W).
@@ -89,14 +89,14 @@ def soft_argmin(logits: Tensor) -> Tensor:
 
 
 def near_peak(logits: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """The bins around the strongest one of each pixel.
+    """Select the bins around the strongest one of each pixel.
 
     Args:
         logits: (N, bins, H, W).
-        radius: how far to both sides; bins past the ends are those at the ends.
+        radius: the number of bins to either side; bins past an end are replaced by the last bin.
 
     Returns:
-        Numbers of the bins and their logits, both (N, 2 * radius + 1, H, W).
+        The numbers of the bins and their logits, both (N, 2 * radius + 1, H, W).
     """
     offsets = torch.arange(-radius, radius + 1, device=logits.device).view(-1, 1, 1)
     bins = (logits.argmax(1, keepdim=True) + offsets).clamp(0, logits.shape[1] - 1)
@@ -104,15 +104,15 @@ def near_peak(logits: Tensor, radius: int) -> tuple[Tensor, Tensor]:
 
 
 def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
-    """Confidence of a soft-argmin: the probability that lies close to its result.
+    """Confidence of a soft-argmin: the probability of disparities close to its result.
 
     Args:
         logits: (N, bins, H, W).
         disparity: (N, 1, H, W) in pixels of the volume.
-        radius: how far from it counts as close, in pixels of the volume.
+        radius: the distance that counts as close, in pixels of the volume.
 
     Returns:
-        (N, 1, H, W) in 0..1; small where several disparities compete.
+        (N, 1, H, W) in 0..1; it is small if several disparities compete.
     """
     close = (_bin_disparities(logits) - disparity).abs() <= radius
     return softmax_mean(logits, close, 1).unsqueeze(1)
@@ -120,5 +120,5 @@ def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
 
 def _bin_disparities(logits: Tensor) -> Tensor:
     bins = logits.shape[1]
-    dtype = torch.promote_types(logits.dtype, torch.float32)  # half would round their mean
+    dtype = torch.promote_types(logits.dtype, torch.float32)  # half would round the mean
     return torch.arange(bins, dtype=dtype, device=logits.device).view(bins, 1, 1)

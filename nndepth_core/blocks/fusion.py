@@ -1,4 +1,4 @@
-"""Fusing a pyramid from coarse to fine, as dense prediction heads do (RefineNet, CVPR 2017)."""
+"""Fuses a feature pyramid from coarse to fine for dense prediction (RefineNet, CVPR 2017)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class ResidualConvUnit(nn.Module):
     """Two 3x3 convolutions, a ReLU before each, added to the input (RefineNet, fig. 3b).
 
     Args:
-        channels: of input and output.
+        channels: channels of input and output.
     """
 
     def __init__(self, channels: int) -> None:
@@ -39,7 +39,7 @@ class FusionBlock(nn.Module):
         self.project = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """Map x, and where there is one the skip, (N, inputs, h, w) to (N, outputs, 2h, 2w)."""
+        """Map x and, if there is one, the skip, (N, inputs, h, w) to (N, outputs, 2h, 2w)."""
         if self.refine_skip is not None:
             x = x + self.refine_skip(skip)
         x = F.interpolate(self.refine(x), scale_factor=2.0, mode='bilinear', align_corners=True)

@@ -11,15 +11,15 @@ Window = tuple[int, int]
 
 
 class OffsetCorrelation:
-    """Correlates left pixels with a window around their match whose points learned to deviate.
+    """Correlates left pixels with a window around their match; its points have learned offsets.
 
-    Made once for a pair of feature maps; what does not depend on the flow is computed here.
+    It is made once for a pair of feature maps and computes what does not depend on the flow.
 
     Args:
         left: features (N, C, h, w).
         right: features of the same shape.
-        offsets: deviation (N, 2 P, h, w) of the P points of every window in pixels, x and y of
-            the first point first.
+        offsets: offsets (N, 2 P, h, w) of the P points of every window in pixels; x and y of the
+            first point come first.
         windows: search windows of P points each.
         groups: channel groups; divides C.
     """
@@ -38,7 +38,7 @@ class OffsetCorrelation:
         }
 
     def __call__(self, flow: Tensor, window: Window) -> Tensor:
-        """Correlate around a flow (N, 2, h, w); returns (N, groups * P, h, w), group by group."""
+        """Correlate around a flow (N, 2, h, w); returns (N, groups * P, h, w), by groups."""
         move = flow.permute(0, 2, 3, 1) * self.pixel
         grid = self.grids[window] + move.unsqueeze(1)
         samples = sample_bilinear(self.right, grid.flatten(1, 2))
@@ -62,7 +62,7 @@ class WarpedCorrelation:
         self.grid = pixel_positions(left) * self.pixel - 1
 
     def __call__(self, flow: Tensor, window: Window) -> Tensor:
-        """Correlate around a flow (N, 2, h, w); returns (N, groups * P, h, w), group by group."""
+        """Correlate around a flow (N, 2, h, w); returns (N, groups * P, h, w), by groups."""
         rows, columns = window
         height, width = flow.shape[-2:]
         grid = self.grid + flow.permute(0, 2, 3, 1) * self.pixel
@@ -76,15 +76,15 @@ class WarpedCorrelation:
 
 
 def sample_bilinear(features: Tensor, grid: Tensor) -> Tensor:
-    """Sample features (N, C, H, W) at x and y (N, h, w, 2), -1..1 between outer pixel centres.
+    """Sample features (N, C, H, W) at x and y (N, h, w, 2); -1 and 1 are the outer pixel centres.
 
-    Outside of the map lies zero. Returns (N, C, h, w) in the grid's type.
+    Outside of the map the features are zero. Returns (N, C, h, w) in the grid's type.
     """
     return F.grid_sample(features.to(grid.dtype), grid, align_corners=True)
 
 
 def window_steps(window: Window, like: Tensor) -> Tensor:
-    """Points (P, 2) of a centred window as x and y in pixels, row by row."""
+    """The points (P, 2) of a centred window as x and y in pixels, row by row."""
     rows, columns = window
     return _grid(rows, columns, -(rows // 2), -(columns // 2), like).flatten(0, 1)
 
@@ -102,7 +102,7 @@ def pixel_size(like: Tensor) -> Tensor:
 
 
 def _grid(height: int, width: int, top: int, left: int, like: Tensor) -> Tensor:
-    """Column and row (height, width, 2); float32 always, since half would round them."""
+    """Column and row (height, width, 2) in float32, since half precision would round them."""
     y, x = torch.meshgrid(
         torch.arange(top, top + height, dtype=torch.float32, device=like.device),
         torch.arange(left, left + width, dtype=torch.float32, device=like.device),

@@ -1,4 +1,4 @@
-"""3-D aggregation of a cost volume, steered by image features."""
+"""3-D aggregation of a cost volume, guided by image features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nndepth_core.blocks.conv import ConvBlock
 
 
 class FeatureAttention(nn.Module):
-    """Scales a volume's channels by gates in 0..1 read off image features (IGEV-Stereo, 3.2).
+    """Scales a volume's channels by gates in 0..1 that image features give (IGEV-Stereo, 3.2).
 
     Args:
         volume: channels of the volume.

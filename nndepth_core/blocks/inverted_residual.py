@@ -9,7 +9,7 @@ from nndepth_core.blocks.conv import ConvBlock
 
 
 class SqueezeExcite(nn.Module):
-    """Gates channels by what the whole map holds: mean, two 1x1 convolutions, sigmoid.
+    """Gates channels by the content of the whole map: mean, two 1x1 convolutions, sigmoid.
 
     Args:
         channels: width of the map.
@@ -30,16 +30,16 @@ class SqueezeExcite(nn.Module):
 class InvertedResidual(nn.Module):
     """1x1 expansion, depthwise convolution, optional squeeze-excite, linear 1x1 projection.
 
-    The input is added where the block keeps size and width (Sandler et al., CVPR 2018, fig. 4).
+    The input is added if the block keeps size and width (Sandler et al., CVPR 2018, fig. 4).
 
     Args:
         inputs: width of the input.
         outputs: width of the output.
-        stride: of the depthwise convolution.
-        expansion: inner width over `inputs`; 1 leaves the expansion out.
-        activation: after expansion and depthwise convolution.
+        stride: stride of the depthwise convolution.
+        expansion: the inner width divided by `inputs`; 1 leaves the expansion out.
+        activation: the activation after expansion and depthwise convolution.
         gated: whether there is a squeeze-excite gate, whose inner width is a quarter of `inputs`.
-        kernel: of the depthwise convolution.
+        kernel: kernel size of the depthwise convolution.
         same: pad it as `SameConv2d` does.
     """
 
@@ -81,14 +81,14 @@ class InvertedResidual(nn.Module):
 class FusedInvertedResidual(nn.Module):
     """Inverted residual whose expansion and depthwise steps are one 3x3 convolution.
 
-    Cheaper than two steps on wide hardware at high resolution (Tan and Le, ICML 2021, fig. 2).
+    At high resolution, wide hardware computes it faster (Tan and Le, ICML 2021, fig. 2).
 
     Args:
         inputs: width of the input.
         outputs: width of the output.
-        stride: of the 3x3 convolution.
-        expansion: inner width over `inputs`.
-        activation: after the 3x3 convolution.
+        stride: stride of the 3x3 convolution.
+        expansion: the inner width divided by `inputs`.
+        activation: the activation after the 3x3 convolution.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Instance norm without weights; the normalisation of images that ImageNet encoders take."""
+"""Instance norm without weights, and the normalisation of images for ImageNet encoders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class ImageNetNorm(nn.Module):
-    """Brings RGB in 0..255 to the mean and deviation that encoders of ImageNet were trained on."""
+    """Normalises RGB in 0..255 by the mean and deviation of ImageNet."""
 
     mean = (0.485, 0.456, 0.406)
     deviation = (0.229, 0.224, 0.225)
@@ -27,10 +27,10 @@ class ImageNetNorm(nn.Module):
 
 
 class InstanceNorm(nn.Module):
-    """Instance norm without weights; uses the input's statistics in eval mode too."""
+    """Instance norm without weights; in eval mode, too, it uses the statistics of the input."""
 
     epsilon = 1e-5
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, h, ...) over all axes but the first two."""
+        """Normalise (N, C, h, ...) over all axes except the first two."""
         return F.instance_norm(x, eps=self.epsilon)

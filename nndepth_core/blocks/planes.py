@@ -1,10 +1,10 @@
 """3-D aggregation of cost volumes, written as 2-D convolutions of pairs of planes.
 
-A volume is (N, D, C, h, w) here: one plane of C channels for each of D disparities, D even. Two
-neighbouring planes, seen as one image of 2 C channels, go through a 2-D convolution together,
-which takes no copy of them; blocks that pair the planes otherwise, shifted by one, connect the
-pairs. All pairs share their weights: what is learned at one disparity holds at others.
-Runtimes for CPUs are much slower at convolutions that are 3-D by name.
+A volume is (N, D, C, h, w) here: D planes, one per disparity, with C channels each; D is even. Two
+neighbouring planes are seen as one image of 2 C channels and go through a 2-D convolution, which
+needs no copy. Blocks that pair the planes with an offset of one connect the pairs. All pairs share
+their weights, so that what is learned at one disparity holds at others.
+Runtimes for CPUs are much slower at real 3-D convolutions.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PlaneBlock(nn.Module):
 
 
 class PlaneUp(nn.Module):
-    """Doubles planes, rows and columns; each plane becomes two by weights of their own.
+    """Doubles planes, rows and columns; each plane becomes two, which have their own weights.
 
     Args:
         inputs: input channels.
@@ -62,9 +62,9 @@ class PlaneUp(nn.Module):
 
 
 class PlaneOut(nn.Module):
-    """Doubles planes, rows and columns of a volume and leaves it one channel.
+    """Doubles planes, rows and columns of a volume and reduces it to one channel.
 
-    A pair of planes becomes four, each pixel 2x2, by weights of their own.
+    A pair of planes becomes four and each pixel becomes 2x2; each of these has its own weights.
 
     Args:
         inputs: input channels.

@@ -1,4 +1,4 @@
-"""Position encodings: where a pixel is, in numbers a network can compare."""
+"""Position encodings: the position of a pixel as numbers that a network can compare."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 
 def sine_encoding(height: int, width: int, frequencies: Tensor) -> Tensor:
-    """Sines and cosines of columns and rows, counted from 1.
+    """Encode columns and rows, counted from 1, by sines and cosines.
 
     Args:
         height: rows.
         width: columns.
-        frequencies: (K,) in radians a pixel.
+        frequencies: (K,) in radians per pixel.
 
     Returns:
-        (4 K, height, width): sin x, cos x, sin y, cos y of each frequency in turn.
+        (4 K, height, width): sin x, cos x, sin y, cos y for each frequency in turn.
     """
     columns = frequencies[:, None] * torch.arange(1, width + 1, device=frequencies.device)
     rows = frequencies[:, None] * torch.arange(1, height + 1, device=frequencies.device)

@@ -14,8 +14,8 @@ from nndepth_core.blocks.upsample import resize_like
 class ConvGru(nn.Module):
     """Convolutional GRU (RAFT, 3.3).
 
-    The gates' convolutions are split by what they look at, so that the inputs' share of all three
-    gates is one convolution, and the constant context enters as a sum.
+    The convolutions of the gates are split by their inputs: the part for `x` is one convolution
+    for all three gates, and the constant context is added.
 
     Args:
         hidden: channels of the state.
@@ -47,12 +47,12 @@ class ConvGru(nn.Module):
 
 
 class MultiLevelGru(nn.Module):
-    """GRUs at several resolutions that hear their neighbours (RAFT-Stereo, 3.3).
+    """GRUs at several resolutions that exchange their states (RAFT-Stereo, 3.3).
 
     Args:
         levels: number of GRUs, each at half the resolution of the one before.
         hidden: channels of every state.
-        motion: channels of what the finest one receives.
+        motion: channels of the input of the finest GRU.
     """
 
     def __init__(self, levels: int, hidden: int, motion: int) -> None:
@@ -69,13 +69,13 @@ class MultiLevelGru(nn.Module):
         motion: Tensor,
         finest: int = 0,
     ) -> list[Tensor]:
-        """Update the states from the coarsest to the level `finest`; finer ones stay.
+        """Update the states from the coarsest to the level `finest`; finer states stay.
 
         Args:
             states: (N, hidden, h / 2**i, w / 2**i), finest first.
             contexts: (N, 3 * hidden, h / 2**i, w / 2**i), finest first.
-            motion: (N, motion, h, w), read by level 0 alone.
-            finest: last level updated.
+            motion: (N, motion, h, w), read by level 0 only.
+            finest: the finest level that is updated.
         """
         states = list(states)
         for level in reversed(range(finest, len(states))):
@@ -85,7 +85,7 @@ class MultiLevelGru(nn.Module):
 
 
 def _listen(states: Sequence[Tensor], motion: Tensor, level: int) -> Tensor:
-    """The next finer state, or the motion, and the next coarser state if there is one."""
+    """Join the next finer state, or the motion, with the next coarser state if there is one."""
     inputs = [F.avg_pool2d(states[level - 1], 3, 2, 1)] if level else [motion]
     if level + 1 < len(states):
         inputs.append(resize_like(states[level + 1], states[level]))
@@ -93,10 +93,10 @@ def _listen(states: Sequence[Tensor], motion: Tensor, level: int) -> Tensor:
 
 
 class MotionEncoder(nn.Module):
-    """Joins the samples of the correlation with the current estimate (RAFT, 3.3).
+    """Joins the sampled correlation with the current estimate (RAFT, 3.3).
 
     Args:
-        samples: channels of the lookup.
+        samples: channels of the sampled correlation.
         estimate: channels of the estimate: 1 for a disparity, 2 for a flow.
         outputs: output channels; the last ones are the estimate itself.
         sample_widths: widths of the 1x1 and the 3x3 convolution on the samples.
@@ -130,7 +130,7 @@ class MotionEncoder(nn.Module):
 
     def forward(self, samples: Tensor, estimate: Tensor) -> Tensor:
         """Map (N, samples, h, w) and (N, estimate, h, w) to (N, outputs, h, w)."""
-        estimate = estimate.to(samples.dtype)  # half precision, where the estimate is kept in full
+        estimate = estimate.to(samples.dtype)  # the estimate stays in float32 outside
         joined = torch.cat([self.from_samples(samples), self.from_estimate(estimate)], 1)
         return torch.cat([self.join(joined), estimate], 1)
 
@@ -139,7 +139,7 @@ def motion_rules(estimate: str) -> tuple[tuple[str, str], ...]:
     """Rules from the entries of a `MotionEncoder` called 'motion' to the official ones.
 
     Args:
-        estimate: official letter of the estimate, 'f' for a flow or 'd' for a disparity.
+        estimate: the letter of the estimate in official names: 'f' for flow, 'd' for disparity.
     """
     official = 'update_block.encoder.conv'
     return (
@@ -152,7 +152,7 @@ def motion_rules(estimate: str) -> tuple[tuple[str, str], ...]:
 
 
 def head(inputs: int, hidden: int, outputs: int, kernel: int = 3) -> nn.Sequential:
-    """A 3x3 convolution, ReLU, then a convolution to what is predicted."""
+    """A 3x3 convolution, ReLU, then a convolution that predicts the outputs."""
     return nn.Sequential(
         nn.Conv2d(inputs, hidden, 3, padding=1),
         nn.ReLU(inplace=True),

@@ -1,4 +1,4 @@
-"""Bringing coarse disparities to full resolution."""
+"""Upsampling of coarse disparities to full resolution."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nndepth_core.blocks.conv import ConvBlock, Norm
 
 
 def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
-    """Enlarge by a learned convex combination of the 3x3 coarse neighbours (RAFT, 3.3).
+    """Upsample by a learned convex combination of the 3x3 coarse neighbours (RAFT, 3.3).
 
     Args:
-        estimate: disparity or flow (N, C, h, w) in coarse pixels; outside of it lies zero.
+        estimate: disparity or flow (N, C, h, w) in coarse pixels; it counts as zero outside.
         logits: weights before softmax, neighbours row by row: (N, 9, h, factor, w, factor).
-        factor: enlargement.
+        factor: the factor of the size.
 
     Returns:
         Estimate (N, C, h * factor, w * factor) in fine pixels.
@@ -30,12 +30,12 @@ def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
 
 
 def convex_upsample_coarse(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
-    """Do as `convex_upsample` with weights that come as coarse channels.
+    """Do the same as `convex_upsample`, with weights in the channels of a coarse map.
 
     Args:
         estimate: disparity or flow (N, C, h, w) in coarse pixels.
         logits: (N, 9 * factor**2, h, w), neighbours before the fine pixels, both row by row.
-        factor: enlargement.
+        factor: the factor of the size.
     """
     neighbours = [x.unsqueeze(2) for x in _neighbours(estimate * factor)]
     fine = _combine(logits.unsqueeze(1).split(factor**2, 2), neighbours)
@@ -43,9 +43,9 @@ def convex_upsample_coarse(estimate: Tensor, logits: Tensor, factor: int) -> Ten
 
 
 def softmax_mean(logits: Tensor, values: Tensor, dim: int) -> Tensor:
-    """Mean of values along a dimension, weighed by the softmax of logits.
+    """Compute the mean of values along a dimension, weighted by the softmax of logits.
 
-    The sums are written out, since runtimes transpose for a softmax over an inner dimension.
+    The sums are written out, because runtimes transpose for a softmax over an inner dimension.
     """
     weights = (logits - logits.amax(dim, keepdim=True)).exp()
     return (weights * values).sum(dim) / weights.sum(dim)
@@ -60,7 +60,7 @@ def _neighbours(estimate: Tensor) -> list[Tensor]:
 
 
 def _combine(logits: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-    """`softmax_mean` of few values that are not stacked, which saves passes over memory."""
+    """Compute `softmax_mean` of a few values without stacking them, which saves memory access."""
     peak = reduce(torch.maximum, logits)
     weights = [(logit - peak).exp() for logit in logits]
     total = reduce(torch.add, (x * y for x, y in zip(weights, values, strict=True)))
@@ -68,7 +68,7 @@ def _combine(logits: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
 
 
 class GuidedMask(nn.Module):
-    """Weights for `convex_upsample` by four, from coarse features and a finer guide (IGEV, 3.4).
+    """Weights for `convex_upsample` by 4, from coarse features and a finer guide (IGEV, 3.4).
 
     Args:
         inputs: channels of the coarse features.
@@ -102,11 +102,11 @@ def resize_like(x: Tensor, like: Tensor) -> Tensor:
 
 
 def residual_confidence(step: Tensor, factor: int) -> Tensor:
-    """Confidence of an iterative estimate from how little its last step moved it.
+    """Confidence of an iterative estimate: high if its last step changed it little.
 
     Args:
-        step: last change (N, 1, h, w) in coarse pixels.
-        factor: enlargement to full resolution.
+        step: the last change (N, 1, h, w) in coarse pixels.
+        factor: the factor of the size at full resolution.
 
     Returns:
         exp(-|step| / 1 px) in fine pixels, (N, 1, h * factor, w * factor).

@@ -1,4 +1,4 @@
-"""Reading the calibration of a rectified pair in the layouts its publishers use."""
+"""Reads the calibration of a rectified pair in the layouts that are in use."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ LAYOUTS = (
 )
 SINGLE_LAYOUTS = 'fx,fy,cx,cy in pixels or one YAML of ROS camera_info'
 
-# The colour cameras come first; the grey ones serve where only they are there.
+# The colour cameras come first; the grey ones are used if there are no others.
 _KITTI_PAIRS = (('P_rect_02', 'P_rect_03'), ('P2', 'P3'), ('P_rect_00', 'P_rect_01'), ('P0', 'P1'))
 
 _LARGEST = 1 << 17
-"""Bytes of a calibration file; all publishers' have a few thousand."""
+"""The most bytes of a calibration file; those of all publishers have a few thousand."""
 _NUMBER = re.compile(r'-?\d+\.?\d*(?:[eE][-+]?\d+)?')
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A calibration as published: row-major 3x4 matrices, and the image size where it is told.
+    """A calibration as published: row-major 3x4 matrices, and the image size if it is given.
 
     Attributes:
-        source: where it was read from, for messages.
-        p_left: projection matrix of the left camera.
-        p_right: projection matrix of the right camera.
-        size: (width, height) of the images it holds for, None where the source does not tell.
+        source: where the calibration was read from, for messages.
+        p_left: the projection matrix of the left camera.
+        p_right: the projection matrix of the right camera.
+        size: (width, height) of the images it is for, None if the source does not say.
     """
 
     source: str
@@ -44,15 +44,15 @@ class Calibration:
     size: tuple[int, int] | None = None
 
     def camera(self, size: tuple[int, int] | None = None) -> StereoCamera:
-        """Make the camera of images of (width, height).
+        """Make the stereo camera for images of (width, height).
 
         Raises:
-            CalibrationError: the sizes contradict each other, or neither is known.
+            CalibrationError: the sizes contradict each other, or none is known.
         """
         return StereoCamera.from_projections(self.p_left, self.p_right, *self._size(size))
 
     def left_camera(self, size: tuple[int, int] | None = None) -> PinholeCamera:
-        """Make the left camera alone, as `camera` does."""
+        """Make only the left camera; see `camera`."""
         return PinholeCamera.from_projection(self.p_left, *self._size(size))
 
     def _size(self, size: tuple[int, int] | None) -> tuple[int, int]:
@@ -72,11 +72,11 @@ def read(source: str | Path, size: tuple[int, int] | None = None) -> StereoCamer
 
     Args:
         source: one of LAYOUTS.
-        size: (width, height) of the images; checked where the source tells it too.
+        size: (width, height) of the images; it is compared with the size in the source, if any.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CalibrationError: the source is in none of the layouts, or contradicts the size.
+        CalibrationError: the source has none of the layouts, or contradicts the size.
     """
     return parse(source).camera(size)
 
@@ -109,14 +109,14 @@ def parse(source: str | Path) -> Calibration:
 
 
 def parse_single(source: str | Path) -> Calibration:
-    """Read the calibration of one camera, or that of a pair for its left camera.
+    """Read the calibration of one camera, or the left camera from that of a pair.
 
     Args:
         source: one of SINGLE_LAYOUTS or LAYOUTS.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CalibrationError: the source is in none of the layouts.
+        CalibrationError: the source has none of the layouts.
     """
     name = str(source)
     parts = name.split(',')
@@ -146,7 +146,7 @@ def _from_numbers(name: str, parts: Sequence[str]) -> Calibration:
 
 
 def _from_kitti(name: str, text: str) -> Calibration | None:
-    """Rows `P2: 12 numbers` or `P_rect_02: ...`; rows without a name count as P0, P1."""
+    """Read rows `P2: 12 numbers` or `P_rect_02: ...`; rows without a name count as P0, P1."""
     rows: dict[str, list[float]] = {}
     labels: list[str] = []
     for line in text.splitlines():
@@ -174,7 +174,7 @@ def _from_kitti(name: str, text: str) -> Calibration | None:
 
 
 def _from_middlebury(name: str, text: str) -> Calibration | None:
-    """Rows `cam0=[fx 0 cx; 0 fy cy; 0 0 1]` and doffs, baseline (mm), width, height."""
+    """Read rows `cam0=[fx 0 cx; 0 fy cy; 0 0 1]` and doffs, baseline (mm), width, height."""
     lines = [line.partition('=') for line in text.splitlines()]
     keys = [key.strip() for key, equals, _ in lines if equals]
     rows = {key.strip(): values.strip() for key, equals, values in lines if equals}
@@ -189,7 +189,7 @@ def _from_middlebury(name: str, text: str) -> Calibration | None:
             said = f'is {rows[key][:40]!r}' if key in rows else 'is missing'
             due = 'one number is' if count == 1 else f'{count} numbers are'
             raise CalibrationError(
-                f'{name}: {key} {said}; {due} due there in the layout of Middlebury'
+                f'{name}: {key} {said}; {due} needed there in the layout of Middlebury'
             )
         return found
 
@@ -198,8 +198,8 @@ def _from_middlebury(name: str, text: str) -> Calibration | None:
     (doffs,) = numbers('doffs') if 'doffs' in rows else (0.0,)
     if 'cam1' in rows and abs((apart := numbers('cam1', 9)[2] - cx) - doffs) > 1:
         raise CalibrationError(
-            f'{name}: doffs is {doffs:g} and cx of cam1 less cx of cam0 is {apart:g}, and both '
-            'are one number; correct the wrong one'
+            f'{name}: doffs is {doffs:g}, but cx of cam1 minus cx of cam0 is {apart:g}, and both '
+            'should be the same number; correct the wrong one'
         )
     (baseline,) = numbers('baseline')
     return _pair(name, (fx, fy, cx, cy), baseline / 1000, doffs, (width, height))
@@ -212,7 +212,7 @@ def _pair(
     doffs: float,
     size: tuple[int, int] | None = None,
 ) -> Calibration:
-    """Pair of one focal length; doffs = cx_right - cx_left, pixels; baseline in metres."""
+    """Make a pair with one focal length; doffs = cx_right - cx_left in pixels, baseline in m."""
     fx, fy, cx, cy = intrinsics
     left = (fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0)
     right = (fx, 0.0, cx + doffs, -fx * baseline, *left[4:])
@@ -221,7 +221,7 @@ def _pair(
 
 def _from_camera_infos(name: str, left: Path, right: Path) -> Calibration:
     infos = [(str(path), read_mapping(str(path), _text(path))) for path in (left, right)]
-    for source, content in infos:  # OpenCV writes intrinsics and extrinsics, both cameras in each
+    for source, content in infos:  # OpenCV writes both cameras into intrinsics and extrinsics
         if 'P1' in content and (found := pair_of(source, content)):
             return Calibration(source, *found)
     (p_left, left_size), (p_right, right_size) = (_camera_info(*info) for info in infos)
@@ -234,19 +234,19 @@ def _from_camera_infos(name: str, left: Path, right: Path) -> Calibration:
 
 
 def _camera_info(name: str, content: Mapping[str, Any]) -> tuple[list[float], tuple[int, int]]:
-    """Read P and the size from what camera_calibration writes."""
+    """Read P and the size from a file that camera_calibration wrote."""
     if 'projection_matrix' not in content:
-        pair_of(name, content)  # says what it is where that is known
+        pair_of(name, content)  # raises an error that says what the file is, if that is known
         raise CalibrationError(
-            f'{name} is no camera_info: image_width, image_height and projection_matrix with 12 '
-            'data are due'
+            f'{name} is no camera_info: it needs image_width, image_height and a '
+            'projection_matrix with 12 data'
         )
     size = size_of(name, content, ('image_width', 'image_height'))
     return matrix_of(name, content, 'projection_matrix'), size
 
 
 def _from_yaml(name: str, text: str) -> Calibration | None:
-    """P1 and P2 as cv2.stereoRectify computes them, or the settings of ORB-SLAM."""
+    """Read P1 and P2 as cv2.stereoRectify computes them, or the settings of ORB-SLAM."""
     if not text.startswith('%YAML') and not re.search(r'(?m)^[\w.]+\s*:', text):
         return None
     found = pair_of(name, read_mapping(name, text))
@@ -275,7 +275,7 @@ def _only(folder: Path, side: str) -> Path:
     found = sorted(path for path in folder.glob('*.y*ml') if side in path.name)
     if len(found) != 1:
         raise CalibrationError(
-            f'{folder} holds {len(found)} YAML files with {side} in their name, one is due; name '
-            'both: left.yaml,right.yaml'
+            f'{folder} holds {len(found)} YAML files with {side} in their name instead of one; '
+            'name both: left.yaml,right.yaml'
         )
     return found[0]

@@ -1,4 +1,4 @@
-"""Calibrations in YAML: ROS's camera_info, OpenCV's FileStorage, the settings of ORB-SLAM."""
+"""Calibrations in YAML: camera_info of ROS, FileStorage of OpenCV, settings of ORB-SLAM."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Matrix = Sequence[float]
 
 
 class _Loader(UniqueNames):
-    """Takes a matrix of OpenCV for the rows, cols and data that it is."""
+    """A loader that reads a matrix of OpenCV as a mapping with rows, cols and data."""
 
 
 _Loader.add_constructor(
@@ -43,7 +43,7 @@ _Loader.add_constructor(
 
 
 def read_mapping(name: str, text: str) -> dict[str, Any]:
-    """Read YAML, also that of OpenCV, whose first line and types are its own.
+    """Read YAML; also that of OpenCV, which has a first line and types of its own.
 
     Raises:
         CalibrationError: The text is no YAML of names and values.
@@ -57,13 +57,13 @@ def read_mapping(name: str, text: str) -> dict[str, Any]:
 def pair_of(
     name: str, content: Mapping[str, Any]
 ) -> tuple[Matrix, Matrix, tuple[int, int] | None] | None:
-    """Find the projection matrices of a pair, and the size of its images where that is told.
+    """Find the projection matrices of a pair, and the size of its images if it is given.
 
     Returns:
-        None where there are none.
+        None if there are no such matrices.
 
     Raises:
-        CalibrationError: a matrix is not 3x4, or the file describes something else that is known.
+        CalibrationError: a matrix is not 3x4, or the file is known to describe something else.
     """
     size = next((size_of(name, content, keys) for keys in _SIZES if keys[0] in content), None)
     for left, right in _PAIRS:
@@ -87,7 +87,7 @@ def pair_of(
 
 
 def matrix_of(name: str, content: Mapping[str, Any], key: str) -> list[float]:
-    """The 12 numbers of a 3x4 matrix.
+    """Return the 12 numbers of a 3x4 matrix.
 
     Raises:
         CalibrationError: there are no 12 numbers.
@@ -100,23 +100,23 @@ def matrix_of(name: str, content: Mapping[str, Any], key: str) -> list[float]:
 
 
 def size_of(name: str, content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[int, int]:
-    """Width and height by their keys.
+    """Return width and height, which are found by their keys.
 
     Raises:
-        CalibrationError: one is missing or no number of pixels.
+        CalibrationError: one is missing or is no number of pixels.
     """
     width, height = (whole(name, key, content.get(key)) for key in keys)
     return width, height
 
 
 def whole(name: str, key: str, value: Any) -> int:
-    """A number of pixels.
+    """Return a number of pixels.
 
     Raises:
-        CalibrationError: the value is none.
+        CalibrationError: the value is no number of pixels.
     """
     number = _number(name, key, value)
-    if not 1 <= number <= 1 << 20:  # NaN is not either
+    if not 1 <= number <= 1 << 20:  # also true for NaN
         raise CalibrationError(f'{name}: {key} is {number:g}; it is a number of pixels')
     return int(number)
 

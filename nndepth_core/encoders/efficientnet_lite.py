@@ -1,7 +1,7 @@
 """EfficientNet-Lite3 as a feature pyramid (Tan and Le, ICML 2019, arXiv 1905.11946).
 
-The Lite networks, which Google published for small devices, have neither squeeze-excite nor
-SiLU, and a stem of the same width at every scale.
+The Lite networks, which Google published for small devices, have neither squeeze-excite nor SiLU,
+and their stem has the same width at every scale.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _STAGES = (
     (3, 6, 384, 1, 1),
 )
 _EPSILON = 1e-3
-"""Of the batch norms of TensorFlow, where the weights were trained, as was the padding."""
+"""The value in TensorFlow's batch norms: the weights were trained there, with its padding."""
 
 
 class EfficientNetLite3(StagedEncoder):
-    """Stem and seven stages; the maps at 1/4, 1/8, 1/16 and 1/32 come out.
+    """Stem and seven stages; returns the maps at 1/4, 1/8, 1/16 and 1/32.
 
     Height and width must be multiples of 32.
 
     Attributes:
         channels: widths of the four maps, finest first.
-        official_rules: as those of `MobileNetV2`, whose blocks these are.
+        official_rules: the same as those of `MobileNetV2`, which has the same blocks.
     """
 
     channels = (32, 48, 136, 384)

@@ -1,6 +1,6 @@
 """EfficientNetV2-S as a feature pyramid (Tan and Le, ICML 2021, arXiv 2104.00298).
 
-The shape is that of timm's `efficientnetv2_rw_s`, slightly other than the paper's table 4.
+The layers are those of timm's `efficientnetv2_rw_s`, slightly different from the paper's table 4.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _STAGES = (
 
 
 class EfficientNetV2(StagedEncoder):
-    """Stem and six stages; the maps at 1/4, 1/8, 1/16 and 1/32 come out.
+    """Stem and six stages; returns the maps at 1/4, 1/8, 1/16 and 1/32.
 
     Attributes:
         channels: widths of the four maps, finest first.
-        official_rules: (pattern, replacement) from our entry names to those of timm's
-            `efficientnetv2_rw_s`, one after the other. The stages stay `stages.0` to `stages.5`:
-            every checkpoint nests them in its own way.
+        official_rules: (pattern, replacement), applied one after the other, from our entry names
+            to those of timm's `efficientnetv2_rw_s`. The stages are left as `stages.0` to
+            `stages.5`, since every checkpoint nests them in its own way.
     """
 
     channels = (48, 64, 160, 272)

@@ -1,4 +1,4 @@
-"""Image features of the IGEV family: MobileNetV2, brought back to 1/4, beside a shallow stem."""
+"""Image features of the IGEV family: MobileNetV2 with a decoder up to 1/4, and a shallow stem."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class IgevFeatures(nn.Module):
         self.stem_quarter = conv_pair(self.guide, self.channels[0] - inputs, 2, 'instance')
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Map an image (N, 3, H, W), sides multiples of 32, to the maps at 1/4 .. 1/32 and 1/2."""
+        """Map an image (N, 3, H, W), sides multiples of 32, to maps at 1/4 .. 1/32, and at 1/2."""
         *skips, x = self.encoder(image)
         maps = [x]
         for up, join in zip(self.up, self.join, strict=True):

@@ -9,8 +9,8 @@ from torch import nn
 from nndepth_core.blocks.inverted_residual import InvertedResidual
 from nndepth_core.encoders.staged import StagedEncoder
 
-# (expansion, width, blocks, stride) of the first six stages: table 2 of the paper, whose seventh
-# stage and head serve classification alone.
+# (expansion, width, blocks, stride) of the first six stages in table 2 of the paper; the seventh
+# stage and the head are for classification only.
 _STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -22,13 +22,13 @@ _STAGES = (
 
 
 class MobileNetV2(StagedEncoder):
-    """Stem and six stages; the maps at 1/4, 1/8, 1/16 and 1/32 come out.
+    """Stem and six stages; returns the maps at 1/4, 1/8, 1/16 and 1/32.
 
     Attributes:
         channels: widths of the four maps, finest first.
-        official_rules: (pattern, replacement) from our entry names to those of timm's
-            `mobilenetv2_100`, one after the other. The stages stay `stages.0` to `stages.5`:
-            every checkpoint nests them in its own way.
+        official_rules: (pattern, replacement), applied one after the other, from our entry names
+            to those of timm's `mobilenetv2_100`. The stages are left as `stages.0` to `stages.5`,
+            since every checkpoint nests them in its own way.
     """
 
     channels = (24, 32, 96, 160)

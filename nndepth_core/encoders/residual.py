@@ -23,15 +23,15 @@ RESIDUAL_RULES = (
 """From entry names of the residual encoder to those in checkpoints of the RAFT family."""
 
 SHORTCUT_ALIASES = ((r'\.norm3\.', '.downsample.1.'),)
-"""Official checkpoints hold a shortcut's norm under two names."""
+"""Official checkpoints hold the norm of a shortcut under two names."""
 
 
 def context_rules(official: str, scales: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Rules for a `ContextEncoder` called 'context', those of the residual encoder included.
+    """Rules for a `ContextEncoder` named 'context', including those of the residual encoder.
 
     Args:
-        official: prefix of the official context encoder.
-        scales: what the official heads are called, finest first, e.g. ('outputs08', 'outputs16').
+        official: the prefix of the official context encoder.
+        scales: the names of the official heads, finest first, e.g. ('outputs08', 'outputs16').
     """
     heads = [
         (
@@ -54,7 +54,7 @@ def context_rules(official: str, scales: Sequence[str]) -> tuple[tuple[str, str]
 def residual_stage(
     inputs: int, outputs: int, stride: int, norm: Norm, project: bool = False
 ) -> nn.Sequential:
-    """Two residual blocks, the first one strided."""
+    """Two residual blocks; the first one has the stride."""
     return nn.Sequential(
         ResidualBlock(inputs, outputs, stride, norm=norm, project=project),
         ResidualBlock(outputs, outputs, norm=norm, project=project),
@@ -65,9 +65,9 @@ class ResidualEncoder(nn.Module):
     """A 7x7 stem and three stages of two residual blocks, 64, 96 and 128 wide (RAFT, 3.1).
 
     Args:
-        strides: of the stem and the three stages.
+        strides: strides of the stem and the three stages.
         norm: 'batch' or 'instance'.
-        project: whether every shortcut has a convolution, even where size and width stay.
+        project: whether every shortcut has a convolution, even if size and width stay.
     """
 
     outputs = 128
@@ -85,7 +85,7 @@ class ResidualEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) to (N, 128, H / s, W / s), s the product of the strides."""
         x = self.stem(image)
-        # block by block: nested Sequentials would hold on to their full-size inputs
+        # One block after the other: nested Sequentials would keep their full-size inputs alive.
         for block in (block for stage in self.stages.children() for block in stage.children()):
             x = block(x)
         return x
@@ -94,12 +94,12 @@ class ResidualEncoder(nn.Module):
 class ContextEncoder(nn.Module):
     """Initial states and contexts of GRUs at several scales (RAFT-Stereo, 3.1).
 
-    The image goes through `trunk` first, whose result `forward` continues from: it may be shared
-    with the matching features.
+    The image goes through `trunk` first and `forward` continues from its result, so that the trunk
+    can be shared with the matching features.
 
     Args:
-        strides: of the trunk, see `ResidualEncoder`.
-        levels: number of scales, each half the one before; the third has plainer heads.
+        strides: strides of the trunk, see `ResidualEncoder`.
+        levels: number of scales, each half the one before; the heads of the third are simpler.
         norm: 'batch' or 'instance'.
         hidden: channels of a state.
     """
@@ -121,8 +121,8 @@ class ContextEncoder(nn.Module):
         """Continue from the trunk's result (N, 128, h, w).
 
         Returns:
-            States (N, hidden, h / 2**i, w / 2**i) and what the context adds to the three gates
-            (N, 3 * hidden, h / 2**i, w / 2**i), finest first.
+            The states (N, hidden, h / 2**i, w / 2**i) and the terms that the context adds to the
+            three gates (N, 3 * hidden, h / 2**i, w / 2**i), finest first.
         """
         scales = [x]
         for stage in self.coarser:

@@ -1,4 +1,4 @@
-"""What image classifiers that serve as feature pyramids have in common."""
+"""What image classifiers have in common when they are used as feature pyramids."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from nndepth_core.blocks.conv import ConvBlock
 
 Stage = tuple[Callable[[int, int, int], nn.Module], int, int, int]
-"""Makes a block of (inputs, outputs, stride); width, number of blocks, stride of the first."""
+"""What makes a block of (inputs, outputs, stride); width; number of blocks; first stride."""
 
 
 class StagedEncoder(nn.Module):
-    """A strided stem and stages of blocks; the last maps at 1/4, 1/8, 1/16 and 1/32 come out.
+    """A strided stem and stages of blocks; returns the last maps at 1/4, 1/8, 1/16 and 1/32.
 
     Args:
         stem_width: channels after the stem.
-        activation: of the stem.
-        stages: the second, third, fourth and sixth have stride 2.
-        same: pad the stem as `SameConv2d` does.
+        activation: the activation of the stem.
+        stages: the stages; the second, third, fourth and sixth must have stride 2.
+        same: whether to pad the stem as `SameConv2d` does.
     """
 
     def __init__(

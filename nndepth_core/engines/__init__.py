@@ -1,4 +1,4 @@
-"""Engines: how a model is executed. Imports neither torch nor ONNX Runtime until one is made."""
+"""Engines execute models. Neither torch nor ONNX Runtime is imported until an engine is made."""
 
 from __future__ import annotations
 
@@ -61,21 +61,22 @@ def create_engine(
     """Make the engine that executes `model`.
 
     Args:
-        model: 'sgbm', a network ('raft_stereo', or with its variant 'raft_stereo-realtime'), the
-            path of an .onnx file, or 'auto', see `resolve_model`.
-        engine: a name of ENGINES. 'auto' runs sgbm by OpenCV, files by ONNX Runtime, and networks
-            by ONNX Runtime where `nndepth export` has put one of just these weights, iterations
-            and precision into the cache, else by torch.
-        device: a name of DEVICES; sgbm runs on the CPU.
-        weights: of a network: a checkpoint file, the name of a stored one ('middlebury'), '' for
-            the one stored last, or 'random' for numbers that only serve to measure speed.
-        precision: of a network, a name of PRECISIONS; 'auto' is what suits the device.
-        iterations: of an iterative network; 0 for its default. Others have none.
-        threads: of a network on the CPU; 0 for one a physical core.
+        model: 'sgbm', the name of a network, which may have a variant ('raft_stereo' or
+            'raft_stereo-realtime'), the path of an .onnx file, or 'auto' (see `resolve_model`).
+        engine: a name of ENGINES. With 'auto', OpenCV runs sgbm and ONNX Runtime runs files. A
+            network is run by ONNX Runtime if `nndepth export` has put a file with the same
+            weights, iterations and precision into the cache, and otherwise by torch.
+        device: a name of DEVICES; sgbm always runs on the CPU.
+        weights: for a network: the path of a checkpoint file, the name of a stored checkpoint
+            ('middlebury'), '' for the one that was stored last, or 'random' for random numbers,
+            which only serve to measure speed.
+        precision: for a network, a name of PRECISIONS; 'auto' takes what suits the device.
+        iterations: for an iterative network, the number of iterations; 0 takes its default.
+        threads: for a network on the CPU, the number of threads; 0 takes one per physical core.
         options: further settings of SgbmSettings, OnnxEngine or TorchEngine.
 
     Raises:
-        EngineError: a name is unknown, does not fit the others, or needs what is not there.
+        EngineError: a name is unknown or does not fit the others, or something needed is missing.
     """
     check_names(model, engine, device, precision)
     for kind, count in (('iterations', iterations), ('threads', threads)):
@@ -101,10 +102,10 @@ def create_engine(
 
 
 def resolve_model(model: str = AUTO, engine: str = 'auto') -> str:
-    """Return the model's name, and where it is 'auto' the one that this stands for.
+    """Return the name of the model; for 'auto', the name of the model that it stands for.
 
-    That is the network that comes with the package, or sgbm where the engine is opencv or nothing
-    is installed that runs networks, which is warned of.
+    'auto' stands for the network that comes with the package. It stands for sgbm, with a warning,
+    if the engine is opencv or if no package is installed that runs networks.
     """
     if model != AUTO:
         return model
@@ -123,7 +124,7 @@ def resolve_model(model: str = AUTO, engine: str = 'auto') -> str:
 def check_names(
     model: str, engine: str = 'auto', device: str = 'auto', precision: str = 'auto'
 ) -> None:
-    """Refuse names that no engine can be made of; quick, nothing is looked for or loaded.
+    """Refuse names that no engine can be made from; nothing is loaded, so this is quick.
 
     Raises:
         EngineError: a name is unknown.
@@ -143,10 +144,10 @@ def check_names(
 
 
 def split_model(model: str) -> tuple[str, str]:
-    """Split a network's name into network and variant, by default its first one.
+    """Split the name of a network into network and variant; without a variant, take the first.
 
     Raises:
-        EngineError: either is unknown.
+        EngineError: the network or the variant is unknown.
     """
     name, _, variant = model.partition('-')
     networks = {key: [*network.variants] for key, network in catalogue().items()}
@@ -167,7 +168,7 @@ def _network_engine(
     if engine == 'opencv':
         raise EngineError(f'opencv runs sgbm only, not {model}; choose onnxruntime or torch')
     source = find_weights(name, variant, weights)
-    special = settings.keys() - {'precision', 'iterations', 'threads'}  # of torch
+    special = settings.keys() - {'precision', 'iterations', 'threads'}  # settings of torch only
     if engine == 'onnxruntime' or (engine == 'auto' and not special and _onnx_serves(device)):
         export = _find_export(name, variant, Origin.of(name, source), settings)
         if export is not None:
@@ -209,7 +210,7 @@ def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> Eng
 
 
 def _onnx_serves(device: str) -> bool:
-    """Whether ONNX Runtime is there, and reaches the GPU if torch would."""
+    """Tell whether ONNX Runtime is installed and can use the GPU if torch could."""
     if not _installed('onnxruntime'):
         return False
     from nndepth_core.engines.onnx import find_devices

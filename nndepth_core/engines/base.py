@@ -1,4 +1,4 @@
-"""What executes a model: the protocol every engine follows."""
+"""The protocol that every engine follows; an engine executes a model."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from nndepth_core.spec import ModelSpec
 
 
 class EngineError(RuntimeError):
-    """A model that cannot be loaded or computes the wrong thing; the message names the cure."""
+    """A model cannot be loaded or computes something wrong; the message says what helps."""
 
 
 class Engine(Protocol):
-    """Executes one model; made once, prepared for a size on its first run of that size.
+    """Executes one model; it prepares itself for an image size when it first meets that size.
 
     Attributes:
-        name: what executes it.
-        device: where.
-        spec: what the model wants.
-        iterations: steps an iterative network takes, 0 for other models. Setting it raises
-            EngineError where the engine cannot change it.
+        name: the name of the engine.
+        device: the device on which it runs.
+        spec: what the model takes and gives.
+        iterations: the steps that an iterative network takes; 0 for other models. Setting it
+            raises EngineError if the engine cannot change it.
     """
 
     name: str
@@ -36,11 +36,12 @@ class Engine(Protocol):
         """Compute one batch.
 
         Args:
-            inputs: by the names of `spec.inputs`; images are uint8 RGB (N, H, W, 3).
+            inputs: arrays by the names in `spec.inputs`; images are uint8 RGB (N, H, W, 3).
 
         Returns:
-            float32 (N, H, W) by name: the spec's output, for stereo 'disparity' in pixels of the
-            input, NaN where unknown, and where the model has one 'confidence' in 0..1.
+            Arrays float32 (N, H, W) by name. The model's output has the name in `spec.output`:
+            'disparity', for example, is in pixels of the input and NaN where it is unknown. If
+            the model has a confidence, 'confidence' is in 0..1.
         """
         ...
 
@@ -48,17 +49,17 @@ class Engine(Protocol):
         """Check that the engine computes what the model should.
 
         Raises:
-            EngineError: it computes something else.
+            EngineError: the engine computes something else.
         """
         ...
 
 
 def check_inputs(spec: ModelSpec, inputs: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
-    """Refuse inputs that a model cannot take; return N, H, W of its images.
+    """Refuse inputs that a model cannot take; return N, H, W of the images.
 
     Raises:
-        ValueError: their names are others, the images are no uint8 batches (N, H, W, 3) of one
-            size, or that size does not fit.
+        ValueError: the names are not those of the model, the images are not uint8 batches
+            (N, H, W, 3) of one size, or that size does not fit.
     """
     if set(inputs) != set(spec.inputs):
         raise ValueError(
@@ -80,7 +81,7 @@ def check_inputs(spec: ModelSpec, inputs: Mapping[str, np.ndarray]) -> tuple[int
 
 
 def physical_cores() -> int:
-    """Cores this process may use, counting the threads of one core once."""
+    """Count the cores that this process may use; the threads of one core count once."""
     if not hasattr(os, 'sched_getaffinity'):
         return os.cpu_count() or 1
     usable = os.sched_getaffinity(0)

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, in its metadata; written by the export, read by the engine."""
+"""What an ONNX file says of its model: the export writes it into the metadata, engines read it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nndepth_core.spec import ModelSpec
 
 _KEY = 'nndepth'
 _OWN = Contract()
-"""Of cards that say nothing of it: images as they are, by the names of the tensors."""
+"""For cards without a contract: images are taken as they are, tensors are found by their names."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class ModelCard:
 
     Attributes:
         spec: what the network takes and gives.
-        weights: where they came from.
-        weights_sha256: hash of the file they were published in.
-        license: of the weights, None where unknown.
+        weights: where the weights came from.
+        weights_sha256: the hash of the file in which the weights were published.
+        license: the licence of the weights, None if it is unknown.
         precision: 'fp32', 'fp16' or 'int8'.
         reference: what torch computes on the inputs of the self-test.
-        contract: how images become the inputs, and the outputs a disparity.
+        contract: how images become inputs of the graph, and how its outputs become a disparity.
 
     Raises:
-        ValueError: a field is of another type, or beyond its range.
+        ValueError: a field has a wrong type or is out of its range.
     """
 
     spec: ModelSpec
@@ -51,16 +51,16 @@ class ModelCard:
         choice('precision', self.precision, ('fp32', 'fp16', 'int8'))
 
     def metadata(self) -> dict[str, str]:
-        """The card as entries of an ONNX file's metadata."""
+        """Return the card as entries for the metadata of an ONNX file."""
         parts = {'spec': self.spec.settings(), 'contract': self.contract.settings()}
         return {_KEY: json.dumps({**asdict(self), **parts})}
 
     @classmethod
     def read(cls, metadata: Mapping[str, str]) -> ModelCard | None:
-        """Read the card out of metadata; None where there is none.
+        """Read the card from metadata; return None if they hold no card.
 
         Raises:
-            EngineError: there is one of another kind, or with values that cannot be.
+            EngineError: the card has another format, or values that are not allowed.
         """
         if _KEY not in metadata:
             return None

@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives: declared by its card, a YAML beside it, or options."""
+"""What an ONNX file takes and gives, declared by its card, by a YAML beside it, or by options."""
 
 from __future__ import annotations
 
@@ -19,47 +19,49 @@ PRESETS: dict[str, dict[str, Any]] = {
     'crestereo': {'input_range': PIXEL_RANGE},
     'raft_stereo': {'input_range': PIXEL_RANGE, 'disparity_sign': 'negative'},
 }
-"""Contracts of public exports; what the shapes of a graph tell is not repeated here."""
+"""Contracts of published exports; what the shapes of a graph show is not repeated here."""
 _LANDMARKS = {'reference_output_disparity': 'hitnet', 'init_left': 'crestereo'}
-"""Names of tensors that only exports of one network have."""
+"""Tensor names that occur only in the exports of one network."""
 _RANGES = {'input_range', 'normalize'}
 _LARGEST_FILE = 65536
 
 OPTIONS = {
-    'preset': f'what the exports of a network have in common, of {", ".join(PRESETS)}',
-    'inputs': 'its images, as LEFT,RIGHT; one name where it takes both stacked; four where it '
-    'takes the pair at half its size first',
-    'outputs': 'its results, as DISPARITY or DISPARITY,CONFIDENCE',
-    'layout': 'nchw or nhwc, the order of its dimensions where their sizes do not tell',
-    'channels': 'what they hold: rgb, bgr or grey',
-    'input_range': 'what black and white become, as LOW,HIGH: 0,255 or 0,1 or -1,1',
-    'normalize': 'mean and deviation that are taken off images in 0..1, in the order of the '
-    'channels: imagenet or MEAN,MEAN,MEAN/STD,STD,STD',
-    'disparity_sign': 'whether nearer points are more positive or negative in its result',
-    'disparity_scale': 'what its result times this is in pixels of the image it takes',
+    'preset': f'the network whose usual export the file is: one of {", ".join(PRESETS)}',
+    'inputs': 'names of its inputs, as LEFT,RIGHT; give one name if it takes both images stacked, '
+    'and four if it takes the pair at half its size first',
+    'outputs': 'names of its outputs, as DISPARITY or DISPARITY,CONFIDENCE',
+    'layout': 'nchw or nhwc: the order of its dimensions, if their sizes do not show it',
+    'channels': 'what the channels of its inputs hold: rgb, bgr or grey',
+    'input_range': 'what it takes for black and white, as LOW,HIGH: 0,255 or 0,1 or -1,1',
+    'normalize': 'the mean that is subtracted from images in 0..1 and the deviation that they are '
+    'divided by, in the order of the channels: imagenet or MEAN,MEAN,MEAN/STD,STD,STD',
+    'disparity_sign': 'positive or negative: the sign of its disparities',
+    'disparity_scale': 'the factor by which its result becomes a disparity in pixels of its input',
 }
-"""Every option and what it means for an .onnx file that nndepth did not export."""
+"""Every option for an .onnx file that nndepth did not export, with its meaning."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """How images become the inputs of a graph, and its outputs a disparity in pixels.
+    """How images become the inputs of a graph, and how its outputs become a disparity in pixels.
 
     Attributes:
-        preset: the name in PRESETS that this began with, '' for none.
-        inputs: names of the tensors for left and right; one where both are stacked along the
-            channels; four where left and right come at half their size before. () leaves it to
-            the graph.
-        outputs: names of disparity and, where there is one, confidence. () leaves it to the graph.
-        layout: 'nchw' or 'nhwc'; 'auto' where the shapes tell.
-        channels: 'rgb', 'bgr' or 'grey'; 'auto' is rgb or, where there is one channel, grey.
-        input_range: what the values 0 and 255 of a pixel become; None, where nothing is declared,
-            leaves them.
-        normalize: mean and standard deviation of the channels of images in 0..1, in place of
-            `input_range`.
+        preset: the name in PRESETS that the contract is based on, '' for none.
+        inputs: the names of the input tensors: two for left and right; one if both images are
+            stacked along the channels; four if left and right come at half their size first.
+            With () the graph decides.
+        outputs: the names of the disparity and, if there is one, of the confidence. With () the
+            graph decides.
+        layout: 'nchw' or 'nhwc'; with 'auto' the shapes decide.
+        channels: 'rgb', 'bgr' or 'grey'; 'auto' means grey for one channel and rgb otherwise.
+        input_range: what the pixel values 0 and 255 become; with None, which means that nothing
+            is declared, they stay as they are.
+        normalize: mean and standard deviation of the channels of images in 0..1; it takes the
+            place of `input_range`.
         disparity_sign: 'positive' or 'negative'.
-        disparity_scale: pixels of the input image per unit of the output.
-        self_check: whether what the graph finds on a pair of known disparity must be right.
+        disparity_scale: how many pixels of the input image one unit of the output is.
+        self_check: whether to check the graph with a pair of known disparity, and refuse it if
+            it finds something else.
     """
 
     preset: str = ''
@@ -107,13 +109,13 @@ class Contract:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Contract:
-        """Make a contract of what was declared; what is None or empty counts as not declared.
+        """Make a contract from what was declared; None and empty values count as not declared.
 
         Args:
-            settings: by names of the attributes, as values or as text like that of OPTIONS.
+            settings: values by the names of the attributes, or texts like those of OPTIONS.
 
         Raises:
-            ValueError: a name is unknown, or a value not allowed.
+            ValueError: a name is unknown, or a value is not allowed.
         """
         known = [field.name for field in fields(cls)]
         if unknown := [name for name in settings if name not in known]:
@@ -130,10 +132,10 @@ class Contract:
 
     @classmethod
     def declared(cls, path: Path, options: Mapping[str, Any]) -> Contract:
-        """What is declared for a file: by options, and where they are silent by its YAML.
+        """Return what is declared for a file: by options first, then by the YAML beside it.
 
         Raises:
-            ValueError: something is not allowed; says where it stands.
+            ValueError: something is not allowed; the message says where it is written.
         """
         beside = contract_file(path)
         settings = _read_yaml(beside) if beside.is_file() else {}
@@ -142,19 +144,19 @@ class Contract:
         except ValueError as error:
             raise ValueError(f'{beside}: {error}') from error
         given = _given(options)
-        if given.keys() & _RANGES:  # one that is given takes the place of either
+        if given.keys() & _RANGES:  # either of the two replaces both
             settings = {key: value for key, value in settings.items() if key not in _RANGES}
         return cls.of({**settings, **given})
 
     def recognised(self, tensors: list[str]) -> Contract:
-        """This above the preset that the tensors' names tell, where none is declared."""
+        """Add the preset that the names of the tensors show, unless one is declared."""
         presets = [preset for name, preset in _LANDMARKS.items() if name in tensors]
         if not presets or self.preset or self.normalize is not None:
             return self
         return Contract(**{**PRESETS[presets[0]], **self.settings(), 'preset': presets[0]})
 
     def changed(self, options: Mapping[str, Any]) -> Contract:
-        """This with other options; of range and normalisation the one given replaces both.
+        """Return this contract with other options; range and normalisation replace each other.
 
         Raises:
             ValueError: a value is not allowed.
@@ -165,30 +167,30 @@ class Contract:
         return replace(self, **values)
 
     def settings(self) -> dict[str, Any]:
-        """What differs from the defaults, for `of`."""
+        """Return what differs from the defaults, in the form that `of` takes."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value != getattr(Contract, name)}
 
     @property
     def values(self) -> str:
-        """What the values of pixels are brought to, in words."""
+        """Describe in words which values the pixels get."""
         if self.normalize is not None:
             return f'0..1 less mean and over deviation {option_text("normalize", self.normalize)}'
         return '{:g}..{:g}'.format(*(self.input_range or PIXEL_RANGE))
 
     @property
     def factor(self) -> float:
-        """What the graph's result is multiplied by."""
+        """The factor by which the result of the graph is multiplied."""
         return -self.disparity_scale if self.disparity_sign == 'negative' else self.disparity_scale
 
 
 def contract_file(path: Path) -> Path:
-    """Where the contract of an .onnx file is looked for: the YAML beside it."""
+    """The path of the YAML beside an .onnx file, which may hold its contract."""
     return path.with_suffix('.yaml')
 
 
 def option_text(name: str, value: Any) -> str:
-    """The text that stands for a value of an option."""
+    """Write the value of an option as text."""
     if name == 'normalize':
         return 'imagenet' if value == IMAGENET else '/'.join(option_text('', x) for x in value)
     if isinstance(value, tuple):
@@ -197,7 +199,7 @@ def option_text(name: str, value: Any) -> str:
 
 
 def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that are not empty."""
+    """Return the settings that are not empty."""
     return {
         name: value
         for name, value in settings.items()
@@ -206,7 +208,7 @@ def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse(name: str, value: Any) -> Any:
-    """A value of a setting out of its text, or of what YAML and JSON make of it."""
+    """Convert the text of a setting, or what YAML and JSON make of it, to its value."""
     if name == 'normalize':
         parts = value
         if isinstance(value, str):

@@ -1,16 +1,16 @@
-"""Images to the size that a model works at, and what is made of its maps afterwards."""
+"""Resizing images to the size at which a model works, and processing the maps that it gives."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-# Stands for "unknown" in the right map: NaN would spread to neighbours of weight 0 in remap.
+# Stands for "unknown" in the right map; with NaN, remap would make the neighbours unknown too.
 _UNMATCHED = 1e6
 
 
 def resampled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring an image (H, W, 3) to (width, height), averaging where it shrinks."""
+    """Resize an image (H, W, 3) to (width, height); where it shrinks, pixels are averaged."""
     if size == (image.shape[1], image.shape[0]):
         return image
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
@@ -18,10 +18,10 @@ def resampled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def left_right_confidence(of_left: np.ndarray, of_right: np.ndarray) -> np.ndarray:
-    """Agreement of the left and the right disparity map, float32 (H, W) in 0..1.
+    """Compare the left and the right disparity map; gives a confidence float32 (H, W) in 0..1.
 
-    The left estimate d at x should be met by the right map at x - d; the confidence is
-    exp(-|difference| / 1 px), and 0 where either is unknown or the match lies outside.
+    A left disparity d at x should be equal to the right disparity at x - d. The confidence is
+    exp(-|difference| / 1 px), and 0 where one of them is unknown or x - d is outside the image.
     """
     height, width = of_left.shape
     columns = np.arange(width, dtype=np.float32) - of_left
@@ -40,16 +40,16 @@ def left_right_confidence(of_left: np.ndarray, of_right: np.ndarray) -> np.ndarr
 def resampled_surfaces(
     values: np.ndarray, width: int, height: int, allowed: float, relative: float = 0.0
 ) -> np.ndarray:
-    """Bring a map to width x height: bilinear inside surfaces, nearest across edges.
+    """Resize a map to width x height: bilinear inside surfaces, nearest neighbour across edges.
 
-    A blend of two surfaces would float between them.
+    A value between two surfaces would be a point that lies on neither of them.
 
     Args:
         values: float32 (H, W).
-        width: of the result.
-        height: of the result.
-        allowed: difference up to which neighbours count as one surface.
-        relative: the same as a share of the value.
+        width: the width of the result.
+        height: the height of the result.
+        allowed: neighbours that differ by at most this much belong to one surface.
+        relative: a further difference that is allowed, as a share of the value.
     """
     nearest = cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     smooth = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)

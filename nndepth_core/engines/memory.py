@@ -1,4 +1,4 @@
-"""Whether a processing size can be had at all, told before memory runs out."""
+"""Checks whether a processing size is possible, before the memory runs out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nndepth_core.files.picture import MAX_PIXELS
 
-# Without more information than the images hold, larger sizes only cost time.
+# Beyond this the images hold no more information, so that larger sizes only cost time.
 LARGEST_ENLARGEMENT = 4
 ALWAYS_ALLOWED = 4_000_000
 
@@ -17,15 +17,15 @@ _CGROUP = Path('/sys/fs/cgroup')
 def check_processing_size(
     size: tuple[int, int], images: tuple[int, int], bytes_per_pixel: int
 ) -> None:
-    """Refuse a size that would take far too long or more memory than there is.
+    """Refuse a size that would take far too long or need more memory than there is.
 
     Args:
-        size: (width, height) the model would work at.
+        size: (width, height) at which the model would work.
         images: (width, height) of the images.
-        bytes_per_pixel: what the model takes at least for each pixel of `size`.
+        bytes_per_pixel: the bytes that the model needs at least for each pixel of `size`.
 
     Raises:
-        ValueError: it is much larger than the images, or than the memory.
+        ValueError: the size is much larger than the images, or needs more than the free memory.
     """
     cure = 'set a smaller processing size (0: that of the images)'
     pixels = size[0] * size[1]
@@ -38,14 +38,14 @@ def check_processing_size(
 
 
 def check_fixed_size(size: tuple[int, int], bytes_per_pixel: int) -> None:
-    """Refuse a model whose only size is larger than any image, or takes more than the memory.
+    """Refuse a model whose only size is larger than any image or needs more than the memory.
 
     Args:
-        size: (width, height) that the model is fixed to.
-        bytes_per_pixel: what the model takes at least for each pixel of `size`.
+        size: (width, height) to which the model is fixed.
+        bytes_per_pixel: the bytes that the model needs at least for each pixel of `size`.
 
     Raises:
-        ValueError: it is.
+        ValueError: the size is too large.
     """
     cure = 'export the model at a smaller or a free size'
     if size[0] * size[1] > MAX_PIXELS:
@@ -66,7 +66,7 @@ def _check_memory(size: tuple[int, int], bytes_per_pixel: int, cure: str) -> Non
 
 
 def available_memory() -> int | None:
-    """Bytes this process may still take, None where the system does not tell."""
+    """Bytes that this process may still allocate; None if the system does not tell."""
     try:
         lines = _MEMINFO.read_text().splitlines()
     except OSError:
@@ -85,7 +85,7 @@ def available_memory() -> int | None:
             statistics = (_CGROUP / limit).with_name('memory.stat').read_text().splitlines()
             cache = dict(line.split() for line in statistics).get(freeable, '0')
             room = int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text())
-        except (OSError, ValueError):  # no such control group, or no limit ('max')
+        except (OSError, ValueError):  # there is no such control group, or it has no limit ('max')
             continue
         available.append(room + int(cache))
     return min(available, default=None)

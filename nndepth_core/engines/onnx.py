@@ -30,14 +30,14 @@ from nndepth_core.weights.store import cache_folder
 _log = logging.getLogger(__name__)
 
 _PREPARED_SHAPES = 4
-"""Input shapes that buffers, and with TensorRT sessions, are kept for."""
+"""Number of input shapes whose buffers, and with TensorRT sessions, are kept."""
 _FOREIGN_MULTIPLE = 32
-"""What networks of unknown make are padded to; enough for nearly all."""
+"""The multiple to which images for unknown networks are padded; it suits nearly all."""
 _GIVE = 'give the .onnx file of a network'
 
 
 class Binding(NamedTuple):
-    """What one input shape needs: a session and its buffers on the device."""
+    """What is needed to run one input shape: a session and its buffers on the device."""
 
     session: ort.InferenceSession
     io: ort.IOBinding
@@ -49,20 +49,20 @@ class OnnxEngine:
 
     Args:
         path: the file.
-        device: 'auto', 'cpu', 'cuda' or 'tensorrt'; where its provider is missing, the next of
-            `providers.FALLBACKS` serves, with one warning.
-        precision: what the file must compute in; 'auto' takes what it has. 'fp16' makes TensorRT
-            compute an fp32 file in half.
-        iterations: what the graph must take; 0 takes what it has.
-        threads: on the CPU; 0 for one a physical core.
-        declared: of a file that is not ours: parts of its `Contract`, which go before those in
-            the YAML beside it.
+        device: 'auto', 'cpu', 'cuda' or 'tensorrt'; if its provider is missing, the next one of
+            `providers.FALLBACKS` is used, with one warning.
+        precision: the precision that the file must have; 'auto' accepts any. With 'fp16',
+            TensorRT computes an fp32 file in half precision.
+        iterations: the iterations that the file must have; 0 accepts any number.
+        threads: the number of threads on the CPU; 0 takes one per physical core.
+        declared: parts of the `Contract` of a file that nndepth did not export; they take
+            precedence over those in the YAML beside it.
 
     Attributes:
-        contract: what the file takes and gives.
+        contract: how images become inputs of the graph, and how its outputs become a disparity.
 
     Raises:
-        EngineError: the file is unfit for what is asked; says why.
+        EngineError: the file does not suit what is asked for; the message says why.
     """
 
     name = 'onnxruntime'
@@ -101,7 +101,7 @@ class OnnxEngine:
 
     @property
     def iterations(self) -> int:
-        """Steps the graph takes, fixed at its export; 0 where it has none or says nothing."""
+        """The steps that the graph takes, which its export has fixed; 0 if none are known."""
         return self.spec.iterations
 
     @iterations.setter
@@ -128,7 +128,7 @@ class OnnxEngine:
         return dict(zip((self.spec.output, 'confidence'), maps, strict=False))
 
     def self_test(self) -> None:
-        """Compare with what torch computed at the export; of other files see `check_contract`."""
+        """Compare with what torch computed at the export; see `check_contract` for other files."""
         with self._explained('fails its self-test'):
             if self.card is not None:
                 self.card.reference.check(self)
@@ -138,7 +138,7 @@ class OnnxEngine:
     # --- what the file holds ---------------------------------------------------------------------
 
     def _describe(self, session: ort.InferenceSession, declared: Mapping[str, Any]) -> None:
-        """Read the card, or else the contract that is declared, and find its tensors."""
+        """Read the card, or without one the declared contract, and find the tensors."""
         self.card = ModelCard.read(session.get_modelmeta().custom_metadata_map)
         if self.card is None:
             names = [x.name for x in (*session.get_inputs(), *session.get_outputs())]
@@ -170,7 +170,7 @@ class OnnxEngine:
             self._tell_contract(contract)
 
     def _tell_contract(self, contract: Contract) -> None:
-        """Say what a file of unknown make is given."""
+        """Log how the images are given to a file that nndepth did not export."""
         assumed = (contract.input_range or contract.normalize) is None and any(
             tensor.dtype is not np.uint8 for tensor in self._inputs
         )
@@ -181,20 +181,20 @@ class OnnxEngine:
             self.path,
             ', '.join(map(str, self._inputs)),
             contract.values,
-            ' (assumed, for nothing says so)' if assumed else '',
+            ' (assumed, since nothing says so)' if assumed else '',
             contract.disparity_sign,
             self._outputs[0],
             contract_file(self.path),
         )
 
     def _adopt(self, contract: Contract) -> None:
-        """Feed the graph by a contract from now on."""
+        """Use a contract from now on."""
         self._inputs = find_inputs(self._arguments, contract, len(self.spec.images))
         self.contract = contract
         self._bindings.clear()
 
     def _check_contract(self) -> None:
-        """Run the pair that tells whether the contract is right, if need be under others too."""
+        """Check the contract with the test pair; if it is wrong, look for the right one."""
         declared, names = self.contract, tuple(tensor.name for tensor in self._inputs)
         left, right = stepped_pair(*(self.spec.fixed_size or SIZE))
         pair = {'left': left, 'right': right}
@@ -211,7 +211,7 @@ class OnnxEngine:
                 self._adopt(declared)
 
     def _check_precision(self, wanted: str) -> str:
-        """The precision computed in: the file's, or half where TensorRT is told to."""
+        """Return the precision of the file, or half if TensorRT is told to use it."""
         held = self.card.precision if self.card else 'fp32'
         if wanted == 'auto' or wanted == held or self.card is None:
             return held
@@ -223,9 +223,9 @@ class OnnxEngine:
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """Turn whatever is raised into the error of engines, with the file's name in front.
+        """Turn any exception into an EngineError whose message begins with the name of the file.
 
-        ONNX Runtime's errors share no narrower base than Exception.
+        The errors of ONNX Runtime have no common base below Exception.
         """
         try:
             yield
@@ -241,7 +241,7 @@ class OnnxEngine:
     def _open(
         self, devices: Sequence[tuple[str, dict[str, Any]]], shape: Sequence[int] | None = None
     ) -> ort.InferenceSession:
-        """Open a session on devices with their options, its graph fixed to a shape if given."""
+        """Open a session on devices with their options, for one input shape if it is given."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors
@@ -262,7 +262,7 @@ class OnnxEngine:
             raise EngineError(f'{self.path} {what}') from error
 
     def _prepare(self, shape: tuple[int, ...]) -> Binding:
-        """Make session and buffers of an input shape; the least recent one makes room."""
+        """Make session and buffers for an input shape; the one used least recently is dropped."""
         session = self._session or self._open_tensorrt(shape)
         on_gpu = self.device != 'cpu'
         io = session.io_binding()
@@ -274,14 +274,14 @@ class OnnxEngine:
         for name in self._outputs:
             io.bind_output(name, 'cuda' if on_gpu else 'cpu')
         if on_gpu:
-            session.run_with_iobinding(io)  # picks algorithms, builds engines
+            session.run_with_iobinding(io)  # the first run chooses algorithms and builds engines
         if len(self._bindings) == _PREPARED_SHAPES:
             del self._bindings[next(iter(self._bindings))]
         self._bindings[shape] = Binding(session, io, buffers)
         return self._bindings[shape]
 
     def _open_tensorrt(self, shape: tuple[int, ...]) -> ort.InferenceSession:
-        """A session of its own for every shape, since TensorRT's engines are best when fixed."""
+        """Open a session for this shape only, since TensorRT is fastest with fixed shapes."""
         folder = providers.tensorrt_folder(
             cache_folder(),
             hashlib.sha256(self.path.read_bytes()).hexdigest(),
@@ -301,16 +301,16 @@ class OnnxEngine:
 
 
 def find_devices(device: str) -> tuple[str, ...]:
-    """Devices to try in turn, of those ONNX Runtime was built for."""
+    """List the devices to try, in order, among those that ONNX Runtime was built for."""
     available = ort.get_available_providers()
     if device != 'cpu' and PROVIDERS['cuda'] in available and hasattr(ort, 'preload_dlls'):
-        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
+        with contextlib.redirect_stdout(sys.stderr):  # it prints which libraries it does not find
             ort.preload_dlls()
     return providers.usable_devices(device, available)
 
 
 def _device_of(session: ort.InferenceSession) -> str:
-    """The device that a session really runs on."""
+    """Return the device on which a session really runs."""
     first = session.get_providers()[0]
     return next(name for name, provider in PROVIDERS.items() if provider == first)
 
@@ -331,7 +331,7 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _line(error: Exception) -> str:
-    """The first line of what ONNX Runtime says, without its codes, the file and its own code."""
+    """The first line of an error of ONNX Runtime, without error codes and source lines."""
     line = str(error).rpartition('] : ')[2].split('\n')[0]
     line = re.sub(r'^\d+ : [A-Z_]+ : (Load model from .* failed:)?', '', line)
     line = re.sub(r'^\S+\.cc:\d+ .*?\) (?=[A-Z])', '', line)

@@ -1,4 +1,4 @@
-"""Which of the options that a front end has are for which model; needs no engine."""
+"""Chooses, among all the options of a front end, those for one model; imports no engine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ NETWORK_OPTIONS = ('weights', 'precision', 'iterations', 'threads')
 
 
 def options_for(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose what `create_engine` takes for a model out of the options of all kinds of models.
+    """Choose the options that `create_engine` takes for a model among those of all models.
 
     Args:
-        model: 'sgbm', a network, or the path of an .onnx file; 'auto' is resolved before.
-        values: name -> value of NETWORK_OPTIONS, `SgbmSettings` and the contract of .onnx files.
+        model: 'sgbm', a network, or the path of an .onnx file; not 'auto', which the caller
+            must resolve before.
+        values: values by the names of NETWORK_OPTIONS, `SgbmSettings` and contracts.
     """
     if model == 'sgbm':
         names = tuple(field.name for field in fields(SgbmSettings))

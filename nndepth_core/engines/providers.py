@@ -1,4 +1,4 @@
-"""Which providers of ONNX Runtime serve a device, and where TensorRT keeps its engines."""
+"""Which providers of ONNX Runtime run on a device, and where TensorRT stores its engines."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FALLBACKS = {
     'cuda': ('cuda', 'cpu'),
     'tensorrt': ('tensorrt', 'cuda', 'cpu'),
 }
-"""Devices in the order they are tried. TensorRT builds engines for minutes, so 'auto' shuns it."""
+"""Devices in the order of trying them; 'auto' omits TensorRT, which needs minutes to start."""
 
 
 def usable_devices(device: str, available: Sequence[str]) -> tuple[str, ...]:
-    """Devices of the order of `device` whose provider is among the available ones."""
+    """List the devices to try for `device` whose provider is among the available ones."""
     return tuple(name for name in FALLBACKS[device] if PROVIDERS[name] in available)
 
 
@@ -36,15 +36,15 @@ def tensorrt_folder(
     shape: Sequence[int],
     precision: str,
 ) -> Path:
-    """Where the TensorRT engines of one model lie; whatever an engine depends on is in the name.
+    """Where the TensorRT engines of one model are stored; the name holds all they depend on.
 
     Args:
         cache: the user's cache folder.
-        model_sha256: hash of the ONNX file.
-        runtime: version of ONNX Runtime.
-        tensorrt: version of TensorRT.
-        gpu: its name.
-        shape: of the inputs.
+        model_sha256: the hash of the ONNX file.
+        runtime: the version of ONNX Runtime.
+        tensorrt: the version of TensorRT.
+        gpu: the name of the GPU.
+        shape: the shape of the inputs.
         precision: 'fp32' or 'fp16'.
     """
     size = 'x'.join(map(str, shape))
@@ -54,7 +54,7 @@ def tensorrt_folder(
 
 
 def tensorrt_options(folder: Path, precision: str) -> dict[str, Any]:
-    """Options of the TensorRT provider that keep what it builds in a folder."""
+    """Make the options with which the TensorRT provider stores its engines in a folder."""
     return {
         'trt_engine_cache_enable': True,
         'trt_engine_cache_path': str(folder),
@@ -65,7 +65,7 @@ def tensorrt_options(folder: Path, precision: str) -> dict[str, Any]:
 
 
 def gpu_name() -> str:
-    """Name of the first GPU, 'unknown' where the driver does not tell."""
+    """The name of the first GPU, or 'unknown' if the driver does not tell it."""
     try:
         cuda = ctypes.CDLL('libcuda.so.1')
     except OSError:
@@ -80,7 +80,7 @@ def gpu_name() -> str:
 
 
 def tensorrt_version() -> str:
-    """Version of the TensorRT library that ONNX Runtime loads, 'unknown' where there is none."""
+    """The version of the TensorRT library that ONNX Runtime loads, 'unknown' if there is none."""
     for library in ('libnvinfer.so.10', 'libnvinfer.so.8', 'libnvinfer.so'):
         try:
             return str(ctypes.CDLL(library).getInferLibVersion())

@@ -1,4 +1,4 @@
-"""The self-test: inputs, the same on every machine, and what a right backend finds on them."""
+"""The self-test: inputs that are equal on every machine, and the right result for them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from nndepth_core.files.values import integer, number, several
 from nndepth_core.spec import ModelSpec
 
 _GRID = (6, 8)
-"""Rows and columns of the pixels that are compared."""
+"""Rows and columns of the points that are compared."""
 _LARGEST = 4096 * 2304
-"""Pixels of a pair, more than which no test needs."""
+"""No test needs a pair with more pixels than this."""
 _LEAST = 1e-3
-"""Magnitude below which outputs count as this."""
+"""Outputs of a smaller magnitude count as having this magnitude."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What a right backend computes on `textured_inputs`.
+    """What a correct engine computes on `textured_inputs`.
 
     Attributes:
         size: (height, width) of the images.
-        values: of the model's output, at points spread evenly, row by row.
-        tolerance: largest mean difference, in the unit of the output.
+        values: the model's output at evenly spread points, row by row.
+        tolerance: the largest mean difference that is allowed, in the unit of the output.
     """
 
     size: tuple[int, int]
@@ -42,15 +42,15 @@ class Reference:
 
     @classmethod
     def of(cls, values: np.ndarray, tolerance: float) -> Reference:
-        """Keep the points of a map (H, W) that was found on the inputs of its size."""
+        """Keep the points of a map (H, W) that was computed on the inputs of its size."""
         height, width = values.shape
         return cls((height, width), tuple(map(float, _sample(values))), tolerance)
 
     def check(self, engine: Engine, values: np.ndarray | None = None) -> None:
-        """Compare the engine, or a map (H, W) that it found on the inputs, with this.
+        """Compare the engine, or a map (H, W) that it computed on the inputs, with this.
 
         Raises:
-            EngineError: they differ.
+            EngineError: they differ by more than the tolerance.
         """
         spec = engine.spec
         if values is None:
@@ -69,13 +69,13 @@ class Reference:
 
 
 def tolerated(spec: ModelSpec, values: np.ndarray, pixels: float) -> float:
-    """A tolerance in the unit of a model's output.
+    """Convert a tolerance in pixels to the unit of a model's output.
 
     Args:
-        spec: of the model.
-        values: what it gives somewhere.
-        pixels: the tolerance of disparities; for other outputs a pixel stands for a twentieth of
-            their mean magnitude.
+        spec: the spec of the model.
+        values: an output of the model.
+        pixels: the tolerance for disparities; for other outputs one pixel counts as a twentieth
+            of their mean magnitude.
     """
     if spec.output == 'disparity':
         return pixels
@@ -85,7 +85,7 @@ def tolerated(spec: ModelSpec, values: np.ndarray, pixels: float) -> float:
 def textured_inputs(
     spec: ModelSpec, height: int, width: int, shift: int = 7
 ) -> dict[str, np.ndarray]:
-    """Inputs for a model, made of `textured_pair`; intrinsics of a wide lens."""
+    """Make inputs for a model from `textured_pair`; intrinsics are those of a wide lens."""
     left, right = textured_pair(height, width, shift)
     focal = np.array([[[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]]], np.float32)
     known = {'left': left, 'right': right, 'image': left, 'intrinsics': focal}
@@ -93,9 +93,9 @@ def textured_inputs(
 
 
 def textured_pair(height: int, width: int, shift: int = 7) -> tuple[np.ndarray, np.ndarray]:
-    """Left and right image (1, height, width, 3), uint8 RGB, of one disparity everywhere.
+    """Make a left and right image (1, height, width, 3), uint8 RGB, with one disparity everywhere.
 
-    Blocky noise of three sizes, by integer arithmetic alone.
+    The images are blocky noise of three sizes, made by integer arithmetic only.
     """
     rows, columns, channels = np.ogrid[:height, : width + shift, :3]
     layers = [
@@ -110,7 +110,7 @@ def textured_pair(height: int, width: int, shift: int = 7) -> tuple[np.ndarray, 
 
 
 def _noise(rows: np.ndarray, columns: np.ndarray, channels: np.ndarray) -> np.ndarray:
-    """A number in 0..255 for every place, by multiplying and folding its coordinates."""
+    """Compute a number in 0..255 for every place by integer hashing of its coordinates."""
     mixed = (rows * 374761393 + columns * 668265263 + channels * 974634721).astype(np.uint32)
     mixed = (mixed ^ (mixed >> 13)) * np.uint32(1274126177)
     return ((mixed ^ (mixed >> 16)) & 255).astype(np.int64)
@@ -125,7 +125,7 @@ def _value(name: str, value: float) -> float:
 
 
 def _sample(values: np.ndarray) -> np.ndarray:
-    """Values (H, W) at points spread evenly over the inside, row by row."""
+    """Take values of a map (H, W) at points spread evenly over its inside, row by row."""
     rows, columns = (
         ((np.arange(count) + 1) * side) // (count + 1)
         for count, side in zip(_GRID, values.shape, strict=True)

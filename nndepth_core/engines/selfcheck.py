@@ -1,4 +1,4 @@
-"""Whether a graph's contract is right: what it finds on a pair whose disparities are known."""
+"""Checks a contract: what does the graph find on a pair whose disparities are known?"""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from nndepth_core.engines.contract import (
 from nndepth_core.engines.reference import textured_pair
 
 SHIFTS = (8, 16)
-"""Disparities of the upper and the lower half of the pair, pixels; two tell scale and sign."""
+"""Disparities in pixels of the upper and the lower half; two of them show scale and sign."""
 SIZE = (192, 320)
-"""Height and width of the pair where the graph leaves them free."""
+"""Height and width of the pair if the graph leaves them free."""
 _ALLOWED = 0.25
-"""Share of its disparity that a half may be off."""
+"""How far the result of a half may differ from its disparity, as a share of it."""
 _ALLOWED_OF_CURES = 0.15
 
 
 def stepped_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Left and right image (1, height, width, 3), uint8 RGB, of SHIFTS above and below."""
+    """Make left and right image (1, height, width, 3), uint8 RGB, with the disparities SHIFTS."""
     upper = textured_pair(height // 2, width, SHIFTS[0])
     lower = textured_pair(height - height // 2, width, SHIFTS[1])
     left, right = (np.concatenate(halves, axis=1) for halves in zip(upper, lower, strict=True))
@@ -36,7 +36,7 @@ def stepped_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_shifts(disparity: np.ndarray) -> np.ndarray:
-    """Median disparity of both halves of the pair, away from borders; NaN where none is known."""
+    """Median disparity of both halves of the pair, without the borders; NaN where unknown."""
     height, width = disparity.shape
     inside = disparity[:, width // 4 : width - width // 8]
     halves = inside[height // 8 : 3 * height // 8], inside[5 * height // 8 : 7 * height // 8]
@@ -50,16 +50,16 @@ def check_contract(
     find: Callable[[Contract], np.ndarray],
     file: Path,
 ) -> None:
-    """See whether a graph finds what it should on the pair, and if not, under which contract.
+    """Check what a graph finds on the pair; if it is wrong, look for the contract that is right.
 
     Args:
-        contract: the one that is declared or assumed.
-        names: of the graph's inputs, in its order.
-        find: gives the disparity (H, W) of the pair under a contract.
-        file: where a contract can be written down.
+        contract: the contract that is declared or assumed.
+        names: the names of the graph's inputs, in its order.
+        find: computes the disparity (H, W) of the pair under a contract.
+        file: the file into which the user can write a contract.
 
     Raises:
-        EngineError: it finds something else; names the options with which it would be right.
+        EngineError: the result is wrong; the message names the options that make it right.
     """
     disparity = find(contract)
     if not np.isfinite(disparity).any():
@@ -95,7 +95,7 @@ def _find_cures(
     find: Callable[[Contract], np.ndarray],
     found: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """Options under which the graph finds what it should; empty where none of a handful does."""
+    """Look for options that make the result right; an empty list means that none was found."""
     changes = _rescaling(contract, found)
     if changes is not None:
         return [changes]
@@ -106,7 +106,7 @@ def _find_cures(
         other = contract.changed(options)
         try:
             changes = _rescaling(other, find_shifts(find(other)))
-        except EngineError:  # tensors of pixels take no other range
+        except EngineError:  # tensors of uint8 take no other range
             continue
         if changes is not None:
             cures.append({**options, **changes})
@@ -114,13 +114,13 @@ def _find_cures(
 
 
 def _is_right(found: np.ndarray, allowed: float = _ALLOWED) -> bool:
-    """Whether medians are those of the pair."""
+    """Tell whether the medians are those of the pair."""
     shifts = np.array(SHIFTS)
     return bool((np.abs(found - shifts) <= allowed * shifts).all())
 
 
 def _rescaling(contract: Contract, found: np.ndarray) -> dict[str, Any] | None:
-    """Sign and scale, where they differ, under which medians would be right; None for none."""
+    """Sign and scale that differ and would make the medians right; None if there are none."""
     if not np.isfinite(found).all() or not found.any():
         return None
     factor = float(found @ np.array(SHIFTS) / (found @ found))
@@ -138,7 +138,7 @@ def _rescaling(contract: Contract, found: np.ndarray) -> dict[str, Any] | None:
 
 
 def _alternatives(contract: Contract, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """What public exports differ in: ranges, normalisation, and inputs the other way round."""
+    """List what published exports differ in: ranges, normalisation, and the order of inputs."""
     ranges: list[dict[str, Any]] = [
         {'input_range': PIXEL_RANGE},
         {'input_range': (0.0, 1.0)},
@@ -153,6 +153,6 @@ def _alternatives(contract: Contract, names: tuple[str, ...]) -> Iterator[dict[s
 
 
 def _rounded(scale: float) -> float:
-    """A whole number or one over it where the scale is close to that, else three digits."""
+    """Round to a whole number or its inverse if the scale is near one, else to three digits."""
     whole = round(scale) if scale >= 1 else 1 / round(1 / scale)
     return float(f'{whole if abs(scale - whole) < 0.06 * whole else scale:.3g}')

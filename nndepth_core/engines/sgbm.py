@@ -34,22 +34,23 @@ RANGES = {
     'speckle_range': {'low': 0, 'high': 128},
     'disp12_max_diff': {'low': -1, 'high': 128},
 }
-"""What settings may be: low..high, in steps from low."""
+"""The allowed values of the settings: from low to high, in steps that start at low."""
 
 
 @dataclass(frozen=True)
 class SgbmSettings:
-    """Settings of StereoSGBM, under OpenCV's names.
+    """Settings of StereoSGBM, with OpenCV's names in lower case.
 
     Attributes:
-        min_disparity: smallest disparity searched, pixels.
-        num_disparities: how many disparities are searched, a multiple of 16.
-        block_size: side of the matched block, odd, pixels.
-        pre_filter_cap: clipping value of the pre-filtered pixels.
-        uniqueness_ratio: margin in percent by which the best match must win.
-        speckle_window_size: regions smaller than this many pixels are removed; 0 keeps all.
-        speckle_range: largest disparity step inside one region, pixels.
-        disp12_max_diff: largest left-right difference kept, pixels; -1 switches the check off.
+        min_disparity: the smallest disparity that is searched, in pixels.
+        num_disparities: the number of disparities that are searched, a multiple of 16.
+        block_size: the side of the matched block in pixels, an odd number.
+        pre_filter_cap: the value at which pre-filtered pixels are clipped.
+        uniqueness_ratio: the margin in percent by which the best match must win.
+        speckle_window_size: regions with fewer pixels than this are removed; 0 keeps all.
+        speckle_range: the largest disparity step inside one region, in pixels.
+        disp12_max_diff: the largest left-right difference that is kept, in pixels; -1 switches
+            the check off.
         mode: 'sgbm_3way' (fastest), 'sgbm' (5 directions), 'hh' (8), 'hh4' (4).
     """
 
@@ -74,9 +75,9 @@ class SgbmSettings:
 
 
 class SgbmEngine:
-    """StereoSGBM behind the engine protocol; grey values, both images padded on the left.
+    """StereoSGBM as an engine; it matches grey values and pads both images on the left.
 
-    The padding lets the left strip, which OpenCV otherwise leaves empty, be matched too.
+    Without the padding, OpenCV would leave a strip at the left side of the map empty.
     """
 
     name = 'opencv'
@@ -103,10 +104,10 @@ class SgbmEngine:
         return {'disparity': np.stack([self._match(left, right) for left, right in pairs])}
 
     def self_test(self) -> None:
-        """Match a textured pair whose disparity lies in the searched range."""
+        """Match a textured pair whose disparity lies in the range that is searched."""
         low, high = self._searched
         shift = round(min(max(low + 7, 0), high))
-        blind = max(shift, -round(low))  # columns without a partner, at either side
+        blind = max(shift, -round(low))  # columns at each side that have no partner
         pair = textured_pair(64, 160 + 2 * blind, abs(shift))
         left, right = pair if shift >= 0 else pair[::-1]
         disparity = self.run({'left': left, 'right': right})['disparity'][0]

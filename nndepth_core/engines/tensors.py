@@ -1,4 +1,4 @@
-"""Images to the inputs of an ONNX graph and its outputs to maps, as its contract says."""
+"""Converts images to the inputs of an ONNX graph and its outputs to maps, as its contract says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TYPES: dict[str, type[np.generic]] = {
     'tensor(double)': np.float64,
 }
 _KNOWN_OUTPUTS = (*get_args(Output), 'reference_output_disparity', 'next_output', 'disp')
-"""Names of the map where several outputs might be it, the surest first."""
+"""Names by which the map is found among several outputs, the most certain first."""
 
 
 class Argument(Protocol):
@@ -31,18 +31,18 @@ class Argument(Protocol):
 
 
 class ImageTensor(NamedTuple):
-    """An input of the graph.
+    """One input of the graph.
 
     Attributes:
-        name: of the tensor.
-        dtype: what it holds.
-        channels_last: (N, H, W, C) instead of (N, C, H, W).
-        axes: names of its free dimensions, sizes of its fixed ones: batch, height, width.
-        sides: images it takes, stacked along the channels: 0 left, 1 right.
-        shrink: it takes them at their size divided by this.
+        name: the name of the tensor.
+        dtype: the type of its values.
+        channels_last: whether it is (N, H, W, C) instead of (N, C, H, W).
+        axes: batch, height and width: a name for a free dimension, a size for a fixed one.
+        sides: the images that it takes, stacked along the channels: 0 is left, 1 is right.
+        shrink: it takes the images at their size divided by this.
         channels: 'rgb', 'bgr' or 'grey'.
-        gain: float32 (C,), what pixels are multiplied by; None for pixels as they are.
-        offset: float32 (C,), what is added then.
+        gain: float32 (C,), the factor for the pixels; None takes pixels as they are.
+        offset: float32 (C,), what is added afterwards.
     """
 
     name: str
@@ -65,10 +65,10 @@ class ImageTensor(NamedTuple):
     def of(
         cls, argument: Argument, contract: Contract, sides: tuple[int, ...], shrink: int
     ) -> ImageTensor:
-        """Read type and layout off an input, as far as the contract leaves them open.
+        """Read type and layout from an input, as far as the contract leaves them open.
 
         Raises:
-            EngineError: it cannot hold the images, or its layout is not to be told.
+            EngineError: the input cannot hold the images, or its layout cannot be told.
         """
         name, shape = argument.name, argument.shape
         what = f'input {name} is {argument.type} {shape}'
@@ -99,7 +99,7 @@ class ImageTensor(NamedTuple):
         return cls(name, dtype, axis == 3, axes, sides, shrink, channels, gain, offset)
 
     def convert(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Bring left and right, uint8 RGB (N, H, W, 3), to what the tensor takes."""
+        """Convert left and right, uint8 RGB (N, H, W, 3), to what the tensor takes."""
         parts = [self._part(images[side]) for side in self.sides]
         stacked = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3)
         if self.gain is not None and self.offset is not None:
@@ -120,15 +120,15 @@ class ImageTensor(NamedTuple):
 def find_inputs(
     arguments: Sequence[Argument], contract: Contract, images: int = 2
 ) -> list[ImageTensor]:
-    """Tell which image each input takes, by the contract, else by names, sizes and order.
+    """Tell which image each input takes: by the contract, or else by names, sizes and order.
 
     Args:
-        arguments: all inputs.
+        arguments: all inputs of the graph.
         contract: what is declared.
-        images: how many the model sees.
+        images: the number of images that the model takes.
 
     Raises:
-        EngineError: an input is none, or they are no stereo pair.
+        EngineError: an input does not take an image, or the inputs are no stereo pair.
     """
     known = {argument.name: argument for argument in arguments}
     names = contract.inputs or _in_order(known)
@@ -164,15 +164,15 @@ def find_inputs(
 def find_outputs(
     arguments: Sequence[Argument], contract: Contract, size: tuple[int, int] | None
 ) -> list[str]:
-    """Tell which outputs are disparity and confidence, by the contract, else by names and sizes.
+    """Tell which outputs are disparity and confidence: by the contract, else by names and sizes.
 
     Args:
-        arguments: all outputs.
+        arguments: all outputs of the graph.
         contract: what is declared.
-        size: (height, width) of the images, None where it is free.
+        size: (height, width) of the images, None if it is free.
 
     Raises:
-        EngineError: that cannot be told.
+        EngineError: this cannot be told.
     """
     known = {argument.name: argument for argument in arguments}
     _refuse_unknown(contract.outputs, known)
@@ -193,15 +193,15 @@ def find_outputs(
 
 
 def read_map(values: np.ndarray, batch: Sequence[int]) -> np.ndarray:
-    """Bring an output to (N, H, W); of two channels, as flow has, the first counts.
+    """Bring an output to (N, H, W); of two channels, as optical flow has, the first is taken.
 
     Args:
-        values: (N, H, W), (N, 1 or 2, H, W), (N, H, W, 1 or 2), or for N = 1 (H, W); smaller ones
-            of the same aspect are enlarged, their values kept.
-        batch: the images' N, H, W.
+        values: (N, H, W), (N, 1 or 2, H, W), (N, H, W, 1 or 2), or for N = 1 (H, W). A smaller
+            map of the same aspect ratio is enlarged; its values stay.
+        batch: N, H, W of the images.
 
     Raises:
-        EngineError: it has another shape.
+        EngineError: the output has another shape.
     """
     count, height, width = batch
     array = np.asarray(values, np.float32)
@@ -223,7 +223,7 @@ def read_map(values: np.ndarray, batch: Sequence[int]) -> np.ndarray:
 
 
 def _in_order(known: Mapping[str, Argument]) -> tuple[str, ...]:
-    """Names of the inputs as the graph lists them; of two, left and right by their names."""
+    """List the inputs in the order of the graph; names that say right and left are swapped."""
     names = tuple(known)
     if len(names) == 2 and 'right' in names[0].lower() and 'left' in names[1].lower():
         return names[::-1]
@@ -237,7 +237,7 @@ def _refuse_unknown(names: Sequence[str], known: Mapping[str, Argument]) -> None
 
 
 def _channels(what: str, grey: bool, contract: Contract) -> str:
-    """What the channels hold, where one image has one of them or three."""
+    """Tell what the channels of an image hold, which are one or three."""
     if contract.channels == 'auto':
         return 'grey' if grey else 'rgb'
     if grey != (contract.channels == 'grey'):
@@ -251,7 +251,7 @@ def _channels(what: str, grey: bool, contract: Contract) -> str:
 def _mapping(
     what: str, channels: str, contract: Contract
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Gain and offset of each channel of an image; None where pixels are taken as they are."""
+    """Gain and offset of each channel; None if pixels are taken as they are."""
     count = 1 if channels == 'grey' else 3
     if contract.normalize is not None:
         mean, deviation = (np.array(x, np.float32) for x in contract.normalize)

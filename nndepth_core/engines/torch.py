@@ -28,11 +28,11 @@ _log = logging.getLogger(__name__)
 
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 TOLERANCES = {'fp32': 0.05, 'fp16': 0.25, 'bf16': 0.5, 'int8': 0.5}
-"""Mean difference in pixels that the self-test allows."""
+"""The mean difference in pixels that the self-test allows."""
 _TEST_ITERATIONS = 4
-"""Of the self-test at most: enough to tell, and too few to blow up what rounding does."""
+"""The most iterations of the self-test: more would let rounding errors grow too much."""
 _GRAPHS = 4
-"""Input shapes that CUDA graphs are kept for."""
+"""The number of input shapes whose CUDA graphs are kept."""
 
 
 class ModuleEngine:
@@ -40,8 +40,8 @@ class ModuleEngine:
 
     Args:
         network: its module, in eval mode.
-        spec: of the network.
-        device: where it lies.
+        spec: the spec of the network.
+        device: the device that holds the network.
     """
 
     name = 'torch'
@@ -61,24 +61,26 @@ class ModuleEngine:
         return name_maps(self.spec, maps)
 
     def self_test(self) -> None:
-        """Nothing stands above the network itself."""
+        """Do nothing: the network itself is the reference."""
 
 
 class TorchEngine:
     """Executes a network in torch.
 
     Args:
-        network: in eval mode, its weights loaded; it is changed, so keep no other use of it.
-        device: 'auto', 'cuda' or 'cpu'; a GPU that is missing is replaced, with one warning.
-        precision: 'fp32', or 'fp16' and 'bf16' by autocast, which leaves disparities in float32;
+        network: in eval mode, with its weights loaded. The engine changes it, so that it must not
+            be used elsewhere.
+        device: 'auto', 'cuda' or 'cpu'; without a GPU the CPU is used, with one warning.
+        precision: 'fp32', or 'fp16' and 'bf16' by autocast, which keeps disparities in float32;
             'auto' is fp16 on a GPU and fp32 on the CPU.
-        iterations: steps of an iterative network; 0 for its default.
-        threads: on the CPU; 0 for one a physical core.
-        compile: generate code by torch.compile, at the first run of every size.
-        cuda_graph: record a run of every size once and replay it, which saves its launches.
+        iterations: the steps of an iterative network; 0 takes its default.
+        threads: the number of threads on the CPU; 0 takes one per physical core.
+        compile: whether to compile by torch.compile, at the first run of every size.
+        cuda_graph: whether to record the first run of every size and replay it afterwards, which
+            saves the time that launching its kernels takes.
 
     Attributes:
-        network: as it runs, its batch norms folded.
+        network: the network that runs, with its batch norms folded.
 
     Raises:
         EngineError: the settings do not go together.
@@ -122,7 +124,7 @@ class TorchEngine:
         network.to(self.device)
         for module in network.modules():
             if isinstance(module, _ConvNd | nn.Linear):
-                module.to(self._dtype)  # autocast would do it anew at every run
+                module.to(self._dtype)  # autocast would convert it again at every run
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
                 module.weight = nn.Parameter(weight, requires_grad=False)
@@ -133,7 +135,7 @@ class TorchEngine:
 
     @property
     def iterations(self) -> int:
-        """Steps of an iterative network; 0 for others, where setting them changes nothing."""
+        """Steps of an iterative network; 0 for other networks, which ignore a new value."""
         return self._iterations
 
     @iterations.setter
@@ -149,7 +151,7 @@ class TorchEngine:
         return self._compute(inputs, self.iterations)
 
     def self_test(self) -> None:
-        """Compare with what the untouched network computed, in float32 on the CPU."""
+        """Compare with what the unchanged network computed in float32 on the CPU."""
         inputs = textured_inputs(self.spec, *self._reference.size)
         maps = self._compute(inputs, self._test_iterations)
         self._reference.check(self, maps[self.spec.output][0])
@@ -176,7 +178,7 @@ class TorchEngine:
 
 
 class _Graph:
-    """A recorded run on inputs of one shape."""
+    """A recorded run for inputs of one shape."""
 
     def __init__(
         self, function: Callable[[Sequence[Tensor]], list[Tensor]], inputs: Sequence[Tensor]
@@ -185,7 +187,7 @@ class _Graph:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for _ in range(3):  # libraries choose their algorithms and buffers
+            for _ in range(3):  # the first runs choose algorithms and allocate buffers
                 function(self._inputs)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
@@ -200,15 +202,15 @@ class _Graph:
 
 
 def load_network(model: str, variant: str | None, weights: str | Path) -> Network:
-    """Make a network with the settings that ride with its weights, and load these.
+    """Make a network with the settings that are stored with its weights, and load the weights.
 
     Args:
         model: a name of `model_names()`.
-        variant: of the network; None takes the first.
-        weights: a checkpoint file, or 'random' for reproducible numbers that mean nothing.
+        variant: the variant of the network; None takes the first.
+        weights: a checkpoint file, or 'random' for reproducible random numbers.
 
     Raises:
-        EngineError: name or variant is unknown, or the file does not fit; says why.
+        EngineError: name or variant is unknown, or the file does not fit; the message says why.
     """
     try:
         settings = {} if weights == RANDOM else settings_of(model, weights)
@@ -229,8 +231,8 @@ def reference_of(
 
     Args:
         network: in eval mode.
-        precision: what will be computed in, which decides on the difference that is allowed.
-        iterations: steps of an iterative network.
+        precision: the precision of the engine under test, on which the tolerance depends.
+        iterations: the steps of an iterative network.
         size: (height, width) of the images; None takes a small one.
     """
     spec = network.spec
@@ -242,7 +244,7 @@ def reference_of(
 
 
 def small_size(spec: ModelSpec) -> tuple[int, int]:
-    """A small (height, width) that a network takes and that shows what it does."""
+    """A small (height, width) that a network takes and that is enough to test it."""
     height, width = (
         -(-max(side, least) // spec.multiple) * spec.multiple
         for side, least in zip((96, 160), spec.minimum, strict=True)
@@ -256,15 +258,15 @@ def forward_maps(
     """Run a network.
 
     Args:
-        network: its module, or that module compiled.
-        spec: of the network.
-        inputs: as the spec lists them; images uint8 (N, H, W, 3).
-        iterations: steps of an iterative network; 0 for its default.
+        network: its module, or the compiled module.
+        spec: the spec of the network.
+        inputs: in the order of the spec; images are uint8 (N, H, W, 3).
+        iterations: the steps of an iterative network; 0 takes its default.
 
     Returns:
-        Its output and, where it has one, its confidence, float32 (N, H, W) each.
+        The output and, if the network has one, the confidence, float32 (N, H, W) each.
     """
-    # cast first: some backends know nothing but casts of uint8; what is permuted is channels-last
+    # Cast first: some backends can do nothing else with uint8. The permuted map is channels-last.
     values = [
         x.float().permute(0, 3, 1, 2) if name in spec.images else x
         for name, x in zip(spec.inputs, inputs, strict=True)
@@ -280,7 +282,7 @@ def forward_maps(
 
 
 def name_maps(spec: ModelSpec, maps: Sequence[Tensor]) -> dict[str, np.ndarray]:
-    """Arrays of what `forward_maps` returned, by name."""
+    """Name the maps that `forward_maps` returned, as arrays."""
     return {
         name: x.cpu().numpy() for name, x in zip((spec.output, 'confidence'), maps, strict=False)
     }

@@ -1,4 +1,4 @@
-"""Where exports of known weights lie in the user's cache."""
+"""Where the exports of known weights are stored in the user's cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nndepth_core.weights.store import cache_folder, folders
 def find_export(
     network: str, variant: str, origin: Origin, precision: str, iterations: int = 0
 ) -> Path | None:
-    """Return the export of a network with these weights that is at hand, None if there is none.
+    """Return the stored export of a network with these weights, or None if there is none.
 
     The arguments are those of `export_path`.
     """
@@ -23,14 +23,14 @@ def find_export(
 def export_path(
     network: str, variant: str, origin: Origin, precision: str, iterations: int = 0
 ) -> Path:
-    """The file that an export of a network with these weights has in the cache.
+    """The path in the cache for the export of a network with these weights.
 
     Args:
-        network: registry name.
-        variant: of the network.
-        origin: of the weights.
+        network: the name of the network.
+        variant: the variant of the network.
+        origin: where the weights came from.
         precision: 'fp32', 'fp16' or 'int8'.
-        iterations: steps of the graph; 0 where they are the network's default.
+        iterations: the steps of the graph; 0 for the default of the network.
     """
     steps = f'-{iterations}-iterations' if iterations else ''
     name = f'{network}-{variant}-{origin.key}{steps}-{precision}.onnx'

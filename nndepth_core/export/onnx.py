@@ -1,8 +1,8 @@
-"""Networks to ONNX files that hold all that running them needs, checked against torch on the spot.
+"""Writes networks to ONNX files that hold all that is needed to run them, and checks the files.
 
-A file takes what the network's spec names, images uint8 RGB (N, H, W, 3), normalises inside, and
-gives the spec's output and, where the network has one, `confidence`, float32 (N, H, W). Its
-metadata is a `ModelCard`.
+A file takes the inputs that the network's spec names. Images are uint8 RGB (N, H, W, 3) and are
+normalised inside. The file gives the spec's output and, if the network has one, `confidence`, both
+float32 (N, H, W). Its metadata hold a `ModelCard`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OPSET = 17
 PRECISIONS = ('fp32', 'fp16', 'int8')
 CALIBRATION_SIZE = (256, 512)
 FIXED_SIZE = (480, 640)
-"""Height and width of exports whose graph does not serve every size."""
+"""Height and width of an export whose graph works at one size only."""
 _OFFICIAL_NODES = {
     'igev_stereo': 'about 5000 at 2 iterations',
     'light_stereo': 'about 5500',
@@ -48,24 +48,24 @@ _OFFICIAL_NODES = {
 
 _AXES = {0: 'batch', 1: 'height', 2: 'width'}
 _ALLOWED = {'fp32': (1e-3, 0.1), 'fp16': (0.1, 10.0), 'int8': (0.5, 30.0)}
-"""Mean and largest difference of the output in pixels, see `tolerated`."""
+"""Mean and largest difference of the output that are allowed, in pixels; see `tolerated`."""
 _ALLOWED_CONFIDENCE = 0.02
-"""Mean difference."""
+"""The mean difference of the confidence that is allowed."""
 
 
 class ExportError(RuntimeError):
-    """A network that cannot be exported, or whose export computes something else."""
+    """A network cannot be exported, or its export computes something else."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """Difference of file and torch, the latter in float32, on one batch.
+    """The difference between the file and torch in float32, on one batch.
 
     Attributes:
         shape: (N, H, W) of the images.
-        largest: difference of the output, in its unit.
-        mean: the same.
-        confidence: mean difference of the confidence, None where there is none.
+        largest: the largest difference of the output, in its unit.
+        mean: the mean difference of the output, in its unit.
+        confidence: the mean difference of the confidence, None if there is none.
     """
 
     shape: tuple[int, int, int]
@@ -76,19 +76,19 @@ class Check:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export gave.
+    """The result of an export.
 
     Attributes:
         path: the file.
-        size: of the file in bytes.
-        nodes: of the graph.
-        official_nodes: of the authors' code through the same exporter, '' where not measured.
-        operators: how many nodes of each kind, the most frequent first.
-        fixed_size: (height, width) it is bound to, None where it takes any.
-        reason: why it is bound to one, '' where that was asked for.
+        size: the size of the file in bytes.
+        nodes: the number of nodes in the graph.
+        official_nodes: the number for the authors' code with the same exporter, '' if unknown.
+        operators: the number of nodes of each kind, the most frequent first.
+        fixed_size: (height, width) that the file is bound to, None if it takes any.
+        reason: why it is bound to a size, '' if this was asked for.
         precision: 'fp32', 'fp16' or 'int8'.
-        iterations: steps of the graph, 0 for none.
-        checks: differences from torch.
+        iterations: the steps of the graph, 0 if it has none.
+        checks: the differences from torch.
     """
 
     path: Path
@@ -116,15 +116,15 @@ def export_onnx(
     """Write a network to an ONNX file and compare the file with torch.
 
     Args:
-        network: in eval mode, its weights loaded, on the CPU; stays as it is.
-        path: the file; one that is there is replaced only if all goes well.
-        size: (height, width) to bind the graph to; None lets it take any, or binds it to
-            `FIXED_SIZE` where the graph would not serve others.
-        iterations: steps of an iterative network; 0 for its default.
-        precision: 'fp32', 'fp16' for half in convolutions and matrix products, or 'int8' for
-            8 bits in convolutions, calibrated on rendered pairs.
+        network: in eval mode, with its weights loaded, on the CPU; it is not changed.
+        path: the file; an existing file is replaced only if the export succeeds.
+        size: (height, width) to bind the graph to. With None the graph takes any size, or is
+            bound to `FIXED_SIZE` if it would not work at other sizes.
+        iterations: the steps of an iterative network; 0 takes its default.
+        precision: 'fp32', 'fp16' for half precision in convolutions and matrix products, or
+            'int8' for 8 bits in convolutions, calibrated on rendered pairs.
         origin: where the weights came from.
-        opset: version of the ONNX operators.
+        opset: the version of the ONNX operators.
 
     Raises:
         ExportError: the exporter fails, or the file computes something else.
@@ -163,7 +163,7 @@ def export_onnx(
 
 @dataclass(frozen=True)
 class _Export:
-    """The parts of an export that do not change between attempts."""
+    """What stays the same in all attempts of one export."""
 
     network: Network
     iterations: int
@@ -172,7 +172,7 @@ class _Export:
     opset: int
 
     def write(self, file: Path, size: tuple[int, int] | None) -> tuple[Check, ...]:
-        """Write the file, bound to a size or not, and check it."""
+        """Write the file, bound to a size or free, and check it."""
         self.trace(file, size)
         model = simplify(onnx.load(file))
         if self.precision == 'int8':
@@ -194,10 +194,10 @@ class _Export:
         return checks
 
     def trace(self, file: Path, size: tuple[int, int] | None) -> None:
-        """Turn the network into a graph by TorchScript's exporter.
+        """Turn the network into a graph with the exporter of TorchScript.
 
-        The torch.export based one takes twenty times as long, and binds the batch of networks
-        that split a stack of left and right features.
+        The exporter based on torch.export takes twenty times as long, and fixes the batch size of
+        networks that split a stack of left and right features.
         """
         graph = _Graph(self.network, self.iterations, self.precision).eval()
         spec = self.network.spec
@@ -207,7 +207,7 @@ class _Export:
             for values in textured_inputs(spec, *(size or small_size(spec))).values()
         ]
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # on traced sizes, which the checks are for
+            warnings.simplefilter('ignore')  # tracing warns of fixed sizes; the checks find them
             try:
                 torch.onnx.export(
                     graph,
@@ -223,7 +223,7 @@ class _Export:
                 raise ExportError(f'{spec.name} cannot be exported: {error}') from error
 
     def card(self, size: tuple[int, int] | None) -> ModelCard:
-        """The metadata, with what torch computes on the pair of the self-test."""
+        """Make the metadata, with what torch computes on the inputs of the self-test."""
         network, origin = self.network, self.origin
         return ModelCard(
             spec=replace(network.spec, iterations=self.iterations, fixed_size=size),
@@ -242,7 +242,7 @@ class _Export:
         )
 
     def check(self, engine: OnnxEngine, shape: tuple[int, int, int]) -> Check:
-        """Compare the file with torch on a pair of (N, H, W) that it was not traced with.
+        """Compare the file with torch on a pair of (N, H, W) that was not used for tracing.
 
         Raises:
             ExportError: they differ by more than is allowed.
@@ -274,9 +274,9 @@ class _Export:
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Compute what is constant, and once what is computed twice.
+    """Fold constants and merge equal computations.
 
-    The whole of onnxscript's optimizer takes minutes where iterations are unrolled, for 1 % less.
+    All passes of onnxscript's optimizer would take minutes on unrolled iterations and save 1 %.
     """
     merge = onnx_ir.passes.Sequential(
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
@@ -292,7 +292,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Graph(nn.Module):
-    """The contract of an ONNX file around a copy of a network that is made for inference."""
+    """A copy of a network prepared for inference, with the inputs and outputs of an ONNX file."""
 
     def __init__(self, network: Network, iterations: int, precision: str) -> None:
         super().__init__()
@@ -305,18 +305,18 @@ class _Graph(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Map images uint8 (N, H, W, 3) to float32 (N, H, W)."""
-        # autocast keeps what would suffer from half, the disparities, in float32
+        # Autocast keeps in float32 what half precision would harm, such as the disparities.
         with torch.autocast('cpu', torch.float16, enabled=self.half_precision):
             maps = forward_maps(self.network, self.network.spec, inputs, self.iterations)
         return tuple(maps)
 
 
 def _store_half(network: nn.Module) -> None:
-    """Put the weights of convolutions and linear layers into half precision."""
+    """Convert the weights of convolutions and linear layers to half precision."""
     for module in network.modules():
         if isinstance(module, _ConvNd | nn.Linear):
             module.half()
-        elif isinstance(module, nn.LayerNorm):  # ONNX has it for one type at a time
+        elif isinstance(module, nn.LayerNorm):  # ONNX wants input and weights of one type
             module.register_forward_pre_hook(lambda _, inputs: tuple(x.float() for x in inputs))
 
 
@@ -332,7 +332,7 @@ def _check_arguments(
 
 
 def fixed_size(spec: ModelSpec) -> tuple[int, int]:
-    """Height and width that a graph is bound to where it does not serve every size."""
+    """The height and width to which a graph is bound if it does not work at every size."""
     width, height = spec.working_size(*FIXED_SIZE[::-1])
     return height, width
 

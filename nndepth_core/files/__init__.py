@@ -1,1 +1,1 @@
-"""Files: writing them whole or not at all, and reading pictures of bounded size."""
+"""Writing files whole or not at all, reading pictures of limited size, and checking values."""

@@ -1,8 +1,8 @@
-"""Coded pictures: what their head says is checked before anything is decoded.
+"""Decoding of coded pictures, whose headers are checked before anything is decoded.
 
-A few hundred bytes can claim gigabytes of pixels, so sizes are compared with a limit first. Pixels
-are returned as they are stored: EXIF orientation is not applied, because a calibration describes
-the stored pixels.
+A few hundred bytes can claim gigabytes of pixels, so the size is compared with a limit first.
+Pixels are returned as they are stored: the EXIF orientation is not applied, because a calibration
+describes the stored pixels.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 
 MAX_PIXELS = 64_000_000
-"""Width times height that is decoded unless told otherwise."""
+"""The largest width times height that is decoded by default."""
 
-# Segments of a JPEG and chunks of a PNG that are gone through; real files have a few, or one
-# chunk every few kilobytes.
+# The most segments of a JPEG and chunks of a PNG that are read. Real files have a few segments,
+# and one chunk every few kilobytes.
 _MOST_SEGMENTS = 1000
 _MOST_CHUNKS = 100_000
 
@@ -29,7 +29,7 @@ _PNM = re.compile(rb'P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(
 _PNM_HEAD = 4096
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_MARKERS = (0xC0, 0xC1, 0xC2)
-# A block of 64 pixels takes one bit; twice that for components of unusual sampling.
+# A block of 64 pixels takes at least one bit; the factor 2 allows for unusual sampling.
 _JPEG_DENSITY = 1024
 _DEFLATE_RATIO = 1032
 _PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
@@ -40,20 +40,20 @@ _TIFF_INTEGERS = {3: 'H', 4: 'I'}
 
 
 class PictureError(ValueError):
-    """A coded picture that cannot be decoded; the text continues 'the picture ...'."""
+    """A coded picture cannot be decoded; the text continues 'the picture ...'."""
 
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What the head of a coded picture says.
+    """The header of a coded picture.
 
     Attributes:
         kind: JPEG, PNG, TIFF, BMP or PNM.
-        width: pixels.
-        height: pixels.
-        orientation: of EXIF, 1 to 8; 1 is upright.
-        scan: where the coded pixels of a JPEG begin, bytes.
-        least: bytes that so many pixels take at the very least, 0 where it is not known.
+        width: in pixels.
+        height: in pixels.
+        orientation: the EXIF orientation, 1 to 8; 1 is upright.
+        scan: the byte at which the coded pixels of a JPEG begin.
+        least: the fewest bytes that so many pixels can take, 0 if this is not known.
     """
 
     kind: str
@@ -65,10 +65,10 @@ class PictureHeader:
 
 
 def read_header(data: bytes) -> PictureHeader:
-    """Read kind and size of a coded picture; costs microseconds whatever it claims.
+    """Read kind and size of a coded picture; takes microseconds, whatever size it claims.
 
     Raises:
-        PictureError: it is of no known kind, its head is damaged, or a side is 0.
+        PictureError: the kind is unknown, the header is damaged, or a side is 0.
     """
     read = next((read for first, read in _READERS.items() if data.startswith(first)), None)
     if read is None:
@@ -88,19 +88,19 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     kinds: Collection[str] | None = None,
 ) -> tuple[np.ndarray, PictureHeader]:
-    """Decode a picture by OpenCV once its header is found in order.
+    """Decode a picture with OpenCV after its header has been checked.
 
     Args:
         data: the coded picture.
         flags: OpenCV's IMREAD_*.
-        max_pixels: largest allowed width times height.
-        kinds: allowed ones; None: all of KINDS.
+        max_pixels: the largest width times height that is allowed.
+        kinds: the kinds that are allowed; None allows all of KINDS.
 
     Returns:
-        uint8 or uint16 (H, W) or (H, W, C), colours as OpenCV gives them, and the header.
+        uint8 or uint16 (H, W) or (H, W, C) with the colours in OpenCV's order, and the header.
 
     Raises:
-        PictureError: wrong kind, too large, cut off, or damaged.
+        PictureError: the picture has the wrong kind, is too large, cut off, or damaged.
     """
     header = read_header(data)
     if kinds is not None and header.kind not in kinds:
@@ -139,7 +139,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _check_complete(data: bytes, header: PictureHeader) -> None:
-    """Refuse what was cut off: the libraries below OpenCV would write to stderr about it."""
+    """Refuse a picture that was cut off; OpenCV's libraries would write to stderr about it."""
     if len(data) < header.least:
         raise PictureError(
             f'is a {header.kind} of {len(data)} bytes, too few for the '
@@ -159,7 +159,7 @@ def _read_jpeg(data: bytes) -> PictureHeader:
         start, marker = data[at], data[at + 1]
         if start != 0xFF:
             break
-        if marker == 0xFF:  # filling
+        if marker == 0xFF:  # a byte that only fills
             at += 1
             continue
         (length,) = struct.unpack_from('>H', data, at + 2)
@@ -213,7 +213,7 @@ def _check_chunks(data: bytes) -> None:
 def _read_tiff(data: bytes) -> PictureHeader:
     tags = _tiff_tags(data)
     width, height = (tags.get(tag, 0) for tag in (_TIFF_WIDTH, _TIFF_HEIGHT))
-    # A tile is decoded whole, however little of it the picture uses.
+    # A tile is decoded as a whole, even if the picture uses little of it.
     tile = tags.get(_TIFF_TILE_WIDTH, 0), tags.get(_TIFF_TILE_HEIGHT, 0)
     if tile[0] * tile[1] > 4 * max(width * height, 1 << 20):
         raise PictureError(f'is a damaged TIFF; its tiles are {tile[0]}x{tile[1]}')
@@ -236,7 +236,7 @@ def _read_pnm(data: bytes) -> PictureHeader:
 
 
 def _orientation(exif: bytes) -> int:
-    """Orientation of an EXIF block, 1 where there is none or the block is damaged."""
+    """The orientation in an EXIF block, 1 if there is none or the block is damaged."""
     try:
         value = _tiff_tags(exif).get(_TIFF_ORIENTATION, 1)
     except (struct.error, IndexError, PictureError):
@@ -245,12 +245,12 @@ def _orientation(exif: bytes) -> int:
 
 
 def _tiff_tags(data: bytes) -> dict[int, int]:
-    """Tags of the first directory of a TIFF whose value is one integer."""
+    """The tags in the first directory of a TIFF whose value is one integer."""
     return {tag: struct.unpack_from(form, data, at)[0] for tag, form, at in _tiff_entries(data)}
 
 
 def _tiff_entries(data: bytes) -> Iterator[tuple[int, str, int]]:
-    """Yield tag, struct format and place of every value that is one short or long integer."""
+    """Yield tag, struct format and position of every value that is one short or long integer."""
     order = {b'II*\0': '<', b'MM\0*': '>'}.get(data[:4])
     if order is None:
         raise PictureError('is no TIFF')
@@ -263,7 +263,7 @@ def _tiff_entries(data: bytes) -> Iterator[tuple[int, str, int]]:
 
 
 def _unturned(data: bytes) -> bytes:
-    """A TIFF that says it is upright: OpenCV turns TIFFs whatever its flags are."""
+    """Mark a TIFF as upright, since OpenCV applies its orientation even if told not to."""
     changed = bytearray(data)
     for tag, form, at in _tiff_entries(data):
         if tag == _TIFF_ORIENTATION:
@@ -280,4 +280,4 @@ _READERS = {
     **{b'P%d' % digit: _read_pnm for digit in range(1, 7)},
 }
 KINDS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'PNM')
-"""Kinds of pictures that are read."""
+"""The kinds of pictures that can be read."""

@@ -1,4 +1,4 @@
-"""Checks of values out of files and options, which name what is refused and what is allowed."""
+"""Checks of values from files and options; errors name the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     """Return a finite number in low..high.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is no such number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f'{name} is {reprlib.repr(value)}; give a number in {low:g}..{high:g}')
@@ -24,7 +24,7 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
     """Return a whole number in low..high.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is no such number.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f'{name} is {reprlib.repr(value)}; give a whole number in {low}..{high}')
@@ -35,7 +35,7 @@ def text(name: str, value: Any, longest: int = 1000) -> str:
     """Return a text.
 
     Raises:
-        ValueError: it is none, or too long.
+        ValueError: the value is no text, or too long.
     """
     if not isinstance(value, str) or len(value) > longest:
         raise ValueError(
@@ -48,7 +48,7 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     """Return one of the words that are allowed.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: the value is none of them.
     """
     words = tuple(allowed)
     if not isinstance(value, str) or value not in words:
@@ -62,13 +62,13 @@ def several(
     """Return a sequence as a tuple of checked items.
 
     Args:
-        name: of the value.
+        name: the name of the value, for messages.
         value: a list or tuple.
-        counts: how many items it may have.
-        item: checks one of them, given a name and the item.
+        counts: the numbers of items that are allowed.
+        item: checks one item; it gets a name and the item.
 
     Raises:
-        ValueError: it is none, has another number of items, or one is refused.
+        ValueError: the value is no list, has another number of items, or an item is refused.
     """
     allowed = tuple(counts)
     if not isinstance(value, list | tuple) or len(value) not in allowed:

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there at all, and what a kill left of them."""
+"""Writes files and folders whole or not at all, and removes what killed processes left behind."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _count = itertools.count()
 
 @contextmanager
 def replaced_at_once(path: Path, lasting: bool = True) -> Iterator[Path]:
-    """Give a name to write a file or folder to, which becomes `path` when all of it is written.
+    """Give a path to write a file or folder to; it becomes `path` when all of it is written.
 
     If the block fails, what it wrote is removed and what was at `path` stays.
 
     Args:
         path: the file or folder.
-        lasting: wait until it is on the disk, and remove what processes that were killed have
-            left in the folder. Where many files are written one after the other, False leaves
-            the first to the system and the second to later.
+        lasting: wait until it is on the disk, and remove what killed processes left in the
+            folder. Where many files are written one after the other, use False: the system then
+            decides when they reach the disk, and the folder is cleaned later.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _unfinished(path.parent, sweep=lasting) as temporary, _told_as(path, temporary):
@@ -40,13 +40,13 @@ def replaced_at_once(path: Path, lasting: bool = True) -> Iterator[Path]:
 
 
 def write_at_once(path: str | Path, content: str | bytes, lasting: bool = True) -> None:
-    """Write a file that is whole or not there at all; links and pipes stay what they are.
+    """Write a file whole or not at all; symbolic links and pipes stay what they are.
 
     Args:
         path: the file.
-        content: bytes, or text; what UTF-8 cannot hold, as bytes in the names of files, is
-            written as its number.
-        lasting: as in `replaced_at_once`.
+        content: bytes or text. Characters that UTF-8 cannot hold, such as bytes in the names of
+            files, are written as their numbers.
+        lasting: see `replaced_at_once`.
     """
     data = content.encode('utf-8', 'backslashreplace') if isinstance(content, str) else content
     target = Path(path).resolve()
@@ -59,11 +59,11 @@ def write_at_once(path: str | Path, content: str | bytes, lasting: bool = True) 
 
 
 def check_writable(*paths: Path) -> None:
-    """Refuse files that could not be written, before the work for them begins.
+    """Refuse files that could not be written, before a long computation begins.
 
     Raises:
-        ValueError: two are the same file, or one replaces what is no text and thus no old result.
-        OSError: the system does not let one be written.
+        ValueError: two are the same file, or a file to replace holds no text, so no old result.
+        OSError: the system does not allow writing one of them.
     """
     owners: dict[Path, Path] = {}
     for path in paths:
@@ -84,10 +84,10 @@ def check_writable(*paths: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder if there is none, and see whether files can be written there.
+    """Make a folder if there is none, and check that files can be written there.
 
     Raises:
-        OSError: they cannot.
+        OSError: they cannot be written.
     """
     with _told_as(folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def _is_binary(path: Path) -> bool:
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """Give an empty folder that is removed afterwards; after a kill, when the next one is made."""
+    """Give an empty folder and remove it afterwards, or after a kill when the next is made."""
     parent.mkdir(parents=True, exist_ok=True)
     with _unfinished(parent) as folder:
         folder.mkdir()
@@ -110,13 +110,13 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def remove_at_once(folder: Path) -> None:
-    """Remove a folder so that a kill leaves nothing under its name."""
+    """Remove a folder in such a way that a kill leaves no part of it under its name."""
     with _unfinished(folder.parent) as doomed:
         folder.rename(doomed)
 
 
 def sha256_of(path: str | Path) -> str:
-    """The hash of a file's content, read in blocks."""
+    """Compute the hash of a file's content, which is read in blocks."""
     digest = hashlib.sha256()
     with Path(path).open('rb') as file:
         while block := file.read(1 << 20):
@@ -126,7 +126,7 @@ def sha256_of(path: str | Path) -> str:
 
 @contextmanager
 def _unfinished(folder: Path, sweep: bool = True) -> Iterator[Path]:
-    """Give a name that tells whose it is; whatever has it is removed at the end."""
+    """Give a temporary name that holds the process, and remove what has this name at the end."""
     if sweep:
         _sweep(folder)
     path = folder / _own_name()
@@ -138,7 +138,7 @@ def _unfinished(folder: Path, sweep: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def _told_as(path: Path, temporary: Path) -> Iterator[None]:
-    """Let errors of the system name the path that was asked for."""
+    """Let errors of the system name the path that the caller asked for."""
     try:
         yield
     except OSError as error:
@@ -149,7 +149,7 @@ def _told_as(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes of this machine that are no more have left."""
+    """Remove what processes of this machine that no longer run have left behind."""
     prefix = _own_prefix()
     for leftover in folder.glob(f'{_PREFIX}*'):
         process = leftover.name.removeprefix(prefix).partition('-')[0]
@@ -158,7 +158,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _own_prefix() -> str:
-    # Other machines may write to the same folder; which of their processes live is not known here.
+    # Other machines may write to the same folder; which of their processes run is not known here.
     return f'{_PREFIX}{socket.gethostname()[:64]}-'
 
 
@@ -171,7 +171,7 @@ def _lives(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # it belongs to another user
         return True
     return True
 
@@ -185,7 +185,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Bring a file's content, or the names in a folder, to the disk."""
+    """Write a file's content, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Reading YAML that holds names and values."""
+"""Reads YAML files that hold names and values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEEPEST = 20
 
 
 class UniqueNames(yaml.SafeLoader):
-    """Refuses a mapping in which a name comes twice."""
+    """A loader that refuses a mapping in which a name occurs twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """See `yaml.SafeLoader`."""
@@ -31,14 +31,14 @@ def parse_mapping(
     """Read the text of a YAML file.
 
     Args:
-        name: What to call the file in messages.
-        text: Its content.
-        loader: What makes objects of the YAML.
+        name: The name of the file in messages.
+        text: The content of the file.
+        loader: The class that turns YAML into objects.
 
     Raises:
         ValueError: The text is no YAML, is nested too deeply, or holds no names and values.
     """
-    # PyYAML takes time that grows with the square of the depth.
+    # The time that PyYAML takes grows with the square of the depth.
     depths = itertools.accumulate(map(_NESTING.__getitem__, re.findall(r'[][{}]', text)))
     if max(depths, default=0) > _DEEPEST:
         raise ValueError(f'{name} is nested too deeply; at most {_DEEPEST} brackets may be open')

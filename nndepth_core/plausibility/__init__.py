@@ -1,7 +1,7 @@
-"""Whether numbers that can be computed with can also be true: findings, each with its cure.
+"""Checks whether numbers that are formally valid can be true; gives findings, each with its cure.
 
-Pure, and used alike by the node, replay, infer, evaluate and training. A reading of implausible
-numbers is named only where the numbers fit it; which one is meant, the user decides.
+The checks only read numbers. The node, replay, infer, evaluate and training all use them. Another
+meaning of implausible numbers is suggested only if they fit it; the user decides what was meant.
 """
 
 from nndepth_core.plausibility.baseline import BaselineLimits, examine_baseline

@@ -1,4 +1,4 @@
-"""Whether the baseline of a rig can be true."""
+"""Checks whether the baseline of a stereo rig can be true."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nndepth_core.plausibility.findings import Finding, Level
 
 @dataclass(frozen=True)
 class BaselineLimits:
-    """Baselines that are plausible, metres."""
+    """The baselines that are plausible, in metres."""
 
     low: float = 0.005
     high: float = 5.0
@@ -26,12 +26,12 @@ class BaselineLimits:
 
 
 def examine_baseline(baseline: float, fx: float, limits: BaselineLimits) -> list[Finding]:
-    """Look at a rig's numbers.
+    """Check the baseline of a rig.
 
     Args:
-        baseline: metres, as P[3] gives it.
-        fx: P[0], pixels of the image that P is for.
-        limits: what is plausible.
+        baseline: in metres, as P[3] gives it.
+        fx: P[0], in pixels of the image that P is for.
+        limits: the baselines that are plausible.
     """
     if baseline in limits:
         return []

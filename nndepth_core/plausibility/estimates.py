@@ -1,4 +1,4 @@
-"""Whether the disparities and depths that a model gives can be true."""
+"""Checks whether the disparities and depths that a model gives can be true."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nndepth_core.camera import StereoCamera
 from nndepth_core.plausibility.findings import BEHIND, MOST, MUCH, Finding, Level, percent
 from nndepth_core.plausibility.fit import MARGIN, Fit, measure_fit
 
-MUCH_INFINITE = 0.6  # share of estimates at infinity that the sky seldom has
+MUCH_INFINITE = 0.6  # a share of estimates at infinity that sky alone seldom reaches
 SOME = 0.1
-CONSTANT = 0.5  # pixels between the smallest and the largest estimate
+CONSTANT = 0.5  # pixels between smallest and largest estimate, below which it counts as constant
 ESTIMATE_FACTORS = (-1.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 
 
@@ -22,14 +22,14 @@ def density(
     camera: StereoCamera | None = None,
     depth_limits: tuple[float, float] = (0.0, math.inf),
 ) -> float:
-    """Share of the pixels with an estimate of finite depth inside the limits, 0..1.
+    """The share of the pixels whose estimate has a finite depth inside the limits, 0..1.
 
-    Unknown pixels, those at or beyond infinity and those that the limits clip do not count.
+    Unknown pixels, pixels at or beyond infinity, and pixels outside the limits do not count.
 
     Args:
-        disparity: float32 (H, W), pixels.
-        camera: of the disparity's size; None counts every finite disparity.
-        depth_limits: metres.
+        disparity: float32 (H, W), in pixels.
+        camera: the camera at the disparity's size; with None every finite disparity counts.
+        depth_limits: in metres.
     """
     if camera is None:
         return float(np.isfinite(disparity).mean())
@@ -43,7 +43,7 @@ def density(
 
 
 def share_inside(values: np.ndarray, low: float, high: float) -> float:
-    """Share of the pixels of a float32 map (H, W) that are finite and in low..high, 0..1."""
+    """The share of the pixels of a float32 map (H, W) that are finite and in low..high, 0..1."""
     largest = float(np.finfo(np.float32).max)
     inside = cv2.inRange(values, max(low, -largest), min(high, largest))
     return cv2.countNonZero(inside) / values.size
@@ -52,11 +52,11 @@ def share_inside(values: np.ndarray, low: float, high: float) -> float:
 def examine_depth(
     depth: np.ndarray, limits: tuple[float, float] | None = (0.0, math.inf)
 ) -> list[Finding]:
-    """Look at what a model made of a single image.
+    """Check the estimate for a single image.
 
     Args:
         depth: float32 (H, W), NaN where unknown.
-        limits: those that clip the depth, metres; None where it is none in metres.
+        limits: the limits that clip the depth, in metres; None if the estimate is not in metres.
     """
     known = np.isfinite(depth)
     if known.mean() < 1 - MOST:
@@ -84,15 +84,15 @@ def examine_estimate(
     largest: float = math.inf,
     depth_limits: tuple[float, float] = (0.0, math.inf),
 ) -> list[Finding]:
-    """Look at what a model made of a pair.
+    """Check the estimate for a stereo pair.
 
     Args:
         left: uint8 RGB (H, W, 3).
-        right: the same.
-        disparity: float32 of any size, pixels of its own size, NaN where unknown.
-        camera: the rig at any size; None where it is not known.
-        largest: end of the model's range, pixels of the disparity's size.
-        depth_limits: those that clip the depth, metres.
+        right: uint8 RGB (H, W, 3).
+        disparity: float32 of any size, in pixels of its own size, NaN where unknown.
+        camera: the stereo camera at any size; None if it is not known.
+        largest: the upper end of the model's disparity range, in pixels of the disparity's size.
+        depth_limits: the limits that clip the depth, in metres.
     """
     height, width = disparity.shape
     if left.shape[:2] != (height, width):
@@ -127,7 +127,7 @@ def examine_estimate(
 
 
 def _judge_sign(values: np.ndarray, fit: Fit, camera: StereoCamera | None) -> list[Finding]:
-    """Estimates at and beyond infinity."""
+    """Check for estimates at infinity and beyond it."""
     offset = camera.cx_offset if camera else 0.0
     behind = float(np.mean(values - offset < BEHIND))
     infinite = float(np.mean(values <= offset))
@@ -161,7 +161,7 @@ def _judge_sign(values: np.ndarray, fit: Fit, camera: StereoCamera | None) -> li
 
 
 def _judge_range(values: np.ndarray, fit: Fit, width: int, largest: float) -> list[Finding]:
-    """Estimates that no pair of this width has, or that do not depend on it."""
+    """Check for disparities that no pair of this width can have, or that do not depend on it."""
     low, median, high = (float(value) for value in np.percentile(values, (1, 50, 99)))
     if fit.in_sight < 1 - MUCH and median > 0:
         text = (
@@ -196,7 +196,7 @@ def _judge_range(values: np.ndarray, fit: Fit, width: int, largest: float) -> li
 
 
 def _judge_limits(depth: np.ndarray, limits: tuple[float, float]) -> list[Finding]:
-    """Finite depths, float64 metres, that the user's limits take away."""
+    """Check how many finite depths, float64 in metres, the user's limits remove."""
     if not depth.size:
         return []
     found = []

@@ -1,4 +1,4 @@
-"""What is wrong and how to cure it: the form that every check reports in."""
+"""Findings: what is wrong and how to cure it; every check reports in this form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-BEHIND = -1.0  # pixels beyond infinity that noise explains
+BEHIND = -1.0  # pixels beyond infinity that can be explained by noise
 MUCH = 0.3
 MOST = 0.9
 
@@ -21,25 +21,25 @@ class Level(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: a stable code, how bad, and a sentence with the cure."""
+    """One thing that is wrong: a stable code, a level, and a sentence that names the cure."""
 
     code: str
     level: Level
     text: str
 
     def described(self) -> dict[str, str]:
-        """For reports in JSON."""
+        """Return the finding as it stands in JSON reports."""
         return {'code': self.code, 'level': self.level.name, 'text': self.text}
 
 
 class Once:
-    """Lets each finding through once, by its code."""
+    """Passes each finding on once; findings with the same code count as the same."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
 
     def __call__(self, found: Iterable[Finding]) -> list[Finding]:
-        """Those that were not there before."""
+        """Return the findings that have not been passed on before."""
         new = []
         for finding in found:
             if finding.code not in self._known:
@@ -49,5 +49,5 @@ class Once:
 
 
 def percent(share: float) -> str:
-    """A share, 0..1, in per cent."""
+    """Write a share, 0..1, in per cent."""
     return f'{100 * share:.0f} %'

@@ -1,4 +1,4 @@
-"""How well a disparity explains a pair: the left image against the right one warped to it."""
+"""Measures how well a disparity explains a pair, by warping the right image to the left one."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-FEW = 100  # pixels below which an error says nothing
-MARGIN = 0.95  # an error must be below this part of another to be better
+FEW = 100  # with fewer pixels than this, an error says nothing
+MARGIN = 0.95  # an error counts as better if it is below this share of another
 
 _WINDOW = (9, 9)
-_CONTRAST = 4.0  # grey levels; local contrast well below counts as no texture
-_SHIFT = 2.0  # pixels that a disparity is moved to see whether it fits better
-_ENOUGH = 0.3  # share of the textured pixels that must see their match
-_CLEARLY = 0.8  # the same as MARGIN, for a claim about another reading
-_ROWS = 160  # compared at the most
+_CONTRAST = 4.0  # grey levels; a local contrast well below this counts as no texture
+_SHIFT = 2.0  # pixels by which a disparity is moved to see whether it then fits better
+_ENOUGH = 0.3  # share of the textured pixels whose match must lie inside the right image
+_CLEARLY = 0.8  # like MARGIN, but for the claim that another meaning is right
+_ROWS = 160  # the most rows that are compared
 _LARGEST = np.float32(1e6)  # pixels; no image is wider
 
 
 class Fit(NamedTuple):
-    """How a disparity explains its images.
+    """How well a disparity explains its images.
 
     Attributes:
-        in_sight: share of the known pixels whose match lies inside the right image.
-        error: mean photometric error, 0 for a perfect match and about 1 for unrelated images;
-            NaN where too few textured pixels see their match.
-        elsewhere: the least error at disparities a little larger or smaller.
-        factor: multiple of the disparity that fits clearly better; 1 where none does.
+        in_sight: the share of the known pixels whose match lies inside the right image.
+        error: the mean photometric error, 0 for a perfect match and about 1 for unrelated images;
+            NaN if too few textured pixels have a match inside the right image.
+        elsewhere: the smallest error at disparities a little larger or smaller.
+        factor: a multiple of the disparity that fits clearly better; 1 if there is none.
         better: the error of that multiple.
     """
 
@@ -41,7 +41,7 @@ class Fit(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether the disparity fits better than those beside it; False where nothing is known."""
+        """Whether the disparity fits better than its neighbours; False if nothing is known."""
         return self.error < MARGIN * self.elsewhere
 
 
@@ -52,16 +52,16 @@ def measure_fit(
     factors: Sequence[float],
     occluded: np.ndarray | None = None,
 ) -> Fit:
-    """Compare the photometric error at a disparity with that beside it and at multiples of it.
+    """Compare the photometric error at a disparity with the errors close to it and at multiples.
 
-    Only textured, known and unoccluded pixels of the middle rows count.
+    Only textured, known pixels of the middle rows that are not occluded count.
 
     Args:
         left: uint8 RGB (H, W, 3).
-        right: the same.
-        disparity: float32 (H, W), pixels, not finite where unknown.
-        factors: multiples to try.
-        occluded: bool (H, W), None where it is not known.
+        right: uint8 RGB (H, W, 3).
+        disparity: float32 (H, W), in pixels, not finite where unknown.
+        factors: the multiples to try.
+        occluded: bool (H, W), None if it is not known.
     """
     top = max(0, (len(disparity) - _ROWS) // 2)
     band = slice(top, top + _ROWS)
@@ -110,20 +110,20 @@ def measure_fit(
 
 
 def contrast(image: np.ndarray) -> np.ndarray:
-    """Local standard deviation of the grey values of an RGB image: float32 (H, W)."""
+    """Compute the local standard deviation of the grey values of an RGB image, float32 (H, W)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     mean = cv2.blur(grey, _WINDOW)
     return np.sqrt(np.maximum(cv2.blur(grey * grey, _WINDOW) - mean * mean, 0))
 
 
 def normalized(image: np.ndarray) -> np.ndarray:
-    """Grey with local mean 0 and, where there is texture, local deviation 1: float32 (H, W)."""
+    """Normalise grey values to local mean 0 and, if there is texture, deviation 1; (H, W)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return (grey - cv2.blur(grey, _WINDOW)) / (contrast(image) + _CONTRAST)
 
 
 def warped(right: np.ndarray, disparity: np.ndarray) -> np.ndarray:
-    """What the right image shows at x - disparity."""
+    """Warp the right image: take its values at x - disparity."""
     height, width = disparity.shape
     x = np.arange(width, dtype=np.float32) - np.nan_to_num(disparity)
     y = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)

@@ -1,4 +1,4 @@
-"""Whether the values of the pixels of images can be true."""
+"""Checks whether the pixel values of images can be true."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from nndepth_core.plausibility.findings import Finding, Level
 
-FEW_LEVELS = 16  # of 256; pictures with fewer grey levels can hardly be matched
-LEVELS = (8, 10, 12, 14, 16)  # bits that cameras give
+FEW_LEVELS = 16  # of 256; images with fewer grey levels can hardly be matched
+LEVELS = (8, 10, 12, 14, 16)  # the numbers of bits that cameras give
 
 
 class UsedBits:
-    """How many bits the values of a stream of 16-bit images use: the most seen so far.
+    """The number of bits that a stream of 16-bit images uses: the largest number seen so far.
 
-    Both images of a pair share it, and it never shrinks, so that brightness stays comparable.
+    Both images of a pair share it and it never decreases, so that brightness stays comparable.
     """
 
     def __init__(self) -> None:
@@ -24,12 +24,12 @@ class UsedBits:
         self.largest = 0
 
     def see(self, largest: int) -> None:
-        """Take the largest value of an image into account."""
+        """Update the number of bits with the largest value of an image."""
         self.largest = max(self.largest, largest)
         self.bits = next(bits for bits in LEVELS if self.largest < 2**bits)
 
     def findings(self) -> list[Finding]:
-        """What to say once where the values do not use all bits."""
+        """Report, if so, that the values do not use all bits."""
         if self.bits == LEVELS[-1] or not self.largest:
             return []
         text = (
@@ -40,7 +40,7 @@ class UsedBits:
 
 
 def eight_bits(values: np.ndarray, used_bits: UsedBits | None = None) -> np.ndarray:
-    """Stretch 16-bit values to uint8: all 16 bits, or those that the stream uses."""
+    """Convert 16-bit values to uint8 by the range of all 16 bits, or of those that are used."""
     if used_bits is None:
         return stretch(values, 16)
     used_bits.see(int(values.max()))
@@ -48,12 +48,12 @@ def eight_bits(values: np.ndarray, used_bits: UsedBits | None = None) -> np.ndar
 
 
 def stretch(values: np.ndarray, bits: int) -> np.ndarray:
-    """Bring values of so many bits to uint8."""
+    """Convert values of so many bits to uint8."""
     return cv2.convertScaleAbs(values.astype(np.uint16), alpha=255 / (2**bits - 1))
 
 
 def examine_image_levels(image: np.ndarray, side: str = '') -> list[Finding]:
-    """Look at the grey values of an image, uint8 RGB (H, W, 3), of the 'left' or 'right' side."""
+    """Check the grey values of an image, uint8 RGB (H, W, 3), of the 'left' or 'right' side."""
     step = max(1, round(math.sqrt(image.shape[0] * image.shape[1] / 1e5)))
     low, high = np.percentile(image[::step, ::step].max(axis=2), (0.5, 99.5))
     if high - low >= FEW_LEVELS:
@@ -67,7 +67,7 @@ def examine_image_levels(image: np.ndarray, side: str = '') -> list[Finding]:
 
 
 def examine_levels(left: np.ndarray, right: np.ndarray) -> list[Finding]:
-    """Look at the grey values of a pair, uint8 RGB (H, W, 3)."""
+    """Check the grey values of a pair, uint8 RGB (H, W, 3)."""
     found = examine_image_levels(left, 'left') + examine_image_levels(right, 'right')
     if not found and left.shape == right.shape and np.array_equal(left, right):
         text = (

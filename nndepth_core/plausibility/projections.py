@@ -1,4 +1,4 @@
-"""Whether the projection matrices of a rectified pair can be true; see `plausibility`."""
+"""Checks whether the projection matrices of a rectified pair can be true."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Sequence
 from nndepth_core.plausibility import Finding, Level, Once
 
 NARROWEST, WIDEST = 5.0, 170.0
-"""Fields of view of rectified images, degrees."""
+"""The smallest and the largest plausible field of view of rectified images, in degrees."""
 
 
 def examine_projections(
     p_left: Sequence[float], p_right: Sequence[float], width: int, height: int
 ) -> list[Finding]:
-    """Look at the intrinsics of both cameras.
+    """Check the intrinsics of both cameras.
 
     Args:
-        p_left: row-major 3x4 P of the left camera.
-        p_right: of the right camera.
-        width: pixels of the image that both P are for.
-        height: the same.
+        p_left: the row-major 3x4 matrix P of the left camera.
+        p_right: that of the right camera.
+        width: of the image that both P are for, in pixels.
+        height: of the same image, in pixels.
     """
     found = _compare(p_left, p_right)
     for side, p in (('left', p_left), ('right', p_right)):
         fx, cx, fy, cy = (float(p[index]) for index in (0, 2, 5, 6))
         if width < 1 or height < 1 or not (0 < fx < math.inf and 0 < fy < math.inf):
-            continue  # no camera can be made of these, which is told
+            continue  # such numbers make no camera, which is reported elsewhere
         found += _examine_view(side, 'fx', fx, 'wide', width)
         found += _examine_view(side, 'fy', fy, 'high', height)
         if not (-0.5 <= cx <= width - 0.5 and -0.5 <= cy <= height - 0.5):
@@ -36,11 +36,11 @@ def examine_projections(
                 'image? (it is right only for a window cut from larger images)'
             )
             found.append(Finding('principal_point', Level.WARN, text))
-    return Once()(found)  # the right camera mostly shares the left one's faults
+    return Once()(found)  # faults of the left camera are mostly faults of the right one as well
 
 
 def _examine_view(side: str, name: str, focal: float, extent: str, size: int) -> list[Finding]:
-    """Compare a focal length with the image's size along it, both in pixels."""
+    """Compare a focal length with the size of the image along its axis, both in pixels."""
     angle = _view(focal, size)
     if NARROWEST <= angle <= WIDEST:
         return []

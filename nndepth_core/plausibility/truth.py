@@ -1,4 +1,4 @@
-"""Whether the true disparity of a data set can be true."""
+"""Checks whether the ground truth of a data set can be true."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def examine_truth(
     occluded: np.ndarray | None = None,
     warp: bool = True,
 ) -> list[Finding]:
-    """Look at the true disparity of a pair.
+    """Check the true disparity of a pair.
 
     Args:
         left: uint8 RGB (H, W, 3).
-        right: the same.
-        truth: float32 (H, W), pixels, NaN where unknown.
-        occluded: bool (H, W), None where it is not known.
-        warp: also compare the images, which takes some hundredths of a second.
+        right: uint8 RGB (H, W, 3).
+        truth: float32 (H, W), in pixels, NaN where unknown.
+        occluded: bool (H, W), None if it is not known.
+        warp: whether to compare the images too, which takes some hundredths of a second.
     """
     values = truth[np.isfinite(truth)].astype(np.float64)
     if not values.size:

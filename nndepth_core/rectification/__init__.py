@@ -1,1 +1,1 @@
-"""Rectification: measuring what is left of misalignment between two images."""
+"""Measures how far two images are from being rectified."""

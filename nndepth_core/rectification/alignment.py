@@ -9,13 +9,13 @@ import numpy as np
 
 
 class Alignment(NamedTuple):
-    """Offsets of matched corners between the images of a pair.
+    """Offsets between corners of the left image and their matches in the right image.
 
     Attributes:
-        matches: corners that were found again with certainty.
-        vertical: median of y_right - y_left, pixels; 0 for a rectified pair.
-        behind: share of matches more than a pixel behind infinity; near 1 if the images are
-            swapped.
+        matches: the number of corners that were matched with certainty.
+        vertical: the median of y_right - y_left in pixels; 0 for a rectified pair.
+        behind: the share of matches that lie more than a pixel beyond infinity; it is near 1 if
+            the images are swapped.
     """
 
     matches: int
@@ -31,15 +31,15 @@ def measure_alignment(
     corners: int = 150,
     cx_offset: float = 0.0,
 ) -> Alignment:
-    """Search the left image's corners in the right one, in bands around their rows.
+    """Search corners of the left image in the right one, in bands around their rows.
 
     Args:
         left: uint8 RGB (H, W, 3).
-        right: the same.
-        rows: half height of the searched band, pixels.
-        columns: half width of the searched band, pixels.
-        corners: how many corners are tried at the most.
-        cx_offset: disparity of a point at infinity, pixels.
+        right: uint8 RGB (H, W, 3).
+        rows: half the height of the band that is searched, in pixels.
+        columns: half the width of the band that is searched, in pixels.
+        corners: the most corners that are tried.
+        cx_offset: the disparity of a point at infinity, in pixels.
     """
     left, right = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (left, right))
     found = cv2.goodFeaturesToTrack(left, corners, 0.02, 12)
@@ -57,7 +57,7 @@ def measure_alignment(
 def _match(
     left: np.ndarray, right: np.ndarray, x: int, y: int, rows: int, columns: int, half: int = 7
 ) -> tuple[float, float] | None:
-    """Offset (dx, dy) of the patch around (x, y), None where it is cut or ambiguous."""
+    """Find the offset (dx, dy) of the patch around (x, y); None if it is cut off or ambiguous."""
     height, width = left.shape
     if not (half <= x < width - half and half + rows <= y < height - half - rows):
         return None

@@ -1,4 +1,4 @@
-"""Removing what a network needs for training only."""
+"""Removes what a network needs only for training."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nndepth_core.blocks.conv import ConvBlock
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Put the batch norms of all `ConvBlock` into the convolutions before them, in place.
+    """Fold the batch norm of every `ConvBlock` into the convolution before it, in place.
 
-    The network computes the same, faster; afterwards it can neither be trained nor take a state
-    dict of its former shape.
+    The network computes the same but faster. Afterwards it can neither be trained nor load a
+    state dict of the original network.
 
     Args:
-        network: a network in eval mode, its weights loaded.
+        network: a network in eval mode, with its weights loaded.
 
     Raises:
         ValueError: the network is in train mode.

@@ -1,7 +1,7 @@
 """Blocks that overwrite their own intermediate results, which saves memory and time.
 
-Only inference may: a backward pass, a trace and a compiler need every result as it was. A block
-overwrites nothing but what it made itself, so that others may read its inputs after it.
+Only inference may use them: training, tracing and compiling need every result unchanged. A block
+overwrites only what it made itself, so that others may read its inputs after it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ class InPlaceInstanceNorm(InstanceNorm):
     """Instance norm that overwrites its input, on the CPU in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, h, ...) over all axes but the first two."""
+        """Normalise (N, C, h, ...) over all axes except the first two."""
         if x.device.type != 'cpu' or x.dtype != torch.float32:
             return super().forward(x)
         axes = tuple(range(2, x.ndim))
         x -= x.mean(axes, keepdim=True)
-        # squared in parts that fit the cache, since the whole would take a second map
+        # Squared part by part, so that each fits the cache; the whole would need a second map.
         squares = torch.stack([part.square().sum(axes, keepdim=True) for part in x.split(32, 2)])
         return x.mul_(torch.rsqrt(squares.sum(0) / x[0, 0].numel() + self.epsilon))
 
 
 class InPlaceResidualBlock(ResidualBlock):
-    """Residual block that adds the shortcut to what its convolutions made."""
+    """Residual block that adds the shortcut to the result of its convolutions in place."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
@@ -41,7 +41,7 @@ class InPlaceResidualBlock(ResidualBlock):
 
 
 class InPlaceConvGru(ConvGru):
-    """GRU whose gates and candidate take the place of what they are made of."""
+    """GRU whose gates and candidate state overwrite the values that they are computed from."""
 
     def forward(self, state: Tensor, x: Tensor, context: Tensor) -> Tensor:
         """Return the new state; see `ConvGru`."""
@@ -56,7 +56,7 @@ def overwrite_results(network: nn.Module) -> None:
     """Let the blocks of a network overwrite their own results; for inference only.
 
     Args:
-        network: in eval mode; afterwards it can neither be trained, traced nor compiled.
+        network: in eval mode; afterwards it can be neither trained nor traced nor compiled.
     """
     for module in network.modules():
         if type(module) is ResidualBlock:
@@ -70,7 +70,7 @@ def overwrite_results(network: nn.Module) -> None:
 
 
 def _after_convolutions(sequence: nn.Sequential) -> None:
-    """Replace the norms whose input nothing but a convolution before them has seen."""
+    """Replace the norms whose input comes from a convolution and is read by nothing else."""
     for index, (before, after) in enumerate(pairwise(sequence), 1):
         if isinstance(before, _ConvNd) and type(after) is InstanceNorm:
             sequence[index] = InPlaceInstanceNorm()

@@ -1,7 +1,7 @@
-"""Convolutions that take less arithmetic than their definition, for inference on the CPU.
+"""Convolutions that need fewer multiplications than the direct way, for inference on the CPU.
 
-The library beneath torch computes every convolution as it is defined and is close to the
-processor's peak, so that only fewer products make it faster.
+torch's library computes convolutions directly and already runs near the peak of the processor, so
+that only fewer multiplications make it faster.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from torch import Tensor, nn
 from nndepth_core.blocks.conv import ResidualBlock
 
 _POINTS = (0, 1, -1, 0.5, -2, 2, -0.5)
-"""Of those in use, the ones that round least."""
+"""Interpolation points; among those in use, these give the smallest rounding error."""
 _TILE = 4
-"""Outputs of a tile along a side: more take fewer products, but rounding grows fast."""
+"""Outputs along the side of a tile; more would save products, but rounding errors grow fast."""
 _TILES = 96
-"""That are transformed at once by every thread: enough to keep it busy, few enough to cache."""
+"""Tiles that every thread transforms at once: enough to keep it busy, few enough for its cache."""
 _LEAST_CHANNELS = 64
-"""Below, moving tiles about takes longer than the products saved."""
+"""With fewer channels, moving the tiles takes longer than the saved products."""
 _MOST_NARROW = 2
-"""Outputs that leave the library's kernels all but idle."""
+"""For so few outputs, the kernels of the library are hardly busy."""
 _KERNELS = ((3, 3), (1, 5), (5, 1))
 
 
 def use_fast_convolutions(network: nn.Module) -> None:
-    """Replace convolutions by faster equivalents, in place, where there are any.
+    """Replace convolutions in place by faster ones that are equivalent, where there are any.
 
-    The network computes the same up to rounding; afterwards it can neither be trained nor
-    exported nor take a state dict of its former shape.
+    The network computes the same up to rounding. Afterwards it can neither be trained nor
+    exported, nor load a state dict of the original network.
 
     Args:
-        network: in eval mode, float32 on the CPU, its weights final and its norms folded.
+        network: in eval mode, float32 on the CPU, with its final weights and folded norms.
     """
-    if not torch.backends.mkl.is_available():  # other libraries' small products are too slow
+    if not torch.backends.mkl.is_available():  # small products are too slow in other libraries
         return
     for module in list(network.modules()):
         for name, child in module.named_children():
@@ -70,14 +70,14 @@ def _equivalent(module: nn.Module) -> nn.Module | None:
 class WinogradConv2d(nn.Module):
     """A convolution by minimal filtering (Lavin and Gray, CVPR 2016, arXiv 1509.09308).
 
-    Tiles of outputs are products of polynomials, which are multiplied by their values at a few
-    points: 36 products a tile of 4x4 and pair of channels instead of the 144 of a 3x3 kernel.
+    Each tile of outputs is a product of polynomials, which is computed from their values at a few
+    points: a tile of 4x4 and a pair of channels need 36 products instead of the 144 of 3x3 taps.
 
     Args:
-        conv: of an odd kernel, stride 1, and padding that keeps the size.
+        conv: has an odd kernel, stride 1, and padding that keeps the size.
 
     Attributes:
-        overwrite: whether the result may take the place of the input, which nothing else reads.
+        overwrite: whether the result may overwrite the input, which nothing else reads then.
     """
 
     overwrite = False
@@ -149,10 +149,10 @@ class WinogradConv2d(nn.Module):
 
 
 class NarrowConv2d(nn.Module):
-    """A convolution to few channels: one matrix product of all its taps, then their sum.
+    """A convolution to few channels: one matrix product for all taps, then their sum.
 
     Args:
-        conv: of an odd kernel, stride 1, and padding that keeps the size.
+        conv: has an odd kernel, stride 1, and padding that keeps the size.
     """
 
     weight: Tensor
@@ -174,10 +174,10 @@ class NarrowConv2d(nn.Module):
 
 
 class OneDnnConv(nn.Module):
-    """A convolution by oneDNN, which torch often passes over on one thread, to its loss.
+    """A convolution by oneDNN; on one thread torch often does not use it, although it is faster.
 
     Args:
-        conv: zero-padded.
+        conv: has zero padding.
     """
 
     def __init__(self, conv: nn.Conv2d | nn.Conv3d) -> None:
@@ -189,7 +189,7 @@ class OneDnnConv(nn.Module):
         self.groups = conv.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, ...) as the convolution does, channels last."""
+        """Map (N, inputs, ...) as the convolution does, in channels-last layout."""
         layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
         x = x.contiguous(memory_format=layout)
         return torch.mkldnn_convolution(
@@ -198,12 +198,12 @@ class OneDnnConv(nn.Module):
 
 
 def _largest_divisor(number: int, most: int) -> int:
-    """Of a number, `most` at most where that is possible."""
+    """The largest divisor of a number that is at most `most`."""
     return next(divisor for divisor in range(max(1, most), 0, -1) if number % divisor == 0)
 
 
 def _transforms(outputs: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Matrices that turn a line of inputs, a kernel's taps and products into what comes next.
+    """Make the matrices that transform a line of inputs, the taps of a kernel, and the products.
 
     Returns:
         Inputs to values (s, s), taps to values (s, taps), products to outputs (outputs, s), for
@@ -212,7 +212,7 @@ def _transforms(outputs: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.nda
     size = outputs + taps - 1
 
     def powers(count: int) -> np.ndarray:
-        """Of all points but the last, which is infinity."""
+        """Powers of all points except the last one, which is infinity."""
         last = np.eye(1, count, count - 1)
         return np.concatenate([np.vander(_POINTS[: size - 1], count, increasing=True), last])
 
