@@ -1,9 +1,9 @@
 """Pinhole geometry of rectified cameras: intrinsics, disparity, depth and points.
 
-Pixel coordinates name pixel centres: the first pixel's centre is (0, 0). Axes follow REP-103
-for optical frames: x right, y down, z forward, metres. Points are in the frame from which P
-projects, as sensor_msgs/CameraInfo defines it; the left camera is its origin where the last column
-of the left P is zero. Depth is the distance from the left camera itself along z.
+Pixel coordinates are those of pixel centres: the centre of the first pixel is (0, 0). Axes follow
+REP-103 for optical frames: x right, y down, z forward, in metres. Points are in the frame from
+which P projects, as sensor_msgs/CameraInfo defines it; the left camera is its origin if the last
+column of the left P is zero. Depth is the distance from the left camera along z.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 
 
 class CalibrationError(ValueError):
-    """A calibration that no depth can be computed from; the message names value and cure."""
+    """No depth can be computed from a calibration; the message names the value and the cure."""
 
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """Intrinsics of one rectified image, in pixels of that image, and where the camera stands.
+    """The intrinsics of one rectified image, in pixels of that image, and the camera's position.
 
-    `position` is the optical centre (x, y, z) in the frame from which P projects, metres.
+    `position` is the optical centre (x, y, z) in the frame from which P projects, in metres.
     """
 
     width: int
@@ -60,7 +60,7 @@ class PinholeCamera:
 
     @classmethod
     def from_projection(cls, p: Sequence[float], width: int, height: int) -> PinholeCamera:
-        """Read a row-major 3x4 P (never K: the images are rectified)."""
+        """Read a row-major 3x4 matrix P (not K, since the images are rectified)."""
         if len(p) != 12:
             raise CalibrationError(f'P has {len(p)} entries; a 3x4 matrix has 12')
         fx, cx, tx, fy, cy, ty, tz = (float(p[index]) for index in (0, 2, 3, 5, 6, 7, 11))
@@ -68,14 +68,14 @@ class PinholeCamera:
         return replace(camera, position=((cx * tz - tx) / fx, (cy * tz - ty) / fy, -tz))
 
     def projection(self) -> list[float]:
-        """P, row-major 3x4."""
+        """The row-major 3x4 matrix P."""
         x, y, z = self.position
-        # not negated: -0.0 would be shown
+        # a negation would show -0.0
         tx, ty = 0.0 - self.fx * x - self.cx * z, 0.0 - self.fy * y - self.cy * z
         return [self.fx, 0.0, self.cx, tx, 0.0, self.fy, self.cy, ty, 0.0, 0.0, 1.0, 0.0 - z]
 
     def resized(self, width: int, height: int) -> PinholeCamera:
-        """Intrinsics after the image is resampled to width x height, pixel centres aligned."""
+        """Intrinsics after the image is resized to width x height; pixel centres stay aligned."""
         sx, sy = width / self.width, height / self.height
         return PinholeCamera(
             width,
@@ -88,7 +88,7 @@ class PinholeCamera:
         )
 
     def cropped(self, x: int, y: int, width: int, height: int) -> PinholeCamera:
-        """Intrinsics of the window of width x height whose first pixel is (x, y)."""
+        """Intrinsics of a window of width x height whose first pixel is (x, y)."""
         return replace(self, width=width, height=height, cx=self.cx - x, cy=self.cy - y)
 
     def binned(self, binning_x: int, binning_y: int) -> PinholeCamera:
@@ -120,7 +120,7 @@ class PinholeCamera:
     def colored_points(self, depth: np.ndarray, rgb: np.ndarray) -> np.ndarray:
         """Reproject depth (H, W) to (H, W, 4) float32: x, y, z and the colour in the fourth.
 
-        The colour is PointCloud2's `rgb` field: bytes B, G, R and an unused one, seen as a float.
+        The colour is PointCloud2's `rgb` field: bytes B, G, R and an unused one, read as a float.
         """
         color = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view(np.float32)[..., 0]
         return cv2.merge([*self._coordinates(depth), color])
@@ -128,7 +128,7 @@ class PinholeCamera:
     def _coordinates(self, depth: np.ndarray) -> list[np.ndarray]:
         x, y = self.rays()
         with np.errstate(invalid='ignore', over='ignore'):
-            z = depth + 0 * depth  # infinities become NaN
+            z = depth + 0 * depth  # turns infinities into NaN
             coordinates = [z * x, z * y[:, None], z]
         if any(self.position):
             return [
@@ -140,7 +140,7 @@ class PinholeCamera:
 
 @dataclass(frozen=True)
 class StereoCamera:
-    """A rectified pair: the left camera, the baseline, and the right principal point.
+    """A rectified pair: the left camera, the baseline, and cx of the right camera.
 
     A point at depth Z has the disparity d = x_left - x_right = f B / Z + (cx_left - cx_right).
     """
@@ -169,10 +169,10 @@ class StereoCamera:
 
     @classmethod
     def from_cameras(cls, left: PinholeCamera, right: PinholeCamera) -> StereoCamera:
-        """Build from both cameras of a rectified pair; all rigs with matrices P are built here.
+        """Build from both cameras of a rectified pair; every pair with matrices P is built here.
 
         Raises:
-            CalibrationError: the focal lengths differ, or the cameras do not stand side by side.
+            CalibrationError: the focal lengths differ, or the cameras are not side by side.
         """
         if not math.isclose(left.fx, right.fx, rel_tol=1e-3):
             raise CalibrationError(
@@ -196,7 +196,7 @@ class StereoCamera:
     ) -> StereoCamera:
         """Build from the row-major 3x4 matrices P of both rectified cameras.
 
-        P[3] is -fx times the camera's x in a frame both share; in ROS that is the left camera's.
+        P[3] is -fx times the x of the camera in a common frame; in ROS that of the left camera.
         """
         return cls.from_cameras(
             PinholeCamera.from_projection(p_left, width, height),
@@ -214,7 +214,7 @@ class StereoCamera:
         return self.left.fx * self.baseline
 
     def resized(self, width: int, height: int) -> StereoCamera:
-        """The pair after both images are resampled to width x height."""
+        """The pair after both images are resized to width x height."""
         sx = width / self.left.width
         return replace(
             self, left=self.left.resized(width, height), cx_right=(self.cx_right + 0.5) * sx - 0.5
@@ -235,19 +235,19 @@ class StereoCamera:
     def disparity_to_depth(
         self, disparity: np.ndarray, min_depth: float = 0.0, max_depth: float = math.inf
     ) -> np.ndarray:
-        """Depth along z in metres by REP-117 (float32).
+        """Convert to depth along z in metres (float32), by the rules of REP-117.
 
-        NaN stays NaN (unknown); disparities of points at infinity or farther than max_depth give
-        +inf; points nearer than min_depth give -inf.
+        NaN (unknown) stays NaN. Disparities at infinity or farther than max_depth give +inf, and
+        points nearer than min_depth give -inf.
         """
-        with np.errstate(all='ignore'):  # what float32 cannot hold is infinite, or 0
+        with np.errstate(all='ignore'):  # values beyond the range of float32 become infinite or 0
             adjusted = np.subtract(disparity, np.float32(self.cx_offset), dtype=np.float32)
             np.maximum(adjusted, 0, out=adjusted)
             depth = np.divide(np.float32(self.focal_baseline), adjusted, out=adjusted)
         return limited_depth(depth, min_depth, max_depth)
 
     def depth_to_disparity(self, depth: np.ndarray) -> np.ndarray:
-        """Disparity in pixels (float32): cx_offset for +inf, NaN where depth is not positive."""
+        """Convert to disparity in pixels (float32): cx_offset for +inf, NaN for depth <= 0."""
         with np.errstate(all='ignore'):
             depth = np.asarray(depth, np.float32)
             disparity = np.float32(self.focal_baseline) / depth + np.float32(self.cx_offset)
@@ -257,11 +257,11 @@ class StereoCamera:
 def limited_depth(
     depth: np.ndarray, min_depth: float = 0.0, max_depth: float = math.inf
 ) -> np.ndarray:
-    """Write the limits of REP-117 into a depth (H, W) in metres, in place, and return it.
+    """Apply limits to a depth (H, W) in metres by REP-117, in place, and return it.
 
-    NaN stays NaN (unknown); farther than max_depth becomes +inf, nearer than min_depth -inf.
+    NaN (unknown) stays NaN; farther than max_depth becomes +inf, nearer than min_depth -inf.
     """
-    with np.errstate(all='ignore'):  # limits may be more than float32 holds
+    with np.errstate(all='ignore'):  # the limits may be out of the range of float32
         if max_depth < math.inf:
             depth[depth > max_depth] = math.inf
         if min_depth > 0:

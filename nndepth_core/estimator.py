@@ -1,4 +1,4 @@
-"""From images to a map: the one way of nodes, bags, command line, evaluation and training."""
+"""From images to a map, in one way for nodes, bags, command line, evaluation and training."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = AUTO
 
 _SAME_SURFACE = 0.02
-"""Relative difference of depths up to which neighbours count as one surface."""
+"""Neighbours whose depths differ by at most this share of them belong to one surface."""
 _SEES = {'stereo': 'a left and a right image', 'mono': 'one image'}
 
 
 @dataclass(frozen=True)
 class StereoResult:
-    """What one pair gave.
+    """The result for one stereo pair.
 
     Attributes:
-        disparity: float32 (H, W), pixels of this array's own size, left-referenced, NaN unknown.
-        confidence: float32 (H, W) in 0..1, None where it was not asked for.
-        processing_size: (width, height) the engine saw before padding.
-        milliseconds: time of the stages 'preprocess', 'inference', 'postprocess'.
+        disparity: float32 (H, W), of the left image, in pixels of this array, NaN where unknown.
+        confidence: float32 (H, W) in 0..1, None if it was not asked for.
+        processing_size: (width, height) of the images before padding, as the engine got them.
+        milliseconds: the times of the stages 'preprocess', 'inference' and 'postprocess'.
     """
 
     disparity: np.ndarray
@@ -45,11 +45,11 @@ class StereoResult:
 
 @dataclass(frozen=True)
 class DepthResult:
-    """What one image gave.
+    """The result for one image.
 
     Attributes:
-        depth: float32 (H, W), NaN unknown; what it holds is said by `output`.
-        confidence: float32 (H, W) in 0..1, None where it was not asked for.
+        depth: float32 (H, W), NaN where unknown; `output` says what it holds.
+        confidence: float32 (H, W) in 0..1, None if it was not asked for.
         output: 'depth' for metres along Z; 'relative_depth' or 'inverse_depth' (larger is nearer)
             up to an unknown scale and shift.
         processing_size: (width, height) the engine saw before padding.
@@ -64,15 +64,15 @@ class DepthResult:
 
 
 class Estimator:
-    """Runs an engine on images of any size; see its subclasses for how it is called.
+    """Runs an engine on images of any size; its subclasses tell how to call it.
 
     Args:
-        engine: what executes the model.
-        processing_size: (width, height) the images are resampled to for the engine; (0, 0) keeps
-            their own size, or the model's where it prefers one; one 0 follows from the other by
-            their aspect.
-        output: 'camera' returns maps of the input images' size, 'processing' of the engine's.
-        confidence_threshold: estimates less confident than this become NaN; 0 keeps all.
+        engine: the engine that executes the model.
+        processing_size: (width, height) to which images are resized for the engine. (0, 0) keeps
+            their own size, or takes the size that the model prefers; if only one value is 0, it
+            follows from the other by the aspect ratio.
+        output: 'camera' returns maps of the size of the images, 'processing' of the engine's size.
+        confidence_threshold: estimates with less confidence than this become NaN; 0 keeps all.
     """
 
     task: ClassVar[Task]
@@ -110,21 +110,21 @@ class Estimator:
         options: dict[str, Any] | None = None,
         **settings: Any,
     ) -> Self:
-        """Make an estimator by names; `options` go to the engine, `settings` to the estimator."""
+        """Make an estimator by names; `options` are for the engine, `settings` for itself."""
         return cls(create_engine(model, engine, device, **(options or {})), **settings)
 
     def self_test(self) -> None:
         """Check that the engine computes what the model should.
 
         Raises:
-            EngineError: the engine gives something else, or fails.
+            EngineError: the engine computes something else, or fails.
         """
         engine = self.engine
         try:
             engine.self_test()
         except EngineError:
             raise
-        except Exception as error:  # whatever a backend raises
+        except Exception as error:  # a backend may raise anything
             raise EngineError(
                 f'{engine.spec.name} on {engine.name} ({engine.device}) fails its self-test '
                 f'({error!r}); choose another engine, device or precision'
@@ -137,9 +137,9 @@ class Estimator:
 
     @property
     def iterations(self) -> int:
-        """Steps of an iterative network, fewer are faster; 0 for other models.
+        """The steps of an iterative network, of which fewer are faster; 0 for other models.
 
-        Setting it does nothing for other models, and raises EngineError where the engine cannot.
+        Setting it has no effect on other models; EngineError if the engine cannot change it.
         """
         return self.engine.iterations
 
@@ -170,7 +170,7 @@ class Estimator:
         )
 
     def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) after padding of (width, height)."""
+        """Return (height, width) of images of (width, height) after padding."""
         width, height = size
         above, below, left, right = self.engine.spec.margins(height, width)
         return height + above + below, width + left + right
@@ -184,7 +184,7 @@ class Estimator:
                 f'images are processed at {size[0]}x{size[1]}; {self.engine.spec.name} needs at '
                 f'least {minimum[1]}x{minimum[0]} (set a larger processing size)'
             )
-        # Once: afterwards the engine holds the memory, which is no longer free.
+        # Checked once, since the engine holds the memory from then on and it is no longer free.
         if (size, whole) != self._checked and self.engine.spec.fixed_size is None:
             on_cpu = self.engine.device == 'cpu'
             check_processing_size(size, whole, on_cpu * self.engine.spec.bytes_per_pixel)
@@ -198,13 +198,13 @@ class Estimator:
         numbers: Mapping[str, np.ndarray] | None = None,
         confidence: bool = False,
     ) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
-        """Bring images to the engine and its maps back; returns these and the processing size.
+        """Bring images to the engine and its maps back; return the maps and the processing size.
 
         Args:
             images: uint8 RGB (H, W, 3) by the names of the inputs.
-            clock: takes the times of the stages.
-            numbers: the other inputs, without their batch.
-            confidence: return the confidence too.
+            clock: measures the times of the stages.
+            numbers: the other inputs, without a batch dimension.
+            confidence: whether to return the confidence too.
         """
         first = next(iter(images.values()))
         height, width = first.shape[:2]
@@ -229,13 +229,13 @@ class Estimator:
         return maps, size
 
     def _infer(self, batch: Mapping[str, np.ndarray], confidence: bool) -> dict[str, np.ndarray]:
-        """Run the engine on a batch of one; returns maps (H, W)."""
+        """Run the engine on a batch of one image; return maps (H, W)."""
         return {name: values[0] for name, values in self.engine.run(batch).items()}
 
     def _enlarged(
         self, maps: Mapping[str, np.ndarray], width: int, height: int
     ) -> dict[str, np.ndarray]:
-        """Bring maps to width x height; disparities change with the width."""
+        """Resize maps to width x height; disparities are scaled with the width."""
         name = self.engine.spec.output
         values = np.ascontiguousarray(maps[name])
         if name == 'disparity':
@@ -254,13 +254,13 @@ class Estimator:
 
 
 class StereoEstimator(Estimator):
-    """Disparity of rectified pairs; see `Estimator` for its arguments."""
+    """Estimates the disparity of rectified pairs; see `Estimator` for its arguments."""
 
     task = 'stereo'
 
     @classmethod
     def default(cls) -> Self:
-        """The default model on the best engine present."""
+        """Make an estimator of the default model on the best engine that is installed."""
         return cls.load()
 
     def __call__(
@@ -269,12 +269,13 @@ class StereoEstimator(Estimator):
         """Estimate the disparity of a rectified pair, uint8 RGB (H, W, 3) each.
 
         Args:
-            left: left image, the one the result refers to.
-            right: right image of the same size.
-            confidence: also return the confidence (costs a second run where the model has none).
+            left: the left image, to which the result belongs.
+            right: the right image, of the same size.
+            confidence: whether to return the confidence too; for a model that has none of its
+                own, this needs a second run.
 
         Raises:
-            ValueError: images of the wrong type, or sizes that differ or are too small.
+            ValueError: images have the wrong type, or their sizes differ or are too small.
         """
         check_pair(left, right)
         clock = StageClock()
@@ -295,10 +296,10 @@ class StereoEstimator(Estimator):
 
 
 class MonoEstimator(Estimator):
-    """Depth of single images; see `Estimator` for its arguments.
+    """Estimates the depth of single images; see `Estimator` for its arguments.
 
     Raises:
-        ValueError: a confidence threshold for a model that has no confidence.
+        ValueError: a confidence threshold was given for a model without confidence.
     """
 
     task = 'mono'
@@ -317,12 +318,12 @@ class MonoEstimator(Estimator):
         """Estimate the depth of an image, uint8 RGB (H, W, 3).
 
         Args:
-            image: what the camera saw.
-            camera: the camera, at the image's size; only some networks need it.
-            confidence: also return the confidence, where the model has one.
+            image: the image.
+            camera: the camera, at the size of the image; only some networks need it.
+            confidence: whether to return the confidence too, if the model has one.
 
         Raises:
-            ValueError: an image of the wrong type or size, or a camera that is needed and not
+            ValueError: the image has the wrong type or size, or the camera is needed and was not
                 given.
         """
         check_image('image', image)
@@ -358,7 +359,7 @@ def load_estimator(
     options: dict[str, Any] | None = None,
     **settings: Any,
 ) -> StereoEstimator | MonoEstimator:
-    """Make the estimator of a model's task by names; see `Estimator.load`."""
+    """Make the estimator for the task of a model, by names; see `Estimator.load`."""
     made = create_engine(model, engine, device, **(options or {}))
     return (
         MonoEstimator(made, **settings)
@@ -387,14 +388,14 @@ def check_pair(left: np.ndarray, right: np.ndarray) -> None:
 
 
 class StageClock:
-    """Milliseconds between laps, by stage."""
+    """Measures the milliseconds of stages, from one lap to the next."""
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """Write the time since the last lap to `stage`."""
+        """Store the time since the last lap under the name of a stage."""
         now = time.perf_counter()
         self.milliseconds[stage] = 1000 * (now - self._last)
         self._last = now

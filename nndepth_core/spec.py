@@ -1,4 +1,4 @@
-"""What must be known of a model to feed it and to read what it gives; said once, needs no torch.
+"""What one must know of a model to use it: its inputs, output and sizes. Needs no torch.
 
 A network carries its `ModelSpec`, its ONNX file holds it, and every engine hands it out.
 """
@@ -21,7 +21,7 @@ Confidence = Literal['softmax_peak', 'residual', 'head']
 Task = Literal['stereo', 'mono']
 
 IMAGES = ('left', 'right', 'image')
-"""Names of the inputs that are images; others, such as intrinsics, are numbers."""
+"""Names of inputs that are images; other inputs, such as intrinsics, are numbers."""
 _INPUTS: dict[tuple[str, ...], Task] = {
     ('left', 'right'): 'stereo',
     ('image',): 'mono',
@@ -31,12 +31,12 @@ _INPUTS: dict[tuple[str, ...], Task] = {
 
 @dataclass(frozen=True)
 class Preferred:
-    """The size a network was trained at, where it depends on the size.
+    """The size at which a network was trained, if its result depends on the size.
 
     Attributes:
-        side: of a square, pixels.
-        fit: whether images of another aspect go 'inside' of the square, or their shorter side is
-            the square's ('outside').
+        side: the side of a square, in pixels.
+        fit: 'inside' if images of another aspect ratio must fit into the square, 'outside' if
+            their shorter side must be equal to the side of the square.
     """
 
     side: int
@@ -52,26 +52,26 @@ class ModelSpec:
     """What a model takes and gives.
 
     Attributes:
-        name: registry name, e.g. 'raft_stereo'.
-        variant: which of the network's variants, '' where there is one.
-        inputs: names of what it takes: left and right; image; image and intrinsics.
+        name: the name of the network, e.g. 'raft_stereo'.
+        variant: the variant of the network, '' if there is only one.
+        inputs: the names of its inputs: left and right; image; or image and intrinsics.
         output: what it gives: 'disparity' in pixels of its input, positive; 'depth' in metres;
             'relative_depth' and 'inverse_depth' up to an unknown scale and shift.
-        value_range: smallest and largest output to expect, in its unit; None where it has no
-            scale. The default is what stereo networks are trained on.
-        confidence: how its own confidence arises; None where it has none.
-        iterations: steps of an iterative network by default; 0 for others.
+        value_range: the smallest and largest output to expect, in its unit; None if the output
+            has no scale. The default is what stereo networks are trained on.
+        confidence: how its own confidence is computed; None if it has none.
+        iterations: the default number of steps of an iterative network; 0 for others.
         multiple: height and width must be multiples of this.
-        placement: where padding goes; 'centre' puts the smaller half above and to the left,
-            'top_right' all rows above and all columns to the right. The border is replicated.
-        minimum: smallest (height, width) that it makes sense of, before padding.
-        preferred: the size it works best at; None where that is the size of the images.
-        fixed_size: the one (height, width) it takes; None where it takes any.
-        resolution: smallest step of the output; 0 where there is none.
-        canonical_focal: focal length in pixels that images are taken to have; None where the
-            network does not assume one.
-        bytes_per_pixel: memory that a run takes on the CPU for each pixel, at least (nano_stereo,
-            the smallest network, was measured at 286).
+        placement: where padding goes: 'centre' puts the smaller half above and to the left,
+            'top_right' puts all rows above and all columns to the right. The border is replicated.
+        minimum: the smallest (height, width), before padding, with a useful result.
+        preferred: the size at which it works best; None if that is the size of the images.
+        fixed_size: the only (height, width) that it takes; None if it takes any.
+        resolution: the smallest step of the output; 0 if there is none.
+        canonical_focal: the focal length in pixels that the network assumes for all images; None
+            if it does not assume one.
+        bytes_per_pixel: the memory that a run on the CPU needs at least for each pixel
+            (nano_stereo, the smallest network, was measured at 286).
     """
 
     name: str
@@ -119,17 +119,17 @@ class ModelSpec:
     # --- as text in files ------------------------------------------------------------------------
 
     def settings(self) -> dict[str, Any]:
-        """What differs from the defaults, for JSON and `of`."""
+        """Return what differs from the defaults, for JSON and `of`."""
         values = asdict(self)
         defaults = {field.name: field.default for field in fields(self)}
         return {name: value for name, value in values.items() if value != defaults[name]}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ModelSpec:
-        """Make a spec of what `settings` gave.
+        """Make a spec from what `settings` returned.
 
         Raises:
-            ValueError: an entry is unknown or missing, of another type, or beyond its range.
+            ValueError: an entry is unknown or missing, has a wrong type, or is out of range.
         """
         known = [field.name for field in fields(cls)]
         if unknown := [str(name)[:80] for name in settings if name not in known]:
@@ -153,12 +153,12 @@ class ModelSpec:
 
     @property
     def task(self) -> Task:
-        """What the model is for."""
+        """The task of the model, which follows from its inputs."""
         return _INPUTS[self.inputs]
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Smallest and largest output to expect; infinite where it has no scale."""
+        """The smallest and largest output to expect; infinite if it has no scale."""
         return self.value_range or (-math.inf, math.inf)
 
     @property
@@ -168,12 +168,12 @@ class ModelSpec:
 
     @property
     def unit(self) -> str:
-        """Of the output, '' where it has no scale."""
+        """The unit of the output, '' if it has no scale."""
         return {'disparity': 'px', 'depth': 'm'}.get(self.output, '')
 
     @property
     def needs_camera(self) -> bool:
-        """Whether the model tells nothing without the camera's intrinsics."""
+        """Whether the model needs the intrinsics of the camera."""
         return 'intrinsics' in self.inputs or self.canonical_focal is not None
 
     @property
@@ -182,9 +182,9 @@ class ModelSpec:
         return tuple(name for name in self.inputs if name in IMAGES)
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) that images are best brought to, in steps of `multiple`.
+        """The (width, height) to which images are best resized, in steps of `multiple`.
 
-        The aspect is kept as well as these steps allow.
+        The aspect ratio is kept as well as these steps allow.
         """
         if self.preferred is None:
             return width, height
@@ -204,10 +204,10 @@ class ModelSpec:
         return stepped(width), stepped(height)
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse a size that the model cannot take as it is.
+        """Refuse a size that the model cannot take without padding.
 
         Raises:
-            ValueError: it does not fit; says what does.
+            ValueError: the size does not fit; the message says which sizes do.
         """
         if self.fixed_size is not None:
             fits = (height, width) == self.fixed_size
@@ -223,7 +223,7 @@ class ModelSpec:
             )
 
     def margins(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Rows above and below, columns left and right that a size lacks to fit the model."""
+        """Rows above and below, columns left and right, that must be added to fit the model."""
         rows, columns = (-side % self.multiple for side in (height, width))
         if self.placement == 'centre':
             return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
@@ -232,12 +232,12 @@ class ModelSpec:
         return 0, rows, 0, columns
 
     def pad(self, image: np.ndarray) -> np.ndarray:
-        """Give an image (H, W, 3) the margins that it lacks, its border replicated."""
+        """Add the margins that an image (H, W, 3) needs; its border is replicated."""
         margins = self.margins(*image.shape[:2])
         return cv2.copyMakeBorder(image, *margins, cv2.BORDER_REPLICATE) if any(margins) else image
 
     def crop(self, values: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Take the margins of images of height x width off a map (H, W)."""
+        """Remove the margins of images of height x width from a map (H, W)."""
         above, _, left, _ = self.margins(height, width)
         return values[above : above + height, left : left + width]
 

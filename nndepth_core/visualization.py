@@ -11,7 +11,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def _table(order: str) -> np.ndarray:
-    """Turbo with its first entry, which stands for unknown, in black: uint8 (256, 1, 3)."""
+    """The colours of turbo, uint8 (256, 1, 3); the first one, for unknown, is black."""
     turbo = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)
     turbo[0] = 0
     return turbo if order == 'bgr' else np.ascontiguousarray(turbo[..., ::-1])
@@ -21,12 +21,12 @@ _TABLES = {order: _table(order) for order in ('rgb', 'bgr')}
 
 
 def colorize(values: np.ndarray, low: float, high: float, order: str = 'rgb') -> np.ndarray:
-    """Colour values (H, W) by turbo: blue at `low`, red at `high`, black where NaN.
+    """Colour values (H, W) with turbo: blue at `low`, red at `high`, black for NaN.
 
     Args:
         values: float (H, W), e.g. disparity in pixels or depth in metres.
-        low: value at the blue end; larger than `high` to turn the map around, as for depth.
-        high: value at the red end.
+        low: the value at the blue end; it may be larger than `high`, as one wants for depth.
+        high: the value at the red end.
         order: 'rgb' or 'bgr', the order of the channels; both cost the same.
 
     Returns:
@@ -42,7 +42,7 @@ def colorize(values: np.ndarray, low: float, high: float, order: str = 'rgb') ->
 
 
 def value_range(values: np.ndarray, percentile: float = 1.0) -> tuple[float, float]:
-    """Range (low, high) of the finite values without the given percentage at either end."""
+    """Range (low, high) of the finite values, without the given percentage at each end."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return 0.0, 1.0
@@ -51,10 +51,10 @@ def value_range(values: np.ndarray, percentile: float = 1.0) -> tuple[float, flo
 
 
 def error_map(disparity: np.ndarray, truth: np.ndarray, worst: float = 4.0) -> np.ndarray:
-    """Picture of |disparity - truth|, uint8 RGB (H, W, 3).
+    """Draw |disparity - truth| as uint8 RGB (H, W, 3).
 
-    Blue at 0, red at `worst` pixels and more; white where the truth is known but the estimate is
-    not, black where the truth is not.
+    0 is blue, `worst` pixels and more are red. Pixels are white if only the truth is known, and
+    black if the truth is unknown.
     """
     picture = colorize(np.abs(disparity - truth), 0, worst)
     picture[np.isfinite(truth) & ~np.isfinite(disparity)] = 255
@@ -62,7 +62,7 @@ def error_map(disparity: np.ndarray, truth: np.ndarray, worst: float = 4.0) -> n
 
 
 def panel(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Set pictures side by side, each under its title; more than three take two rows.
+    """Put pictures side by side, each under its title; more than three are put in two rows.
 
     Args:
         pictures: title -> uint8 RGB (H, W, 3), all of one size.

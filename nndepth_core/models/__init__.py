@@ -1,4 +1,4 @@
-"""The model library: networks by name. Importing this imports no torch; making a model does."""
+"""The model library: networks by name. Only making a model imports torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def network_class(name: str) -> type[Network]:
-    """Import and return the class behind a name.
+    """Import and return the class of a network.
 
     Raises:
         ValueError: the name is unknown.
@@ -45,7 +45,7 @@ def create_model(name: str, variant: str | None = None, **settings: Any) -> Netw
     Args:
         name: a name of `model_names()`.
         variant: a name of the class's `variants`; None takes the first.
-        settings: constructor arguments that override the variant's.
+        settings: constructor arguments that replace those of the variant.
 
     Raises:
         ValueError: the name or the variant is unknown.

@@ -1,4 +1,4 @@
-"""What every network shares: its contract and its official names."""
+"""What all networks have in common: their contract and the names in official checkpoints."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Prediction = Tensor | tuple[Tensor, Tensor | None] | list[Tensor]
 
 @dataclass(frozen=True)
 class Source:
-    """The official checkpoint entries that one entry of ours is made of.
+    """The entries of an official checkpoint that make one entry of ours.
 
     Attributes:
-        names: official entries, joined along dimension 0.
-        inputs: the part taken of their dimension 1 (input channels); None takes all.
+        names: the official entries, which are joined along dimension 0.
+        inputs: the part of their dimension 1 (input channels) that is taken; None takes all.
     """
 
     names: tuple[str, ...]
     inputs: slice | None = None
 
     def take(self, official: Mapping[str, Tensor]) -> Tensor:
-        """Assemble the entry from official ones."""
+        """Make our entry from the official ones."""
         parts = [official[name] for name in self.names]
         if self.inputs is not None:
             parts = [part[:, self.inputs] for part in parts]
@@ -36,7 +36,7 @@ class Source:
 
 
 class MissingPackageError(ModuleNotFoundError, ValueError):
-    """A network that cannot be made, since a package that it is built on is not installed."""
+    """A network cannot be made, because a package that it is built on is not installed."""
 
     def __init__(self, network: str, package: str, extra: str) -> None:
         text = f'{network} needs {package}; pip install "nndepth[{extra}]"'
@@ -44,48 +44,48 @@ class MissingPackageError(ModuleNotFoundError, ValueError):
 
 
 class Network(nn.Module):
-    """Base of all networks: what it takes and gives, its variants and its official names.
+    """Base of all networks: what they take and give, their variants and their official names.
 
     `forward` takes the inputs that `spec` names, in their order: RGB images float32 (N, 3, H, W)
     in 0..255, which it normalises inside. In eval mode it returns one map (N, 1, H, W).
 
     Attributes:
-        spec: of the class what holds for all variants, of a network what holds for it.
-        variants: constructor arguments by variant, the default first.
+        spec: a class has what all variants have in common, a network what is true for itself.
+        variants: constructor arguments by variant; the first is the default.
     """
 
     spec: ModelSpec
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {'base': {}}
 
     one_size_graph: ClassVar[bool] = False
-    """Whether a graph that was traced at one size is wrong at every other."""
+    """Whether a graph that was traced at one size is wrong at all other sizes."""
 
     official_rules: ClassVar[Sequence[tuple[str, str]]] = ()
     """Regular expressions and replacements that turn our entry names into official ones."""
     official_aliases: ClassVar[Sequence[tuple[str, str]]] = ()
-    """The same for second names that official checkpoints hold of one tensor."""
+    """The same for tensors that official checkpoints hold under a second name."""
     official_unused: ClassVar[Sequence[str]] = ()
     """Regular expressions of official entries that the forward pass never reads."""
 
     def specify(self, **facts: Any) -> None:
-        """Say of this network what its class leaves open; the fields are those of `ModelSpec`."""
+        """Set the facts of this network that its class leaves open, as fields of `ModelSpec`."""
         self.spec = replace(self.spec, **facts)
 
     def official_sources(self) -> dict[str, Source]:
-        """Which official entries each of our state dict's entries comes from."""
+        """Tell, for each entry of our state dict, which official entries it comes from."""
         return {
             name: Source((substitute(name, self.official_rules),)) for name in self.state_dict()
         }
 
     @classmethod
     def settings_from_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Constructor settings that the config.json of a snapshot of transformers tells."""
+        """Read constructor settings from the config.json of a transformers snapshot."""
         return {}
 
     def unified(self, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Bring the layouts that a network's checkpoints are published in to one.
+        """Convert the layouts in which a network's checkpoints are published to one layout.
 
-        Second names of one tensor are dropped; one that stands alone takes the first name.
+        Second names of a tensor are dropped; a tensor that has only a second name is renamed.
         """
         first_names = {name: substitute(name, self.official_aliases) for name in official}
         return {
@@ -98,7 +98,7 @@ class Network(nn.Module):
         """Refuse images that the network cannot process.
 
         Raises:
-            ValueError: shape, size or type do not fit.
+            ValueError: their shape, size or type does not fit.
         """
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return
@@ -121,18 +121,18 @@ class Network(nn.Module):
 class StereoNetwork(Network):
     """Base of the stereo networks.
 
-    `forward(left, right, iterations=None, confidence=False)` returns in eval mode the positive
-    disparity (N, 1, H, W) in pixels of its input, with `confidence=True` a pair of it and the
-    confidence (N, 1, H, W) in 0..1 (None where the network has none). In train mode it returns the
-    list of tensors that its loss needs, for most networks disparities (N, 1, H, W); the last one
-    is the result.
+    In eval mode, `forward(left, right, iterations=None, confidence=False)` returns the positive
+    disparity (N, 1, H, W) in pixels of its input. With `confidence=True` it returns a pair: the
+    disparity and the confidence (N, 1, H, W) in 0..1, which is None if the network has none. In
+    train mode it returns the list of tensors that its loss needs. For most networks these are
+    disparities (N, 1, H, W), of which the last one is the result.
     """
 
     def steps(self, iterations: int | None) -> range:
-        """The iterations to take, the network's default where None is asked for.
+        """The iterations to run; None stands for the network's default.
 
         Raises:
-            ValueError: fewer than one.
+            ValueError: there are fewer than one.
         """
         count = self.spec.iterations if iterations is None else iterations
         if count < 1:
@@ -141,19 +141,19 @@ class StereoNetwork(Network):
 
 
 class MonoNetwork(Network):
-    """Base of the networks that see one image.
+    """Base of the networks that take a single image.
 
-    `forward(image)` returns in eval mode what `spec.output` says, (N, 1, H, W).
+    In eval mode, `forward(image)` returns what `spec.output` says, (N, 1, H, W).
     """
 
 
 def gru_sources(ours: str, official: str, hidden: int) -> dict[str, Source]:
-    """Where the entries of a `ConvGru` come from: official GRUs have one convolution a gate.
+    """Tell where the entries of a `ConvGru` come from; official gates have one convolution each.
 
     Args:
-        ours: entry prefix of our GRU, without the last dot.
-        official: the same of the official one.
-        hidden: channels of the state, the first ones that official gates look at.
+        ours: the prefix of the entries of our GRU, without the last dot.
+        official: the prefix of the official entries, without the last dot.
+        hidden: channels of the state, which are the first input channels of official gates.
     """
     z, r, q = (f'{official}.conv{gate}' for gate in 'zrq')
     weights = tuple(f'{gate}.weight' for gate in (z, r, q))
@@ -173,5 +173,5 @@ def substitute(name: str, rules: Sequence[tuple[str, str]]) -> str:
 
 
 def scale_to_unit(image: Tensor) -> Tensor:
-    """Map an image from 0..255 to -1..1; channels last, which convolutions are faster in."""
+    """Map an image from 0..255 to -1..1, channels last, which makes convolutions faster."""
     return (image * (2 / 255) - 1).contiguous(memory_format=torch.channels_last)

@@ -1,8 +1,8 @@
 """CREStereo (Li et al., CVPR 2022, arXiv 2203.11483).
 
-One recurrent update block refines a flow at 1/16, 1/8 and 1/4 of the image, each time correlating
-features in a small window around the flow. Cascaded, the same network runs on the halved images
-first and then on the full ones, from there.
+One recurrent update block refines a flow at 1/16, 1/8 and 1/4 of the image. In each step it
+correlates features in a small window around the flow. With the cascade, the same network runs on
+images of half the size first, and then continues from their result on the full images.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _HIDDEN = 128
 _FEATURES = 256
 _GROUPS = 4
 _WINDOWS: list[Window] = [(1, 9), (3, 3)]
-"""Search windows of nine points, which take turns."""
+"""Search windows of nine points; the steps use them in turn."""
 _KERNELS = ((1, 5), (5, 1))
-"""Of the two halves of the separable GRU."""
+"""Kernels of the two halves of the separable GRU."""
 
 
 @dataclass
 class Scale:
-    """What a stage refines its flow with, constant but for the state.
+    """What a stage uses to refine its flow; only the state changes.
 
     Attributes:
-        state: of the GRU, (N, 128, h, w).
+        state: state of the GRU, (N, 128, h, w).
         contexts: what the context adds to the gates of both halves of the GRU, (N, 384, h, w).
-        correlate: correlation (N, 36, h, w) in a window around a flow (N, 2, h, w).
+        correlate: gives the correlation (N, 36, h, w) in a window around a flow (N, 2, h, w).
     """
 
     state: Tensor
@@ -60,12 +60,12 @@ class Scale:
 class CreStereo(StereoNetwork):
     """Cascaded recurrent network with adaptive group correlation.
 
-    The flow that is refined has two channels, columns and rows, since real pairs are never
-    perfectly rectified; the disparity is the negative first one.
+    The flow has two channels, for columns and rows, since real pairs are never perfectly
+    rectified. The disparity is the negative of its first channel.
 
     Args:
-        cascade: in eval mode, refine the result of the halved images (stacked cascades, 3.2).
-        iterations: steps at 1/4 where `forward` is not told; 1/16 and 1/8 take half as many.
+        cascade: in eval mode, start from the result for half the size (stacked cascades, 3.2).
+        iterations: default number of steps at 1/4; 1/16 and 1/8 take half as many.
     """
 
     spec = ModelSpec('crestereo', confidence='residual', multiple=8, placement='centre')
@@ -125,12 +125,12 @@ class CreStereo(StereoNetwork):
     ) -> Prediction:
         """Estimate the disparity; see `StereoNetwork` for arguments and results.
 
-        The train mode's predictions (N, 2, H, W) hold the vertical displacement as a second
+        In train mode, the predictions (N, 2, H, W) have the vertical displacement as a second
         channel, which the authors train towards zero.
         """
         self.check_images(left, right)
         steps = len(self.steps(iterations))
-        pair = scale_to_unit(torch.cat((left, right)).flip(1))  # the weights expect BGR
+        pair = scale_to_unit(torch.cat((left, right)).flip(1))  # the weights need BGR
         zero = pair.new_zeros(left.shape[0], 2, *left.shape[-2:])
 
         if self.cascade and not self.training:
@@ -152,10 +152,10 @@ class CreStereo(StereoNetwork):
         """Refine a flow stage by stage (cascaded recurrent network, 3.2).
 
         Args:
-            pair: left images, then right ones, (2 N, 3, H, W) in -1..1.
-            flow: where the first stage begins, (N, 2, any height, any width) in its own pixels.
-            scales: of the stages, as parts of the image size.
-            steps: taken at 1/4; at other scales half as many.
+            pair: the left images, then the right ones, (2 N, 3, H, W) in -1..1.
+            flow: the start of the first stage, (N, 2, any height, any width) in its own pixels.
+            scales: the scales of the stages, as parts of the image size.
+            steps: the number of steps at 1/4; other scales take half as many.
 
         Returns:
             Disparity and vertical displacement (N, 2, H, W), the last step of the flow
@@ -175,17 +175,17 @@ class CreStereo(StereoNetwork):
                 if self.training:
                     fine = self.upsample(flow, scale.state)
                     predictions.append(-part / 4 * resize_like(fine, pair))
-            # The next stage starts from the disparity although it refines its negative: the
-            # authors trained their weights so, and learned to make up for it.
+            # The next stage starts from the disparity, although it refines the negative disparity:
+            # the published weights were trained in this way and have learned to correct it.
             flow = -self.upsample(flow, scale.state)
         return flow, step, predictions
 
     def scale(self, features: Sequence[Tensor], pool: int) -> Scale:
-        """Prepare a stage.
+        """Prepare one stage.
 
         Args:
             features: left, right, state and context at 1/4, (N, 256 or 128, H / 4, W / 4).
-            pool: how many times coarser the stage is.
+            pool: the factor by which the stage is coarser.
         """
         if pool > 1:
             features = [F.avg_pool2d(x, pool) for x in features]
@@ -203,33 +203,33 @@ class CreStereo(StereoNetwork):
     def attend(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Let pixels see both images (local feature attention, 3.1); (N, 256, h, w) each."""
         height, width = left.shape[-2:]
-        # The published weights were trained with frequencies that a slip makes exp(-k) instead of
-        # 10000 ** (-k / 128); most of them are next to nothing.
+        # The published weights were trained with frequencies that are exp(-k) by mistake, instead
+        # of 10000 ** (-k / 128); most of them are nearly zero.
         frequencies = torch.exp(-torch.arange(0.0, 128, 2, device=left.device))
         position = sine_encoding(height, width, frequencies)
         left, right = ((x + position).flatten(2).transpose(1, 2) for x in (left, right))
         left, right = self.self_attention(left, left), self.self_attention(right, right)
         left = self.cross_attention(left, right)
         right = self.cross_attention(right, left)
-        # reshaped, since an unflatten would bind an export to the traced size
+        # reshape instead of unflatten, which would bind an export to the traced size
         shape = (left.shape[0], -1, height, width)
         left, right = (x.transpose(1, 2).reshape(shape) for x in (left, right))
         return left, right
 
     def step(self, scale: Scale, flow: Tensor, window: Window) -> Tensor:
-        """Advance the state of a scale and return the step its flow (N, 2, h, w) should take."""
+        """Update the state of a scale and return the step for its flow (N, 2, h, w)."""
         motion = self.motion(scale.correlate(flow, window), flow)
         for gru, context in zip(self.grus, scale.contexts, strict=True):
             scale.state = gru(scale.state, motion, context)
         return self.flow_head(scale.state)
 
     def upsample(self, flow: Tensor, state: Tensor) -> Tensor:
-        """Enlarge a flow (N, 2, h, w) four times by weights read off the state."""
-        logits = self.mask_head(state) / 4  # a scale that balances gradients
+        """Upsample a flow (N, 2, h, w) by a factor of four, with weights from the state."""
+        logits = self.mask_head(state) / 4  # the factor balances gradients
         return convex_upsample_coarse(flow, logits, 4)
 
     def official_sources(self) -> dict[str, Source]:
-        """Which official entries each of ours comes from."""
+        """Tell, for each of our entries, which official entries it comes from."""
         sources = super().official_sources()
         for half in range(2):
             gates = [f'update_block.gru.conv{gate}{half + 1}' for gate in 'zrq']

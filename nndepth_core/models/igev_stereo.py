@@ -1,8 +1,8 @@
 """IGEV-Stereo (Xu, Wang, Ding and Yang, CVPR 2023, arXiv 2303.06615).
 
-A small 3-D network aggregates a cost volume once and gives a start value; GRUs then refine it as
-in RAFT-Stereo, looking up the aggregated volume, which knows of geometry and context, beside the
-plain correlation.
+A small 3-D network aggregates a cost volume once, which gives a first disparity. GRUs then refine
+it as in RAFT-Stereo; besides the plain correlation they sample the aggregated volume, which holds
+geometry and context.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class IgevStereo(StereoNetwork):
     """Iterative geometry encoding volume.
 
     Args:
-        max_disparity: the volume covers 0 to max_disparity - 1 pixels, a multiple of 32; refined
-            disparities may leave that range.
-        iterations: steps taken where `forward` is not told.
+        max_disparity: the volume holds disparities from 0 to max_disparity - 1 pixels, a multiple
+            of 32; refined disparities may leave this range.
+        iterations: default number of steps.
     """
 
     spec = ModelSpec(
@@ -136,7 +136,7 @@ class IgevStereo(StereoNetwork):
         self.add_context()
 
     def add_context(self) -> None:
-        """Make the parts in which the real-time network is simpler."""
+        """Make the parts that are simpler in the real-time network."""
         self.volume_stem = ConvBlock(
             _GROUPS, _GROUPS, activation=nn.LeakyReLU(inplace=True), dims=3
         )
@@ -150,13 +150,13 @@ class IgevStereo(StereoNetwork):
         iterations: int | None = None,
         confidence: bool = False,
     ) -> Prediction:
-        """See `StereoNetwork`; the train mode's first prediction is the start value."""
+        """See `StereoNetwork`; in train mode the first prediction is the first disparity."""
         self.check_images(left, right)
         left, right = scale_to_unit(left), scale_to_unit(right)
         context, features, guide = self.encode(left)
         right = self.features(right)[0][0]
         descriptors = self.descriptor(features[0]), self.descriptor(right)
-        del left, right  # what follows needs the memory
+        del left, right  # frees memory that the following steps need
         disparity, pyramids = self.match(descriptors, features)
         states, contexts = self.start(context)
         predictions = []
@@ -181,24 +181,24 @@ class IgevStereo(StereoNetwork):
         return result
 
     def encode(self, left: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """What `start` reads (N, 128, h, w), features and guide of an image in -1..1 (3.1).
+        """Encode an image in -1..1: input of `start` (N, 128, h, w), features and guide (3.1).
 
-        The context comes first: its full-size maps are the largest of all.
+        The context comes first, because its full-size maps are the largest of all.
         """
         return self.context.trunk(left), *self.features(left)
 
     def start(self, context: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """States and contexts of the GRUs, finest first (3.3)."""
+        """Make states and contexts of the GRUs, finest first (3.3)."""
         return self.context(context)
 
     def match(
         self, descriptors: tuple[Tensor, Tensor], features: list[Tensor]
     ) -> tuple[Tensor, list[list[Tensor]]]:
-        """Start value (N, h, w) and what `look_up` samples (3.2).
+        """Compute the first disparity (N, h, w) and the volumes for `look_up` (3.2).
 
         Args:
-            descriptors: of the left and the right image, (N, 96, h, w).
-            features: of the left image, finest first.
+            descriptors: descriptors of the left and the right image, (N, 96, h, w).
+            features: features of the left image, finest first.
         """
         volume = correlation_volume(*descriptors, self.disparities, _GROUPS)
         volume = self.aggregate(volume, features)
@@ -211,16 +211,16 @@ class IgevStereo(StereoNetwork):
         return self.hourglass(volume, features[1:])
 
     def pyramids(self, geometry: Tensor, left: Tensor, right: Tensor) -> list[list[Tensor]]:
-        """Levels of the geometry encoding volume and of the all-pairs correlation (3.2)."""
+        """Make pyramids of the geometry encoding volume and the all-pairs correlation (3.2)."""
         return [volume_pyramid(geometry, LEVELS), correlation_pyramid(left, right, LEVELS)]
 
     def look_up(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
-        """Motion features (N, hidden, h, w) of the volumes around a disparity (N, h, w)."""
+        """Compute motion features (N, hidden, h, w) around a disparity (N, h, w)."""
         samples = self.sample(pyramids, disparity).flatten(-2)
         return self.motion(samples.permute(0, 3, 1, 2), disparity[..., None].permute(0, 3, 1, 2))
 
     def sample(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
-        """Look the volumes up around a disparity (N, h, w): (N, h, w, levels, samples)."""
+        """Sample the volumes around a disparity (N, h, w): (N, h, w, levels, samples)."""
         geometry, correlation = pyramids
         columns = torch.arange(disparity.shape[-1], device=disparity.device)
         of_geometry = sample_pyramid(geometry, disparity, RADIUS)
@@ -228,12 +228,12 @@ class IgevStereo(StereoNetwork):
         return torch.cat([of_geometry, of_pairs], -1)
 
     def upsample(self, disparity: Tensor, state: Tensor, guide: Tensor) -> Tensor:
-        """Bring the disparity (N, h, w) to full size by the state and the guide (3.4)."""
+        """Upsample the disparity (N, h, w) to full size with the state and the guide (3.4)."""
         logits = self.mask(self.to_mask(state), guide)
         return convex_upsample(disparity.unsqueeze(1), logits, _FACTOR)
 
     def official_sources(self) -> dict[str, Source]:
-        """Which official entries each of ours comes from."""
+        """Tell, for each of our entries, which official entries it comes from."""
         sources = super().official_sources()
         for name in sources:
             if name.startswith('features.encoder.'):

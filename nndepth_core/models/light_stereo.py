@@ -24,7 +24,7 @@ from nndepth_core.models.base import Prediction, Source, StereoNetwork, substitu
 from nndepth_core.spec import ModelSpec
 
 _BINS = 48
-"""Disparities at quarter resolution, which are the channels of the aggregation."""
+"""Number of disparities at quarter resolution; they are the channels of the aggregation."""
 _ENCODERS: dict[str, type[MobileNetV2 | EfficientNetV2]] = {
     'mobilenet_v2': MobileNetV2,
     'efficientnet_v2': EfficientNetV2,
@@ -37,7 +37,7 @@ class LightStereo(StereoNetwork):
     Args:
         encoder: 'mobilenet_v2' or 'efficientnet_v2'.
         blocks: inverted residuals of the aggregation at 1/4, 1/8 and 1/16.
-        expansion: their channel boost, the inner width over the outer one.
+        expansion: their channel boost, which is the inner width divided by the outer width.
     """
 
     spec = ModelSpec(
@@ -86,7 +86,7 @@ class LightStereo(StereoNetwork):
         (r'^guide_half', 'stem_2'),
         (r'^join_guides', 'refine_2'),
         (r'^to_weights', 'refine_3.block.0'),
-        # convolution and norm are items 0 and 1 of a list, which some checkpoints call `block`
+        # convolution and norm are items 0 and 1 of a list, which some checkpoints name `block`
         (r'^(cost_agg.*)\.conv\.(?=\w+$)', r'\1.0.'),
         (r'^(cost_agg.*)\.norm\.', r'\1.1.'),
         (r'\.up\.', '.deconv.'),
@@ -94,7 +94,7 @@ class LightStereo(StereoNetwork):
         (r'^((?:stem|refine|backbone\.fpn)_.*)\.conv\.(?=\w+$)', r'\1.block.0.'),
         (r'^((?:stem|refine|backbone\.fpn)_.*)\.norm\.', r'\1.block.1.'),
     )
-    official_aliases = ((r'^neck\.', 'backbone.'),)  # layout of the StereoAnything weights
+    official_aliases = ((r'^neck\.', 'backbone.'),)  # the layout of the StereoAnything weights
 
     def __init__(self, encoder: str, blocks: Sequence[int], expansion: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class LightStereo(StereoNetwork):
         iterations: int | None = None,
         confidence: bool = False,
     ) -> Prediction:
-        """See `StereoNetwork`; the train mode's predictions are the coarse and the final one."""
+        """See `StereoNetwork`; in train mode there are a coarse and a final prediction."""
         self.check_images(left, right)
         left, right = self.normalize(left), self.normalize(right)
 
@@ -137,13 +137,13 @@ class LightStereo(StereoNetwork):
         return disparity
 
     def official_sources(self) -> dict[str, Source]:
-        """Which official entries each of ours comes from; the encoders bring their own rules."""
+        """Tell which official entries each of ours comes from; encoders have their own rules."""
         rules = (*self.encoder.official_rules, *self.official_rules)
         return {name: Source((substitute(name, rules),)) for name in self.state_dict()}
 
 
 class FeaturePyramid(nn.Module):
-    """Brings coarse features back to 1/4, where an instance norm makes the matching features.
+    """Upsamples coarse features to 1/4, where an instance norm makes the matching features.
 
     Args:
         widths: channels at 1/4, 1/8, 1/16 and 1/32.
@@ -169,7 +169,7 @@ class FeaturePyramid(nn.Module):
 
 
 class UpAndJoin(nn.Module):
-    """Doubles a coarse map's size and merges it with a finer one.
+    """Doubles the size of a coarse map and merges it with a finer one.
 
     Args:
         coarse: channels of the coarse map.
@@ -188,12 +188,12 @@ class UpAndJoin(nn.Module):
 
 
 class Aggregation(nn.Module):
-    """Hourglass of inverted residuals over the volume, steered by the left features.
+    """Hourglass of inverted residuals over the volume, guided by the left features.
 
     Args:
         guides: channels of the left features at 1/4, 1/8 and 1/16.
         blocks: inverted residuals at each of these scales.
-        expansion: of the inverted residuals.
+        expansion: expansion of the inverted residuals.
     """
 
     def __init__(self, guides: Sequence[int], blocks: Sequence[int], expansion: int) -> None:
@@ -232,7 +232,7 @@ class Aggregation(nn.Module):
 class MultiScaleAttention(nn.Module):
     """Multi-scale convolutional attention: weights for the volume from the left features.
 
-    Pairs of long thin depthwise kernels, of three lengths, see far at little cost.
+    Pairs of long thin depthwise kernels, of three lengths, cover a large area at low cost.
 
     Args:
         inputs: channels of the features.

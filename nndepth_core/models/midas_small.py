@@ -22,7 +22,7 @@ _WIDTHS = (64, 128, 256, 512)
 
 
 class MidasSmall(MonoNetwork):
-    """Encoder, four fusion blocks from coarse to fine, three convolutions."""
+    """An encoder, four fusion blocks from coarse to fine, and three convolutions."""
 
     spec = ModelSpec(
         'midas_small',

@@ -1,11 +1,11 @@
 """NanoStereo: this project's own small network, the default model.
 
-Features of a small residual pyramid, cosines of feature groups at a quarter and an eighth of the
-size, a 3-D hourglass whose channels the left features gate (as in IGEV-Stereo, CVPR 2023, section
-3.2), and soft-argmin around the strongest disparity. A refinement at half the size, a few pixels
-to both sides of what was found, makes it precise. Each step up in size is a convex combination
-(RAFT, ECCV 2020, section 3.3). Convolutions are dense: on CPUs these run closer to the machine's
-peak than depthwise ones.
+A small residual pyramid gives features. The volumes hold cosines of feature groups at 1/4 and 1/8
+of the size. A 3-D hourglass, whose channels are gated by the left features (as in IGEV-Stereo,
+CVPR 2023, section 3.2), aggregates them, and soft-argmin around the strongest disparity follows. A
+refinement at 1/2, which searches a few pixels to both sides of this disparity, makes it precise.
+Each upsampling is a convex combination (RAFT, ECCV 2020, section 3.3). Convolutions are dense,
+because CPUs run these closer to their peak than depthwise ones.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ from nndepth_core.models.base import Prediction, StereoNetwork, scale_to_unit
 from nndepth_core.spec import ModelSpec
 
 _BINS = 48
-"""Disparities at quarter resolution, 0 to 188 px at full resolution."""
+"""Number of disparities at quarter resolution, for 0 to 188 px at full resolution."""
 _GROUPS = 16, 8
-"""Channels of a group, whose cosines a volume holds apart from those of others: at 1/4, at 1/8."""
+"""Channels of a group, at 1/4 and at 1/8; the volume holds the cosine of each group separately."""
 _NARROW = 16
-"""Channels of matching features that know but a few pixels around, as thin things need them."""
+"""Channels of matching features that see only a few pixels around, which thin objects need."""
 _SHARPNESS = 16.0
-"""Brings cosines, which lie in -1..1, to the size of activations."""
+"""The factor that brings cosines, which lie in -1..1, to the size of activations."""
 _LEAST_CONTRAST = 2.0
-"""Keeps the noise of plain areas from being blown up, in 0..255."""
+"""Keeps the noise of plain areas from being amplified; in the unit of 0..255."""
 _PEAK = 2
-"""How far around the strongest disparity the soft-argmin reaches, in quarter pixels."""
+"""The range of soft-argmin around the strongest disparity, in pixels at 1/4."""
 _HALF = 16
-"""Channels of the features at half the size."""
+"""Channels of the features at 1/2."""
 _RADIUS = 3
-"""How far the refinement reaches to both sides, in pixels of half the size."""
+"""The range of the refinement to both sides, in pixels at 1/2."""
 _STEPS = 2 * _RADIUS + 1
 _JOINED = 48
 """Channels that the refinement joins; runtimes are fast at multiples of 16."""
 
 
 class Estimate(NamedTuple):
-    """All that the network finds out; training needs more of it than inference.
+    """All outputs of the network; training needs more of them than inference.
 
     Attributes:
-        logits: (N, 48, H / 4, W / 4), softmax over them weighs the disparities.
-        coarse: (N, 1, H / 4, W / 4) disparity, quarter pixels.
-        half: (N, 1, H / 2, W / 2) the same, enlarged, half pixels.
+        logits: (N, 48, H / 4, W / 4), logits of the disparities.
+        coarse: (N, 1, H / 4, W / 4), disparity in pixels at 1/4.
+        half: (N, 1, H / 2, W / 2), the same upsampled, in pixels at 1/2.
         confidence_logits: (N, 1, H, W), logit of the confidence.
-        disparity: (N, 1, H, W) pixels.
+        disparity: (N, 1, H, W), in pixels.
     """
 
     logits: Tensor
@@ -89,7 +89,7 @@ class NanoStereo(StereoNetwork):
         (r'^refinement\.confidence_head', 'second_look.certainty'),
         (r'^refinement', 'second_look'),
     )
-    """The names of its first published weights."""
+    """The names in its first published weights."""
 
     def __init__(self, features: Sequence[int], volume: Sequence[int]) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class NanoStereo(StereoNetwork):
         iterations: int | None = None,
         confidence: bool = False,
     ) -> Prediction:
-        """See `StereoNetwork`; in train mode all parts of an `Estimate`, for `NanoLoss`."""
+        """See `StereoNetwork`; in train mode it returns all parts of an `Estimate`."""
         found = self.estimate(left, right)
         if self.training:
             return list(found)
@@ -120,7 +120,7 @@ class NanoStereo(StereoNetwork):
         return found.disparity
 
     def estimate(self, left: Tensor, right: Tensor) -> Estimate:
-        """Everything the network says about a pair of batches (N, 3, H, W) in 0..255."""
+        """Compute all outputs for a pair of batches (N, 3, H, W) in 0..255."""
         self.check_images(left, right)
         images = torch.cat((left, right))
         seen = torch.cat((scale_to_unit(images), local_contrast(images)), 1)
@@ -131,7 +131,7 @@ class NanoStereo(StereoNetwork):
         bins, near = near_peak(logits, _PEAK)
         coarse = softmax_mean(near, bins.to(near.dtype), 1).unsqueeze(1)
         peak = near[:, _PEAK : _PEAK + 1]
-        # logarithm of the probability; logsumexp is slow in ONNX Runtime
+        # the logarithm of the probability; logsumexp is slow in ONNX Runtime
         doubt = near - peak - (logits - peak).exp().sum(1, keepdim=True).log()
         # the factors bring both to the size of activations
         joined = torch.cat((guides[0], doubt.clamp(min=-9) / 3, coarse / 16), 1)
@@ -140,11 +140,11 @@ class NanoStereo(StereoNetwork):
         return Estimate(logits, coarse, enlarged, confidence_logits, disparity)
 
     def match(self, narrow: Tensor, wide: Tensor) -> Tensor:
-        """Compare both images at a quarter of the size.
+        """Compare both images at 1/4.
 
         Args:
-            narrow: features (2N, C, h, w) of which each knows but a few pixels.
-            wide: features (2N, C, h, w) that know their surroundings.
+            narrow: features (2N, C, h, w) that see only a few pixels around.
+            wide: features (2N, C, h, w) that see a large area.
 
         Returns:
             (N, 48, groups, h, w); the sum over the groups is high where pixels look alike.
@@ -154,40 +154,40 @@ class NanoStereo(StereoNetwork):
         return _volume(torch.cat((wide, self.narrow_weight * narrow), 1), _BINS, _GROUPS[0])
 
     def match_coarse(self, features: Tensor) -> Tensor:
-        """Compare both images at an eighth of the size.
+        """Compare both images at 1/8.
 
         Args:
             features: (2N, C, h, w).
 
         Returns:
-            (N, 24, groups, h, w), as `match` does.
+            (N, 24, groups, h, w), see `match`.
         """
         features = unit_vectors(self.to_coarse_matching(features), 1)
         return _volume(features, _BINS // 2, _GROUPS[1])
 
 
 def _volume(features: Tensor, bins: int, group: int) -> Tensor:
-    """Sums of products (N, bins, groups, h, w) of features (2N, C, h, w), a group's channels."""
+    """Compute group-wise correlations (N, bins, groups, h, w) of features (2N, C, h, w)."""
     left, right = features.chunk(2)
     left = left * (group * _SHARPNESS)
     return correlation_volume(left, right, bins, left.shape[1] // group).transpose(1, 2)
 
 
 def unit_vectors(x: Tensor, dim: int) -> Tensor:
-    """Vectors along a dimension, float32, divided by their length."""
+    """Divide vectors along a dimension by their length, in float32."""
     x = x.float()
     return x / ((x * x).sum(dim, keepdim=True) + 1e-6).sqrt()
 
 
 def local_contrast(images: Tensor) -> Tensor:
-    """Brightness relative to its surroundings, which shows texture in plain and dark areas.
+    """Brightness relative to its surroundings, which shows texture in plain and in dark areas.
 
     Args:
         images: (N, 3, H, W) in 0..255, H and W multiples of 16.
 
     Returns:
-        (N, 1, H, W): deviation from the local mean over the local standard deviation, both of
-        some 48x48 pixels.
+        (N, 1, H, W): the difference from the local mean, divided by the local standard deviation;
+        both are taken over about 48x48 pixels.
     """
     brightness = images.mean(1, keepdim=True)
     moments = torch.cat((brightness, brightness * brightness), 1)
@@ -200,9 +200,9 @@ def local_contrast(images: Tensor) -> Tensor:
 
 
 class Pyramid(nn.Module):
-    """Residual encoder down to 1/32, and back up to 1/4 with what the coarse scales know.
+    """Residual encoder down to 1/32, and a decoder that brings coarse features up to 1/4.
 
-    What comes first, at 1/2 and 1/4, knows its surroundings only a few pixels wide.
+    The first features, at 1/2 and 1/4, see only a few pixels around.
 
     Args:
         widths: channels at 1/4, 1/8, 1/16 and 1/32.
@@ -221,7 +221,7 @@ class Pyramid(nn.Module):
         self.smooth = nn.ModuleList(_conv(width, width) for width in widths[:-1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Map images and their contrast (N, 4, H, W) to features at 1/2, 1/4, and 1/4 to 1/32."""
+        """Map images and contrast (N, 4, H, W) to features at 1/2, 1/4, and 1/4 to 1/32."""
         half = self.stem[0](image)
         quarter = self.stem[1](half)
         maps = [self.stages[0](quarter)]
@@ -234,11 +234,11 @@ class Pyramid(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Aggregates volumes over three scales; left features tell where they may flow.
+    """Aggregates volumes over three scales; left features gate their channels.
 
     Args:
-        groups: of the volume at 1/4, and of that at 1/8.
-        widths: channels of what is aggregated at 1/8, 1/16 and 1/32.
+        groups: groups of the volumes at 1/4 and at 1/8.
+        widths: channels of the aggregated volumes at 1/8, 1/16 and 1/32.
         guides: channels of the features at 1/4 to 1/32.
     """
 
@@ -260,7 +260,7 @@ class Hourglass(nn.Module):
         self.leave = PlaneOut(widths[0])
 
     def forward(self, quarter: Tensor, eighth: Tensor, guides: Sequence[Tensor]) -> Tensor:
-        """Map volumes (N, 48, C, h, w) and (N, 24, C', h / 2, w / 2) to what both of them say.
+        """Map volumes (N, 48, C, h, w) and (N, 24, C', h / 2, w / 2) to logits.
 
         Returns:
             (N, 48, h, w).
@@ -281,11 +281,11 @@ class Hourglass(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Matches again at half the size, near the disparity found so far, and enlarges the result.
+    """Matches again at 1/2, close to the disparity found before, and upsamples the result.
 
     Args:
         features: channels of the pyramid at 1/4.
-        context: channels of what the hourglass and the left features say at 1/4.
+        context: channels of the aggregated volume and the left features at 1/4.
     """
 
     def __init__(self, features: int, context: int) -> None:
@@ -303,10 +303,10 @@ class Refinement(nn.Module):
         """Refine a disparity.
 
         Args:
-            half: features (2N, 16, H / 2, W / 2), those of the left images first.
-            quarter: features (2N, C, H / 4, W / 4) likewise.
+            half: features (2N, 16, H / 2, W / 2); those of the left images come first.
+            quarter: features (2N, C, H / 4, W / 4) in the same order.
             context: (N, context, H / 4, W / 4).
-            found: disparity (N, 1, H / 2, W / 2) in half pixels.
+            found: the disparity before (N, 1, H / 2, W / 2), in pixels at 1/2.
 
         Returns:
             Disparity (N, 1, H, W) in pixels; logit of its confidence, (N, 1, H, W).
@@ -333,7 +333,7 @@ class Refinement(nn.Module):
 
 
 class ConfidenceHead(nn.Module):
-    """Head of the confidence: how sure the refinement is."""
+    """Predicts how certain the refinement is."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """RAFT-Stereo (Lipson, Teed and Deng, 3DV 2021, arXiv 2109.07547).
 
-Features of both images are correlated along the rows, once. A stack of GRUs at several resolutions
-then looks the correlation up around the current disparity and moves it, step by step.
+The features of both images are correlated along the rows, once. A stack of GRUs at several
+resolutions then samples the correlation around the current disparity and updates it step by step.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class RaftStereo(StereoNetwork):
     """Recurrent all-pairs field transforms along image rows.
 
     Args:
-        downsample: features are at 1 / 2**downsample of the image.
+        downsample: features have 1 / 2**downsample of the image size.
         gru_levels: number of GRUs, each at half the resolution of the one before.
         slow_fast: update the coarse GRUs more often than the fine ones.
         shared_backbone: take matching features from the context encoder's trunk.
         context_norm: norm of the context encoder, 'batch' or 'instance'.
         correlation_levels: levels of the correlation pyramid.
-        radius: steps looked up to either side of the disparity, on every level.
-        iterations: steps taken where `forward` is not told.
+        radius: number of places that are sampled to either side of the disparity, on every level.
+        iterations: default number of steps.
     """
 
     spec = ModelSpec('raft_stereo', confidence='residual', multiple=32, placement='centre')
@@ -125,7 +125,7 @@ class RaftStereo(StereoNetwork):
         for _ in self.steps(iterations):
             disparity = disparity.detach()
             states = self.update_states(states, contexts, self.look_up(pyramid, disparity))
-            step = self.flow_head(states[0])[:, 0]  # channel 1 would be vertical
+            step = self.flow_head(states[0])[:, 0]  # channel 1 would be the vertical part
             disparity = disparity - step
             if self.training:
                 predictions.append(self.upsample(disparity, states[0]))
@@ -140,9 +140,9 @@ class RaftStereo(StereoNetwork):
     def encode(
         self, left: Tensor, right: Tensor
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Initial states, contexts and correlation pyramid of images scaled to -1..1 (3.1, 3.2).
+        """Make states, contexts and correlation pyramid of images in -1..1 (3.1, 3.2).
 
-        The images go through the encoders one by one, which halves the peak of memory.
+        The images go through the encoders one by one, which halves the peak memory.
         """
         trunk = self.context.trunk(left)
         if self.shared_backbone:
@@ -155,7 +155,7 @@ class RaftStereo(StereoNetwork):
         return *self.context(trunk), pyramid
 
     def look_up(self, pyramid: list[Tensor], disparity: Tensor) -> Tensor:
-        """Motion features (N, 128, h, w) of the correlation around a disparity (N, h, w)."""
+        """Compute motion features (N, 128, h, w) around a disparity (N, h, w)."""
         columns = torch.arange(disparity.shape[-1], device=disparity.device)
         samples = sample_pyramid(pyramid, columns - disparity, self.radius).flatten(-2)
         flow = torch.stack([-disparity, torch.zeros_like(disparity)], -1)
@@ -164,19 +164,19 @@ class RaftStereo(StereoNetwork):
     def update_states(
         self, states: list[Tensor], contexts: list[Tensor], motion: Tensor
     ) -> list[Tensor]:
-        """One step of the GRUs, coarse to fine; coarse ones run ahead if slow-fast (3.3)."""
+        """Do one step of the GRUs, coarse to fine; with slow_fast, coarse ones do more (3.3)."""
         if self.slow_fast:
             for finest in reversed(range(1, len(states))):
                 states = self.update(states, contexts, motion, finest)
         return self.update(states, contexts, motion)
 
     def upsample(self, disparity: Tensor, state: Tensor) -> Tensor:
-        """Bring the disparity (N, h, w) to full size by weights read off the finest state."""
-        logits = self.mask_head(state) / 4  # balances gradients
+        """Upsample the disparity (N, h, w) to full size with weights from the finest state."""
+        logits = self.mask_head(state) / 4  # the factor balances gradients
         return convex_upsample_coarse(disparity.unsqueeze(1), logits, self.factor)
 
     def official_sources(self) -> dict[str, Source]:
-        """Which official entries each of ours comes from."""
+        """Tell, for each of our entries, which official entries it comes from."""
         sources = super().official_sources()
         for level, scale in enumerate(('08', '16', '32')[: len(self.update.grus)]):
             sources |= gru_sources(f'update.grus.{level}', f'update_block.gru{scale}', _HIDDEN)

@@ -37,7 +37,7 @@ class RtIgev(IgevStereo):
     official_aliases = ()
 
     def add_context(self) -> None:
-        """Make what the states and contexts are read off the features with."""
+        """Make the layers that compute states and contexts from the features."""
         features = self.features.channels[0]
         leaky = nn.LeakyReLU(inplace=True)
         self.to_state = nn.Sequential(
@@ -50,12 +50,12 @@ class RtIgev(IgevStereo):
         )
 
     def encode(self, left: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """The features at 1/4, which `start` reads, all features and the guide."""
+        """Encode an image: the features at 1/4 (input of `start`), all features, the guide."""
         features, guide = self.features(left)
         return features[0], features, guide
 
     def start(self, context: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """State and context of the GRU."""
+        """Make state and context of the GRU."""
         return [torch.tanh(self.to_state(context))], [self.to_context(context)]
 
     def aggregate(self, volume: Tensor, features: list[Tensor]) -> Tensor:
@@ -63,9 +63,9 @@ class RtIgev(IgevStereo):
         return self.hourglass(volume, features[1:])
 
     def pyramids(self, geometry: Tensor, left: Tensor, right: Tensor) -> list[list[Tensor]]:
-        """Levels of the geometry encoding volume."""
+        """Make the pyramid of the geometry encoding volume."""
         return [volume_pyramid(geometry, LEVELS)]
 
     def sample(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
-        """Look the geometry up around a disparity (N, h, w): (N, h, w, levels, samples)."""
+        """Sample the geometry around a disparity (N, h, w): (N, h, w, levels, samples)."""
         return sample_pyramid(pyramids[0], disparity, RADIUS)

@@ -1,1 +1,1 @@
-"""Inputs that are damaged on purpose, for tests."""
+"""Random and damaged inputs for tests."""

@@ -1,6 +1,6 @@
-"""Random and damaged inputs for everything that reads other people's files.
+"""Random and damaged inputs for all code that reads files of other people.
 
-A reader passes where it returns, or raises an error of its own kind. Any other exception is a
+A reader passes if it returns, or if it raises one of its own errors. Any other exception is a
 fault, and so is an input that takes too long.
 """
 
@@ -37,7 +37,7 @@ from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
 from nndepth_core.weights.description import describe
 
 _SLOW = 30
-"""Seconds that no input may take."""
+"""The most seconds that an input may take."""
 _NUMBERS = (b'0', b'-1', b'nan', b'inf', b'1e999', b'99999999999999999999', b'0.5', b'')
 _SYNTAX = (b'[', b'{', b'"', b':', b',', b'\n', b'\0', b'- ', b'&a ', b'*a', b'!!python/', b'\xff')
 
@@ -47,9 +47,9 @@ class Target:
     """A reader under test.
 
     Attributes:
-        read: takes an input and an empty folder to put it into.
-        seeds: whole inputs, which are then damaged.
-        errors: those that it may raise.
+        read: reads an input; it may put files into the empty folder that it gets.
+        seeds: valid inputs, which are then damaged.
+        errors: the exceptions that it may raise.
     """
 
     read: Callable[[bytes, Path], object]
@@ -59,7 +59,7 @@ class Target:
 
 @dataclass
 class Findings:
-    """What was found of one target: how many inputs it had, and one input of each fault."""
+    """The results for one target: the number of inputs, and one input for each fault."""
 
     target: str
     inputs: int = 0
@@ -81,15 +81,15 @@ def fuzz(
     seconds: float = 0.0,
     folder: Path | None = None,
 ) -> Iterator[Findings]:
-    """Try inputs until there were `count` or `seconds` are over; yield what was found so far.
+    """Try inputs until there were `count` of them or `seconds` are over; yield the results so far.
 
     Args:
-        name: of the target.
+        name: the name of the target.
         target: the reader.
-        seed: of the random inputs; the same one gives the same inputs.
-        count: inputs to try; 0 for no limit.
-        seconds: time to take; 0 for no limit.
-        folder: where inputs of faults are kept; None keeps none.
+        seed: the seed of the random inputs; the same seed gives the same inputs.
+        count: the number of inputs; 0 for no limit.
+        seconds: the time; 0 for no limit.
+        folder: the folder in which inputs with faults are stored; None stores none.
     """
     rng, found, start = random.Random(f'{name} {seed}'), Findings(name), time.monotonic()
     with temporary_folder(Path(tempfile.gettempdir())) as place:
@@ -140,12 +140,12 @@ def damaged(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
 
 
 def report(found: Sequence[Findings]) -> str:
-    """Everything that was found, as JSON."""
+    """Write all results as JSON."""
     return json.dumps([asdict(findings) for findings in found], indent=2)
 
 
 def _try(target: Target, data: bytes, folder: Path, found: Findings) -> str:
-    """Let the target read an input; return what is wrong, '' for nothing."""
+    """Let the target read an input; return what is wrong, or '' if nothing is."""
     try:
         with _time_limit():
             target.read(data, folder)
@@ -159,7 +159,7 @@ def _try(target: Target, data: bytes, folder: Path, found: Findings) -> str:
 
 
 class _TookTooLongError(Exception):
-    """An input took longer than any may."""
+    """An input took too long."""
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def _time_limit() -> Iterator[None]:
 
 
 def core_targets() -> dict[str, Target]:
-    """The readers of the library by name; `checkpoint` needs torch."""
+    """Return the readers of the library by name; `checkpoint` needs torch."""
     return {
         'io': Target(_read_pictures, _pictures(), (ValueError, OSError)),
         'calibration': Target(_read_calibration, _calibrations(), (CalibrationError,)),
