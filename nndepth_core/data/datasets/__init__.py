@@ -1,7 +1,7 @@
-"""Data sets in their publishers' layouts, each in its own file.
+"""Data sets in the layouts of their publishers, one file each.
 
-The files of a data set are found when it is made, and read one sample at a time; a sample that
-cannot be read raises DatasetError.
+A data set finds its files when it is made and reads one sample at a time; a sample that cannot be
+read raises DatasetError.
 """
 
 from nndepth_core.data.datasets.base import (

@@ -1,4 +1,4 @@
-"""What all data sets on disk share: finding their files, reading them, saying what is missing."""
+"""What all data sets on disk have in common: finding files, reading them, naming missing ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIELD = re.compile(r'\{(\w+)\}')
 
 
 class DatasetError(ValueError):
-    """A data set that lacks files, or a file of one that cannot be used; the message names it."""
+    """A data set lacks files, or one of its files cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Entry:
     """The files of one sample.
 
     Attributes:
-        name: unique in its data set, fit for a file name.
-        files: what each file is -> where it is.
-        fields: the values of the layout's fields in its path, such as the scene and the frame.
+        name: a name that is unique in its data set and can be part of a file name.
+        files: the path of each kind of file.
+        fields: the values of the layout's fields in its paths, such as the scene and the frame.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Entry:
 
 
 class Source(Protocol[SampleT]):
-    """Any map-style data set: one of this package, or a class of yours with these members.
+    """Any map-style data set: one of this package, or a class of your own with these members.
 
-    Those that derive from this class can be named without their module in settings. Reading a
-    sample that is damaged raises DatasetError.
+    Classes that derive from this one can be named without their module in settings. Reading a
+    damaged sample raises DatasetError.
     """
 
     name: str
@@ -60,14 +60,14 @@ StereoSource = Source[StereoSample]
 
 
 class Dataset(Source[SampleT], ABC):
-    """A map-style data set over files in their publisher's layout.
+    """A map-style data set over files in the layout of their publisher.
 
-    A subclass sets `name` and `source`, finds its `entries` in its constructor and says how one
-    is read.
+    A subclass sets `name` and `source`, finds its `entries` in its constructor, and defines how
+    one of them is read.
 
     Attributes:
-        name: what to call the data set in messages.
-        source: where to get it.
+        name: the name of the data set in messages.
+        source: where users can get it.
         root: its folder.
         entries: its samples.
     """
@@ -91,7 +91,7 @@ class Dataset(Source[SampleT], ABC):
         """Read one sample.
 
         Raises:
-            DatasetError: a file of it is missing or damaged, or its arrays differ in size.
+            DatasetError: one of its files is missing or damaged, or its arrays differ in size.
         """
         entry = self.entries[index]
         try:
@@ -100,7 +100,7 @@ class Dataset(Source[SampleT], ABC):
             raise DatasetError(f'{self.name}, sample {entry.name}: {error}') from error
 
     def files(self, index: int) -> Mapping[str, Path]:
-        """The files of one sample: what each is -> where it is."""
+        """Return the path of each kind of file of one sample."""
         return self.entries[index].files
 
     @abstractmethod
@@ -116,14 +116,14 @@ class Dataset(Source[SampleT], ABC):
         """Find the samples whose files have the paths of a layout.
 
         Args:
-            layout: kind of file -> its path below the root, where '{field}' stands for a name or
-                a part of one. The files of the first kind are looked for; their fields give the
-                paths of the others.
-            optional: kinds that a sample may lack.
-            fields: the value of a field, or those to keep, of which none keeps all.
+            layout: the path below the root for each kind of file, in which '{field}' stands for
+                a name or a part of one. The files of the first kind are searched for; their
+                fields give the paths of the others.
+            optional: the kinds that a sample may lack.
+            fields: the value of a field, or the values to keep; an empty list keeps all.
 
         Returns:
-            The samples in the order of their paths, named by the fields that are not fixed.
+            The samples in the order of their paths; their names hold the fields that vary.
 
         Raises:
             DatasetError: nothing is found, or a file is missing.
@@ -136,7 +136,7 @@ class Dataset(Source[SampleT], ABC):
         matches = (
             regex.fullmatch(path.relative_to(self.root).as_posix())
             for path in sorted(self.root.glob(pattern))
-            if path.name[0] != '.'  # what macOS puts beside every file of a foreign disk
+            if path.name[0] != '.'  # macOS puts such files beside all others on foreign disks
         )
         found = [match.groupdict() for match in matches if match]
         if not found:
@@ -164,14 +164,14 @@ class Dataset(Source[SampleT], ABC):
         return self.complete(entries, optional)
 
     def fitting(self, *layouts: Mapping[str, str]) -> Mapping[str, str]:
-        """The first of several layouts that the folder has files of, else the last."""
+        """Return the first of several layouts that matches files in the folder, or the last."""
         for layout in layouts[:-1]:
             if any(self.root.glob(_pattern(next(iter(layout.values()))))):
                 return layout
         return layouts[-1]
 
     def complete(self, entries: Sequence[Entry], optional: Collection[str] = ()) -> list[Entry]:
-        """Check that the files of all samples are there; leave out optional ones that are not.
+        """Check that the files of all samples exist; optional files that are missing are left out.
 
         Raises:
             DatasetError: a file is missing.
@@ -200,9 +200,9 @@ class Dataset(Source[SampleT], ABC):
 
 
 class StereoDataset(Dataset[StereoSample]):
-    """Rectified pairs with disparity: files 'left', 'right' and 'disparity'.
+    """Rectified pairs with disparity: the files 'left', 'right' and 'disparity'.
 
-    A subclass overrides what is not read from a picture or a plain disparity map.
+    A subclass overrides what cannot be read from a picture or a plain disparity map.
     """
 
     def read(self, entry: Entry) -> StereoSample:
@@ -220,49 +220,49 @@ class StereoDataset(Dataset[StereoSample]):
         return StereoSample(left, right, disparity, occluded, camera, entry.name)
 
     def read_images(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
-        """Left and right, uint8 RGB (H, W, 3)."""
+        """Read left and right, uint8 RGB (H, W, 3)."""
         return io.read_pair(entry['left'], entry['right'])
 
     def read_disparity(self, entry: Entry) -> np.ndarray:
-        """Disparity, float32 (H, W) pixels, NaN where unknown."""
+        """Read the disparity, float32 (H, W) in pixels, NaN where unknown."""
         return io.read_disparity(entry['disparity'])
 
     def read_occluded(self, entry: Entry, disparity: np.ndarray) -> np.ndarray | None:
-        """Where the right image does not show the surface: bool (H, W); None: not known."""
+        """Read where the right image does not show the surface: bool (H, W); None: not known."""
         if 'right_disparity' not in entry.files:
             return None
         return occluded_by(disparity, io.read_disparity(entry['right_disparity']))
 
     def read_camera(self, entry: Entry, width: int, height: int) -> StereoCamera | None:
-        """The rig, from the file 'calibration' where there is one; None: not known."""
+        """Read the stereo camera from the file 'calibration'; None if there is none."""
         if 'calibration' not in entry.files:
             return None
         return calibration.read(entry['calibration'], (width, height))
 
 
 class StereoDepthDataset(StereoDataset):
-    """Rectified pairs with depth, which becomes disparity by the camera."""
+    """Rectified pairs with depth, from which the camera gives the disparity."""
 
     @abstractmethod
     def read_depth(self, entry: Entry) -> np.ndarray:
-        """Depth of the left image along Z, float32 (H, W) metres, NaN where unknown."""
+        """Read the left image's depth along Z, float32 (H, W) in metres, NaN where unknown."""
 
     @abstractmethod
     def read_camera(self, entry: Entry, width: int, height: int) -> StereoCamera:
-        """The rig."""
+        """Read the stereo camera."""
 
     def read_disparity(self, entry: Entry) -> np.ndarray:
-        """Disparity, float32 (H, W) pixels, NaN where unknown."""
+        """Compute the disparity, float32 (H, W) in pixels, NaN where unknown."""
         depth = self.read_depth(entry)
         height, width = depth.shape
         return self.read_camera(entry, width, height).depth_to_disparity(depth)
 
 
 class MonoDataset(Dataset[MonoSample]):
-    """Images with depth: files 'image' and whatever `read_depth` reads.
+    """Images with depth: the file 'image' and the files that `read_depth` reads.
 
     Attributes:
-        meaning: what the depth of its samples is.
+        meaning: what the depth of its samples means.
     """
 
     meaning: Literal['metric', 'relative_inverse'] = 'metric'
@@ -278,12 +278,12 @@ class MonoDataset(Dataset[MonoSample]):
         return MonoSample(image, depth, self.meaning, entry.name)
 
     def read_image(self, entry: Entry) -> np.ndarray:
-        """The image, uint8 RGB (H, W, 3)."""
+        """Read the image, uint8 RGB (H, W, 3)."""
         return io.read_image(entry['image'])
 
     @abstractmethod
     def read_depth(self, entry: Entry) -> np.ndarray:
-        """Depth, float32 (H, W) as MonoSample has it, NaN where unknown."""
+        """Read the depth, float32 (H, W) with the meaning of the data set, NaN where unknown."""
 
 
 def ideal_camera(
@@ -293,25 +293,25 @@ def ideal_camera(
     baseline: float,
     centre: tuple[float, float] | None = None,
 ) -> StereoCamera:
-    """A rig of two equal cameras with square pixels, their axes through the image's centre.
+    """Make two equal cameras with square pixels, whose axes go through the centre of the image.
 
     Args:
-        width: pixels.
-        height: pixels.
-        focal: pixels.
-        baseline: metres.
-        centre: principal point of both instead, pixels.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+        focal: the focal length in pixels.
+        baseline: in metres.
+        centre: the principal point of both cameras in pixels, if it is not the image's centre.
     """
     cx, cy = centre or ((width - 1) / 2, (height - 1) / 2)
     return StereoCamera(PinholeCamera(width, height, focal, focal, cx, cy), baseline, cx)
 
 
 def occluded_by(disparity: np.ndarray, right_disparity: np.ndarray) -> np.ndarray:
-    """Left pixels whose match lies outside the right image or on a surface in front of them.
+    """Find left pixels whose match is outside the right image or behind a surface in front of it.
 
     Args:
-        disparity: float32 (H, W) pixels, of the left image, NaN where unknown.
-        right_disparity: the same of the right image.
+        disparity: float32 (H, W) in pixels, of the left image, NaN where unknown.
+        right_disparity: the same for the right image.
 
     Raises:
         ValueError: they differ in size.
@@ -348,7 +348,7 @@ def _pattern(template: str) -> str:
 
 
 def _regex(template: str) -> re.Pattern[str]:
-    """A template as an expression: a field matches within one folder or file name."""
+    """Turn a template into a regular expression; a field matches inside one path component."""
     seen: set[str] = set()
 
     def group(field: str) -> str:

@@ -1,4 +1,4 @@
-"""Booster: glass, mirrors and other surfaces that stereo finds hard."""
+"""Booster: glass, mirrors and other surfaces that are hard for stereo."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Booster(StereoDataset):
     """The balanced training pairs: 4112x3008, indoors, under several lights.
 
     Args:
-        root: holds train/balanced, into which the archive unpacks.
-        crossed_lights: pair every left image of a scene with every right one, instead of those
-            under one light.
+        root: the folder that holds train/balanced, into which the archive unpacks.
+        crossed_lights: whether to pair every left image of a scene with every right one, instead
+            of only those under the same light.
     """
 
     name = 'Booster'
@@ -56,7 +56,7 @@ class Booster(StereoDataset):
         return np.where(disparity > 0, disparity, np.float32(np.nan))
 
     def read_occluded(self, entry: Entry, disparity: np.ndarray) -> np.ndarray | None:
-        """Where the published mask of consistent pixels is 0."""
+        """True where the published mask of consistent pixels is 0."""
         return io.read_image(entry['visible'])[..., 0] == 0 if 'visible' in entry.files else None
 
     def read_camera(self, entry: Entry, width: int, height: int) -> StereoCamera | None:

@@ -16,8 +16,9 @@ class CREStereoData(StereoDataset):
     """Rendered pairs of 1920x1080 with dense disparity.
 
     Args:
-        root: holds tree, shapenet, reflective and hole, with the ten archives of each unpacked.
-        subsets: which of them.
+        root: the folder that holds tree, shapenet, reflective and hole, with the ten archives of
+            each of them unpacked.
+        subsets: which of these to take; an empty list takes all.
     """
 
     name = 'CREStereo'

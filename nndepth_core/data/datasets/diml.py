@@ -15,13 +15,13 @@ _HOME = 'https://dimlrgbd.github.io'
 
 
 class DIMLIndoor(MonoDataset):
-    """Rooms before a Kinect v2, the holes of its depth filled in.
+    """Rooms seen by a Kinect v2; the holes in its depth are filled.
 
     Args:
-        root: holds train and test.
+        root: the folder that holds train and test.
         split: 'train' or 'test'.
         resolution: 'HR' has images of 1344x756, 'LR' of 512x288.
-        scenes: folders such as '01. Cafe'; none takes all.
+        scenes: folders such as '01. Cafe'; an empty list takes all.
     """
 
     source = _HOME
@@ -50,11 +50,12 @@ class DIMLIndoor(MonoDataset):
 
 
 class DIMLOutdoor(MonoDataset):
-    """Outdoor scenes before a stereo camera, with depth matched from both images.
+    """Outdoor scenes seen by a stereo camera; the depth was matched from both images.
 
     Args:
-        root: holds outleft and depthmap, or a folder per recording that holds them.
-        min_confidence: grey level of confidencemap below which depth is unknown; 0 takes all.
+        root: the folder that holds outleft and depthmap, or a folder per recording with them.
+        min_confidence: the smallest grey level in confidencemap at which depth counts as known; 0
+            takes all.
     """
 
     name = 'DIML outdoor'

@@ -14,8 +14,8 @@ class ETH3D(StereoDataset):
     """The 27 grey training pairs, indoors and outdoors, with disparity from a laser scanner.
 
     Args:
-        root: holds two_view_training and two_view_training_gt, into which the archives of these
-            names are unpacked.
+        root: the folder that holds two_view_training and two_view_training_gt, into which the
+            archives of these names are unpacked.
     """
 
     name = 'ETH3D'
@@ -34,5 +34,5 @@ class ETH3D(StereoDataset):
         )
 
     def read_occluded(self, entry: Entry, disparity: np.ndarray) -> np.ndarray:
-        """Where the published mask says so."""
+        """True where the published mask says so."""
         return read_mask0nocc(entry['visible'])

@@ -17,15 +17,15 @@ from nndepth_core.data.datasets.base import Entry, StereoDepthDataset
 BASELINE = 0.06  # metres
 
 _FOLDERS = {'mixed': 'fat/mixed/{scene}', 'single': 'fat/single/{object}/{scene}'}
-_FARTHEST = 6.5535  # metres, all that 16 bits hold at 0.1 mm: farther surfaces are cut off there
+_FARTHEST = 6.5535  # metres, the most that 16 bits hold at 0.1 mm; farther surfaces have it too
 
 
 class FallingThings(StereoDepthDataset):
     """Rendered pairs of 960x540 of household objects falling in kitchens and temples.
 
     Args:
-        root: holds the folder fat, into which the archive unpacks.
-        subsets: 'mixed' has several objects in a scene, 'single' one.
+        root: the folder that holds fat, into which the archive unpacks.
+        subsets: 'mixed' has several objects in a scene, 'single' has one.
     """
 
     name = 'Falling Things'

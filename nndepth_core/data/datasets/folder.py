@@ -1,4 +1,4 @@
-"""Pairs of your own: pictures and disparity maps in folders."""
+"""Your own pairs: pictures and disparity maps in folders."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from nndepth_core.data.datasets.base import DatasetError, Entry, StereoDataset
 
 
 class FolderPairs(StereoDataset):
-    """Rectified pairs of yours with disparity.
+    """Your own rectified pairs with disparity.
 
-    The files of a sample have one name (left/0001.png, right/0001.png, disparity/0001.pfm), or
-    else the first in order belong together, and the second, and so on.
+    The files of a sample have the same name (left/0001.png, right/0001.png, disparity/0001.pfm).
+    If they have not, the files belong together in the order of their names.
 
     Args:
         root: the folder that holds them.
         left: the left images, a pattern of paths below root.
         right: the right images.
         disparity: disparity maps of the left images: .pfm, .npy or .png.
-        scale: stored value of one pixel of disparity; none takes 1 for .pfm and .npy and KITTI's
-            256 for 16-bit pictures.
-        occluded: pictures that are not 0 where the right image does not show the surface; '' for
-            none.
-        camera: calibration of all pairs, a file below root as Middlebury or KITTI have it, or
-            fx,fy,cx,cy,baseline[,doffs]; '' for none.
+        scale: the stored value that stands for a disparity of one pixel; None takes 1 for .pfm and
+            .npy, and 256 for 16-bit pictures as KITTI does.
+        occluded: pictures that are not 0 where the right image does not show the surface; '' if
+            there are none.
+        camera: the calibration of all pairs: a file below root in the layout of Middlebury or
+            KITTI, or fx,fy,cx,cy,baseline[,doffs]; '' if there is none.
     """
 
     source = 'where you keep it'
@@ -66,7 +66,7 @@ class FolderPairs(StereoDataset):
         return io.read_disparity(entry['disparity'], self.scale)
 
     def read_occluded(self, entry: Entry, disparity: np.ndarray) -> np.ndarray | None:
-        """Where the picture is not 0."""
+        """True where the picture is not 0."""
         return io.read_image(entry['occluded'])[..., 0] > 0 if 'occluded' in entry.files else None
 
     def read_camera(self, entry: Entry, width: int, height: int) -> StereoCamera | None:

@@ -1,4 +1,4 @@
-"""HDF5 files, for the data sets published in them."""
+"""Reads HDF5 files, in which some data sets are published."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nndepth_core.data.datasets.base import DatasetError
 
 @contextmanager
 def open_array(path: Path, key: str) -> Iterator[Any]:
-    """Open an array of an HDF5 file; what is indexed is read.
+    """Open an array of an HDF5 file; only what is indexed is read.
 
     Raises:
         DatasetError: h5py is not installed, or the file is damaged or has no such array.

@@ -15,8 +15,8 @@ class HRWSI(MonoDataset):
     """Stereo pictures from the web, with inverse depth up to scale and shift.
 
     Args:
-        root: holds train and val, such as the folder HR-WSI.
-        split: 'train' are 20378 pictures, 'val' 400.
+        root: the folder that holds train and val, such as HR-WSI.
+        split: 'train' has 20378 pictures, 'val' has 400.
     """
 
     source = 'https://kexianhust.github.io/Structure-Guided-Ranking-Loss/'

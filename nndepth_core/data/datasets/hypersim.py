@@ -15,23 +15,23 @@ from nndepth_core.data.datasets.hdf5 import open_array
 
 _SPLITS = 'metadata_images_split_scene_v1.csv'
 _CAMERAS = 'metadata_camera_parameters.csv'
-_FIELD_OF_VIEW = math.pi / 3  # of most scenes, along a row
+_FIELD_OF_VIEW = math.pi / 3  # of most scenes, along the rows
 
 
 class Hypersim(MonoDataset):
     """Rendered rooms of 1024x768 with dense depth.
 
-    The files hold distances along the rays; the depth of a sample is along Z. Reading them takes
+    The files hold distances along the rays; the depth of a sample is along Z. Reading them needs
     h5py.
 
     Args:
-        root: holds a folder per scene, such as ai_001_001, and, for a split, the file
-            metadata_images_split_scene_v1.csv of the folder evermotion_dataset/analysis in the
-            repository. The file metadata_camera_parameters.csv of its folder
-            contrib/mikeroberts3000, where it is there too, tells the cameras of scenes that are
-            not seen through a lens of 60 degrees.
-        split: 'all' takes what is there.
-        scenes: which; none takes all.
+        root: the folder that holds a folder per scene, such as ai_001_001. A split also needs the
+            file metadata_images_split_scene_v1.csv there, which is in the folder
+            evermotion_dataset/analysis of the repository. If the file
+            metadata_camera_parameters.csv of its folder contrib/mikeroberts3000 is there too, it
+            gives the cameras of scenes whose lens does not have 60 degrees.
+        split: the images to take; 'all' takes every image that is there.
+        scenes: the scenes to take; an empty list takes all.
     """
 
     source = 'https://github.com/apple/ml-hypersim'
@@ -76,7 +76,7 @@ class Hypersim(MonoDataset):
         return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
 
     def _split(self, split: str) -> set[tuple[str, str, str]]:
-        """Scene, camera and frame of the images that the split has."""
+        """List scene, camera and frame of the images that belong to the split."""
         path = self.root / _SPLITS
         if not path.is_file():
             raise DatasetError(
@@ -92,7 +92,7 @@ class Hypersim(MonoDataset):
             }
 
     def _views(self) -> dict[str, np.ndarray]:
-        """Of every scene, the matrix from (u, v, 1), -1..1 across the image, to a ray."""
+        """Read, for every scene, the matrix from (u, v, 1), -1..1 across the image, to a ray."""
         path = self.root / _CAMERAS
         if not path.is_file():
             return {}
@@ -106,7 +106,7 @@ class Hypersim(MonoDataset):
 
 
 def _along_z(width: int, height: int, view: np.ndarray | None) -> np.ndarray:
-    """Depth along Z over distance, (H, W) float32. The camera looks along -Z, Y is up."""
+    """Divide depth along Z by distance, (H, W) float32; the camera looks along -Z, Y is up."""
     if view is None:
         x = math.tan(_FIELD_OF_VIEW / 2)
         view = np.diag([x, x * height / width, -1])

@@ -17,8 +17,9 @@ class InStereo2K(StereoDataset):
     """Real indoor pairs of 1080x860, with disparity from structured light.
 
     Args:
-        root: holds train, with the folders part1, part2 ... of the archives, and test.
-        split: 2000 or 50 pairs.
+        root: the folder that holds test, and train with the folders part1, part2 ... of the
+            archives.
+        split: 'train' has 2000 pairs, 'test' has 50.
     """
 
     name = 'InStereo2K'

@@ -14,7 +14,7 @@ _FOLDERS = {
     2012: ('colored_0', 'colored_1', 'disp_occ', 'disp_noc', 'calib'),
     2015: ('image_2', 'image_3', 'disp_occ_0', 'disp_noc_0', 'calib_cam_to_cam'),
 }
-# The customary holdouts, as of GwcNet.
+# The usual validation frames, as in GwcNet.
 _VALIDATION = {
     2012: range(180, 194),
     2015: (
@@ -46,12 +46,12 @@ class KITTI(StereoDataset):
     """Street scenes with disparity from a lidar.
 
     Args:
-        root: holds the folder training of the archives data_stereo_flow (2012) or
-            data_scene_flow (2015); the archive of calibrations may be there too.
-        year: 2012 or 2015, which have different folders.
-        split: 'validation' is the customary holdout of 14 or 20 pairs, 'train' all others,
-            'training' both.
-        truth: 'occ' is all of the truth, 'noc' that of pixels the right image shows too.
+        root: the folder that holds training of the archive data_stereo_flow (2012) or
+            data_scene_flow (2015); it may also hold what the archive of calibrations unpacks.
+        year: 2012 or 2015; their folders have different names.
+        split: 'validation' has the usual 14 or 20 pairs for validation, 'train' all others, and
+            'training' has both.
+        truth: 'occ' is the whole truth, 'noc' only that of pixels that the right image shows too.
     """
 
     source = 'https://www.cvlibs.net/datasets/kitti/eval_stereo.php'
@@ -83,7 +83,7 @@ class KITTI(StereoDataset):
             self.entries = [entry for entry in self.entries if entry.name not in held_out]
 
     def read_occluded(self, entry: Entry, disparity: np.ndarray) -> np.ndarray | None:
-        """Pixels with truth that is not in 'noc'."""
+        """True for pixels whose truth is missing in 'noc'."""
         if 'noc' not in entry.files:
             return None
         return np.isfinite(disparity) & np.isnan(io.read_disparity(entry['noc']))

@@ -1,4 +1,4 @@
-"""KITTI's depth: the benchmark of depth completion and prediction, and Eigen's split."""
+"""KITTI's depth: the benchmark of depth completion and prediction, and the split of Eigen."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _SELECTION = 'depth_selection/val_selection_cropped'
 
 
 class KITTIDepth(MonoDataset):
-    """Street scenes with depth gathered from eleven sweeps of a lidar.
+    """Street scenes whose depth was collected from eleven sweeps of a lidar.
 
     Args:
-        root: holds train and val of the archive data_depth_annotated, or depth_selection of the
-            archive data_depth_selection.
-        split: 'selection' are the benchmark's 1000 frames for validation, cropped to 1216x352.
-        raw: holds the raw recordings, a folder per day such as 2011_09_26; none: root does. The
-            selection comes with its images.
-        cameras: 'image_02' is the left colour camera, 'image_03' the right one; none takes both.
+        root: the folder that holds train and val of the archive data_depth_annotated, or
+            depth_selection of the archive data_depth_selection.
+        split: 'selection' has the 1000 validation frames of the benchmark, cropped to 1216x352.
+        raw: the folder that holds the raw recordings, with a folder per day such as 2011_09_26;
+            None if root holds them. The selection needs none, since it includes its images.
+        cameras: 'image_02' is the left colour camera, 'image_03' the right one; an empty list
+            takes both.
     """
 
     source = 'https://www.cvlibs.net/datasets/kitti/eval_depth_all.php'
@@ -58,14 +59,15 @@ class KITTIDepth(MonoDataset):
 
 
 class KITTIEigen(MonoDataset):
-    """The frames of KITTI that a list names, such as Eigen's split, with the benchmark's depth.
+    """The frames of KITTI that a list names, such as the split of Eigen, with KITTI's depth.
 
     Args:
-        root: holds train and val of the archive data_depth_annotated.
-        files: the list; a line has an image, below raw, and its depth, below train or val, and
-            perhaps the focal length. Lines whose depth is 'None' are left out. BTS calls such
-            lists kitti_eigen_test_files_with_gt.txt and kitti_eigen_train_files_with_gt.txt.
-        raw: holds the raw recordings, a folder per day such as 2011_09_26; none: root does.
+        root: the folder that holds train and val of the archive data_depth_annotated.
+        files: the list. A line has an image, below raw, its depth, below train or val, and
+            perhaps the focal length. Lines whose depth is 'None' are left out. In BTS, such lists
+            are named kitti_eigen_test_files_with_gt.txt and kitti_eigen_train_files_with_gt.txt.
+        raw: the folder that holds the raw recordings, with a folder per day such as 2011_09_26;
+            None if root holds them.
     """
 
     name = 'KITTI Eigen'

@@ -13,20 +13,20 @@ from nndepth_core import io
 from nndepth_core.data.datasets.base import Entry, StereoDataset
 
 _SCALES = {'full': 1, 'half': 2, 'third': 3}
-_OCCLUDED = 128  # in mask0nocc.png, where 255 is visible in both images and 0 unknown
+_OCCLUDED = 128  # value in mask0nocc.png; 255 is visible in both images and 0 is unknown
 
 
 class Middlebury2006(StereoDataset):
-    """The sets of 2005 and 2006: indoor scenes under several lights, views 1 and 5 of each.
+    """The sets of 2005 and 2006: indoor scenes under several lights; views 1 and 5 are the pair.
 
-    The archives do not tell the rig.
+    The archives do not hold the calibration.
 
     Args:
-        root: holds the folders of the scenes (Art, Books ...) of one size.
+        root: the folder that holds the folders of the scenes (Art, Books ...) of one size.
         year: 2005 or 2006.
-        size: of the images; the stored disparities are those of the full size.
-        images: which images of a scene: '' are those beside its truth, 'Illum1/Exp0' those under
-            the first light at the first exposure, and so on.
+        size: the size of the images; stored disparities are in pixels of the full size.
+        images: which images of a scene to take: '' for those in the same folder as the truth,
+            'Illum1/Exp0' for those under the first light at the first exposure, and so on.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Middlebury2014(StereoDataset):
     """Indoor scenes of about 6 megapixels with dense disparity.
 
     Args:
-        root: holds the folders of the scenes: Adirondack-perfect, Adirondack-imperfect ...
+        root: the folder that holds the scenes: Adirondack-perfect, Adirondack-imperfect ...
         rectifications: 'perfect', or 'imperfect' with the small vertical errors of a usual
             calibration.
-        lights: which right images: '' as the left, 'E' at another exposure, 'L' under another
-            light.
-        occlusions: derive the occluded pixels from the disparity of the right image.
+        lights: which right images to take: '' for those like the left one, 'E' for another
+            exposure, 'L' for another light.
+        occlusions: whether to compute the occlusion from the disparity of the right image.
     """
 
     name = 'Middlebury 2014'
@@ -94,8 +94,8 @@ class MiddleburyV3(StereoDataset):
     """The 15 training pairs of the third evaluation.
 
     Args:
-        root: holds the folder MiddEval3, into which the archives of images and of truth unpack.
-        resolution: 'F' full, 'H' half, 'Q' quarter.
+        root: the folder that holds MiddEval3, into which the archives of images and truth unpack.
+        resolution: 'F' is full, 'H' half, 'Q' a quarter.
     """
 
     name = 'Middlebury v3'
@@ -115,17 +115,17 @@ class MiddleburyV3(StereoDataset):
         )
 
     def read_occluded(self, entry: Entry, disparity: np.ndarray) -> np.ndarray:
-        """Where the published mask says so."""
+        """True where the published mask says so."""
         return read_mask0nocc(entry['visible'])
 
 
 def read_mask0nocc(path: Path) -> np.ndarray:
-    """Occluded pixels of the mask that Middlebury and ETH3D publish, bool (H, W)."""
+    """Read the occlusion from the mask that Middlebury and ETH3D publish, bool (H, W)."""
     return io.read_image(path)[..., 0] == _OCCLUDED
 
 
 def _renamed(entries: Sequence[Entry], variant: str) -> list[Entry]:
-    """Entries whose name tells a variant of their images, where it is not the plain one."""
+    """Add the variant of their images to the names of entries, unless it is the plain one."""
     return [
         replace(entry, name=f'{entry.name}_{variant}') if variant else entry for entry in entries
     ]

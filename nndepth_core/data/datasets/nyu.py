@@ -21,19 +21,19 @@ _FOLDERS = {
     'test': 'official_splits/test',
     'sync': 'sync',
 }
-# MATLAB 5 files: types of elements that hold numbers, and of those that hold elements.
+# MATLAB 5 files: the types of elements that hold numbers, and of those that hold other elements.
 _NUMBERS = {1: 'i1', 2: 'u1', 3: '<i2', 4: '<u2', 5: '<i4', 6: '<u4', 7: '<f4', 9: '<f8'}
 _MATRIX, _COMPRESSED = 14, 15
 
 
 class NYUv2(MonoDataset):
-    """Indoor scenes of 640x480 before a Kinect, exported to pictures as BTS does.
+    """Indoor scenes of 640x480 seen by a Kinect, exported to pictures as BTS does.
 
     Args:
-        root: holds official_splits or sync.
-        split: 'train' and 'test' are the labelled frames of the official splits, 'sync' the
+        root: the folder that holds official_splits or sync.
+        split: 'train' and 'test' have the labelled frames of the official splits, 'sync' has the
             frames of the raw recordings, for training.
-        scenes: folders such as kitchen; none takes all.
+        scenes: folders such as kitchen; an empty list takes all.
     """
 
     source = f'{_HOME} and export it with https://github.com/cleinc/bts'
@@ -61,12 +61,12 @@ class NYUv2(MonoDataset):
 
 
 class NYUv2Labeled(MonoDataset):
-    """The 1449 labelled frames of NYU Depth V2 as published, in one file of MATLAB.
+    """The 1449 labelled frames of NYU Depth V2 as published, in one MATLAB file.
 
     Args:
-        root: holds nyu_depth_v2_labeled.mat and, unless split is 'all', splits.mat.
-        split: 'train' are 795 frames, 'test' 654.
-        depth: 'filled' has the Kinect's holes filled in, 'raw' leaves them unknown.
+        root: the folder that holds nyu_depth_v2_labeled.mat and, for a split, splits.mat.
+        split: 'train' has 795 frames, 'test' has 654.
+        depth: 'filled' has the holes of the Kinect's depth filled, 'raw' leaves them unknown.
     """
 
     source = _HOME
@@ -119,11 +119,11 @@ def _read_numbers(path: Path, name: str) -> np.ndarray:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and content of the elements, those of compressed ones instead of them."""
+    """Yield type and content of each element; a compressed one is replaced by what it holds."""
     start = 0
     while start < len(data):
         kind, size = struct.unpack_from('<II', data, start)
-        if kind >> 16:  # up to four bytes, within the tag
+        if kind >> 16:  # a small element holds up to four bytes inside its tag
             kind, size, first = kind & 0xFFFF, kind >> 16, start + 4
             start += 8
         else:

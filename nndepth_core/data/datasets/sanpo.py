@@ -1,4 +1,4 @@
-"""SANPO-Real: walks with a ZED camera on head and chest."""
+"""SANPO-Real: walks with ZED cameras on head and chest."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class SANPO(StereoDepthDataset):
     """Real outdoor pairs; their depth is an estimate, not a measurement.
 
     Args:
-        root: holds sanpo-real, as its bucket has it.
-        split: of the sessions, as splits/*_session_ids.txt lists them; 'all' takes every one.
-        depth: 'crestereo', dense and estimated by that network, or 'zed', sparser and of the
-            camera's own software.
-        cameras: which of the rigs.
+        root: the folder that holds sanpo-real, with the layout of its bucket.
+        split: the sessions to take, as splits/*_session_ids.txt lists them; 'all' takes all.
+        depth: 'crestereo' is dense and was estimated by that network; 'zed' is sparser and was
+            computed by the software of the camera.
+        cameras: which of the cameras to take; an empty list takes both.
     """
 
     name = 'SANPO'
@@ -54,14 +54,14 @@ class SANPO(StereoDepthDataset):
             self.entries = [entry for entry in self.entries if entry.fields['session'] in listed]
 
     def read_depth(self, entry: Entry) -> np.ndarray:
-        """Depth along Z, float32 (H, W) metres, brought to the size of the images."""
+        """Read the depth along Z, float32 (H, W) in metres, resized to the size of the images."""
         depth = _read_float16(entry['depth'])
         lens = _lenses(entry['description'], entry.fields['camera'])['left_camera_params']
         size = int(lens['image_width']), int(lens['image_height'])
         return cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
 
     def read_camera(self, entry: Entry, width: int, height: int) -> StereoCamera:
-        """The rig of the session's description."""
+        """Read the stereo camera from the description of the session."""
         details = _lenses(entry['description'], entry.fields['camera'])
         left, right = details['left_camera_params'], details['right_camera_params']
         camera = PinholeCamera(
@@ -80,7 +80,7 @@ class SANPO(StereoDepthDataset):
 
 
 def _read_float16(path: Path) -> np.ndarray:
-    """A gzip of little-endian float16: height, width and then the values, row by row."""
+    """Read a gzip of little-endian float16: height, width and then the values, row by row."""
     try:
         values = np.frombuffer(gzip.decompress(path.read_bytes()), '<f2').astype(np.float32)
     except (OSError, EOFError, ValueError) as error:
@@ -94,7 +94,7 @@ def _read_float16(path: Path) -> np.ndarray:
 
 @cache
 def _lenses(description: Path, camera: str) -> dict[str, Any]:
-    """What a session's description.json says of one of its rigs."""
+    """Read what a session's description.json says of one of its cameras."""
     try:
         content = json.loads(description.read_text())
         index = content['session_camera_location'].index(camera)

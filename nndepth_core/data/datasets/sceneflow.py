@@ -27,13 +27,13 @@ class SceneFlow(StereoDataset):
     """Rendered pairs of 960x540 with dense disparity; their unit of length is not the metre.
 
     Args:
-        root: holds folders FlyingThings3D, Monkaa and Driving, into each of which its archives of
-            images and of disparities are unpacked: frames_cleanpass, disparity ...
-        split: 'train' is FlyingThings3D's TRAIN with Monkaa and Driving, 'test' FlyingThings3D's
-            TEST, 'validation' the 400 pairs of TEST that RAFT-Stereo is validated on.
-        passes: of the renderer: 'clean' without, 'final' with defocus, motion blur and haze.
-        subsets: which to train on.
-        occlusions: derive the occluded pixels from the disparity of the right image.
+        root: the folder that holds FlyingThings3D, Monkaa and Driving; into each of these, its
+            archives of images and disparities are unpacked: frames_cleanpass, disparity ...
+        split: 'train' is the TRAIN part of FlyingThings3D with Monkaa and Driving, 'test' is the
+            TEST part, and 'validation' the 400 pairs of TEST that validate RAFT-Stereo.
+        passes: 'clean' images, or 'final' ones with defocus, motion blur and haze.
+        subsets: which data sets to train on.
+        occlusions: whether to compute the occlusion from the disparity of the right image.
     """
 
     name = 'SceneFlow'
@@ -56,7 +56,7 @@ class SceneFlow(StereoDataset):
                 self.entries += _held_out(found) if split == 'validation' else found
 
     def read_camera(self, entry: Entry, width: int, height: int) -> StereoCamera:
-        """The rig as published, its baseline 1 in the unit of the scenes."""
+        """The published camera; its baseline is 1 in the unit of the scenes."""
         focal = _FOCAL_15MM if entry.fields.get('lens') == '15mm_focallength' else _FOCAL
         return ideal_camera(width, height, focal * width / _WIDTH, 1.0)
 
@@ -74,6 +74,6 @@ def _layout(subset: str, occlusions: bool) -> Mapping[str, str]:
 
 
 def _held_out(entries: Sequence[Entry]) -> list[Entry]:
-    """RAFT-Stereo's choice: the first 400 of a permutation seeded with 1000."""
+    """The choice of RAFT-Stereo: the first 400 of a permutation with the seed 1000."""
     order = np.random.RandomState(1000).permutation(len(entries))
     return [entries[index] for index in sorted(order[:_HELD_OUT])]

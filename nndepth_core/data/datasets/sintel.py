@@ -13,12 +13,12 @@ from nndepth_core.data.datasets.base import Entry, StereoDataset
 
 
 class SintelStereo(StereoDataset):
-    """Pairs of 1024x436 of an animated film, with dense disparity.
+    """Pairs of 1024x436 from an animated film, with dense disparity.
 
     Args:
-        root: holds the folder training, into which the archive unpacks.
-        passes: of the renderer: 'clean' without, 'final' with defocus, motion blur and haze.
-        scenes: such as alley_1; none takes all.
+        root: the folder that holds training, into which the archive unpacks.
+        passes: 'clean' images, or 'final' ones with defocus, motion blur and haze.
+        scenes: scenes such as alley_1; an empty list takes all.
     """
 
     name = 'Sintel'
@@ -45,7 +45,7 @@ class SintelStereo(StereoDataset):
         )
 
     def read_disparity(self, entry: Entry) -> np.ndarray:
-        """Disparity, float32 (H, W) pixels: 4 R + G / 64 + B / 16384, where not 0."""
+        """Disparity, float32 (H, W) in pixels: 4 R + G / 64 + B / 16384; unknown where it is 0."""
         stored = io.read_pixels(entry['disparity'])
         if stored.dtype != np.uint8 or stored.shape[2:] != (3,):
             raise ValueError(f'{entry["disparity"]} is no picture of three channels of 8 bits')
@@ -53,6 +53,6 @@ class SintelStereo(StereoDataset):
         return np.where(disparity > 0, disparity, np.float32(np.nan))
 
     def read_occluded(self, entry: Entry, disparity: np.ndarray) -> np.ndarray:
-        """Where the published masks say that the right image hides or does not reach a pixel."""
+        """True where the published masks say that the right image does not show a pixel."""
         masks = (io.read_image(entry[kind])[..., 0] > 0 for kind in ('occluded', 'outside'))
         return np.logical_or(*masks)

@@ -32,10 +32,11 @@ class TartanAir(StereoDepthDataset):
     """Rendered flights through indoor and outdoor environments, with dense depth.
 
     Args:
-        root: holds a folder per environment, with Easy/P000 or, in version 2, Data_easy/P000.
+        root: the folder with a folder per environment, which holds Easy/P000 or, in version 2,
+            Data_easy/P000.
         version: 1 has images of 640x480, 2 of 640x640.
-        levels: of the motion.
-        environments: which; none takes all.
+        levels: the difficulty of the motion.
+        environments: which environments to take; an empty list takes all.
     """
 
     source = 'https://theairlab.org/tartanair-dataset'
@@ -52,7 +53,7 @@ class TartanAir(StereoDepthDataset):
         folder = '{level}' if version == 1 else 'Data_{level}'
         flight = f'{{environment}}/{folder}/{{flight}}'
         layout = {kind: f'{flight}/{path}' for kind, path in _FRAMES[version].items()}
-        # Archives of version 1 have the environment's folder inside, so it may be there twice.
+        # Archives of version 1 hold the environment's folder too, so that it may be there twice.
         nested = {kind: f'{{environment}}/{path}' for kind, path in layout.items()}
         self.entries = self.find(
             self.fitting(nested, layout),
@@ -65,5 +66,5 @@ class TartanAir(StereoDepthDataset):
         return io.read_depth(entry['depth'])
 
     def read_camera(self, entry: Entry, width: int, height: int) -> StereoCamera:
-        """The rig as published: a horizontal field of view of 90 degrees."""
+        """The published camera: a horizontal field of view of 90 degrees."""
         return ideal_camera(width, height, width / 2, BASELINE, (width / 2, height / 2))

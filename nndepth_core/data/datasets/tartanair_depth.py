@@ -1,4 +1,4 @@
-"""TartanAir and TartanAir 2, image by image."""
+"""TartanAir and TartanAir 2 as single images."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class TartanAirDepth(MonoDataset):
     """Rendered flights through indoor and outdoor environments, with dense depth.
 
     Args:
-        root: holds a folder per environment, with Easy/P000 or, in version 2, Data_easy/P000.
+        root: the folder with a folder per environment, which holds Easy/P000 or, in version 2,
+            Data_easy/P000.
         version: 1 has images of 640x480, 2 of 640x640.
-        levels: of the motion.
-        sides: of the stereo camera, which may be downloaded alone.
-        environments: which; none takes all.
+        levels: the difficulty of the motion.
+        sides: which sides of the stereo camera to take; one side can be downloaded without the
+            other.
+        environments: which environments to take; an empty list takes all.
     """
 
     source = TartanAir.source
@@ -49,7 +51,7 @@ class TartanAirDepth(MonoDataset):
         self.name = 'TartanAir depth' if version == 1 else 'TartanAir 2 depth'
         super().__init__(root)
         layout = {kind: f'{{environment}}/{path}' for kind, path in _FRAMES[version].items()}
-        # Archives of version 1 have the environment's folder inside, so it may be there twice.
+        # Archives of version 1 hold the environment's folder too, so that it may be there twice.
         nested = {kind: f'{{environment}}/{path}' for kind, path in layout.items()}
         self.entries = self.find(
             self.fitting(nested, layout),

@@ -12,15 +12,15 @@ from nndepth_core.data.datasets.base import DatasetError, Entry, MonoDataset
 
 
 class TUM(MonoDataset):
-    """Indoor sequences of 640x480 before a Kinect or an Xtion.
+    """Indoor sequences of 640x480 seen by a Kinect or an Xtion.
 
-    Colour and depth are taken at different times. As in the publisher's associate.py, pairs
-    closest in time come first, and every image is used once.
+    Colour and depth are taken at different times. As in the publisher's associate.py, those that
+    are closest in time are paired first, and every image is used once.
 
     Args:
         root: a sequence, such as rgbd_dataset_freiburg1_xyz, or a folder of sequences.
-        sequences: which of them; none takes all.
-        max_difference: of the times of an image and its depth, seconds.
+        sequences: which sequences to take; an empty list takes all.
+        max_difference: the largest difference between the times of image and depth, in seconds.
     """
 
     name = 'TUM RGB-D'
@@ -51,7 +51,7 @@ class TUM(MonoDataset):
         return io.read_depth(entry['depth'], scale=5000)
 
     def _read_list(self, path: Path) -> list[tuple[float, str]]:
-        """Times in seconds, in their order, and files."""
+        """Read times in seconds, in ascending order, with their files."""
         lines = [line.split() for line in path.read_text().splitlines()]
         try:
             pairs = (words for words in lines if words and not words[0].startswith('#'))
@@ -69,12 +69,12 @@ def associate(
     """Match times one to one, the closest pairs first.
 
     Args:
-        first: seconds, ascending.
-        second: the same.
-        max_difference: seconds; pairs must be closer.
+        first: times in seconds, ascending.
+        second: times in seconds, ascending.
+        max_difference: in seconds; pairs must be closer than this.
 
     Returns:
-        Indices into both, in the order of the first.
+        Pairs of indices into `first` and `second`, in the order of `first`.
     """
     times = np.asarray(first)
     low = np.searchsorted(second, times - max_difference, 'right')

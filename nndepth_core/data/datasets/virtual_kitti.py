@@ -16,17 +16,19 @@ BASELINE = 0.532725  # metres
 FOCAL = 725.0087  # pixels
 CENTRE = (620.5, 187.0)
 
-_SKY = 655.35  # metres, all that 16 bits hold in centimetres
+_SKY = 655.35  # metres, the most that 16 bits hold in centimetres
 
 
 class VirtualKITTI2(StereoDepthDataset):
-    """Rendered twins of five KITTI drives, 1242x375, in ten variations.
+    """Rendered copies of five KITTI drives, 1242x375, in ten variations.
 
     Args:
-        root: holds Scene01, Scene02 ..., into which the archives of images and of depth unpack.
-        scenes: of '01', '02', '06', '18', '20'; none takes all.
-        variations: such as 'clone', 'fog', 'rain', '15-deg-left'; none takes all.
-        sky: keep its disparity, which is nearly 0, instead of leaving it unknown.
+        root: the folder that holds Scene01, Scene02 ..., into which the archives of images and of
+            depth unpack.
+        scenes: of '01', '02', '06', '18', '20'; an empty list takes all.
+        variations: variations such as 'clone', 'fog', 'rain', '15-deg-left'; an empty list takes
+            all.
+        sky: whether to keep the disparity of the sky, which is nearly 0, or leave it unknown.
     """
 
     name = 'Virtual KITTI 2'
@@ -58,5 +60,5 @@ class VirtualKITTI2(StereoDepthDataset):
         return depth if self.sky else np.where(depth < _SKY, depth, np.float32(np.nan))
 
     def read_camera(self, entry: Entry, width: int, height: int) -> StereoCamera:
-        """The rig as published, the same in all scenes."""
+        """The published camera, which is the same in all scenes."""
         return ideal_camera(width, height, FOCAL, BASELINE, CENTRE)

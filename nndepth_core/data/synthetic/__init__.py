@@ -1,10 +1,11 @@
-"""Procedural stereo: random scenes, exact disparity, no assets.
+"""Procedural stereo pairs: random scenes with exact disparity, made without other files.
 
-Two renderers. One casts rays through a yard that a camera drives through, for the demo:
-geometry.py holds the primitives, textures.py what covers them, scene.py what stands where,
-render.py makes pictures of it, and sequence.py drives. The other draws endless pairs to train on,
-fast: layouts.py puts up patches.py, which materials.py covers and mipmap.py shrinks, and
-procedural.py is the data set. sensor.py is how real cameras differ from perfect ones.
+There are two renderers. The first casts rays through a yard that a camera drives through, for the
+demo: geometry.py holds the primitives, textures.py their textures, scene.py the objects of the
+yard, render.py makes images of it, and sequence.py drives through it. The second makes endless
+pairs for training, and is fast: layouts.py arranges patches (patches.py) with materials
+(materials.py) that mipmap.py shrinks, and procedural.py is the data set. sensor.py adds the flaws
+of real cameras.
 """
 
 from nndepth_core.data.synthetic.render import StereoPicture, StereoRenderer

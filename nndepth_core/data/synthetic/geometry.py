@@ -1,6 +1,6 @@
-"""Poses and analytic primitives: where a ray meets them and what the surface is like there.
+"""Poses and analytic primitives: where rays meet them, and their surface at these points.
 
-A primitive lives in its own frame, centred on the origin. Vectors of rays are tuples of three
+A primitive has its own frame, with the origin at its centre. Vectors of rays are tuples of three
 float32 arrays that broadcast against each other, so that a grid of rays costs one addition.
 """
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 Vector = tuple[np.ndarray, np.ndarray, np.ndarray]
-_TINY = np.float32(1e-10)  # turns rays that run along a surface a little
+_TINY = np.float32(1e-10)  # slightly turns rays that run along a surface
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Pose:
     """A frame in the world.
 
     Attributes:
-        position: (3,) origin of the frame, metres.
-        rotation: (3, 3) whose columns are the axes of the frame.
+        position: (3,) origin of the frame, in metres.
+        rotation: (3, 3), whose columns are the axes of the frame.
     """
 
     position: np.ndarray
@@ -31,32 +31,32 @@ class Pose:
 
     @classmethod
     def upright(cls, x: float, y: float, z: float, yaw: float = 0.0) -> Pose:
-        """A frame turned about the vertical by yaw in radians."""
+        """Make a frame that is turned about the vertical axis by yaw, in radians."""
         c, s = math.cos(yaw), math.sin(yaw)
         return cls(np.array([x, y, z]), np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]]))
 
     @classmethod
     def looking(cls, position: np.ndarray, forward: np.ndarray) -> Pose:
-        """An optical frame (x right, y down, z forward), level with the ground (world z up)."""
+        """Make an optical frame (x right, y down, z forward) that is level (world z is up)."""
         z = forward / np.linalg.norm(forward)
         x = np.cross(z, [0.0, 0.0, 1.0] if abs(z[2]) < 0.999 else [1.0, 0.0, 0.0])
         x /= np.linalg.norm(x)
         return cls(np.asarray(position, float), np.stack([x, np.cross(z, x), z], axis=1))
 
     def shifted(self, x: float) -> Pose:
-        """The frame moved along its own x axis, metres."""
+        """Move the frame along its own x axis, in metres."""
         return Pose(self.position + self.rotation[:, 0] * x, self.rotation)
 
     def to_local(self, points: np.ndarray) -> np.ndarray:
-        """Points (n, 3) or a point (3,) of the world in this frame."""
+        """Convert points (n, 3) or a point (3,) of the world to this frame."""
         return (points - self.position) @ self.rotation
 
     def from_local(self, points: np.ndarray) -> np.ndarray:
-        """Points (n, 3) of this frame in the world."""
+        """Convert points (n, 3) of this frame to the world."""
         return cv2.transform(points[None], np.c_[self.rotation, self.position])[0]
 
     def relative_to(self, frame: Pose) -> Pose:
-        """This frame as seen from another that takes the place of the world, float32."""
+        """Express this frame in another one, float32."""
         return Pose(
             frame.to_local(self.position).astype(np.float32),
             (frame.rotation.T @ self.rotation).astype(np.float32),
@@ -70,7 +70,7 @@ class Surface:
     Attributes:
         uv: (n, 2) texture coordinates in metres along the surface.
         normal: (n, 3) unit outward normal in the primitive's frame.
-        face: (n,) which smooth side of the primitive the point lies on.
+        face: (n,) the number of the smooth side of the primitive on which the point lies.
     """
 
     uv: np.ndarray
@@ -87,7 +87,7 @@ class Shape(Protocol):
         ...
 
     def intersect(self, origin: Vector, direction: Vector) -> np.ndarray:
-        """Smallest positive t with origin + t * direction on the surface; inf where none."""
+        """Smallest positive t with origin + t * direction on the surface; inf if there is none."""
         ...
 
     def surface(self, points: np.ndarray) -> Surface:
@@ -175,7 +175,7 @@ class Cylinder:
         dx = dx + _TINY
         square = dx * dx + dy * dy
         cross = ox * dy - oy * dx
-        # With the cross product: the textbook discriminant loses thin far poles in float32.
+        # With the cross product, since the usual discriminant loses thin far poles in float32.
         root = _half_chord(square * np.float32(self.radius**2) - cross * cross)
         middle = -(ox * dx + oy * dy)
         side = ((middle - root) / square, (middle + root) / square)
@@ -225,7 +225,7 @@ class Sphere:
 
 
 def _slab(origin: np.ndarray, direction: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where rays enter and leave the space between two parallel planes."""
+    """Find where rays enter and leave the space between two parallel planes."""
     inverse = 1 / (direction + _TINY)
     middle = -origin * inverse
     reach = np.abs(inverse) * np.float32(half)
@@ -233,13 +233,13 @@ def _slab(origin: np.ndarray, direction: np.ndarray, half: float) -> tuple[np.nd
 
 
 def _half_chord(discriminant: np.ndarray) -> np.ndarray:
-    """Square root, NaN where the ray misses (comparisons with NaN are false)."""
+    """Square root; NaN if the ray misses (comparisons with NaN are false)."""
     with np.errstate(invalid='ignore'):
         return np.sqrt(discriminant)
 
 
 def _entry(intervals: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Where rays enter the convex solid whose parts they cross in these intervals."""
+    """Find where rays enter a convex solid, from the intervals in which they are in its parts."""
     near, far = intervals[0]
     for start, end in intervals[1:]:
         near, far = np.maximum(near, start), np.minimum(far, end)

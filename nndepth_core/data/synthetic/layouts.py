@@ -1,4 +1,4 @@
-"""Where things stand: flying shapes, rooms, streets, tables and ledges, all from patches.
+"""Arrangements of patches: flying shapes, rooms, streets, tables and ledges.
 
 Coordinates are those of the left camera: x right, y down, z forward.
 """
@@ -15,7 +15,7 @@ from nndepth_core.data.synthetic.streets import street
 
 
 def flying(stage: Stage, nearest: float) -> None:
-    """Shapes in the air before a slanted wall."""
+    """Shapes in the air in front of a slanted wall."""
     rng = stage.rng
     farthest = max(nearest * rng.uniform(0.02, 0.35), 0.3)
     _backdrop(stage, farthest)
@@ -23,17 +23,17 @@ def flying(stage: Stage, nearest: float) -> None:
 
 
 def room(stage: Stage, nearest: float) -> None:
-    """A room seen from inside: floor, ceiling, walls, things hung on them, furniture, floaters."""
+    """A room from inside: floor, ceiling, walls with things on them, furniture, flying shapes."""
     rng = stage.rng
     product = stage.rig.focal_baseline
     back = product / (nearest * rng.uniform(0.08, 0.4))
-    unit = back * stage.width / stage.focal  # what the picture spans at the back wall
+    unit = back * stage.width / stage.focal  # the width that the image shows at the back wall
     left, right = -unit * rng.uniform(0.3, 1.0), unit * rng.uniform(0.3, 1.0)
     top, floor = -unit * rng.uniform(0.25, 0.6), unit * rng.uniform(0.2, 0.45)
     turn = rotation(rng.normal(0, 0.08), rng.normal(0, 0.3), rng.normal(0, 0.03))
     x, y, z = turn.T
     width, height = right - left, floor - top
-    paint = any_colour(rng) if rng.random() < 0.4 else None  # of plain walls
+    paint = any_colour(rng) if rng.random() < 0.4 else None  # the colour of plain walls
 
     def at(a: float, b: float, c: float) -> np.ndarray:
         return a * x + b * y + c * z
@@ -67,7 +67,7 @@ def room(stage: Stage, nearest: float) -> None:
 
 
 def table(stage: Stage, nearest: float) -> None:
-    """Close things before a wall near by: large disparities that differ little."""
+    """Close things in front of a near wall: large disparities that differ little."""
     rng = stage.rng
     wall = nearest * rng.uniform(0.25, 0.6)
     _backdrop(stage, wall)
@@ -94,11 +94,11 @@ LAYOUTS: tuple[tuple[float, Callable[[Stage, float], None]], ...] = (
     (0.11, table),
     (0.2, ledges),
 )
-"""How often each layout comes, and what builds it."""
+"""How often each layout occurs, and the function that builds it."""
 
 
 def _backdrop(stage: Stage, disparity: float) -> None:
-    """A wall that fills the picture, slanted at times."""
+    """A wall that fills the image; it is sometimes slanted."""
     rng = stage.rng
     centre = stage.point(stage.width / 2, stage.height / 2, disparity)
     tilt = rng.normal(0, (0.2, 0.35)).clip(-0.7, 0.7) if rng.random() < 0.7 else (0.0, 0.0)

@@ -1,6 +1,6 @@
-"""Boards, shelves, table tops and steps: depth edges along the rows between surfaces alike.
+"""Boards, shelves, table tops and steps: depth edges along the rows between similar surfaces.
 
-Along such an edge matching says nothing, so that it must be found in the image.
+Matching cannot find such an edge, so that it must be found in the left image.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from nndepth_core.data.synthetic.stage import Stage, any_colour, log_uniform, ro
 
 
 def ledges(stage: Stage, nearest: float) -> None:
-    """Almost plain boards or steps of similar colours before a wall, with things on them."""
+    """Almost plain boards or steps of similar colours in front of a wall, with things on them."""
     rng = stage.rng
     product = stage.rig.focal_baseline
     back = product / (nearest * rng.uniform(0.15, 0.65))
-    tall = back * stage.height / stage.focal  # what the picture spans at the wall
+    tall = back * stage.height / stage.focal  # the height that the image shows at the wall
     turn = np.eye(3)  # edges along the rows
-    if rng.random() < 0.5:  # slightly slanted ones
+    if rng.random() < 0.5:  # slightly slanted edges
         turn = rotation(0, rng.normal(0, 0.25), rng.normal(0, 0.03))
     turn = turn @ rotation(rng.normal(0, 0.06), 0, 0)
     x, y, z = turn.T
@@ -34,7 +34,7 @@ def ledges(stage: Stage, nearest: float) -> None:
 
 
 def _shelves(stage: Stage, turn: np.ndarray, paint: np.ndarray, back: float, close: float) -> None:
-    """Boards one above the other, some with sides, or a single table top."""
+    """Add boards one above the other, some with sides, or a single table top."""
     rng = stage.rng
     tall, wide = back * stage.height / stage.focal, back * stage.width / stage.focal
     count = int(rng.integers(1, 7))
@@ -56,7 +56,7 @@ def _shelves(stage: Stage, turn: np.ndarray, paint: np.ndarray, back: float, clo
 
 
 def _steps(stage: Stage, turn: np.ndarray, paint: np.ndarray, back: float, close: float) -> None:
-    """Stairs that rise towards the wall, or a kerb where there is one step."""
+    """Add stairs that rise towards the wall, or a kerb if there is only one step."""
     rng = stage.rng
     tall, wide = back * stage.height / stage.focal, back * stage.width / stage.focal
     count = int(rng.integers(1, 8))
@@ -85,13 +85,13 @@ def _thing(
     """Put a box, a can, a row of books or a cut-out on a ledge.
 
     Args:
-        stage: of the scene.
+        stage: the stage of the scene.
         turn: (3, 3) rotation of the ledge.
-        across: left and right end of the ledge.
-        level: of its upper side.
-        depth: of its front and back edge.
-        room: height of the largest thing.
-        paint: (3,) colour of the ledge; some things have it too.
+        across: the left and right end of the ledge.
+        level: the height of its upper side.
+        depth: the depth of its front and back edge.
+        room: the largest height of the thing.
+        paint: (3,) colour of the ledge, which some things have too.
     """
     rng = stage.rng
     x, y, _ = turn.T

@@ -1,4 +1,4 @@
-"""What patches are covered with: a bank of seamless tiles, and shapes that cut things out."""
+"""Textures for patches: a bank of seamless tiles, and shapes that cut out parts."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import cv2
 import numpy as np
 
 TILE = 512
-"""Side of the bank's tiles, texels."""
+"""The side of the bank's tiles, in texels."""
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
 _FRACTAL_POOL = 16
 
 
 class MaterialBank:
-    """Seamless tiles drawn once, recombined and recoloured without end.
+    """Seamless tiles that are drawn once, and combined and recoloured again and again.
 
     Args:
-        seed: decides the tiles.
-        size: how many tiles there are.
+        seed: determines the tiles.
+        size: the number of tiles.
     """
 
     def __init__(self, seed: int, size: int = 96) -> None:
         rng = np.random.default_rng([seed, 0xBA2C])
         self.noise = [power_noise(rng, rng.uniform(0.8, 2.2)) for _ in range(_FRACTAL_POOL)]
-        self._doubled = [np.tile(noise, (2, 2)) for noise in self.noise]  # windows need no wrap
+        self._doubled = [np.tile(noise, (2, 2)) for noise in self.noise]  # so windows need no wrap
         makers = (
             self._leaves,
             self._leaves,
@@ -43,14 +43,14 @@ class MaterialBank:
         width: int,
         colour: np.ndarray | None = None,
     ) -> np.ndarray:
-        """A new texture, uint8 (height, width, 3): tiles mixed, recoloured, contrast of any kind.
+        """Make a texture, uint8 (height, width, 3), by mixing and recolouring tiles.
 
-        A third of the textures are almost plain, as walls, paint and sky are; half have grain.
+        A third of the textures are almost plain, like walls, paint and sky; half have grain.
 
         Args:
-            rng: decides everything.
-            height: of the texture.
-            width: of the texture.
+            rng: the source of randomness.
+            height: the height of the texture.
+            width: the width of the texture.
             colour: (3,) mean of an almost plain texture; None for any texture.
         """
         picture = self._window(rng, height, width)
@@ -65,13 +65,13 @@ class MaterialBank:
         return self._shade(picture, rng)
 
     def shape(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-        """Alpha (height, width) uint8 of a random outline; thin and holey ones among them."""
+        """Make alpha (height, width) uint8 of a random outline; some are thin or have holes."""
         draw = (_polygon, _ellipse, self._blob, _frame, _fence, _branches, _blades, _lettering)
         weights = (0.24, 0.18, 0.18, 0.06, 0.07, 0.12, 0.1, 0.05)
         return draw[rng.choice(len(draw), p=weights)](rng, height, width)
 
     def cast_shadows(self, rng: np.random.Generator, picture: np.ndarray) -> None:
-        """Darken random outlines of a texture in place, as things that are not seen do."""
+        """Darken random outlines of a texture in place, like shadows of things out of sight."""
         for _ in range(rng.integers(1, 6)):
             height, width = (int(side * rng.uniform(0.1, 0.7)) for side in picture.shape[:2])
             top, left = (
@@ -86,7 +86,7 @@ class MaterialBank:
             part[:] = cv2.multiply(part, cv2.merge((light, light, light)), dtype=cv2.CV_8U)
 
     def _window(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-        """Part of a random tile at a random scale and angle, repeated where it is too small."""
+        """Cut a window of a random tile at a random scale and angle; small tiles are repeated."""
         scale = math.exp(rng.uniform(-1.2, 0.9))  # texels of the tile per texel of the result
         level = int(scale > 1.4)
         tile = self.pyramids[rng.integers(len(self.pyramids))][level]
@@ -98,7 +98,7 @@ class MaterialBank:
         return _wrapped_window(tile, np.array([[cos, -sin], [sin, cos]]), (width, height), rng)
 
     def _roughen(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Fine grain, which even plain surfaces show from near by."""
+        """Add fine grain, which even plain surfaces show from a short distance."""
         height, width = picture.shape[:2]
         noise = self._doubled[rng.integers(len(self._doubled))]
         top, left = rng.integers(0, TILE, 2)
@@ -107,14 +107,14 @@ class MaterialBank:
         return cv2.add(picture, cv2.merge((grain, grain, grain)), dtype=cv2.CV_8U)
 
     def _mask(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-        """Part of a random noise (height, width) float32."""
+        """Cut a window of random noise, (height, width) float32."""
         noise = self._doubled[rng.integers(len(self._doubled))]
         top, left = rng.integers(0, TILE, 2)
         side = max(8, int(TILE * math.exp(rng.uniform(-2.0, 0))))
         return cv2.resize(noise[top : top + side, left : left + side], (width, height))
 
     def _shade(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Uneven light: a gradient and, at times, soft shadows."""
+        """Add uneven light: a gradient and sometimes soft shadows."""
         height, width = picture.shape[:2]
         corners = rng.uniform(-1, 1, (2, 2)).astype(np.float32)
         light = cv2.resize(corners, (width, height)) * np.float32(rng.uniform(0, 0.35)) + 1
@@ -127,7 +127,7 @@ class MaterialBank:
         return cv2.multiply(picture, cv2.merge((light, light, light)), dtype=cv2.CV_8U)
 
     def _blob(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-        """Ragged outline: noise plus a fall-off towards the border."""
+        """Make a ragged outline from noise that decreases towards the border."""
         noise = self._mask(rng, height, width)
         x = np.linspace(-1, 1, width, dtype=np.float32)
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
@@ -135,7 +135,7 @@ class MaterialBank:
         return (inside * 1000 + 128).clip(0, 255).astype(np.uint8)
 
     def _leaves(self, rng: np.random.Generator) -> np.ndarray:
-        """Dead leaves: discs, boxes and polygons of power-law sizes that hide each other."""
+        """Draw dead leaves: discs, boxes and polygons of power-law sizes that hide each other."""
         tile = self._cloudy(rng)
         smallest, exponent = rng.uniform(2, 8), rng.uniform(1.3, 3)
         largest = rng.uniform(30, 160)
@@ -155,7 +155,7 @@ class MaterialBank:
         return tile
 
     def _cloudy(self, rng: np.random.Generator) -> np.ndarray:
-        """Noise with a power spectrum as photographs have, of correlated colours."""
+        """Make noise in correlated colours with the power spectrum of photographs."""
         chosen = rng.integers(len(self.noise), size=3)
         value = np.stack([np.roll(self.noise[n], rng.integers(TILE), 0) for n in chosen], -1)
         mixing = rng.normal(0, 0.25, (3, 3)) + np.array([[1], [0], [0]])
@@ -163,7 +163,7 @@ class MaterialBank:
         return value.clip(0, 255).astype(np.uint8)
 
     def _pattern(self, rng: np.random.Generator) -> np.ndarray:
-        """What repeats: stripes, checks, bricks, dots, planks."""
+        """Make a pattern that repeats: stripes, checks, bricks, dots, planks."""
         rows, columns = 2 ** rng.integers(1, 7, 2)
         v, u = np.mgrid[0:TILE, 0:TILE].astype(np.float32) / TILE
         row = np.floor(v * rows)
@@ -175,7 +175,7 @@ class MaterialBank:
             share = (row % 2).astype(np.float32)
         elif kind == 1:  # checks
             share = ((row + column) % 2).astype(np.float32)
-        else:  # bricks or dots, every one a little different
+        else:  # bricks or dots, each a little different
             x, y = along - np.floor(along) - 0.5, v * rows - row - 0.5
             margin = np.float32(rng.uniform(0.03, 0.25))
             distance = np.hypot(x, y) if kind == 2 else np.maximum(np.abs(x), np.abs(y))
@@ -186,7 +186,7 @@ class MaterialBank:
         return (picture + grain).clip(0, 255).astype(np.uint8)
 
     def _text(self, rng: np.random.Generator) -> np.ndarray:
-        """Lines of letters, as on posters, labels and books."""
+        """Draw lines of letters, as on posters, labels and books."""
         paper, ink = rng.integers(0, 256, (2, 3))
         tile = np.full((TILE, TILE, 3), paper, np.uint8)
         scale = math.exp(rng.uniform(-0.9, 1.0))
@@ -202,15 +202,15 @@ class MaterialBank:
 def _wrapped_window(
     tile: np.ndarray, turn: np.ndarray, size: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """What a window of (width, height) shows of a plane of tiles, at a random place.
+    """Cut a window of (width, height) at a random place out of a plane covered with a tile.
 
-    The tiles it meets are laid out first: OpenCV is several times slower where it must wrap.
+    Enough tiles are put side by side first, since OpenCV is several times slower if it must wrap.
 
     Args:
         tile: uint8 (side, side, 3).
         turn: (2, 2) from pixels of the window to texels.
-        size: width and height of the window.
-        rng: decides the place.
+        size: the width and height of the window.
+        rng: the source of randomness.
     """
     side = len(tile)
     corners = turn @ np.array([[0, size[0], 0, size[0]], [0, 0, size[1], size[1]]])
@@ -226,7 +226,7 @@ def _wrapped_window(
 
 
 def _halvings(tile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The tile and the same at half the size."""
+    """Return the tile, and the tile at half the size."""
     return tile, cv2.resize(tile, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
 
 

@@ -1,4 +1,4 @@
-"""What a patch is covered with, seen from any place without aliasing."""
+"""Textures of patches, seen from any place without aliasing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 _BANDS = 12
-"""Bands of rows an endless texture is drawn in."""
+"""The number of bands of rows in which an endless texture is drawn."""
 
 
 class Texture:
-    """Colour and alpha, and the same shrunk as the distance asks; both views share these.
+    """Colour and alpha at several sizes, which both views share.
 
-    A matrix (3, 3) takes a pixel to (u w, v w, w), the texture covering u and v of 0..1.
+    A matrix (3, 3) maps a pixel to (u w, v w, w); the texture covers u and v in 0..1.
 
     Args:
         pixels: uint8 (h, w, 4).
@@ -31,7 +31,7 @@ class Texture:
         return self._shrunk[0, 0]
 
     def shrunk(self, across: int, down: int) -> np.ndarray:
-        """The texture with its width and height halved so many times."""
+        """Return the texture with width and height halved so many times."""
         if (across, down) not in self._shrunk:
             wide, tall = min(across, 1), min(down, 1)
             finer = self.shrunk(across - wide, down - tall)
@@ -41,9 +41,9 @@ class Texture:
         return self._shrunk[across, down]
 
     def edged(self, times: int) -> np.ndarray:
-        """The texture halved so many times, its border repeated once, transparent.
+        """Return the texture halved so many times, with a transparent copy of its border around.
 
-        At its edge only the alpha falls off then, not the colour.
+        Then only the alpha decreases at the edge, not the colour.
         """
         if times not in self._edged:
             edged = cv2.copyMakeBorder(self.shrunk(times, times), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
@@ -53,7 +53,7 @@ class Texture:
         return self._edged[times]
 
     def plane(self, to_texture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """What pixels (width, height) see, uint8 (height, width, 4); transparent outside."""
+        """Draw what pixels (width, height) see, uint8 (height, width, 4); transparent outside."""
         shape = self.pixels.shape[:2]
         span = _spans(to_texture, size).max() * max(shape)
         most = math.ceil(math.log2(max(min(shape) / 2, 1)))
@@ -61,11 +61,11 @@ class Texture:
         return _warp(self.edged(times), to_texture, size, cv2.BORDER_CONSTANT, margin=1)
 
     def endless(self, to_texture: np.ndarray, shown: np.ndarray) -> np.ndarray:
-        """Do as `plane`, mirroring the texture again and again; in bands of rows of one scale.
+        """Draw like `plane` with a texture that is mirrored endlessly, in bands of one scale.
 
         Args:
             to_texture: see the class.
-            shown: uint8 (height, width), 0 where it does not matter what is seen.
+            shown: uint8 (height, width), 0 for pixels that are not needed.
         """
         height, width = shown.shape
         colour = np.zeros((height, width, 4), np.uint8)
@@ -84,13 +84,13 @@ class Texture:
         return colour
 
     def at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """The texture (h, w, 4) at u, v, each (h, w) float32; transparent outside."""
+        """Sample the texture at u, v, each (h, w) float32: (h, w, 4), transparent outside."""
         height, width = self.pixels.shape[:2]
         return cv2.remap(self.edged(0), u * width + 0.5, v * height + 0.5, cv2.INTER_LINEAR)
 
 
 def shifted(from_pixel: np.ndarray, left: int, top: int) -> np.ndarray:
-    """A matrix (3, 3) that takes pixels, for the pixels of a window that begins at left, top."""
+    """Convert a matrix (3, 3) for pixels to pixels of a window that begins at left, top."""
     middle = from_pixel @ (left, top, 1.0)
     return np.column_stack((from_pixel[:, :2], middle))
 
@@ -106,7 +106,7 @@ def _warp(
 
 
 def _spans(to_texture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Shares (2,) of the texture's width and height that a pixel in the middle spans."""
+    """The shares (2,) of the texture's width and height that a pixel in the middle covers."""
     x, y = size[0] / 2, size[1] / 2
     uvw = to_texture @ ((x, x + 1, x), (y, y, y + 1), (1, 1, 1))
     if (uvw[2] <= 0).any():

@@ -1,8 +1,9 @@
 """Flat and bulging textured patches in space, drawn into rectified pairs with exact disparity.
 
-A patch maps (u, v) in 0..1 to the point `origin + u * along + v * down`. One 3x3 matrix takes a
-pixel to (u w, v w, w), w being the inverse depth times a constant: the same product gives the
-texture coordinates and the disparity. Both views are drawn from it, so the truth is exact.
+A patch maps (u, v) in 0..1 to the point `origin + u * along + v * down`. One 3x3 matrix maps a
+pixel to (u w, v w, w), where w is the inverse depth times a constant, so that the same product
+gives the texture coordinates and the disparity. Both views are drawn with it, so the truth is
+exact.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from nndepth_core.camera import PinholeCamera, StereoCamera
 from nndepth_core.data.synthetic.mipmap import Texture, shifted
 
 NEAREST = 1e-3
-"""Smallest depth of a corner that can be projected."""
+"""The smallest depth of a corner that can be projected."""
 _NO_TEXTURE = Texture(np.empty((0, 0, 4), np.uint8))
 _SOLID, _EDGE = 128, (9, 247)
-"""Alpha from which a pixel belongs to a patch, and between which its colours mix."""
+"""The alpha from which a pixel belongs to a patch, and the range in which colours are mixed."""
 _STEPS = 6
-"""Fixed-point steps towards a bulging surface; each shrinks the error to a third or less."""
+"""Fixed-point iterations for a bulging surface; each reduces the error to a third or less."""
 
 
 class Reflection(NamedTuple):
     """What a shiny surface mirrors; it lies behind the surface and so has another disparity.
 
     Attributes:
-        texture: what is mirrored, over the whole patch.
-        shift: part of the patch's width by which it stands further right in the right view.
-        share: of the light that comes from it, 0 to 1.
+        texture: the mirrored texture, over the whole patch.
+        shift: how much further right it is in the right view, as a share of the patch's width.
+        share: the share of the light that comes from it, 0 to 1.
     """
 
     texture: Texture
@@ -42,20 +43,20 @@ class Reflection(NamedTuple):
 
 @dataclass(frozen=True)
 class Patch:
-    """A textured parallelogram, bulging towards its normal where `bulge` says so.
+    """A textured parallelogram; with `bulge` it bulges towards its normal.
 
     Attributes:
         origin: (3,) corner at u = v = 0.
         along: (3,) edge of u.
         down: (3,) edge of v.
-        texture: colour, and alpha that cuts its shape out.
-        bulge: height of the middle over the plane, in the scene's unit, along x down x along,
-            which is towards the camera for a patch seen from its front.
-        round_v: whether the bulge falls off along v too (a pillow, else a cylinder).
-        gloss: (du, dv, strength) shift of a highlight between the views and its grey levels.
+        texture: the colour, and the alpha that cuts out its shape.
+        bulge: the height of its middle above the plane, in the scene's unit, along down x along,
+            which points to the camera if the patch is seen from its front.
+        round_v: whether the bulge decreases along v too (a pillow), or not (a cylinder).
+        gloss: (du, dv, strength): the shift of a highlight between the views, and its grey levels.
         reflection: what it mirrors, if it is shiny.
-        endless: whether plane and texture, mirrored again and again, go on beyond 0..1, as grounds
-            and walls do; it does not bulge and shows no alpha.
+        endless: whether the plane continues beyond 0..1, with its texture mirrored again and
+            again, for grounds and walls; it does not bulge and its alpha is ignored.
     """
 
     origin: np.ndarray
@@ -69,7 +70,7 @@ class Patch:
     endless: bool = False
 
     def seen_from(self, shift: float) -> Patch:
-        """The patch in the coordinates of a camera that stands `shift` to the right."""
+        """Return the patch in the coordinates of a camera that is `shift` further right."""
         return replace(self, origin=self.origin - np.array([shift, 0, 0]))
 
 
@@ -77,9 +78,9 @@ class View(NamedTuple):
     """What one camera sees.
 
     Attributes:
-        image: uint8 (H, W, 4), the last channel means nothing.
-        disparity: float32 (H, W), focal * baseline over depth; 0 where nothing is.
-        patch: int16 (H, W), number of the patch; -1 where nothing is.
+        image: uint8 (H, W, 4); the last channel has no meaning.
+        disparity: float32 (H, W), focal * baseline / depth; 0 where there is nothing.
+        patch: int16 (H, W), the number of the patch; -1 where there is nothing.
     """
 
     image: np.ndarray
@@ -90,12 +91,12 @@ class View(NamedTuple):
 def draw_pair(
     patches: list[Patch], rig: StereoCamera, misalignment: np.ndarray | None = None
 ) -> tuple[View, View]:
-    """Draw patches as the two cameras of a rig see them.
+    """Draw patches as the two cameras of a stereo pair see them.
 
     Args:
-        patches: from far to near where they blend at soft edges; hidden parts are found by depth.
-        rig: the cameras, of equal principal points.
-        misalignment: (3, 3) from where a pixel of the right image should be to where it is.
+        patches: from far to near, which matters for soft edges; depth decides what is hidden.
+        rig: the cameras, which have equal principal points.
+        misalignment: (3, 3) from the correct position of a right pixel to its real position.
     """
     intrinsics = camera_matrix(rig.left)
     of_right = intrinsics if misalignment is None else misalignment @ intrinsics
@@ -116,12 +117,12 @@ def draw_pair(
 
 
 def camera_matrix(camera: PinholeCamera) -> np.ndarray:
-    """Matrix (3, 3) from rays to pixels."""
+    """The matrix (3, 3) from rays to pixels."""
     return np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
 
 
 def occlusion(left: View, right: View) -> np.ndarray:
-    """Left pixels (H, W) whose point lies outside the right image or behind something in it."""
+    """Find left pixels (H, W) whose point is outside the right image or hidden there."""
     height, width = left.disparity.shape
     columns = np.arange(width, dtype=np.float32) - left.disparity
     nearest = np.rint(columns).astype(np.int32)
@@ -181,7 +182,7 @@ def _composite(
     disparity: np.ndarray,
     front: np.ndarray,
 ) -> None:
-    """Put coloured pixels (h, w, 4) where they are in front of what the view shows so far."""
+    """Draw coloured pixels (h, w, 4) where they are in front of what was drawn before."""
     alpha = cv2.extractChannel(colour, 3)
     solid = cv2.bitwise_and(front, cv2.inRange(alpha, _SOLID, 255))
     if not cv2.countNonZero(solid):
@@ -199,20 +200,20 @@ def _composite(
 
 
 def _frame(patch: Patch) -> np.ndarray:
-    """Matrix (3, 3) from (u, v, 1) to points in space."""
+    """The matrix (3, 3) from (u, v, 1) to points in space."""
     return np.array((patch.along, patch.down, patch.origin)).T
 
 
 def _bounds(
     patch: Patch, to_pixel: np.ndarray, intrinsics: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[int, int, int, int] | None:
-    """Rows and columns (top, bottom, left, right) that the patch may cover; None outside.
+    """Rows and columns (top, bottom, left, right) that the patch may cover; None if it is outside.
 
     Args:
-        patch: of which this is asked.
+        patch: the patch.
         to_pixel: (3, 3) from (u, v, 1) to pixels times depth.
-        intrinsics: (3, 3) from points to the same.
-        shape: of the image.
+        intrinsics: (3, 3) from points to pixels times depth.
+        shape: the shape of the image.
     """
     height, width = shape
     if patch.endless:
@@ -241,7 +242,7 @@ def _bounds(
 def may_be_seen(
     origin: np.ndarray, along: np.ndarray, down: np.ndarray, bulge: float, rig: StereoCamera
 ) -> bool:
-    """Whether either camera may see a parallelogram."""
+    """Tell whether one of the cameras may see a parallelogram."""
     patch = Patch(origin, along, down, _NO_TEXTURE, bulge)
     views = (patch.seen_from(shift) for shift in (0.0, rig.baseline))
     matrix, shape = camera_matrix(rig.left), (rig.left.height, rig.left.width)
@@ -249,7 +250,7 @@ def may_be_seen(
 
 
 def normal(patch: Patch) -> np.ndarray:
-    """Unit vector (3,) towards which the patch bulges."""
+    """The unit vector (3,) in the direction in which the patch bulges."""
     across = np.cross(patch.down, patch.along)
     return across / np.linalg.norm(across)
 
@@ -257,7 +258,7 @@ def normal(patch: Patch) -> np.ndarray:
 def _bulging(
     patch: Patch, intrinsics: np.ndarray, columns: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where rays meet the bulging patch: u, v and inverse depth, each (h, w) float32."""
+    """Find where rays meet the bulging patch: u, v and inverse depth, each (h, w) float32."""
     basis = np.linalg.inv(np.column_stack((patch.along, patch.down, normal(patch))))
     eye = (basis @ -patch.origin).astype(np.float32)
     ray = (basis @ np.linalg.inv(intrinsics)).astype(np.float32)
@@ -278,7 +279,7 @@ def _bulging(
 
 
 def _highlight(colour: np.ndarray, gloss: tuple[float, float, float], right: bool) -> np.ndarray:
-    """Add a soft highlight, which stands elsewhere in the right view than on the surface."""
+    """Add a soft highlight; in the right view it is at another place of the surface."""
     height, width = colour.shape[:2]
     x, y, strength = gloss
     x += 0.08 if right else 0.0
@@ -289,7 +290,7 @@ def _highlight(colour: np.ndarray, gloss: tuple[float, float, float], right: boo
 
 
 def _mirror(colour: np.ndarray, mirrored: np.ndarray, share: float) -> np.ndarray:
-    """Mix the light of a surface with what it mirrors; its outline stays."""
+    """Mix the light of a surface with what it mirrors; its outline stays the same."""
     mixed = cv2.addWeighted(colour, 1 - share, mirrored, share, 0)
     cv2.insertChannel(cv2.extractChannel(colour, 3), mixed, 3)
     return mixed

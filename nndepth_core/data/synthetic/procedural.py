@@ -19,15 +19,16 @@ from nndepth_core.data.synthetic.stage import Stage, log_uniform
 
 @dataclass(frozen=True)
 class ProceduralStereo(StereoSource):
-    """Map-style data set of rendered pairs; sample i depends on the seed and i alone.
+    """Map-style data set of rendered pairs; sample i depends only on the seed and on i.
 
     Args:
-        size: height and width, pixels.
-        length: how many samples there are.
-        seed: decides all of them.
-        largest_disparity: limit of the disparities, pixels; each scene draws its own below it.
-        effects: whether the cameras have noise, blur, gain differences and misalignment, and
-            surfaces shine; without, warping the right image by the disparity gives the left one.
+        size: height and width, in pixels.
+        length: the number of samples.
+        seed: determines all samples.
+        largest_disparity: the limit of the disparities in pixels; each scene draws its own limit
+            below it.
+        effects: whether cameras have noise, blur, different gains and misalignment, and surfaces
+            shine. Without effects, warping the right image by the disparity gives the left one.
     """
 
     size: tuple[int, int] = (320, 512)
@@ -42,7 +43,7 @@ class ProceduralStereo(StereoSource):
 
     @cached_property
     def bank(self) -> MaterialBank:
-        """The tiles everything is covered with."""
+        """The tiles for all surfaces."""
         return MaterialBank(self.seed)
 
     def __getitem__(self, index: int) -> StereoSample:

@@ -1,4 +1,4 @@
-"""Rectified stereo pictures of a scene with exact disparity, by analytic ray casting."""
+"""Rectified stereo images of a scene with exact disparity, by analytic ray casting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nndepth_core.data.synthetic.geometry import Pose, Vector
 from nndepth_core.data.synthetic.scene import Scene, SceneObject
 from nndepth_core.data.synthetic.textures import Texture
 
-_NEAR = 1e-3  # metres in front of the camera; closer corners cannot be projected
+_NEAR = 1e-3  # metres in front of the camera; corners that are closer cannot be projected
 _SUBPIXELS = np.array([[-0.25, -0.25], [0.25, -0.25], [-0.25, 0.25], [0.25, 0.25]], np.float32)
 
 
@@ -24,7 +24,7 @@ class StereoPicture:
     Attributes:
         left: float32 (H, W, 3) RGB 0..255.
         right: float32 (H, W, 3) RGB 0..255.
-        disparity: float32 (H, W), exact at pixel centres; cx_offset where the sky is seen.
+        disparity: float32 (H, W), exact at pixel centres; cx_offset for the sky.
         occluded: bool (H, W), left pixels whose surface point the right image does not show.
     """
 
@@ -38,8 +38,8 @@ class StereoRenderer:
     """Renders one scene from any pose.
 
     Args:
-        scene: what to show.
-        shadow_size: side of the shadow map in texels; its making costs time once.
+        scene: the scene.
+        shadow_size: the side of the shadow map in texels; it is computed once.
     """
 
     def __init__(self, scene: Scene, shadow_size: int = 3072) -> None:
@@ -47,7 +47,7 @@ class StereoRenderer:
         self._shadows = _ShadowMap(scene, shadow_size)
 
     def render(self, rig: StereoCamera, pose: Pose) -> StereoPicture:
-        """Render the pair of a rig whose left camera has this pose (optical frame)."""
+        """Render the pair of a stereo camera whose left camera has this pose (optical frame)."""
         other = pose.shifted(rig.baseline)
         x, y = (axis.astype(np.float32) for axis in rig.left.rays())
         x_right = ((np.arange(rig.left.width) - rig.cx_right) / rig.left.fx).astype(np.float32)
@@ -63,7 +63,7 @@ class StereoRenderer:
     def _picture(
         self, pose: Pose, x: np.ndarray, y: np.ndarray, rig: StereoCamera
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Colour (H, W, 3) and depth (H, W) of one camera; edges get four rays a pixel."""
+        """Colour (H, W, 3) and depth (H, W) of one camera; pixels at edges get four rays."""
         pitch = 1 / rig.left.fx
         depth, index = cast(self.scene.objects, pose, x, y)
         colour, face = self._shade(pose, x, y, depth, index, pitch)
@@ -85,7 +85,7 @@ class StereoRenderer:
         index: np.ndarray,
         pitch: float,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Colour (R, C, 3) of what rays meet, and a number (R, C) for each smooth surface."""
+        """Colour (R, C, 3) where rays meet surfaces, and a number (R, C) per smooth surface."""
         x, y = (axis.reshape(-1) for axis in np.broadcast_arrays(x, y))
         colour = np.empty((index.size, 3), np.float32)
         face = np.full(index.size, -1, np.int16)
@@ -114,7 +114,7 @@ class StereoRenderer:
         view = local - camera.position
         facing = np.einsum('ij,ij->i', view, surface.normal)
         slant = np.abs(facing) / np.sqrt(np.einsum('ij,ij->i', view, view))
-        # Between the two axes of the slanted pixel: neither aliased nor smeared.
+        # Between the two axes of the slanted pixel, which neither aliases nor blurs too much.
         footprint = points[:, 2] * np.float32(pitch) / np.maximum(slant, 0.02) ** np.float32(0.6)
         normal = surface.normal * -np.sign(facing)[:, None]
         light = self.scene.light
@@ -130,7 +130,7 @@ class StereoRenderer:
     def _occlusion(
         self, right: Pose, x: np.ndarray, y: np.ndarray, depth: np.ndarray, rig: StereoCamera
     ) -> np.ndarray:
-        """Left pixels whose point is outside the right image or behind something there."""
+        """Find left pixels whose point is outside the right image or hidden there."""
         towards = x - np.float32(rig.baseline) / depth
         column = towards * rig.left.fx + rig.cx_right
         outside = (column < -0.5) | (column > rig.left.width - 0.5)
@@ -139,7 +139,7 @@ class StereoRenderer:
 
 
 class _ShadowMap:
-    """How far the light of the sun gets, seen from the sun."""
+    """The depth that the light of the sun reaches, as seen from the sun."""
 
     def __init__(self, scene: Scene, size: int) -> None:
         direction = scene.light.direction
@@ -150,7 +150,7 @@ class _ShadowMap:
         self.half = scene.radius
 
     def visible(self, pose: Pose, points: np.ndarray) -> np.ndarray:
-        """Share (n,) of the sun that points (n, 3) of a frame see, soft by a texel."""
+        """The share (n,) of the sun that points (n, 3) of a frame see; edges are a texel wide."""
         local = pose.relative_to(self.pose).from_local(points)
         texel = (local[:, :2] + np.float32(self.half)) * np.float32(self.scale) - np.float32(0.5)
         beyond = np.any((texel < 0) | (texel > self.reach.shape[0] - 2), axis=1)
@@ -168,7 +168,7 @@ class _ShadowMap:
 
 
 def _sky(clouds: Texture, pose: Pose, x: np.ndarray, y: np.ndarray, pitch: float) -> np.ndarray:
-    """Colour (n, 3) of a layer of clouds, infinitely far, in the directions (x, y, 1)."""
+    """Colour (n, 3) of an infinitely distant layer of clouds in the directions (x, y, 1)."""
     ray = np.stack([x, y, np.ones_like(x)], axis=1)
     east, north, up = cv2.transform(ray[None], pose.rotation)[0].T
     level = np.hypot(east, north)
@@ -184,18 +184,19 @@ def cast(
     y: np.ndarray,
     parallel: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find what rays meet first.
+    """Find the first object that each ray meets.
 
     Args:
-        objects: what is there.
-        pose: optical frame the rays are given in.
+        objects: the objects.
+        pose: the optical frame in which the rays are given.
         x: float32, 2-D, x/z of each ray; broadcasts against y to (R, C).
         y: float32, 2-D, y/z of each ray.
-        parallel: rays start at (x, y, 0) and run along z instead of leaving the origin.
+        parallel: whether rays start at (x, y, 0) and run along z; otherwise all start at the
+            origin.
 
     Returns:
-        Depth along z (R, C) float32, inf where nothing is met, and the index (R, C) int16 of the
-        object, -1 where none.
+        Depth along z (R, C) float32, inf if a ray meets nothing, and the index (R, C) int16 of the
+        object, -1 if there is none.
     """
     shape = np.broadcast_shapes(x.shape, y.shape)
     depth = np.full(shape, np.inf, np.float32)
@@ -219,7 +220,7 @@ def _window(
     spans: list[tuple[np.ndarray, np.ndarray]],
     parallel: bool,
 ) -> tuple[slice, slice] | None:
-    """Rows and columns of the rays that can meet an object; None where no ray can."""
+    """Rows and columns of the rays that can meet an object; None if no ray can."""
     signs = np.array([[a, b, c] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)])
     corners = pose.to_local(item.pose.from_local(signs * item.shape.half_size))
     depth = corners[:, 2]
@@ -238,7 +239,7 @@ def _window(
 
 
 def _cut(values: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
-    """The window of an array whose sides of length 1 stand for every row or column."""
+    """Cut a window out of an array; a side of length 1 stands for every row or column."""
     rows, columns = (
         part if side > 1 else slice(None) for part, side in zip(window, values.shape, strict=True)
     )
@@ -248,7 +249,7 @@ def _cut(values: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
 def _local_rays(
     frame: Pose, pose: Pose, x: np.ndarray, y: np.ndarray, parallel: bool
 ) -> tuple[Vector, Vector]:
-    """Origins and directions of rays of an optical frame in the frame of an object."""
+    """Convert origins and directions of rays from an optical frame to the frame of an object."""
     view = pose.relative_to(frame)
     start, turn = view.position, view.rotation
     mixed = [row[0] * x + row[1] * y for row in turn]
@@ -260,7 +261,7 @@ def _local_rays(
 
 
 def _edges(face: np.ndarray) -> np.ndarray:
-    """Pixels (H, W) with a neighbour on another surface."""
+    """Find pixels (H, W) that have a neighbour on another surface."""
     edge = np.zeros(face.shape, bool)
     along, down = face[:, 1:] != face[:, :-1], face[1:] != face[:-1]
     edge[:, 1:] |= along

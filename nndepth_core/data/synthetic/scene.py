@@ -1,4 +1,4 @@
-"""What there is to see: objects, the sun, and a random yard for a camera to drive through."""
+"""Objects, the sun, and a random yard that a camera can drive through."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nndepth_core.data.synthetic.textures import (
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A primitive, where it stands, and what covers it."""
+    """A primitive with its pose and its texture."""
 
     shape: Shape
     pose: Pose
@@ -34,8 +34,8 @@ class Light:
 
     Attributes:
         direction: (3,) unit vector towards the sun.
-        sun: (3,) RGB share of the albedo the sun adds at normal incidence.
-        sky: (3,) RGB share that reaches every surface facing up, shade included.
+        sun: (3,) the share of the albedo, in RGB, that the sun adds at normal incidence.
+        sky: (3,) the share, in RGB, that reaches every surface facing up, even in the shade.
     """
 
     direction: np.ndarray
@@ -49,10 +49,10 @@ class Scene:
 
     Attributes:
         objects: the surfaces.
-        light: what shines on them.
-        sky: clouds on a plane one metre above the eye, wherever that is.
-        centre: (3,) middle of the ball inside which shadows are drawn.
-        radius: radius of that ball.
+        light: the light that shines on them.
+        sky: clouds on a plane one metre above the eye, wherever the eye is.
+        centre: (3,) the centre of the ball inside which shadows are drawn.
+        radius: the radius of that ball.
     """
 
     objects: tuple[SceneObject, ...]
@@ -63,9 +63,9 @@ class Scene:
 
 
 def make_yard(seed: int) -> Scene:
-    """A yard between walls with crates, barrels, balls and poles; the seed decides all of it.
+    """Make a yard between walls with crates, barrels, balls and poles; the seed determines it.
 
-    The strip |y| < 0.4 m, x < 3.1 m stays free for the camera; something stands at its end.
+    The strip |y| < 0.4 m, x < 3.1 m stays free for the camera; an object is at its end.
     """
     rng = np.random.default_rng(seed)
     azimuth, elevation = rng.uniform(2.0, 2.7) * rng.choice([-1, 1]), rng.uniform(0.65, 0.9)
@@ -86,7 +86,7 @@ def make_yard(seed: int) -> Scene:
 
 
 def drive_through(time: float) -> Pose:
-    """Left camera of a rig that drives smoothly to and fro in the yard; time in seconds."""
+    """The pose of a left camera that drives smoothly to and fro in the yard; time in seconds."""
     position = np.array(
         [
             1.3 * (1 - math.cos(0.75 * time)),
@@ -99,7 +99,7 @@ def drive_through(time: float) -> Pose:
 
 
 def _buildings(rng: np.random.Generator) -> list[SceneObject]:
-    """Ground, walls beside and behind, and a poster."""
+    """Make the ground, the walls at the sides and behind, and a poster."""
     brick = masonry(rng, (0.72, 0.42, 0.33), rows=20, columns=6, metres=1.6, joint=0.62)
     paving = masonry(rng, (0.66, 0.63, 0.58), rows=6, columns=6, metres=2.4, joint=0.35)
     plaster = plain(rng, (0.86, 0.80, 0.68), stains=0.03, grain=0.015, metres=4)
@@ -125,7 +125,7 @@ def _buildings(rng: np.random.Generator) -> list[SceneObject]:
 
 
 def _furniture(rng: np.random.Generator) -> list[SceneObject]:
-    """Things that stand about in the yard, none where the camera drives."""
+    """Make objects in the yard, none of them in the way of the camera."""
     crate = planks(rng, (0.72, 0.55, 0.36), count=6, metres=0.8)
     card = plain(rng, (0.70, 0.56, 0.40), stains=0.06, grain=0.03, metres=1)
     paints = [
@@ -170,7 +170,7 @@ def _furniture(rng: np.random.Generator) -> list[SceneObject]:
 
 
 def _places(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
-    """Spots on the ground at least 0.8 m apart, one at the end of the camera's strip."""
+    """Places on the ground at least 0.8 m apart, one at the end of the camera's strip."""
     places = [(3.55, rng.uniform(-0.3, 0.3))]
     while len(places) < count:
         x, y = rng.uniform(1.6, 8), rng.uniform(-2.1, 1.9)

@@ -1,4 +1,4 @@
-"""How two real cameras differ from two perfect ones."""
+"""The flaws of two real cameras, in comparison with two perfect ones."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _NOISE_SIDE = 1280
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera's flaws.
+    """The flaws of one camera.
 
     Attributes:
-        gain: (3,) factor of each channel, exposure and white balance.
-        gamma: exponent of the response.
-        blur: standard deviation of the blur, pixels.
-        noise: standard deviation of the noise at mid-grey, grey levels.
-        vignette: share of light missing in the corners.
-        jpeg: quality it compresses with; 0 where it does not.
+        gain: (3,) the factor of each channel, for exposure and white balance.
+        gamma: the exponent of the response.
+        blur: the standard deviation of the blur, in pixels.
+        noise: the standard deviation of the noise at mid-grey, in grey levels.
+        vignette: the share of the light that is missing in the corners.
+        jpeg: the quality of its JPEG compression; 0 if there is none.
     """
 
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -32,7 +32,7 @@ class Camera:
     jpeg: int = 0
 
     def expose(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Turn a perfect uint8 (H, W, 3) picture into what this camera gives."""
+        """Turn a perfect picture, uint8 (H, W, 3), into the image of this camera."""
         if self.blur > 0.2:
             picture = cv2.GaussianBlur(picture, (0, 0), self.blur)
         level = np.arange(256) / 255
@@ -54,12 +54,12 @@ class Camera:
 
 @dataclass(frozen=True)
 class CameraPair:
-    """Two cameras, and the leftover of their rectification.
+    """Two cameras, and the remaining error of their rectification.
 
     Attributes:
         left: the left camera.
-        right: the right one.
-        misalignment: (3, 3) from where a pixel of the right image should be to where it is.
+        right: the right camera.
+        misalignment: (3, 3) from the correct position of a right pixel to its real position.
     """
 
     left: Camera = Camera()
@@ -68,10 +68,10 @@ class CameraPair:
 
     @staticmethod
     def random(rng: np.random.Generator, size: tuple[int, int]) -> CameraPair:
-        """Draw a pair as rigs have it: mostly alike, seldom quite different.
+        """Draw a pair like those of real rigs: mostly similar cameras, seldom quite different.
 
         Args:
-            rng: source of randomness.
+            rng: the source of randomness.
             size: height and width of the images.
         """
         shared = rng.normal(1, 0.12) * rng.normal(1, 0.04, 3)
@@ -98,14 +98,14 @@ class CameraPair:
     def expose(
         self, left: np.ndarray, right: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Turn perfect pictures into what the cameras give."""
+        """Turn perfect pictures into the images of these cameras."""
         return self.left.expose(left, rng), self.right.expose(right, rng)
 
 
 def _misalignment(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Rows shifted, turned and stretched about the middle: mostly little, seldom by pixels.
+    """Shift, rotate and stretch rows about the middle: mostly a little, seldom by pixels.
 
-    Columns stay where they are, so that the disparity is still the true one.
+    Columns stay where they are, so that the true disparity stays true.
     """
     deviation = np.exp(rng.uniform(np.log(0.08), np.log(1.6)))
     shift, turn, stretch = deviation * rng.normal(0, (1, 0.7, 0.4)).clip(-2, 2)
@@ -117,13 +117,13 @@ def _misalignment(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray
 
 @cache
 def _noise(down: int, across: int) -> np.ndarray:
-    """One field of noise, (_NOISE_SIDE, _NOISE_SIDE, 3) float32, so many times over."""
+    """A field of noise, (_NOISE_SIDE, _NOISE_SIDE, 3) float32, repeated so many times."""
     once = np.random.default_rng(0).standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3))
     return np.tile(once.astype(np.float32), (down, across, 1))
 
 
 def _vignette(shape: tuple[int, ...], share: float) -> np.ndarray:
-    """Factors (H, W, 3) that fall off by `share` towards the corners."""
+    """Factors (H, W, 3) that decrease by `share` towards the corners."""
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     factor = 1 - np.float32(share / 2) * (x * x + y * y)
@@ -131,7 +131,7 @@ def _vignette(shape: tuple[int, ...], share: float) -> np.ndarray:
 
 
 def _add_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Add a random window of noise drawn once; drawing it anew would cost more than rendering."""
+    """Add a random window of noise that is drawn once; drawing is slower than rendering."""
     height, width = picture.shape[:2]
     noise = _noise(height // _NOISE_SIDE + 1, width // _NOISE_SIDE + 1)
     top = rng.integers(noise.shape[0] - height + 1)

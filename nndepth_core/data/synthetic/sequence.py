@@ -14,7 +14,7 @@ from nndepth_core.data.synthetic.scene import drive_through, make_yard
 from nndepth_core.data.synthetic.sensor import Camera, CameraPair
 
 CAMERAS = CameraPair(Camera(noise=1.5), Camera(gain=(1.04, 1.04, 1.04), noise=1.5))
-"""An ordinary pair: some noise, and no two sensors are equally bright."""
+"""An ordinary pair: there is some noise, and the sensors are not equally bright."""
 
 
 def render_sequence(
@@ -23,11 +23,11 @@ def render_sequence(
     """Render a drive through a random yard; equal arguments give equal samples.
 
     Args:
-        seed: decides the yard and the noise.
-        frames: number of pairs.
+        seed: determines the yard and the noise.
+        frames: the number of pairs.
         rig: the stereo camera.
         fps: pairs per second.
-        cameras: their flaws; misalignment is left out.
+        cameras: the flaws of the cameras; their misalignment is ignored.
     """
     renderer = StereoRenderer(make_yard(seed))
     for number in range(frames):

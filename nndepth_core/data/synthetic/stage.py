@@ -1,4 +1,4 @@
-"""Building a scene patch by patch, which layouts.py does.
+"""A stage, on which layouts.py builds a scene patch by patch.
 
 Coordinates are those of the left camera: x right, y down, z forward.
 """
@@ -16,7 +16,7 @@ from nndepth_core.data.synthetic.mipmap import Texture
 from nndepth_core.data.synthetic.patches import NEAREST, Patch, Reflection, may_be_seen
 
 _MOST_TEXELS = 512
-"""Longest side of a baked texture; larger patches are drawn from this and look blurred."""
+"""The longest side of a texture; larger patches use such a texture and look blurred."""
 
 
 class Stage:
@@ -24,9 +24,9 @@ class Stage:
 
     Args:
         rig: the cameras.
-        bank: what things are covered with.
-        rng: decides everything.
-        shiny: whether some things shine and mirror, which does not move as their disparity says.
+        bank: the source of textures.
+        rng: the source of randomness.
+        shiny: whether some things shine and mirror; what they show does not fit their disparity.
     """
 
     def __init__(
@@ -51,22 +51,22 @@ class Stage:
         colour: np.ndarray | None = None,
         shine: float = 0.12,
     ) -> None:
-        """Put up a patch with a new texture.
+        """Add a patch with a new texture.
 
         Args:
             origin: (3,) its corner.
             along: (3,) edge of u.
             down: (3,) edge of v.
-            texels: height and width its texture should have, roughly the pixels it covers.
+            texels: the height and width of its texture, roughly the pixels that it covers.
             cut: whether a random shape is cut out of it.
-            bulge: height of its middle.
+            bulge: the height of its middle.
             colour: (3,) mean of an almost plain texture; None for any texture.
-            shine: how likely it mirrors something.
+            shine: the probability that it mirrors something.
         """
         rng = self.rng
         if not may_be_seen(origin, along, down, bulge, self.rig):
             return
-        sharpness = rng.uniform(0.6, 1.2)  # no lens shows everything in focus
+        sharpness = rng.uniform(0.6, 1.2)  # no lens has everything in focus
         height, width = (int(np.clip(sharpness * x, 6, _MOST_TEXELS)) for x in texels)
         texture = self.bank.bake(rng, height, width, colour)
         alpha = self.bank.shape(rng, height, width) if cut else None
@@ -87,16 +87,16 @@ class Stage:
         self.patches.append((depth, patch))
 
     def reflection(self, depth: float, width: float) -> Reflection:
-        """What a shiny thing mirrors, as car paint and windows do.
+        """Make what a shiny thing mirrors, such as car paint or a window.
 
         Args:
-            depth: of the thing.
-            width: of the thing, pixels.
+            depth: the depth of the thing.
+            width: the width of the thing in pixels.
         """
         rng = self.rng
         sides = rng.integers(16, _MOST_TEXELS // 2, 2).tolist()
         disparity = self.rig.focal_baseline / max(depth, NEAREST)
-        behind = disparity * rng.uniform(0.1, 0.7)  # by which what is mirrored has less of it
+        behind = disparity * rng.uniform(0.1, 0.7)  # what is mirrored has less disparity by this
         shift = min(behind / max(width, 1.0), 0.5)
         share = rng.uniform(0.1, 0.6)
         return Reflection(_texture(self.bank.bake(rng, *sides)), shift, share)
@@ -110,15 +110,15 @@ class Stage:
         colour: np.ndarray | None = None,
         shadows: bool = False,
     ) -> None:
-        """Put up an endless plane with a new texture.
+        """Add an endless plane with a new texture.
 
         Args:
             point: (3,) one of its points.
-            along: (3,) unit vector in it.
+            along: (3,) a unit vector in the plane.
             down: (3,) another one.
-            depth: where a texel of its texture covers about a pixel.
+            depth: the depth at which a texel of its texture covers about a pixel.
             colour: (3,) mean of an almost plain texture; None for any texture.
-            shadows: whether things that are not in the picture cast some on it.
+            shadows: whether things outside the image cast shadows on it.
         """
         rng = self.rng
         texels = min(_MOST_TEXELS, int(0.75 * self.width))
@@ -135,13 +135,13 @@ class Stage:
         return [patch for _, patch in sorted(self.patches, key=lambda item: -item[0])]
 
     def point(self, x: float, y: float, disparity: float) -> np.ndarray:
-        """The point (3,) seen at pixel (x, y) with a disparity."""
+        """The point (3,) that is seen at pixel (x, y) with a disparity."""
         camera = self.rig.left
         ray = np.array([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, 1])
         return self.rig.focal_baseline / disparity * ray
 
     def shape(self, x: float, y: float, disparity: float, size: tuple[float, float]) -> None:
-        """A cut-out seen at (x, y), `size` (width, height) pixels large, tilted somehow."""
+        """Add a cut-out shape at (x, y) of `size` (width, height) pixels, with a random tilt."""
         rng = self.rng
         centre = self.point(x, y, disparity)
         unit = centre[2] / self.focal
@@ -162,14 +162,14 @@ class Stage:
         colour: np.ndarray | None = None,
         shine: float = 0.12,
     ) -> None:
-        """The sides of a box that the camera can see.
+        """Add the sides of a box that the camera can see.
 
         Args:
             corner: (3,) its upper left front corner.
             size: width, height and depth.
             turn: (3, 3) rotation about the corner.
-            colour: (3,) of an almost plain box, whose sides differ by their light; None for any.
-            shine: how likely a side mirrors something.
+            colour: (3,) of an almost plain box, whose sides have different light; None for any.
+            shine: the probability that a side mirrors something.
         """
         edges = turn * np.array(size)
         pixels = np.array(size) * self.focal / max(corner[2], NEAREST)
@@ -196,18 +196,18 @@ class Stage:
         turn: np.ndarray,
         colour: np.ndarray | None = None,
     ) -> None:
-        """Do as `solid`, turned somehow about its upright axis."""
+        """Add a box as `solid` does, with a random rotation about its upright axis."""
         self.solid(corner, size, turn @ rotation(0, self.rng.uniform(-0.7, 0.7), 0), colour)
 
     def alike(self, colour: np.ndarray | None, spread: float = 9.0) -> np.ndarray | None:
-        """A colour (3,) like another one in another light; None for any, as it came."""
+        """A colour (3,) similar to another one, as in another light; None stays None."""
         if colour is None:
             return None
         rng = self.rng
         return (colour + rng.normal(0, spread) + rng.normal(0, spread / 4, 3)).clip(2, 253)
 
     def clutter(self, count: int, low: float, high: float) -> None:
-        """Shapes and boxes all over the picture with disparities between low and high."""
+        """Add shapes and boxes all over the image with disparities between low and high."""
         rng = self.rng
         for _ in range(count):
             share = rng.random() ** rng.choice([1.0, 2.0])
@@ -226,7 +226,7 @@ class Stage:
 
 
 def rotation(pitch: float, yaw: float, roll: float) -> np.ndarray:
-    """Rotation matrix (3, 3) from angles about x, y and z, radians."""
+    """The rotation matrix (3, 3) for angles about x, y and z, in radians."""
     matrices = [
         cv2.Rodrigues(np.array(axis, float))[0]
         for axis in ((0, yaw, 0), (pitch, 0, 0), (0, 0, roll))
@@ -235,16 +235,16 @@ def rotation(pitch: float, yaw: float, roll: float) -> np.ndarray:
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A draw whose logarithm is uniform."""
+    """Draw a number whose logarithm is uniform."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def any_colour(rng: np.random.Generator) -> np.ndarray:
-    """A colour (3,) as walls and furniture have, 0 to 255."""
+    """Draw a colour (3,) of walls and furniture, 0 to 255."""
     return rng.uniform(25, 215) + rng.normal(0, 20, 3)
 
 
 def _texture(colour: np.ndarray, alpha: np.ndarray | None = None) -> Texture:
-    """A texture of a colour (h, w, 3), cut out by an alpha (h, w) if there is one."""
+    """Make a texture of a colour (h, w, 3), cut out by an alpha (h, w) if there is one."""
     whole = np.full_like(colour[..., 0], 255) if alpha is None else alpha
     return Texture(cv2.merge((colour, whole)))

@@ -1,4 +1,4 @@
-"""Streets: a road that is painted on, facades, cars, poles and bushes."""
+"""Streets: a painted road, facades, cars, poles and bushes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from nndepth_core.data.synthetic.stage import Stage, any_colour, log_uniform, rotation
 
 _LIFT = 5e-4
-"""By which what is painted on the road lies over it, part of the camera's height."""
+"""The height of paint above the road, as a share of the camera's height."""
 
 
 def street(stage: Stage, nearest: float) -> None:
@@ -66,17 +66,17 @@ def street(stage: Stage, nearest: float) -> None:
 
 
 def _plain(stage: Stage, chance: float) -> np.ndarray | None:
-    """Any colour with this chance, else None."""
+    """Any colour with this probability, otherwise None."""
     return any_colour(stage.rng) if stage.rng.random() < chance else None
 
 
 def _car(stage: Stage, ground: np.ndarray, high: float, turn: np.ndarray) -> None:
-    """A cabin on a body whose bonnet the camera looks down on; half of the cars are black.
+    """Add a cabin on a body whose bonnet the camera looks down on; half of the cars are black.
 
     Args:
-        stage: of the scene.
-        ground: (3,) where its left front wheel stands.
-        high: of the camera over the road.
+        stage: the stage of the scene.
+        ground: (3,) the place of its left front wheel.
+        high: the height of the camera above the road.
         turn: (3, 3) rotation of the road.
     """
     rng = stage.rng
@@ -91,13 +91,13 @@ def _car(stage: Stage, ground: np.ndarray, high: float, turn: np.ndarray) -> Non
 
 
 def paint_road(stage: Stage, turn: np.ndarray, high: float, reach: tuple[float, float]) -> None:
-    """Lines, dashes, rails, stripes and stains painted on the road: texture that is no depth.
+    """Paint lines, dashes, rails, stripes and stains on the road: texture without depth.
 
     Args:
-        stage: of the scene.
+        stage: the stage of the scene.
         turn: (3, 3) rotation of the road.
-        high: of the camera over it.
-        reach: depth of the nearest and of the farthest things.
+        high: the height of the camera above the road.
+        reach: the depths of the nearest and the farthest things.
     """
     rng = stage.rng
     close, far = reach
@@ -118,7 +118,7 @@ def paint_road(stage: Stage, turn: np.ndarray, high: float, reach: tuple[float, 
             long = high * 1.2 if dashed else 0.6 * c  # short parts, whose texture can be sharp
             paint(shift + (number - 2) * lane, c, wide, 1.02 * long, colour=colour, shine=0.0)
             c += long * (3 if dashed else 1)
-    if rng.random() < 0.3:  # a crossing
+    if rng.random() < 0.3:  # a pedestrian crossing
         c, wide, long = close * rng.uniform(0.8, 4), high * 0.3, high * rng.uniform(0.6, 2)
         for number in range(-8, 9):
             paint(2 * wide * number, c, wide, long, colour=colour, shine=0.0)

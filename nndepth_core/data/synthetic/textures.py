@@ -1,4 +1,4 @@
-"""Procedural textures: tiles that repeat without a seam, filtered by a pyramid."""
+"""Procedural textures: tiles that repeat without a seam, filtered with a pyramid."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 Colour = tuple[float, float, float]
 SIZE = 1024
-_COLUMNS = 256  # cv2.remap takes no side beyond 32767, so lists of points are folded to this width
+_COLUMNS = 256  # cv2.remap takes no side above 32767, so lists of points are folded to this width
 
 
 @dataclass(frozen=True)
 class Texture:
-    """A tile that covers the plane.
+    """A tile that is repeated over the plane.
 
     Attributes:
         tile: uint8 (S, S, 3) RGB.
-        metres: side of the tile on the surface.
+        metres: the side of the tile on the surface.
     """
 
     tile: np.ndarray
@@ -27,7 +27,7 @@ class Texture:
 
     @cached_property
     def pyramid(self) -> list[np.ndarray]:
-        """The tile and its halvings."""
+        """The tile, and the tile halved again and again."""
         levels = [self.tile]
         while levels[-1].shape[0] > 1:
             side = levels[-1].shape[0] // 2
@@ -50,7 +50,7 @@ class Texture:
 
 
 def _lookup(tile: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Bilinear values of a repeating tile at turns (n, 2) in 0..1."""
+    """Sample a repeating tile bilinearly at turns (n, 2) in 0..1."""
     count = len(turns)
     rows = -(-count // _COLUMNS)
     folded = np.zeros((2, rows * _COLUMNS), np.float32)
@@ -67,13 +67,13 @@ def fractal(
     persistence: float = 0.6,
     stretch: int = 1,
 ) -> np.ndarray:
-    """Seamless noise (SIZE, SIZE) float32 of zero mean and unit variance.
+    """Make seamless noise (SIZE, SIZE) float32 of zero mean and unit variance.
 
     Args:
-        rng: source of randomness.
-        coarsest: grid cells a side of the first octave, a power of two.
-        finest: grid cells a side of the last octave.
-        persistence: amplitude of each octave over the one before.
+        rng: the source of randomness.
+        coarsest: the grid cells along a side of the first octave, a power of two.
+        finest: the grid cells along a side of the last octave.
+        persistence: the amplitude of each octave divided by that of the one before.
         stretch: how much longer the noise is along u than along v, a power of two.
     """
     total = np.zeros((SIZE, SIZE), np.float32)
@@ -91,7 +91,7 @@ def fractal(
 def plain(
     rng: np.random.Generator, colour: Colour, stains: float, grain: float, metres: float
 ) -> Texture:
-    """One colour with broad stains and fine grain (relative amplitudes; near 0: weak texture)."""
+    """One colour with large stains and fine grain (relative amplitudes; near 0: weak texture)."""
     value = 1 + stains * fractal(rng, 2, 32) + grain * fractal(rng, 64, 512, 0.9)
     return _texture(value[..., None] * np.array(colour, np.float32), metres)
 
@@ -104,7 +104,7 @@ def masonry(
     metres: float,
     joint: float = 0.5,
 ) -> Texture:
-    """Bricks or slabs of varied brightness with grey joints; odd rows are shifted by half."""
+    """Bricks or slabs of different brightness with grey joints; odd rows are shifted by half."""
     v, u = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) / SIZE
     row = np.floor(v * rows).astype(int)
     along = u * columns + 0.5 * (row % 2)
@@ -132,7 +132,7 @@ def planks(rng: np.random.Generator, colour: Colour, count: int, metres: float) 
 
 
 def facade(rng: np.random.Generator, colour: Colour, metres: float) -> Texture:
-    """Plastered wall with one window a tile."""
+    """A plastered wall with one window per tile."""
     value = 1 + 0.03 * fractal(rng, 2, 32) + 0.015 * fractal(rng, 64, 512, 0.9)
     tile = np.ascontiguousarray(value[..., None] * np.array(colour, np.float32))
     left, right, low, high = (int(share * SIZE) for share in (0.3, 0.7, 0.2, 0.75))
@@ -167,7 +167,7 @@ def mosaic(rng: np.random.Generator, patches: int, metres: float) -> Texture:
 
 
 def _to_edge(cells: np.ndarray) -> np.ndarray:
-    """Distance to the nearest whole number."""
+    """The distance to the nearest whole number."""
     return 0.5 - np.abs(cells - np.floor(cells) - 0.5)
 
 
