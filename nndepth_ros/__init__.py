@@ -1,1 +1,1 @@
-"""ROS 2 side of nndepth; all but the nodes and diagnostics works without ROS installed."""
+"""The ROS 2 side of nndepth; all of it except nodes and diagnostics works without ROS."""

@@ -1,4 +1,4 @@
-"""How the node's process treats memory that it frees and soon needs again."""
+"""Lets the process of a node keep memory that it frees and soon needs again."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _KEPT = 1024 * 1024 * 1024
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep freed blocks for the next frame instead of giving them back.
+    """Let the C library keep freed blocks for the next frame instead of returning them.
 
-    By default glibc maps every image-sized array afresh, and the page faults of touching it cost
-    several times what the arithmetic on it does (a 15 MB cloud: 18 ms against 6). Does nothing
-    where the C library is another one.
+    By default glibc maps new memory for every array of the size of an image, and the page faults
+    take several times as long as the arithmetic on it (a 15 MB cloud: 18 ms instead of 6). Does
+    nothing if another C library is used.
     """
     if not sys.platform.startswith('linux'):
         return

@@ -1,8 +1,8 @@
-"""Bags in without ROS: rosbag2 (MCAP, sqlite3) and ROS 1, told apart by their first bytes.
+"""Reads bags without ROS: rosbag2 (MCAP, sqlite3) and ROS 1, recognised by their first bytes.
 
-The camera messages have had one definition since the first ROS 2 release, so they are read with
-those of Jazzy whatever the bag says of its types. Those of ROS 1 differ in nothing but their bytes
-and a header's seq, so they become CDR as they are read.
+The definitions of the camera messages have not changed since the first ROS 2 release, so they are
+read with those of Jazzy, whatever the bag says of its types. Messages of ROS 1 differ only in
+their bytes and in a header's seq, so they are converted to CDR when they are read.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ _ENCODINGS = ('cdr', 'ros1')
 
 
 class BagError(ValueError):
-    """A bag that cannot be read or written; the message names it and the cure."""
+    """A bag cannot be read or written; the message names the bag and the cure."""
 
 
 class Record(NamedTuple):
     """One recorded message.
 
     Attributes:
-        topic: its topic.
-        time: when it was recorded, nanoseconds.
-        data: the message, serialised as CDR; empty if it could not be converted to that.
+        topic: the topic of the message.
+        time: when it was recorded, in nanoseconds.
+        data: the message in CDR; empty if it could not be converted to that.
     """
 
     topic: str
@@ -87,21 +87,21 @@ def bag_message_types(typestore: Typestore = TYPES) -> MessageTypes:
 
 
 class BagReader:
-    """A bag to read: a rosbag2 folder, or one file of a rosbag2 or of ROS 1, .zst or not.
+    """A bag to read: a rosbag2 folder, or one file of a rosbag2 or of ROS 1, which may be .zst.
 
-    What is cut off or damaged is left out, and `damage` says so.
+    What is cut off or damaged is left out, and `damage` reports it.
 
     Attributes:
-        topics: message type by topic, of those that hold messages that can be read.
-        counts: number of messages by topic.
-        left_out: encoding and message type of other topics, by topic.
-        start_time: when the first message was recorded, nanoseconds.
+        topics: the message types of the topics whose messages can be read.
+        counts: the number of messages of each topic.
+        left_out: the encoding and message type of each other topic.
+        start_time: when the first message was recorded, in nanoseconds.
 
     Args:
         path: the bag.
 
     Raises:
-        BagError: it is not there, is no bag, or nothing of it can be read.
+        BagError: the bag does not exist, is no bag, or nothing in it can be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -134,7 +134,7 @@ class BagReader:
 
     @property
     def damage(self) -> list[Damage]:
-        """All that could not be read so far; passing through the messages may find more."""
+        """All that could not be read so far; reading on may find more."""
         return [
             *self._damage,
             *(it for storage in self._storages for it in storage.damage.values()),
@@ -142,7 +142,7 @@ class BagReader:
 
     @property
     def remarks(self) -> str:
-        """What was left out and why, '' if nothing was."""
+        """What was left out and why, or '' if nothing was."""
         parts = [str(damage) for damage in self.damage]
         if self.left_out:
             listed = ', '.join(f'{topic} ({kind})' for topic, kind in self.left_out.items())
@@ -155,7 +155,7 @@ class BagReader:
     def messages(
         self, topics: Collection[str], start: int | None = None, stop: int | None = None
     ) -> Iterator[Record]:
-        """Yield what was recorded on some topics in start <= time < stop, by time in each file."""
+        """Yield the messages of some topics in start <= time < stop, in order of time per file."""
         begin = -_LAST_TIME if start is None else start
         end = _LAST_TIME if stop is None else stop
         for storage in self._storages:
@@ -173,7 +173,7 @@ class BagReader:
         """Deserialise a message.
 
         Raises:
-            ConversionError: its bytes are not what its type says.
+            ConversionError: its bytes do not fit its type.
         """
         kind = self.topics[record.topic]
         if kind not in TYPES.types:
@@ -190,7 +190,7 @@ class BagReader:
         self._close()
 
     def _add(self, channel: Channel, count: int) -> None:
-        """Count the messages of a channel under its topic, or name it among those left out."""
+        """Count the messages of a channel for its topic, or add it to those that are left out."""
         if not count:
             return
         kind = self.topics.setdefault(channel.topic, channel.kind)
@@ -203,7 +203,7 @@ class BagReader:
         self.counts[channel.topic] = self.counts.get(channel.topic, 0) + count
 
     def _lose(self, told: int, lost: int) -> None:
-        """Note how many messages are lost with the only damage that it is not known of."""
+        """Note lost messages at the damage that lost them, if only one damage can have done so."""
         unknown = [
             (storage.damage, place)
             for storage in self._storages
@@ -218,7 +218,7 @@ class BagReader:
             self._damage.append(Damage(self.path.name, reason, lost))
 
     def _files(self) -> tuple[list[Path], int]:
-        """The files to read and the number of messages that the metadata tells, 0 without."""
+        """List the files to read; also the number of messages in the metadata, 0 without any."""
         if self.path.is_file():
             return [self.path], 0
         known = (*_STORAGES, _ZSTD)
@@ -237,17 +237,17 @@ class BagReader:
         return found, told
 
     def _metadata(self) -> tuple[list[str], int]:
-        """File names and number of messages of metadata.yaml."""
+        """Read the file names and the number of messages from metadata.yaml."""
         file = self.path / METADATA_NAME
         if not file.exists():
             return [], 0
         try:
             content = yaml.safe_load(file.read_text(errors='replace'))
             content = content['rosbag2_bagfile_information']
-            # Releases before Foxy name the folder too.
+            # Releases before Foxy write the name of the folder too.
             names = [Path(name).name for name in content['relative_file_paths']]
             return names, int(content['message_count'])
-        except Exception as error:  # any content is possible
+        except Exception as error:  # the file may hold anything
             told = (
                 f' ({" ".join(str(error).split())})' if isinstance(error, yaml.YAMLError) else ''
             )
@@ -267,7 +267,7 @@ class BagReader:
             if first.startswith(magic):
                 try:
                     return kind(content)
-                except Exception as error:  # damage shows itself as any error of several libraries
+                except Exception as error:  # damage leads to all kinds of errors in the libraries
                     raise BagError(f'{file} cannot be read: {_reason(error)}') from error
         for magic, what in _OTHER_FORMATS.items():
             if first.startswith(magic):
@@ -300,12 +300,12 @@ def _first_bytes(file: Path) -> bytes:
 
 
 def _cdr(channel: Channel, data: bytes | memoryview) -> bytes | memoryview:
-    """The message as CDR, unpacked if the recorder packed it; empty if it is damaged."""
+    """Convert a message to CDR, unpacked if it was packed; empty if it is damaged."""
     try:
         if channel.encoding == 'ros1':
             return TYPES.ros1_to_cdr(data, channel.kind)
         return unpack(data, 'zstd') if bytes(data[:4]) == _ZSTD else data
-    except Exception:  # the library's converter breaks in many places
+    except Exception:  # the converter of the library fails in many ways
         return b''
 
 

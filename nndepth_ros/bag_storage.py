@@ -1,4 +1,4 @@
-"""The files that hold messages: what they have in common, sqlite3, ROS 1, compressed ones."""
+"""The files that hold messages: their common interface, sqlite3, ROS 1, compressed files."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from urllib.parse import quote
 
 import lz4.frame
 
-# A chunk or a message that is larger is not read.
+# A larger chunk or message is not read.
 LARGEST_BLOCK = 2**30
-# A compressed file is not unpacked to more than this many times its size, but always to a GiB.
+# A compressed file is unpacked to at most this many times its size, but always to a GiB.
 _LARGEST_RATIO = 100
 _SPARED_DISK = 2**30
 
 
 class DamageError(Exception):
-    """A part of a file that cannot be read."""
+    """A part of a file cannot be read."""
 
 
 class Damage(NamedTuple):
-    """What could not be read of a file.
+    """A part of a file that could not be read.
 
     Attributes:
-        file: its name.
-        reason: where and why.
-        lost: number of messages, None if that cannot be told.
+        file: the name of the file.
+        reason: where the damage is, and what it is.
+        lost: the number of messages that are lost, None if it is unknown.
     """
 
     file: str
@@ -41,7 +41,7 @@ class Damage(NamedTuple):
     lost: int | None
 
     def __str__(self) -> str:
-        """One sentence."""
+        """Describe the damage in one sentence."""
         if self.lost == 0:
             return f'{self.file}: {self.reason}; no message is lost'
         lost = 'an unknown number of' if self.lost is None else self.lost
@@ -52,9 +52,9 @@ class Channel(NamedTuple):
     """A stream of messages in a file.
 
     Attributes:
-        topic: of all its messages.
-        kind: their type like sensor_msgs/msg/Image, as far as it is told.
-        encoding: of their bytes: cdr, ros1, json, protobuf ...
+        topic: the topic of all its messages.
+        kind: their type, such as sensor_msgs/msg/Image, as far as it is known.
+        encoding: how their bytes are encoded: cdr, ros1, json, protobuf ...
     """
 
     topic: str
@@ -63,7 +63,7 @@ class Channel(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One message of a file: number of its channel, time in nanoseconds, bytes as they stand."""
+    """One message of a file: number of its channel, time in nanoseconds, bytes as stored."""
 
     channel: int
     time: int
@@ -71,19 +71,19 @@ class Row(NamedTuple):
 
 
 class Storage(ABC):
-    """A file of messages as far as it can be read.
+    """A file of messages, as far as it can be read.
 
     Attributes:
-        channels: by their numbers.
-        counts: number of messages by channel.
-        damage: what cannot be read, by place; passing through the messages may find more.
-        start_time: of the first message, nanoseconds; None without any.
+        channels: the channels by their numbers.
+        counts: the number of messages of each channel.
+        damage: the damage by its place; reading the messages may find more.
+        start_time: the time of the first message in nanoseconds; None if there is none.
 
     Args:
         path: the file.
 
     Raises:
-        Exception: of many classes: it cannot be read.
+        Exception: the file cannot be read; the class of the exception may be any.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,34 +95,34 @@ class Storage(ABC):
 
     @abstractmethod
     def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
-        """Yield the messages of some channels in start <= time < stop, by time."""
+        """Yield the messages of some channels in start <= time < stop, in order of time."""
 
     @abstractmethod
     def close(self) -> None:
         """Close the file."""
 
     def _lose(self, place: int, reason: str, lost: int | None = None) -> None:
-        """Note damage, unless it is known already."""
+        """Note damage at a place, unless it is known already."""
         self.damage.setdefault(place, Damage(self._name, reason, lost))
 
 
 def message_type(name: str) -> str:
-    """The name of a ROS 2 message type; ROS 1 leaves out the part in the middle."""
+    """Return the name of a ROS 2 message type; ROS 1 leaves out the part in the middle."""
     package, slash, rest = name.partition('/')
     return f'{package}/msg/{rest}' if slash and '/' not in rest else name
 
 
 class SqliteFile(Storage):
-    """A sqlite3 database of rosbag2, as far as sqlite reads it; its channels are topics."""
+    """A sqlite3 database of rosbag2, as far as sqlite can read it; its channels are topics."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._unreadable: set[int] = set()
-        # A log beside the file holds messages of a recorder that was killed.
+        # The log beside the file holds messages of a recorder that was killed.
         how = 'mode=ro' if Path(f'{path}-wal').exists() else 'immutable=1'
         self._database = sqlite3.connect(f'file:{quote(str(path))}?{how}', uri=True)
         try:
-            # Otherwise a file shorter than its head says is refused.
+            # Otherwise a file that is shorter than its header says would be refused.
             self._database.execute('PRAGMA writable_schema=ON')
             self._read_topics()
             self._ids, self._topics, self._times = array('q'), array('q'), array('q')
@@ -135,7 +135,7 @@ class SqliteFile(Storage):
             self.start_time = self._times[self._order[0]]
 
     def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
-        """Yield the messages of some topics in start <= time < stop, by time."""
+        """Yield the messages of some topics in start <= time < stop, in order of time."""
         for at in self._order:
             number, topic, time = self._ids[at], self._topics[at], self._times[at]
             if topic not in channels or not start <= time < stop:
@@ -163,7 +163,7 @@ class SqliteFile(Storage):
                 self.channels[number] = Channel(str(topic), str(kind), str(encoding))
 
     def _scan(self) -> None:
-        """Note all messages; those behind a damaged page are looked for at growing distances."""
+        """Find all messages; after a damaged page, try to continue at growing distances."""
         query = 'SELECT id, topic_id, timestamp FROM messages WHERE id > ? ORDER BY id'
         last, skipped = -1, 0
         while skipped < 2**40:
@@ -194,7 +194,7 @@ class Ros1File(Storage):
         self._reader.open()
         compressions = {bz2.decompress: 'bz2', lz4.frame.decompress: 'lz4'}
         for place, chunk in self._reader.chunks.items():
-            # The functions of the library know no limit.
+            # The functions of the library do not limit the size.
             if compression := compressions.get(chunk.decompressor):
                 bounded = partial(unpack, compression=compression)
                 self._reader.chunks[place] = chunk._replace(decompressor=bounded)
@@ -205,18 +205,18 @@ class Ros1File(Storage):
             self.start_time = self._reader.start_time
 
     def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
-        """Yield the messages of some connections in start <= time < stop, by time."""
+        """Yield the messages of some connections in start <= time < stop, in order of time."""
         connections = [it for it in self._reader.connections if it.id in channels]
         if not connections:
             return
-        # Between two times it is not known how many messages there should be.
+        # For a part of the time it is not known how many messages there should be.
         whole = start <= self._reader.start_time and stop >= self._reader.end_time
         missing = sum(it.msgcount for it in connections)
         try:
             for connection, time, data in self._reader.messages(connections, start, stop):
                 missing -= 1
                 yield Row(connection.id, time, data)
-        except Exception as error:  # damage shows itself as any error of several libraries
+        except Exception as error:  # damage leads to all kinds of errors in the libraries
             reason = f'it cannot be read to its end: {type(error).__name__}: {error}'
             self._lose(0, reason, missing if whole else None)
 
@@ -226,7 +226,7 @@ class Ros1File(Storage):
 
 
 def zstd() -> Any:
-    """The module that unpacks Zstandard; rosbags brings it."""
+    """Return the module that unpacks Zstandard; rosbags installs it."""
     try:
         from compression import zstd
     except ImportError:
@@ -235,14 +235,14 @@ def zstd() -> Any:
 
 
 def unpack(data: bytes | memoryview, compression: str) -> bytes:
-    """Unpack zstd, lz4 or bz2; data that is cut off gives what comes before.
+    """Unpack zstd, lz4 or bz2; from data that is cut off, unpack what is there.
 
     Raises:
-        DamageError: it is damaged, packed in another way, or larger than LARGEST_BLOCK.
+        DamageError: the data are damaged, packed in another way, or larger than LARGEST_BLOCK.
     """
     try:
         content = _decompressor(compression).decompress(data, LARGEST_BLOCK + 1)
-    except Exception as error:  # of several libraries
+    except Exception as error:  # from several libraries
         raise DamageError(str(error)) from error
     if len(content) > LARGEST_BLOCK:
         raise DamageError(f'unpacked it has more than {LARGEST_BLOCK} bytes')
@@ -260,10 +260,10 @@ def _decompressor(compression: str) -> Any:
 
 
 def unpack_file(path: Path, target: Path) -> Damage | None:
-    """Unpack a .zst file as far as it is whole; return what is damaged.
+    """Unpack a .zst file as far as it is whole; return the damage, if any.
 
     Raises:
-        DamageError: it becomes far larger than recordings do, or the disk is too full for it.
+        DamageError: it becomes much larger than recordings do, or the disk is too full for it.
         OSError: `target` cannot be written.
     """
     limit = max(2**30, _LARGEST_RATIO * path.stat().st_size)

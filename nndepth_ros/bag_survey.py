@@ -1,7 +1,7 @@
-"""The first look through a bag: which topics, which images pair up, which camera_info they have.
+"""Surveys a bag: its topics, the images that belong together, and their camera_info.
 
-It reads the whole bag once, so that damage is found before anything is computed, and keeps stamps
-and calibrations but no images.
+The survey reads the whole bag once, so that damage is found before anything is computed. It keeps
+stamps and calibrations but no images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nndepth_ros.synchronizer import SIDES, StereoSynchronizer, SyncCounts
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
-# The last parts of the topics that are looked for, the best first.
+# The last parts of topic names that are looked for, the best first.
 IMAGE_NAMES = (
     'image_rect',
     'image_rect_color',
@@ -32,13 +32,13 @@ IMAGE_NAMES = (
     'image',
 )
 _COMPRESSED = '/compressed'
-# Offline, an image may wait long for its partner: only its stamp is kept meanwhile.
+# A replay can wait long for the partner of an image, since only its stamp is kept meanwhile.
 _QUEUE_SIZE = 300
 
 
 @dataclass(frozen=True)
 class StereoTopics:
-    """The topics of one stereo camera in a bag; empty ones are looked for."""
+    """The topics of one stereo camera in a bag; empty topics are to be found."""
 
     left: str = ''
     right: str = ''
@@ -47,22 +47,22 @@ class StereoTopics:
 
     @property
     def images(self) -> dict[str, str]:
-        """Side by image topic."""
+        """The side of each image topic."""
         return {self.left: 'left', self.right: 'right'}
 
     @property
     def infos(self) -> dict[str, str]:
-        """Topic of the camera_info by side."""
+        """The topic of the camera_info of each side."""
         return {'left': self.left_info, 'right': self.right_info}
 
     @property
     def all(self) -> set[str]:
-        """The four topics, or the two of the images where no camera_info is read."""
+        """The four topics, or only those of the images if no camera_info is read."""
         return {self.left, self.right, self.left_info, self.right_info} - {''}
 
     @property
     def namespace(self) -> str:
-        """What stands before left/ in the left image topic, without the last slash."""
+        """The part before left/ in the left image topic, without the last slash."""
         parts = self.left.removesuffix(_COMPRESSED).split('/')[:-1]
         if _other_side(self.left) == self.right:
             while len(parts) > 1 and 'left' not in parts[-1]:
@@ -71,12 +71,12 @@ class StereoTopics:
 
     @property
     def rectified(self) -> bool:
-        """Whether the name of the left topic says so."""
+        """Whether the name of the left topic says that the images are rectified."""
         return _says_rectified(self.left)
 
 
 def _says_rectified(topic: str) -> bool:
-    """Whether the last part that says rect... or raw says rect: image_rect_raw, rect/image."""
+    """Judge by the last part that has rect... or raw in it; with both in it, rect counts."""
     for part in reversed(topic.removesuffix(_COMPRESSED).split('/')):
         words = part.lower().split('_')
         if any(word.startswith('rect') and not word.startswith('rectang') for word in words):
@@ -87,15 +87,16 @@ def _says_rectified(topic: str) -> bool:
 
 
 def find_topics(bag: BagReader, chosen: StereoTopics, calibrated: bool = False) -> StereoTopics:
-    """Complete the chosen topics by what the bag holds.
+    """Find the topics that are not chosen yet.
 
     Args:
         bag: the bag.
         chosen: the topics that are named already.
-        calibrated: whether the calibration is known, so that no camera_info is looked for.
+        calibrated: whether the calibration is known, so that no camera_info is needed.
 
     Raises:
-        BagError: a topic is not there, or none or several stereo cameras are; lists what is.
+        BagError: a topic does not exist, or there is no stereo camera, or several are; the
+            message lists the topics.
     """
     try:
         return _find_topics(bag, chosen, calibrated)
@@ -146,7 +147,7 @@ def _best_pair(images: Mapping[str, int]) -> tuple[str, str]:
 
 
 def _other_side(topic: str) -> str:
-    """The topic with its last left turned into right, else the other way; '' without either."""
+    """Replace the last left of a topic by right, or else right by left; '' if it has neither."""
     for side, other in (('left', 'right'), ('right', 'left')):
         before, found, after = topic.rpartition(side)
         if found:
@@ -174,8 +175,8 @@ class Frame(NamedTuple):
 
     Attributes:
         number: how many images of this side came before it.
-        time: when it was recorded, nanoseconds.
-        stamp: of its header, nanoseconds.
+        time: when it was recorded, in nanoseconds.
+        stamp: the stamp of its header, in nanoseconds.
     """
 
     number: int
@@ -184,7 +185,7 @@ class Frame(NamedTuple):
 
 
 class CameraInfos:
-    """All camera_info of one side."""
+    """All camera_info messages of one side."""
 
     def __init__(self) -> None:
         self._by_stamp: dict[int, Any] = {}
@@ -193,7 +194,7 @@ class CameraInfos:
         self._distinct: dict[bytes, Any] = {}
 
     def add(self, record: Record, info: Any) -> None:
-        """Remember a camera_info; those that differ by their stamps alone are kept once."""
+        """Add a camera_info; messages that differ only in their stamps are kept once."""
         encapsulation_and_stamp = 12
         key = bytes(record.data[encapsulation_and_stamp:])
         known = self._distinct.setdefault(key, info)
@@ -202,7 +203,7 @@ class CameraInfos:
         self._infos.append(known)
 
     def get(self, frame: Frame) -> Any | None:
-        """The one of the image's stamp, else the last recorded before it, else the first."""
+        """The camera_info with the stamp of an image, else the last one before, else the first."""
         if not self._infos:
             return None
         before = bisect_right(self._times, frame.time) - 1
@@ -214,13 +215,13 @@ class Survey:
     """What a bag holds for the stereo node.
 
     Attributes:
-        pairs: (left, right) images that belong together, in the order of their completion.
-        frames: all readable images by side.
-        infos: the camera_info by side.
-        damaged: messages that cannot be read, by reason.
-        counts: of the synchroniser.
-        offset_ns: right minus left stamp of the closest images left waiting, None if unknown.
-        tolerance_ns: largest difference of the stamps of a pair.
+        pairs: (left, right) images that belong together, in the order in which they are complete.
+        frames: all readable images of each side.
+        infos: the camera_info of each side.
+        damaged: the number of messages that cannot be read, by reason.
+        counts: the counts of the synchroniser.
+        offset_ns: right minus left stamp of the closest images without partner, None if unknown.
+        tolerance_ns: the largest difference between the stamps of a pair.
     """
 
     tolerance_ns: int
@@ -234,13 +235,13 @@ class Survey:
     offset_ns: int | None = None
 
     def rate(self, side: str) -> float | None:
-        """Images a second, by the times of recording."""
+        """Images per second, by the times of recording."""
         times = [frame.time for frame in self.frames[side]]
         seconds = (times[-1] - times[0]) / 1e9 if times else 0.0
         return (len(times) - 1) / seconds if seconds > 0 else None
 
     def unpaired(self, side: str) -> dict[str, int]:
-        """How many images of a side found no partner, by reason."""
+        """How many images of a side have no partner, by reason."""
         at = SIDES.index(side)
         other = SIDES[1 - at]
         paired = {pair[at].number for pair in self.pairs}
@@ -275,14 +276,14 @@ def _neighbours(stamps: Sequence[int], stamp: int) -> Sequence[int]:
 def make_survey(
     bag: BagReader, topics: StereoTopics, records: Iterable[Record], start: int, tolerance_ns: int
 ) -> Survey:
-    """Go through a bag for the first time.
+    """Read a bag for the first time.
 
     Args:
         bag: the bag.
-        topics: all four.
-        records: messages of these topics by time; those of images keep nothing but their stamps.
-        start: images recorded before this time are left out; camera_info are not.
-        tolerance_ns: largest difference of the stamps of a pair.
+        topics: all four topics.
+        records: the messages of these topics in order of time; of images only stamps are kept.
+        start: images recorded before this time are left out, but camera_info messages are not.
+        tolerance_ns: the largest difference between the stamps of a pair.
 
     Raises:
         BagError: the bag is damaged.

@@ -1,4 +1,4 @@
-"""Bags out without ROS: MCAP rosbag2 that appear at their place only when they are whole."""
+"""Writes bags without ROS: MCAP rosbag2 that appear in their place only when they are whole."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from nndepth_ros.bag import METADATA_NAME, TYPES, BagError, Record
 
 REPORT_NAME = 'report.json'
 
-# Humble writes version 5, Jazzy 9; 8 is read by all of them.
+# Humble writes version 5 and Jazzy 9; all of them read 8.
 _METADATA_VERSION: Final = 8
 _STORAGE_SUFFIXES = ('.mcap', '.db3')
 
 
 class BagWriter:
-    """Writes an MCAP rosbag2 beside its place, and moves it there once it is whole.
+    """Writes an MCAP rosbag2 next to its final place, and moves it there when it is whole.
 
-    Nothing is left if the context ends by an error, or without a message written; an old bag then
-    stays as it is. A process that is killed leaves a folder NAME.partial-... with what it had
-    written, NAME/NAME.mcap in it; BagReader reads that.
+    If the context ends with an error or without any message, nothing is left and an old bag stays
+    as it is. A process that is killed leaves a folder NAME.partial-... with NAME/NAME.mcap, which
+    holds what was written so far; BagReader can read it.
 
     Attributes:
         path: where the bag will be.
-        counts: number of messages written by topic.
+        counts: the number of messages written to each topic.
 
     Args:
-        path: folder to be made.
-        overwrite: take the place of an old bag.
+        path: the folder to make.
+        overwrite: whether to replace an old bag.
 
     Raises:
-        BagError: it cannot be written; every method may say so.
+        BagError: the bag cannot be written; every method may raise it.
     """
 
     def __init__(self, path: Path, overwrite: bool = False) -> None:
@@ -56,7 +56,7 @@ class BagWriter:
         self.copy(kind, Record(topic, time, TYPES.serialize_cdr(message, kind)))
 
     def copy(self, kind: str, record: Record) -> None:
-        """Write a message of type `kind` that is serialised already."""
+        """Write a message of type `kind` that is already serialised."""
         topic = record.topic
         with self._told():
             if topic not in self._connections:
@@ -66,15 +66,15 @@ class BagWriter:
         self.counts[topic] = self.counts.get(topic, 0) + 1
 
     def report(self, text: str) -> None:
-        """Put a report beside the messages."""
+        """Write a report next to the messages."""
         self._report = text
 
     def stay_beside(self) -> None:
-        """Complete the bag where it is, beside its place: it is not what was asked for."""
+        """Complete the bag where it is, since it is not what was asked for."""
         self.path = self._new
 
     def discard(self) -> None:
-        """Leave no bag behind, whatever was written."""
+        """Leave no bag behind, whatever has been written."""
         self.counts.clear()
 
     def __enter__(self) -> BagWriter:
@@ -114,7 +114,7 @@ class BagWriter:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def _place(self) -> None:
-        """Move the new bag to its place; an old one goes where the new one was."""
+        """Move the new bag to its place; an old bag is moved to where the new one was."""
         if not self.path.exists() and not self.path.is_symlink():
             self._new.rename(self.path)
             return
@@ -140,7 +140,7 @@ class BagWriter:
 
 
 def check_target(path: Path, source: Path, overwrite: bool) -> None:
-    """Check that a bag can be written to `path`, where an old one may be given up.
+    """Check that a bag can be written to `path`, and that a bag there may be deleted.
 
     Args:
         path: folder of the new bag.
@@ -148,7 +148,7 @@ def check_target(path: Path, source: Path, overwrite: bool) -> None:
         overwrite: whether an old bag at `path` may be replaced.
 
     Raises:
-        BagError: something is there that must not be deleted.
+        BagError: there is something at `path` that must not be deleted.
     """
     if not path.exists() and not path.is_symlink():
         return
@@ -165,7 +165,7 @@ def leftovers(path: Path) -> list[Path]:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Let two folders change names at one stroke; False where the system cannot do that."""
+    """Exchange the names of two folders in one step; False if the system cannot do this."""
     rename = getattr(ctypes.CDLL(None), 'renameat2', None)
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     names = os.fsencode(first), os.fsencode(second)
@@ -173,7 +173,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _check_bag(path: Path) -> None:
-    """Refuse by BagError what is more or less than a rosbag2 folder and the report in it."""
+    """Raise BagError if a folder is not exactly a rosbag2 and the report in it."""
     metadata, unfinished = path / METADATA_NAME, path / f'{path.name}.mcap'
     if path.is_symlink() or not (metadata.is_file() or unfinished.is_file()):
         raise BagError(f'{path} is not deleted: it is no rosbag2 folder; choose another name')

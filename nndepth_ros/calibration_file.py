@@ -1,4 +1,4 @@
-"""A calibration file in the place of camera_info messages."""
+"""A calibration file that takes the place of camera_info messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CalibrationFile:
     """Makes the camera_info of rectified images from a calibration.
 
     Args:
-        calibration: of the pair; it holds for images of the first ones' size.
+        calibration: the calibration of the pair, for images of the size of the first ones.
     """
 
     def __init__(self, calibration: Calibration) -> None:
@@ -24,10 +24,10 @@ class CalibrationFile:
         self._types = bag_message_types()
 
     def camera_infos(self, left: Any, right: Any) -> list[Any]:
-        """Left and right CameraInfo for two images, with their headers.
+        """Make left and right CameraInfo for two images, with the headers of these.
 
         Raises:
-            ValueError: the images do not decode, or the calibration is for another size.
+            ValueError: the images cannot be decoded, or the calibration is for another size.
         """
         if self._size is None:
             height, width = conversions.to_rgb(left).shape[:2]

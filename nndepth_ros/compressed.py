@@ -1,10 +1,10 @@
 """Pixels of a sensor_msgs/CompressedImage to RGB, by the rules of image_transport.
 
-Its publishers write `<encoding>; <codec> compressed <target>`: an image of `encoding` was
-converted to `target`, or left as it is where no target is named, and given to OpenCV's encoder,
-which takes any three channels for blue, green, red. So `target` is the order of the channels that
-OpenCV decodes: `bgr8` for an ordinary JPEG, while red and blue are exchanged in the JPEG of an
-`rgb8`. Drivers and cv_bridge write the codec alone, which means an ordinary picture.
+Its publishers write `<encoding>; <codec> compressed <target>`: an image with `encoding` was
+converted to `target`, or was left as it is if no target is named, and was given to OpenCV's
+encoder, which takes any three channels as blue, green, red. So `target` is the order of the
+channels that OpenCV decodes: `bgr8` is an ordinary JPEG, while `rgb8` is a JPEG with red and blue
+exchanged. Drivers and cv_bridge write only the codec, which means an ordinary picture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nndepth_core.files.picture import MAX_PIXELS, PictureError
 from nndepth_core.plausibility import UsedBits, eight_bits
 from nndepth_ros.encodings import BAYER, ConversionError
 
-# What image_transport sends, by its first bytes; the codec a format names says no more.
+# What image_transport sends, by its first bytes; the name of the codec in a format says no more.
 KINDS = ('JPEG', 'PNG', 'TIFF')
 _CODECS = r'jpe?g|png|tiff?'
 _BARE = re.compile(_CODECS)
@@ -32,10 +32,10 @@ _ORDERS = re.compile(
 
 
 def coded_size(message: Any) -> tuple[int, int]:
-    """(width, height) of a CompressedImage, from its first bytes.
+    """Read (width, height) of a CompressedImage from its first bytes.
 
     Raises:
-        ConversionError: they are not those of a picture.
+        ConversionError: they are not the first bytes of a picture.
     """
     try:
         header = picture.read_header(bytes(message.data))
@@ -50,8 +50,8 @@ def decode_compressed(
     """Return uint8 RGB (H, W, 3) of a sensor_msgs/CompressedImage.
 
     Raises:
-        ConversionError: unknown format, a picture that is too large, damaged, cut off or of a
-            kind that image_transport does not send.
+        ConversionError: the format is unknown, or the picture is too large, damaged, cut off or of
+            a kind that image_transport does not send.
     """
     order = channel_order(message.format)
     try:
@@ -76,13 +76,13 @@ def decode_compressed(
 
 
 def channel_order(text: str) -> str:
-    """What the decoded channels are by the format of a CompressedImage.
+    """Tell the order of the decoded channels from the format of a CompressedImage.
 
     Returns:
         'bgr', 'rgb', 'mono', or the Bayer pattern, one of BAYER.
 
     Raises:
-        ConversionError: image_transport knows no such format, or it is one of depth images.
+        ConversionError: image_transport knows no such format, or uses it for depth images.
     """
     words, text = text.strip().lower(), text[:60]
     if not words or _BARE.fullmatch(words):

@@ -1,7 +1,7 @@
-"""Messages to numpy and back, without cv_bridge.
+"""Conversions from messages to numpy and back, without cv_bridge.
 
-Nothing here imports ROS at module level and messages are only touched by their field names, so
-the same functions serve rclpy's messages and those of the `rosbags` library.
+This module imports no ROS when it is loaded and uses messages only by the names of their fields,
+so that the same functions work with messages of rclpy and of the `rosbags` library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nndepth_ros.encodings import ConversionError, decode_image
 
 @dataclass(frozen=True)
 class MessageTypes:
-    """Constructors of the message classes in use, and how one is made that holds bulk data.
+    """The constructors of the messages in use, and how to make a message that holds much data.
 
     `with_data(constructor, pixels, fields)` makes a message whose `data` are the array's bytes.
     """
@@ -53,7 +53,7 @@ def ros_message_types() -> MessageTypes:
 
 
 def stamp_ns(stamp: Any) -> int:
-    """Nanoseconds of a builtin_interfaces/Time."""
+    """Return the nanoseconds of a builtin_interfaces/Time."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
@@ -61,7 +61,7 @@ def stamp_ns(stamp: Any) -> int:
 
 
 def image_size(message: Any) -> tuple[int, int]:
-    """(width, height) of a sensor_msgs Image or CompressedImage without decoding it.
+    """Read (width, height) of a sensor_msgs Image or CompressedImage without decoding it.
 
     Raises:
         ConversionError: the first bytes are not those of a picture.
@@ -76,16 +76,16 @@ def to_rgb(
 ) -> np.ndarray:
     """Return uint8 RGB (H, W, 3) of a sensor_msgs Image or CompressedImage.
 
-    rgb8 without row padding is a view of the message.
+    An rgb8 image without row padding becomes a view of the message.
 
     Args:
-        message: Image or CompressedImage.
+        message: an Image or CompressedImage.
         max_pixels: larger images are refused before they are decoded.
-        used_bits: of the stream; takes note of 16-bit values, which are stretched by it to 8
-            bits. None: they use all 16.
+        used_bits: the bits that the stream uses; it is updated with 16-bit values, which it
+            scales to 8 bits. None means that all 16 bits are used.
 
     Raises:
-        ConversionError: unknown encoding or format, truncated data, or too large an image.
+        ConversionError: the encoding or format is unknown, data are missing, or it is too large.
     """
     if hasattr(message, 'format'):
         return decode_compressed(message, max_pixels, used_bits)
@@ -100,15 +100,15 @@ def to_rgb(
 
 
 def effective_camera(info: Any, width: int, height: int) -> PinholeCamera:
-    """Intrinsics of the delivered image: P of a CameraInfo with its ROI and binning applied.
+    """Intrinsics of the image as delivered: P of a CameraInfo with its ROI and binning applied.
 
     Args:
-        info: sensor_msgs/CameraInfo of a rectified image.
-        width: width of the image that came with it, pixels.
-        height: its height.
+        info: the sensor_msgs/CameraInfo of a rectified image.
+        width: the width of the image that came with it, in pixels.
+        height: the height of this image, in pixels.
 
     Raises:
-        CalibrationError: P is absent or unusable, or does not belong to images of this size.
+        CalibrationError: P is missing or cannot be used, or is not for images of this size.
     """
     if not any(info.p) and any(info.k):
         raise CalibrationError(
@@ -136,10 +136,10 @@ def _delivered(full: PinholeCamera, info: Any) -> PinholeCamera:
 
 
 def stereo_camera(left_info: Any, right_info: Any, width: int, height: int) -> StereoCamera:
-    """The rig of two CameraInfo whose images are width x height.
+    """Make the stereo camera of two CameraInfo whose images are width x height.
 
     Raises:
-        CalibrationError: see effective_camera and StereoCamera.from_cameras; also a baseline that
+        CalibrationError: see effective_camera and StereoCamera.from_cameras; also if the baseline
             is missing or negative.
     """
     cameras = []
@@ -155,7 +155,7 @@ def stereo_camera(left_info: Any, right_info: Any, width: int, height: int) -> S
 
 
 def image_message(types: MessageTypes, header: Any, pixels: np.ndarray, encoding: str) -> Any:
-    """sensor_msgs/Image of an array (H, W) or (H, W, C) whose type fits the encoding."""
+    """Make a sensor_msgs/Image of an array (H, W) or (H, W, C) whose type fits the encoding."""
     pixels = np.ascontiguousarray(pixels)
     fields = {
         'header': header,
@@ -176,21 +176,21 @@ def disparity_message(
     disparity_range: tuple[float, float],
     resolution: float,
 ) -> Any:
-    """stereo_msgs/DisparityImage, by the conventions of stereo_image_proc.
+    """Make a stereo_msgs/DisparityImage by the conventions of stereo_image_proc.
 
-    Disparities are reduced by cx_left - cx_right so that Z = f T / d holds; unknown pixels are
-    min_disparity - 1, because 0 may be a valid disparity.
+    cx_left - cx_right is subtracted from disparities, so that Z = f T / d is true. Unknown pixels
+    are min_disparity - 1, because 0 can be a valid disparity.
 
     Args:
-        types: message classes.
+        types: the message classes.
         header: stamp and frame of the left image.
-        disparity: float32 (H, W), pixels, NaN unknown.
-        camera: rig at the size of the disparity.
-        disparity_range: smallest and largest disparity the matcher can return.
-        resolution: smallest step of the disparity.
+        disparity: float32 (H, W), in pixels, NaN where unknown.
+        camera: the stereo camera at the size of the disparity.
+        disparity_range: the smallest and largest disparity that the model can give.
+        resolution: the smallest step of the disparity.
     """
     low, high = (value - camera.cx_offset for value in disparity_range)
-    largest = float(np.finfo(np.float32).max)  # what the fields hold; serialisers refuse more
+    largest = float(np.finfo(np.float32).max)  # the fields are float32; serialisers refuse more
     told = np.clip((camera.left.fx, camera.baseline, low, high), -largest, largest)
     focal, baseline, low, high = told.tolist()
     with np.errstate(over='ignore'):
@@ -212,7 +212,7 @@ def disparity_message(
 
 
 def cloud_message(types: MessageTypes, header: Any, points: np.ndarray) -> Any:
-    """Organised sensor_msgs/PointCloud2 of (H, W, 4) float32: x, y, z, rgb; 16 bytes a point."""
+    """Make an organised PointCloud2 of (H, W, 4) float32: x, y, z, rgb; 16 bytes per point."""
     height, width = points.shape[:2]
     float32 = 7
     fields = [
@@ -235,10 +235,11 @@ def cloud_message(types: MessageTypes, header: Any, points: np.ndarray) -> Any:
 def depth_camera_info(
     types: MessageTypes, header: Any, info: Any, camera: PinholeCamera, width: int, height: int
 ) -> Any:
-    """CameraInfo for maps of width x height computed from images of `camera`.
+    """Make the CameraInfo for maps of width x height that belong to images of `camera`.
 
-    At the images' own size it is the left camera_info with the maps' header. At another size the
-    matrices are scaled and describe the maps directly, with neither ROI nor binning.
+    For maps of the size of the images, this is the left camera_info with the header of the maps.
+    At another size, the matrices are scaled and describe the maps directly, without ROI and
+    binning.
     """
     fields = {name: getattr(info, name) for name in ('distortion_model', 'd', 'k', 'r', 'p')}
     if (width, height) == (camera.width, camera.height):
@@ -256,7 +257,7 @@ def depth_camera_info(
 
 
 def _filled(make: Callable[..., Any], pixels: np.ndarray, fields: dict[str, Any]) -> Any:
-    """Fill the message's own container: rclpy's setters would copy or check every element."""
+    """Fill the container of the message; rclpy's setters would copy or check each element."""
     message = make(**fields)
     message.data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
     return message

@@ -1,4 +1,4 @@
-"""The shell of every depth node: inputs, outputs, the worker between them, and what it tells."""
+"""What all depth nodes have in common: inputs, outputs, the worker between them, and reports."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ LIVE_STAGES = (*STAGES, 'publish')
 
 
 class DepthNode(ModelNode):
-    """What is common to stereo and monocular nodes.
+    """The common part of stereo and mono nodes.
 
-    The executor's thread only deposits inputs into the mailbox; one worker thread takes the
-    newest, estimates and publishes. A subclass gives the parameters, the pipeline and the
-    synchroniser.
+    The executor's thread only puts inputs into the mailbox. One worker thread takes the newest,
+    estimates and publishes. A subclass defines the parameters, the pipeline and the synchroniser.
     """
 
     pipeline_class: type[Pipeline]
@@ -54,26 +53,26 @@ class DepthNode(ModelNode):
         self._busy_since: float | None = None
         self.begin()
 
-    # --- what a subclass gives or changes --------------------------------------------------------
+    # --- what a subclass defines or changes ------------------------------------------------------
 
     def make_synchronizer(self) -> Any:
-        """What makes moments of single images; see `StereoSynchronizer`."""
+        """Make what joins single images to moments; see `StereoSynchronizer`."""
         raise NotImplementedError
 
     def needs_info(self) -> bool:
-        """Whether an image is of no use without its camera_info."""
+        """Whether an image cannot be used without its camera_info."""
         return True
 
     def limits(self) -> dict[str, Any]:
-        """What the examination of the calibration depends on beside it."""
+        """What the examination of the calibration needs to know in addition to it."""
         return {}
 
     def counts(self) -> Mapping[str, int]:
-        """What became of the inputs since activation, by its name in InferenceStats."""
+        """How many inputs had which fate since activation, by the names of InferenceStats."""
         return asdict(self.synchronizer.counts)
 
     def begin(self) -> None:
-        """Begin with empty queues and counts."""
+        """Start with empty queues and counts."""
         self.synchronizer = self.make_synchronizer()
         self.pipeline = self.pipeline_class(self._types, self.record)
         self._infos = CameraInfoCache(self.sides)
@@ -85,12 +84,12 @@ class DepthNode(ModelNode):
     # --- lifecycle -------------------------------------------------------------------------------
 
     def configure(self) -> None:
-        """Load and test the model, create the publishers."""
+        """Load and test the model, and create the publishers."""
         self.load_model()
         self.outputs.open(self.pipeline_class.outputs)
 
     def activate(self) -> None:
-        """Start the worker and listen."""
+        """Start the worker and subscribe."""
         self.begin()
         self._worker = threading.Thread(
             target=self._work, args=(self.mailbox,), name='estimator', daemon=True
@@ -100,14 +99,14 @@ class DepthNode(ModelNode):
         self.get_logger().info(f'active: {self.describe()}')
 
     def deactivate(self) -> None:
-        """Stop listening; what takes too long is left behind, its result unused."""
+        """Unsubscribe; work that takes too long is left behind and its result is not used."""
         if not self.stop(doctor.LONG_WORK):
             self.get_logger().warning(
                 f'the {self._kind} in work goes on without its result being used'
             )
 
     def cleanup(self) -> None:
-        """Give back model and publishers."""
+        """Release the model and the publishers."""
         self.outputs.close()
         self.estimator = None
 
@@ -117,10 +116,10 @@ class DepthNode(ModelNode):
         return self._worker is not None
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Unsubscribe and end the worker; harmless when inactive.
+        """Unsubscribe and end the worker; has no effect if the node is inactive.
 
         Args:
-            timeout: seconds to wait for what is in work; None: as long as it takes.
+            timeout: seconds to wait for the present work; None waits until it is done.
 
         Returns:
             Whether the worker has ended.
@@ -134,7 +133,7 @@ class DepthNode(ModelNode):
         return worker is None or not worker.is_alive()
 
     def on_config(self) -> None:
-        """Take over what can change in a running node."""
+        """Apply the parameters that can change while the node runs."""
         self.mailbox.max_age = self.config.inputs.max_age
 
     # --- inputs: the executor's thread -----------------------------------------------------------
@@ -144,7 +143,7 @@ class DepthNode(ModelNode):
         return f'{topic}/compressed' if self.config.inputs.compressed else topic
 
     def _info_topic(self, side: str) -> str:
-        """camera_info stands beside a remapped image as in image_transport, unless remapped."""
+        """The camera_info next to the image topic, as in image_transport, unless remapped."""
         name = _named(side, 'camera_info')
         remapped = self.resolve_topic_name(name)
         if remapped != self.resolve_topic_name(name, only_expand=True):
@@ -153,9 +152,9 @@ class DepthNode(ModelNode):
         return f'{image.rpartition("/")[0]}/camera_info'
 
     def update_inputs(self) -> None:
-        """Subscribe to camera_info always, to images while somebody wants a result of them.
+        """Subscribe always to camera_info, and to images while somebody wants a result.
 
-        The doctor wants the first ones too.
+        The first images are needed in any case, for the examination.
         """
         if not self.active:
             return
@@ -192,11 +191,11 @@ class DepthNode(ModelNode):
     # --- outputs ---------------------------------------------------------------------------------
 
     def wanted(self) -> set[str]:
-        """Topics of the outputs that somebody subscribes to."""
+        """The topics of outputs that somebody subscribes to."""
         return self.outputs.subscribed()
 
     def publish(self, topic: str, message: Any) -> None:
-        """Publish one output, unless what is in work was left behind."""
+        """Publish one output, unless its work was left behind."""
         if self._in_use():
             self.outputs.publish(topic, message)
 
@@ -209,7 +208,7 @@ class DepthNode(ModelNode):
                 self.process(*delivery)
                 self.passed(self._kind)
             except Exception as error:
-                # One broken message must not end the stream. On the way out publishers and
+                # One broken message must not end the stream. While the node ends, publishers and
                 # context may be gone, which is no failure of the message.
                 if self._in_use() and self.context.ok():
                     self.failed += 1
@@ -220,18 +219,18 @@ class DepthNode(ModelNode):
                     self._busy_since = None
 
     def _in_use(self) -> bool:
-        """Whether this thread is the worker, and not one that was left behind."""
+        """Whether this thread is the present worker, and not one that was left behind."""
         return self._worker is threading.current_thread()
 
     def process(self, deposited: float, moment: Moment) -> None:
-        """Estimate and publish what is subscribed; then examine it, which takes its time.
+        """Estimate and publish what is subscribed to; then examine it, which takes longer.
 
         Args:
-            deposited: time.monotonic() of the deposit.
-            moment: what was put into the mailbox.
+            deposited: time.monotonic() when the moment was put into the mailbox.
+            moment: the messages in the mailbox.
 
         Raises:
-            ValueError, RuntimeError: this moment fails, the stream goes on.
+            ValueError, RuntimeError: this moment fails; the stream continues.
         """
         clock, pipeline, estimator = StageClock(), self.pipeline, self.estimator
         settings = self.config.outputs
@@ -289,7 +288,7 @@ class DepthNode(ModelNode):
     # --- diagnostics -----------------------------------------------------------------------------
 
     def examine(self) -> None:
-        """Look at inputs and calibration, at who else publishes, and at what is in work."""
+        """Examine inputs and calibration, other publishers, and work that takes long."""
         self.update_inputs()
         now, begun = time.monotonic(), self._busy_since
         timeout, states = self.config.inputs.input_timeout, self.inputs.states()
@@ -312,7 +311,7 @@ class DepthNode(ModelNode):
             self.pipeline.examine_calibration(*newest, **self.limits())
 
     def statuses(self) -> list[DiagnosticStatus]:
-        """State of the inputs and of the inference."""
+        """Report the state of the inputs and of the inference."""
         name = self.get_fully_qualified_name()
         if not self.active:
             return [diagnostics.status(f'{name}: inference', name, 'not active', {})]
@@ -328,7 +327,7 @@ class DepthNode(ModelNode):
 
 
 def age_ms(now_ns: int, stamp_ns: int) -> float:
-    """Milliseconds since a stamp; NaN where the clock has not started or the stamp is not set."""
+    """Milliseconds since a stamp; NaN if the clock has not started or the stamp is not set."""
     return (now_ns - stamp_ns) / 1e6 if now_ns and stamp_ns else math.nan
 
 

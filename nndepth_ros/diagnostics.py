@@ -1,4 +1,4 @@
-"""What the node says on /diagnostics."""
+"""Makes the messages of the node on /diagnostics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nndepth_ros.log import printable
 def status(
     name: str, hardware_id: str, message: str, values: Mapping[str, Any], level: int = 0
 ) -> DiagnosticStatus:
-    """One DiagnosticStatus; level 0 is OK, 1 WARN, 2 ERROR."""
+    """Make one DiagnosticStatus; level 0 is OK, 1 WARN, 2 ERROR."""
     return DiagnosticStatus(
         level=bytes([level]),
         name=name,
@@ -25,7 +25,7 @@ def status(
 
 
 def doctor_status(name: str, hardware_id: str, findings: list[Finding]) -> DiagnosticStatus:
-    """The doctor's findings as one status: the worst one as its message, all as values."""
+    """Make one status of the doctor's findings: the worst is its message, all are its values."""
     if not findings:
         return status(name, hardware_id, 'nothing wrong', {})
     worst = findings[0]
@@ -39,7 +39,7 @@ def doctor_status(name: str, hardware_id: str, findings: list[Finding]) -> Diagn
 
 
 def array(stamp: Any, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
-    """The message for /diagnostics."""
+    """Make the message for /diagnostics."""
     message = DiagnosticArray(status=statuses)
     message.header.stamp = stamp
     return message

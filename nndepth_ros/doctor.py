@@ -1,6 +1,6 @@
-"""The calibration doctor: says what is wrong with the messages of cameras, and the cure.
+"""The calibration doctor: finds what is wrong with the messages of cameras, and names the cure.
 
-Pure: looks at messages by their field names; the node keeps, logs and publishes the findings.
+It only reads messages, by the names of their fields; the node keeps, logs and publishes findings.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ ENOUGH_MESSAGES = 10
 ENOUGH_MATCHES = 20
 LARGEST_VERTICAL = 1.0
 PATIENCE = 10.0
-"""Seconds for which an input that nobody publishes is no finding: cameras start late."""
+"""Seconds in which a missing publisher is no finding, since cameras may start later."""
 LONG_WORK = 10.0
-"""Seconds in which any pair or image should be done."""
+"""Seconds in which every pair or image should be finished."""
 
 
 def calibration_key(*infos: Any) -> tuple[Any, ...]:
-    """What the examination of CameraInfo depends on; another key asks for a new one."""
+    """All that the examination of CameraInfo depends on; it is examined again if this changes."""
     return tuple(
         (
             info.header.frame_id,
@@ -57,12 +57,12 @@ def calibration_key(*infos: Any) -> tuple[Any, ...]:
 def examine_calibration(
     left_info: Any, right_info: Any, *, baseline: BaselineLimits | None = None
 ) -> list[Finding]:
-    """Look at both CameraInfo alone.
+    """Examine both CameraInfo.
 
     Args:
-        left_info: CameraInfo of the left images.
-        right_info: of the right ones.
-        baseline: what is plausible; None: the defaults.
+        left_info: the CameraInfo of the left images.
+        right_info: the CameraInfo of the right images.
+        baseline: the baselines that are plausible; None takes the defaults.
     """
     if _baseline_on_left(left_info, right_info):
         return [
@@ -101,7 +101,7 @@ def examine_calibration(
 
 
 def examine_camera(info: Any) -> list[Finding]:
-    """Look at the CameraInfo of a single camera."""
+    """Examine the CameraInfo of a single camera."""
     found = []
     try:
         effective_camera(info, *_delivered_size(info))
@@ -115,11 +115,11 @@ def examine_camera(info: Any) -> list[Finding]:
 
 
 def examine_missing(topics: Collection[str], spec: ModelSpec) -> list[Finding]:
-    """Tell why nothing comes on topics that somebody subscribes to.
+    """Explain why nothing comes on topics that somebody subscribes to.
 
     Args:
-        topics: those that the model cannot fill.
-        spec: of the model.
+        topics: the topics that the model cannot fill.
+        spec: the spec of the model.
     """
     found = []
     if CONFIDENCE in topics:
@@ -144,12 +144,12 @@ def examine_missing(topics: Collection[str], spec: ModelSpec) -> list[Finding]:
 def examine_headers(
     sides: Sequence[str], images: Sequence[Any], infos: Sequence[Any]
 ) -> list[Finding]:
-    """Look at the headers of images beside those of their CameraInfo.
+    """Compare the headers of images with those of their CameraInfo.
 
     Args:
-        sides: names of the cameras; a single one has none, ''.
-        images: of each camera, Image or CompressedImage.
-        infos: of each camera, None where there is none.
+        sides: the names of the cameras; a single camera has the name ''.
+        images: the Image or CompressedImage of each camera.
+        infos: the CameraInfo of each camera, None if there is none.
     """
     found = []
     for side, image, info in zip(sides, images, infos, strict=True):
@@ -175,12 +175,12 @@ def _code(kind: str, side: str) -> str:
 
 
 def examine_images(left: np.ndarray, right: np.ndarray, cx_offset: float = 0.0) -> list[Finding]:
-    """Look at the pictures: they show something, rows agree, no point is behind infinity.
+    """Examine the images: do they show something, do rows agree, is no point beyond infinity?
 
     Args:
         left: uint8 RGB (H, W, 3).
-        right: the same.
-        cx_offset: disparity of a point at infinity, pixels.
+        right: uint8 RGB (H, W, 3).
+        cx_offset: the disparity of a point at infinity, in pixels.
     """
     found = examine_levels(left, right)
     alignment = measure_alignment(left, right, cx_offset=cx_offset)
@@ -210,7 +210,7 @@ def examine_images(left: np.ndarray, right: np.ndarray, cx_offset: float = 0.0) 
 
 
 def examine_stamps(counts: SyncCounts, offset_ns: int | None) -> list[Finding]:
-    """Look at what the synchroniser could not pair."""
+    """Examine the messages that the synchroniser could not pair."""
     if counts.paired or min(counts.received_left, counts.received_right) < ENOUGH_MESSAGES:
         return []
     measured = 'their offset is unknown'
@@ -236,15 +236,15 @@ def examine_stamps(counts: SyncCounts, offset_ns: int | None) -> list[Finding]:
 
 @dataclass(frozen=True)
 class InputState:
-    """What is known of an input topic; times are seconds of the steady clock.
+    """What is known of an input topic; times are in seconds of the steady clock.
 
     Attributes:
         topic: its full name.
         since: when it was subscribed to.
-        heard: when the last message arrived; None: none has.
-        latched: whether what arrived holds until it is replaced.
-        publishers: how many there are.
-        offered_since: when the first of them was seen; None: there are none.
+        heard: when the last message arrived; None if none has.
+        latched: whether a message stays valid until the next one.
+        publishers: the number of publishers.
+        offered_since: when the first publisher was seen; None if there is none.
     """
 
     topic: str
@@ -256,12 +256,12 @@ class InputState:
 
 
 def examine_silence(states: Iterable[InputState], timeout: float, now: float) -> list[Finding]:
-    """Look at inputs that give nothing.
+    """Find inputs that give no messages.
 
     Args:
-        states: of all inputs.
-        timeout: seconds of silence that are allowed.
-        now: on the clock of the states.
+        states: the states of all inputs.
+        timeout: the seconds of silence that are allowed.
+        now: the present time on the clock of the states.
     """
     found = []
     for state in states:
@@ -294,11 +294,11 @@ def _silent(state: InputState, timeout: float) -> str:
 
 
 def examine_twins(name: str, publishers: Mapping[str, Iterable[str]]) -> list[Finding]:
-    """Look for others that publish the same outputs.
+    """Find other nodes that publish the same outputs.
 
     Args:
-        name: full name of this node, which publishes each of them once.
-        publishers: full names of the nodes that publish a topic, by topic.
+        name: the full name of this node, which publishes each output once.
+        publishers: the full names of the nodes that publish each topic.
     """
     shared: dict[str, list[str]] = {}
     for topic, nodes in publishers.items():
@@ -319,10 +319,10 @@ def examine_twins(name: str, publishers: Mapping[str, Iterable[str]]) -> list[Fi
 
 
 def examine_work(busy: float | None, what: str = 'pair') -> list[Finding]:
-    """Look at what is in work.
+    """Check that the present work does not take too long.
 
     Args:
-        busy: seconds it has taken so far; None: there is none.
+        busy: the seconds it has taken so far; None if there is no work.
         what: 'pair' or 'image'.
     """
     if busy is None or busy < LONG_WORK:

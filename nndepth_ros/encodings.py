@@ -1,8 +1,8 @@
-"""Pixels of a sensor_msgs/Image to RGB, for every encoding that camera drivers publish.
+"""Converts the pixels of a sensor_msgs/Image to RGB, for every encoding that drivers publish.
 
-The names are those of sensor_msgs/image_encodings.hpp and those that drivers write beside them, in
-upper or lower case. YUV is converted as OpenCV does, by ITU-R BT.601 with limited range (16..235):
-an Image says neither its matrix nor its range, and this is what cv_bridge and rviz take it for.
+The names are those of sensor_msgs/image_encodings.hpp and other names that drivers use, in upper
+or lower case. YUV is converted as OpenCV does, by ITU-R BT.601 with limited range (16..235): an
+Image names neither its matrix nor its range, and cv_bridge and rviz convert it in this way.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from nndepth_core.plausibility import UsedBits, eight_bits
 
 
 class ConversionError(ValueError):
-    """A message that cannot be understood; the text names the field at fault."""
+    """A message cannot be understood; the text names the field that is wrong."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Pixels side by side.
+    """An encoding that stores whole pixels one after the other.
 
     Attributes:
-        channels: values a pixel.
-        code: OpenCV's conversion to RGB; None: it is RGB already.
-        bits: of a value, 8 or 16; 16 are scaled to 8.
-        shared: pixels beside each other that share their colour.
+        channels: the number of values per pixel.
+        code: OpenCV's conversion to RGB; None if it is RGB already.
+        bits: the bits of a value, 8 or 16; 16 bits are scaled to 8.
+        shared: the number of neighbouring pixels in a row that share their colour.
     """
 
     channels: int
@@ -65,12 +65,12 @@ class Packed:
 
 @dataclass(frozen=True)
 class Planar:
-    """All luma first, then the colours, of each 2x2 pixels or of every pixel.
+    """An encoding that stores all luma first, then the colours of 2x2 pixels or of every pixel.
 
     Attributes:
-        planes: 1: U and V (in `order`) side by side; 2: one after the other.
+        planes: 1 if U and V alternate (in `order`), 2 if one follows the other.
         order: which of both comes first.
-        shared: pixels beside and above each other that share their colour: 2 or 1.
+        shared: the side of the square of pixels that share their colour: 2 or 1.
     """
 
     planes: int
@@ -102,10 +102,10 @@ class Planar:
         return _rgb_of_planes(luma, np.ascontiguousarray(colours), self.shared)
 
     def _pitch(self, message: Any, size: int) -> int:
-        """Bytes from one row of luma to the next.
+        """The number of bytes from one row of luma to the next.
 
-        By sensor_msgs this is the step. Some drivers count the colours into it, which shows in
-        data of exactly step times height bytes.
+        By the definition in sensor_msgs, this is the step. Some drivers include the colours in the
+        step, which can be seen if the data have exactly step times height bytes.
         """
         height, width, step = int(message.height), int(message.width), int(message.step)
         if step == width + 2 * width // self.shared**2 and size == step * height:
@@ -144,14 +144,14 @@ ENCODINGS: dict[str, Packed | Planar] = {
     'bgra16': Packed(4, cv2.COLOR_BGRA2RGB, bits=16),
     'mono8': Packed(1, cv2.COLOR_GRAY2RGB),
     'mono16': Packed(1, cv2.COLOR_GRAY2RGB, bits=16),
-    # OpenCV's types, colours in OpenCV's order
+    # OpenCV's types, with the channels in OpenCV's order
     '8uc1': Packed(1, cv2.COLOR_GRAY2RGB),
     '8uc3': Packed(3, cv2.COLOR_BGR2RGB),
     '8uc4': Packed(4, cv2.COLOR_BGRA2RGB),
     '16uc1': Packed(1, cv2.COLOR_GRAY2RGB, bits=16),
     '16uc3': Packed(3, cv2.COLOR_BGR2RGB, bits=16),
     '16uc4': Packed(4, cv2.COLOR_BGRA2RGB, bits=16),
-    # two pixels share their colour
+    # two neighbouring pixels share their colour
     'uyvy': _UYVY,
     'yuv422': _UYVY,
     'yuyv': _YUYV,
@@ -179,7 +179,8 @@ def decode_image(message: Any, used_bits: UsedBits | None = None) -> np.ndarray:
     """Return uint8 RGB (H, W, 3) of a sensor_msgs/Image; see `to_rgb` for the arguments.
 
     Raises:
-        ConversionError: unknown encoding, a side of 0, a step that does not fit, truncated data.
+        ConversionError: the encoding is unknown, a side is 0, the step does not fit, or data are
+            missing.
     """
     if message.height < 1 or message.width < 1:
         raise ConversionError(
@@ -194,14 +195,14 @@ def decode_image(message: Any, used_bits: UsedBits | None = None) -> np.ndarray:
 
 
 def _rows(data: np.ndarray, height: int, row: int, step: int) -> np.ndarray:
-    """View of `height` rows of `row` bytes that lie `step` bytes apart."""
+    """View data as `height` rows of `row` bytes that begin every `step` bytes."""
     return np.lib.stride_tricks.as_strided(data, (height, row), (step, 1), writeable=False)
 
 
 def _rgb_of_planes(luma: np.ndarray, colours: np.ndarray, shared: int) -> np.ndarray:
     if shared == 2:
         return cv2.cvtColorTwoPlane(luma, colours, cv2.COLOR_YUV2RGB_NV12)
-    # OpenCV knows no such layout: each pixel becomes a pair of pixels that share its colour.
+    # OpenCV has no such layout, so each pixel becomes two pixels that share their colour.
     pairs = np.stack([colours[..., 0], luma, colours[..., 1], luma], axis=2)
     pairs = pairs.reshape(luma.shape[0], 2 * luma.shape[1], 2)
     return np.ascontiguousarray(cv2.cvtColor(pairs, cv2.COLOR_YUV2RGB_UYVY)[:, ::2])

@@ -1,4 +1,4 @@
-"""What is wrong at present: findings by examination, and failures by kind."""
+"""What is wrong at present: findings of examinations, and failures by their kind."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from nndepth_core.plausibility import Finding, Level
 
 CURED_AFTER = 3.0
-"""Seconds without a failure after which what passes again counts as cured."""
+"""Seconds without a failure after which something that succeeds again counts as cured."""
 FORGOTTEN_AFTER = 60.0
-"""Seconds after which a failure that was never tried again is forgotten."""
+"""Seconds after which a failure that was not tried again is forgotten."""
 
 
 class Doctor:
-    """Keeps the present findings by the examination they came from."""
+    """Keeps the present findings of each examination."""
 
     def __init__(self) -> None:
         self._by_exam: dict[str, tuple[Finding, ...]] = {}
 
     @property
     def findings(self) -> list[Finding]:
-        """All present findings, the worst first."""
+        """All present findings; the worst come first."""
         everything = [finding for found in self._by_exam.values() for finding in found]
         return sorted(everything, key=lambda finding: -finding.level)
 
     def record(self, exam: str, found: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
-        """Replace the findings of one examination; return those that are new and those cured."""
+        """Replace the findings of one examination; return the new ones and the cured ones."""
         before, now = self._by_exam.get(exam, ()), tuple(found)
         self._by_exam[exam] = now
         known, current = {f.code for f in before}, {f.code for f in now}
@@ -44,10 +44,10 @@ class _Failure:
 
 
 class Failures:
-    """What failed lately, by kind; one that passes again in between is still told.
+    """What failed lately, by kind; it is reported even if it succeeds from time to time.
 
     Args:
-        clock: seconds, steady.
+        clock: gives seconds of a steady clock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,18 +58,18 @@ class Failures:
         return bool(self._kinds)
 
     def failed(self, kind: str, text: str) -> None:
-        """Note a failure; kinds are few, texts may be many."""
+        """Note a failure; there are few kinds, but there may be many texts."""
         known = self._kinds.get(kind)
         count = known.count + 1 if known else 1
         self._kinds[kind] = _Failure(text, count, self._clock())
 
     def passed(self, kind: str) -> None:
-        """Note that things of this kind succeed."""
+        """Note that something of this kind succeeded."""
         if kind in self._kinds:
             self._kinds[kind].passed = True
 
     def findings(self) -> list[Finding]:
-        """What still fails: not passed since, or failed within the last seconds."""
+        """What still fails: it did not succeed since, or failed in the last seconds."""
         now = self._clock()
         for kind, failure in list(self._kinds.items()):
             if now - failure.when > (CURED_AFTER if failure.passed else FORGOTTEN_AFTER):

@@ -1,4 +1,4 @@
-"""Random and damaged messages for what turns messages into images and cameras."""
+"""Random and damaged messages for the functions that turn messages into images and cameras."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENCODINGS = ('rgb8', 'mono8', 'mono16', 'bayer_rggb8', 'bayer_grbg16', 'yuv422_
 
 
 def conversion_target() -> Target:
-    """Images, compressed images and camera_infos; messages are touched by their fields only."""
+    """Make images, compressed images and camera_info; only the fields of messages are used."""
     images = [
         b'i' + _FIELDS.pack(encoding.encode(), 4, 8, 64, 0) + bytes(64 * 4)
         for encoding in _ENCODINGS

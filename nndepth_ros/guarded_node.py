@@ -1,4 +1,4 @@
-"""A lifecycle node that no callback can end, and whose failures are logged and in /diagnostics."""
+"""A lifecycle node that survives failing callbacks, and logs and publishes their failures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ERROR = TransitionCallbackReturn.ERROR
 
 
 class GuardedNode(LifecycleNode):
-    """Keeps findings, publishes them every second, and goes on after any exception.
+    """Keeps findings, publishes them every second, and continues after any exception.
 
-    rclpy ends the process when a callback raises, answers no service request whose callback
-    raised, and says nothing of an exception in a transition. A subclass fills in `configure`,
+    rclpy ends the process when a callback raises, does not answer a service request whose callback
+    raised, and does not report an exception in a transition. A subclass implements `configure`,
     `activate`, `deactivate` and `cleanup`, which may raise, and `statuses`.
     """
 
@@ -40,40 +40,40 @@ class GuardedNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    # --- what a subclass gives -------------------------------------------------------------------
+    # --- what a subclass defines -----------------------------------------------------------------
 
     def configure(self) -> None:
-        """Acquire what the node needs; an exception fails the transition and says why."""
+        """Acquire what the node needs; with an exception the transition fails and says why."""
 
     def activate(self) -> None:
-        """Start to work; an exception fails the transition and says why."""
+        """Start to work; with an exception the transition fails and says why."""
 
     def deactivate(self) -> None:
-        """Stop to work; harmless when inactive."""
+        """Stop to work; has no effect if the node is inactive."""
 
     def cleanup(self) -> None:
-        """Give back what `configure` acquired; harmless when there is nothing."""
+        """Release what `configure` acquired; has no effect if there is nothing."""
 
     def statuses(self) -> list[DiagnosticStatus]:
-        """What the subclass says on /diagnostics; called every second."""
+        """Return what the subclass reports on /diagnostics; called every second."""
         raise NotImplementedError
 
     # --- lifecycle -------------------------------------------------------------------------------
 
     def autostart(self) -> None:
-        """Configure and activate; a failure leaves the node waiting for another try."""
+        """Configure and activate; after a failure the node waits for another try."""
         if self.trigger_configure() is SUCCESS:
             self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Fail cleanly: nothing is kept of a half-made configuration."""
+        """Configure; if this fails, nothing of the configuration is kept."""
         if self._attempt('configure', self.configure):
             return super().on_configure(state)
         self._attempt('clean up', self.cleanup)
         return FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Fail cleanly: the node is inactive as before."""
+        """Activate; if this fails, the node stays inactive."""
         result = super().on_activate(state)
         if result is SUCCESS and not self._attempt('activate', self.activate):
             self._attempt('deactivate', self.deactivate)
@@ -88,17 +88,17 @@ class GuardedNode(LifecycleNode):
         return result if stopped else ERROR
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give everything back."""
+        """Release everything."""
         return SUCCESS if self._attempt('clean up', self.cleanup) else ERROR
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End from any state."""
+        """End, from any state."""
         self._attempt('deactivate', self.deactivate)
         self._attempt('clean up', self.cleanup)
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to unconfigured, from where a new try can start."""
+        """Return to unconfigured, from where one can try again."""
         return self.on_shutdown(state)
 
     def _attempt(self, what: str, step: Callable[[], None]) -> bool:
@@ -136,9 +136,9 @@ class GuardedNode(LifecycleNode):
         return super().create_guard_condition(guarded, *args, **kwargs)
 
     def guarded(self, name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """The callback, of which an exception becomes a finding under this name."""
+        """Wrap a callback so that its exceptions become a finding with this name."""
 
-        # rclpy looks at the signature to tell who wants to know more about a message.
+        # rclpy looks at the signature to see whether a callback takes information on the message.
         @functools.wraps(callback)
         def guard(*args: Any) -> Any:
             try:
@@ -152,7 +152,7 @@ class GuardedNode(LifecycleNode):
         return guard
 
     def _answering(self, service: Any) -> Callable[[Any, Any], Any]:
-        """A service's callback that answers in any case: a fresh response says no success."""
+        """Make a service callback that always answers; an empty response means no success."""
         name, callback = service.srv_name, service.callback
         guarded = self.guarded(f'service {name}', callback)
 
@@ -168,13 +168,13 @@ class GuardedNode(LifecycleNode):
         return answer
 
     def _is_possible(self, transition: Any) -> bool:
-        """Whether the state machine has this transition now; by its label where that is given."""
+        """Whether the present state has this transition, which is named by label or number."""
         available = self._state_machine.available_transitions
         wanted = transition.label or transition.id
         return any(wanted in (number, label) for number, label, *_ in available)
 
     def _report(self, name: str, error: Exception) -> None:
-        # A signal invalidates the context under whatever call is on its way.
+        # After a signal the context is invalid in any call that is still running.
         if self.context.ok():
             self._trace()
             self.fail(name, f'{name}: {describe(error)}')
@@ -185,25 +185,26 @@ class GuardedNode(LifecycleNode):
     # --- findings --------------------------------------------------------------------------------
 
     def fail(self, kind: str, text: str, limited: bool = True) -> None:
-        """Log a failure, and keep it as a finding until things of its kind pass again.
+        """Log a failure, and keep it as a finding until something of its kind succeeds.
 
         Args:
-            kind: few.
+            kind: the kind of the failure; there must be few kinds.
             text: what failed, and the cure.
-            limited: whether it may come at the rate of the inputs; what a user asked for may not.
+            limited: whether the log is limited, for failures at the rate of the inputs; not for
+                failures of what a user asked for.
         """
         with self._doctor_lock:
             self._failures.failed(kind, text)
         self.log.say(Level.ERROR, kind if limited else f'{kind} {text}', text)
 
     def passed(self, kind: str) -> None:
-        """Note that what failed before under this kind succeeds."""
+        """Note that something of a kind that failed before succeeds."""
         if self._failures:
             with self._doctor_lock:
                 self._failures.passed(kind)
 
     def record(self, exam: str, found: Iterable[Finding], log: bool = True) -> None:
-        """Keep the findings of one examination and log what is new or cured."""
+        """Keep the findings of one examination, and log which are new and which are cured."""
         with self._doctor_lock:
             appeared, cured = self._doctor.record(exam, found)
         for finding in appeared if log else ():
@@ -212,13 +213,13 @@ class GuardedNode(LifecycleNode):
             self.log.say(Level.INFO, f'{finding.code} cured', f'no longer so: {finding.text}')
 
     def examine(self) -> None:
-        """Look at what is judged by time; called every second, before `statuses`."""
+        """Examine what depends on time; called every second, before `statuses`."""
 
     def _on_timer(self) -> None:
         try:
             self.examine()
             statuses = self.statuses()
-        except Exception as error:  # what is known already is still published
+        except Exception as error:  # findings so far are still published
             self._report('diagnostics', error)
             statuses = []
         with self._doctor_lock:

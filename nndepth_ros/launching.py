@@ -1,6 +1,6 @@
-"""What the launch files of the nodes share: arguments, node, rviz, and a bag that waits for it.
+"""What the launch files of the nodes have in common: arguments, node, rviz, and a bag player.
 
-Needs the packages launch and launch_ros, which come with ROS and not as wheels.
+It needs the packages launch and launch_ros, which come with ROS but not as wheels.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ ARGUMENTS: list[tuple[str, str, str, list[str] | None]] = [
     ('respawn', 'false', 'Start the node again when it ends.', BOOLEANS),
     ('log_level', 'info', 'Log level: debug, info, warn, error or fatal.', None),
 ]
-"""Name, default, description and choices of the arguments that all nodes have alike."""
+"""Name, default, description and choices of the arguments that all nodes have."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class NodeLaunch:
     """How one of the nodes is launched.
 
     Attributes:
-        task: 'stereo' or 'mono'; names the executable, the parameter file and the rviz file.
-        config: folder of these files.
-        sides: of its cameras; a single one has none, ''.
-        frame: fixed frame of rviz where none is given.
+        task: 'stereo' or 'mono'; it is part of the names of executable, parameters and rviz file.
+        config: the folder of these files.
+        sides: the sides of its cameras; a single camera has the side ''.
+        frame: the fixed frame of rviz if none is given.
     """
 
     task: str
@@ -85,11 +85,11 @@ class NodeLaunch:
 
     @property
     def node(self) -> str:
-        """Name of the executable and of the node."""
+        """The name of the executable and of the node."""
         return f'{self.task}_node'
 
     def description(self) -> LaunchDescription:
-        """What `ros2 launch` runs."""
+        """Make what `ros2 launch` runs."""
         start = OpaqueFunction(function=self._start)
         return LaunchDescription([*self._arguments(), start])
 
@@ -114,7 +114,7 @@ class NodeLaunch:
         ]
 
     def _remappings(self, arguments: dict[str, str]) -> list[tuple[str, str]]:
-        """Images to the named topics, calibrations beside them unless they are named too."""
+        """Map images to the named topics, and calibrations next to them unless they are named."""
         rules = []
         for side in self.sides:
             image = arguments[argument(side, 'image')]
@@ -126,7 +126,7 @@ class NodeLaunch:
     # --- actions ---------------------------------------------------------------------------------
 
     def _start(self, context: LaunchContext) -> list[Action]:
-        """Make the actions from the arguments."""
+        """Make the actions for the values of the arguments."""
         arguments = {
             declared.name: LaunchConfiguration(declared.name).perform(context)
             for declared in self._arguments()
@@ -176,10 +176,10 @@ class NodeLaunch:
         return [*actions, node, rviz]
 
     def _bag_player(self, node: LifecycleNode, arguments: dict[str, str]) -> list[Action]:
-        """`ros2 bag play` with the bag's clock as soon as the node is active for the first time.
+        """Run `ros2 bag play` with the bag's clock when the node becomes active the first time.
 
-        Where the node would start itself, it is configured and activated from here: a transition
-        that it makes before it has discovered this process is not heard.
+        If the node would start by itself, it is configured and activated from here instead,
+        because this process cannot see a transition before the node has discovered it.
         """
         command = ['ros2', 'bag', 'play', arguments['bag'], '--clock', '100']
         command += ['--disable-keyboard-controls', *shlex.split(arguments['bag_options'])]
@@ -207,7 +207,7 @@ class NodeLaunch:
         return [RegisterEventHandler(handler) for handler in handlers]
 
     def _end_with_node(self, event: ProcessExited, context: LaunchContext) -> Action | None:
-        """End when the node ends, for nobody hears the bag then; with an error if it failed."""
+        """End when the node ends, since nobody needs the bag then; with an error if it failed."""
         if context.is_shutdown:
             return None
         if event.returncode:
@@ -220,17 +220,17 @@ class NodeLaunch:
 
 
 def argument(side: str, name: str) -> str:
-    """Name of an argument of one camera."""
+    """The name of a launch argument of one camera."""
     return f'{side}_{name}' if side else name
 
 
 def topic(side: str, name: str) -> str:
-    """Name of a topic of one camera, as the node has it."""
+    """The name of a topic of one camera in the node."""
     return f'{side}/{name}' if side else name
 
 
 def overrides(arguments: dict[str, str]) -> dict[str, ParameterValue | bool]:
-    """The parameters of the node that the arguments set."""
+    """Collect the parameters of the node that the arguments set."""
     values: dict[str, ParameterValue | bool] = {
         name: ParameterValue(arguments[name], value_type=str)
         for name in ('model', 'engine', 'device', 'image_transport')
@@ -242,7 +242,7 @@ def overrides(arguments: dict[str, str]) -> dict[str, ParameterValue | bool]:
 
 
 def starts_itself(arguments: dict[str, str]) -> bool:
-    """Whether autostart is true: by the argument, else by the file, else by default."""
+    """Whether autostart is true by the argument, or else by the file, or else by default."""
     if arguments['autostart']:
         return arguments['autostart'] == 'true'
     sections = yaml.safe_load(Path(arguments['params_file']).read_text()) or {}
@@ -251,14 +251,14 @@ def starts_itself(arguments: dict[str, str]) -> bool:
 
 
 def change(node: LifecycleNode, number: int) -> ChangeState:
-    """The request of a transition."""
+    """Make the request of a transition."""
     return ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=number)
 
 
 def meet(context: LaunchContext, node: LifecycleNode, autostart: bool) -> None:
-    """Ask the node for its state, then configure it if it is to start itself.
+    """Ask the node for its state, and configure it if it is to start by itself.
 
-    Its transitions are subscribed to before; once it answers, it knows of that.
+    Its transitions are subscribed to before; when it answers, it has discovered this process.
     """
     client = get_ros_node(context).create_client(GetState, f'{node.node_name}/get_state')
 

@@ -1,4 +1,4 @@
-"""What a node logs: no kind of message fills the log, whatever rate it is met at."""
+"""The log of a node: no kind of message can fill it, however often it comes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from nndepth_core.plausibility import Level
 
 BURST = 3
-"""So many messages of a kind are logged at once."""
+"""The number of messages of a kind that are logged at once."""
 PERIOD = 10.0
-"""Seconds after which one more of a kind may be logged."""
+"""Seconds after which one more message of a kind is logged."""
 
 
 @dataclass
@@ -27,10 +27,10 @@ class _Kind:
 
 
 class LogLimiter:
-    """Decides which messages are logged: for each kind a few at once, later one in a while.
+    """Decides which messages are logged: of each kind a few at once, later one from time to time.
 
     Args:
-        clock: seconds, steady.
+        clock: gives seconds of a steady clock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,14 +39,14 @@ class LogLimiter:
         self._lock = threading.Lock()
 
     def admit(self, kind: str, text: str) -> int | None:
-        """Ask whether a message may be logged.
+        """Decide whether a message is logged.
 
         Args:
-            kind: messages of one kind share a budget, whatever they say.
-            text: of the message; the same again counts as news only after a while.
+            kind: messages of one kind share one limit, whatever their texts are.
+            text: the text; the same text is logged again only after a while.
 
         Returns:
-            How many of this kind were left out since the last one, or None to leave it out.
+            How many of this kind were suppressed since the last one; None to suppress this one.
         """
         now = self._clock()
         with self._lock:
@@ -63,11 +63,11 @@ class LogLimiter:
 
 
 class NodeLog:
-    """A node's logger behind the limiter.
+    """The logger of a node, with a limit on the number of messages.
 
     Args:
-        logger: of rclpy.
-        alive: whether the node still lives; on its way out there is nobody to tell.
+        logger: the logger of rclpy.
+        alive: tells whether the node still runs; while it ends, nothing can be logged.
     """
 
     def __init__(self, logger: Any, alive: Callable[[], bool] = lambda: True) -> None:
@@ -76,14 +76,14 @@ class NodeLog:
         self._limiter = LogLimiter()
 
     def say(self, level: Level, kind: str, text: str) -> None:
-        """Log a message unless many of its kind have been logged lately."""
+        """Log a message, unless many of its kind have been logged lately."""
         suppressed = self._limiter.admit(kind, text)
         if suppressed is None or not self._alive():
             return
         if suppressed:
             text = f'{text} ({suppressed} more of this kind since the last message)'
         text = printable(text)
-        # rclpy refuses a second severity from the same line of code.
+        # rclpy does not allow a second severity in the same line of code.
         if level is Level.ERROR:
             self._logger.error(text)
         elif level is Level.WARN:
@@ -93,10 +93,10 @@ class NodeLog:
 
 
 class CoreLogHandler(logging.Handler):
-    """Hands on what the library logs.
+    """Passes on what the library logs.
 
     Args:
-        log: of the node.
+        log: the log of the node.
     """
 
     def __init__(self, log: NodeLog) -> None:
@@ -104,7 +104,7 @@ class CoreLogHandler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record; those of one line of code are of one kind."""
+        """Log a record; records from one line of code are of one kind."""
         level = Level.INFO
         if record.levelno >= logging.WARNING:
             level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARN
@@ -112,12 +112,12 @@ class CoreLogHandler(logging.Handler):
 
 
 def printable(text: str) -> str:
-    """A text that fits into messages and logs: file names may hold what UTF-8 cannot."""
+    """Make a text fit for messages and logs: file names may hold what UTF-8 cannot."""
     return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def describe(error: BaseException) -> str:
-    """What an exception says; with its type where the message alone would be a riddle."""
+    """Say what an exception says, with its type if the message alone would not be clear."""
     if isinstance(error, (ValueError, RuntimeError, OSError)) and str(error):
         return str(error)
     return f'{type(error).__name__}: {error}'

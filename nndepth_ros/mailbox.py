@@ -1,4 +1,4 @@
-"""A slot for the newest item: a slow consumer skips, it never falls behind."""
+"""A place for the newest item: a slow consumer skips items instead of falling behind."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar('T')
 
 
 class Mailbox(Generic[T]):
-    """Hands the newest deposit from one thread to another.
+    """Passes the newest item from one thread to another.
 
-    Age is counted from the deposit, on this machine's steady clock: stamps may stem from a bag or
-    from another clock.
+    Age is counted from the moment of the deposit, on this machine's steady clock, since stamps may
+    come from a bag or from another clock.
 
     Args:
-        max_age: seconds after which a deposit is no longer handed out; 0: no limit.
-        clock: seconds, steady.
+        max_age: seconds after which an item is not handed out any more; 0 sets no limit.
+        clock: gives seconds of a steady clock.
     """
 
     def __init__(self, max_age: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,7 +31,7 @@ class Mailbox(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> None:
-        """Deposit an item, replacing one that still waits."""
+        """Deposit an item; it replaces an item that still waits."""
         with self._condition:
             if self._slot is not None:
                 self.dropped += 1
@@ -39,7 +39,7 @@ class Mailbox(Generic[T]):
             self._condition.notify()
 
     def get(self) -> tuple[float, T] | None:
-        """Wait for an item; return the time of its deposit and the item, or None once closed."""
+        """Wait for an item; return the time of its deposit and the item, None if closed."""
         with self._condition:
             while True:
                 self._condition.wait_for(lambda: self._slot is not None or self._closed)
@@ -52,7 +52,7 @@ class Mailbox(Generic[T]):
                 return deposited, item
 
     def close(self) -> None:
-        """End every present and future wait."""
+        """End all present and future waits."""
         with self._condition:
             self._closed = True
             self._slot = None

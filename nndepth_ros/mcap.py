@@ -1,4 +1,4 @@
-"""MCAP files read by the mcap library, so that cut, damaged and mixed ones give what they hold."""
+"""Reads MCAP files with the mcap library; from damaged files it reads all that is there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from nndepth_ros.bag_storage import (
 
 MAGIC = b'\x89MCAP0\r\n'
 
-# A file without index is read in parts of at least this many bytes.
+# A file without an index is read in parts of at least this many bytes.
 _PART: Final = 4 * 2**20
 _NEVER: Final = 2**64
 
@@ -46,7 +46,7 @@ class _Part:
 
 
 class _File(io.BufferedReader):
-    """A file of which nothing huge is read at once, whatever the sizes in it claim."""
+    """A file that never reads very much at once, whatever the sizes in it claim."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= LARGEST_BLOCK:
@@ -66,7 +66,7 @@ class McapFile(Storage):
             self.start_time = self._parts[0].first
 
     def messages(self, channels: Collection[int], start: int, stop: int) -> Iterator[Row]:
-        """Yield the messages of some channels in start <= time < stop, by time."""
+        """Yield the messages of some channels in start <= time < stop, in order of time."""
         waiting: list[tuple[int, int, Row]] = []
         numbers = count()
         for part in (*self._parts, _Part(0, 0)):
@@ -89,7 +89,7 @@ class McapFile(Storage):
         self._file.close()
 
     def _indexed_parts(self) -> list[_Part]:
-        """The chunks by the index at the end of the file; empty without a complete one."""
+        """List the chunks by the index at the end of the file; empty if it is not complete."""
         try:
             summary = SeekingReader(self._file).get_summary()
             if summary is None or summary.statistics is None:
@@ -102,7 +102,7 @@ class McapFile(Storage):
             schemas = {0: None, **summary.schemas}
             needed = [summary.channels[number] for number in counts]
             self.channels = {it.id: _channel(it, schemas[it.schema_id]) for it in needed}
-        except Exception:  # damage shows itself as any error of several libraries
+        except Exception:  # damage leads to all kinds of errors in the libraries
             return []
         if chunks:
             self.counts.update(counts)
@@ -118,7 +118,7 @@ class McapFile(Storage):
         ]
 
     def _found_parts(self) -> Iterator[_Part]:
-        """Go through the file up to its end or to damage that hides what comes behind."""
+        """Read the file to its end, or to damage after which nothing can be found."""
         schemas: dict[int, records.Schema] = {}
         part = _Part(len(MAGIC), len(MAGIC))
         for it in self._records(len(MAGIC), _NEVER):
@@ -138,13 +138,13 @@ class McapFile(Storage):
         yield part
 
     def _records(self, begin: int, end: int) -> Iterator[records.McapRecord]:
-        """Yield the records in a part of the file, those in chunks too; note what is damaged."""
+        """Yield the records in a part of the file, also those in chunks; note damage."""
         place, broken, lost = begin, 0, 0
         self._file.seek(begin)
         record: records.McapRecord | None = None
         try:
             while place < end and not isinstance(record, records.Footer):
-                # Where a crash left zeros the library would look at each of them.
+                # If a crash left zeros, the library would read each of them as a record.
                 if self._file.peek(1)[:1] == b'\0':
                     raise DamageError('it is of no kind')
                 record = next(StreamReader(self._file, skip_magic=True, emit_chunks=True).records)
@@ -152,7 +152,7 @@ class McapFile(Storage):
                     broken, lost = 0, 0
                     try:
                         yield from _content(record)
-                    except Exception as error:  # of several libraries
+                    except Exception as error:  # from several libraries
                         reason = str(error) or type(error).__name__
                         self._lose(place, f'a chunk at byte {place}: {reason}')
                         broken = place
@@ -162,21 +162,21 @@ class McapFile(Storage):
                 else:
                     yield record
                 place = self._file.tell()
-        except Exception as error:  # of several libraries
+        except Exception as error:  # from several libraries
             cut = isinstance(error, EndOfFile)
             what = 'reaches beyond the end' if cut else f'cannot be read: {error}'
             self._lose(place, f'it is cut off or damaged: the record at byte {place} {what}')
             yield from self._cut_chunk(place)
 
     def _cut_chunk(self, place: int) -> Iterator[records.McapRecord]:
-        """Yield what is there of a chunk that the library does not give."""
+        """Yield what is left of a chunk that the library does not read."""
         self._file.seek(place)
         try:
             if self._file.read(9)[0] == Opcode.CHUNK:
                 chunk = records.Chunk.read(ReadDataStream(self._file))
                 content = io.BytesIO(_unpacked(chunk))
                 yield from StreamReader(content, skip_magic=True, emit_chunks=True).records
-        except Exception:  # the damage is known already
+        except Exception:  # the damage is noted already
             return
 
 
@@ -186,7 +186,7 @@ def _channel(channel: records.Channel, schema: records.Schema | None) -> Channel
 
 
 def _content(chunk: records.Chunk) -> list[records.McapRecord]:
-    """The records in a whole chunk."""
+    """Return the records in a whole chunk."""
     content = _unpacked(chunk)
     if len(content) != chunk.uncompressed_size:
         raise DamageError(f'it has {len(content)} bytes instead of {chunk.uncompressed_size}')
@@ -194,5 +194,5 @@ def _content(chunk: records.Chunk) -> list[records.McapRecord]:
 
 
 def _unpacked(chunk: records.Chunk) -> bytes:
-    """The content of a chunk; the library's own function would unpack any amount."""
+    """Unpack a chunk; the function of the library would unpack any amount."""
     return unpack(chunk.data, chunk.compression) if chunk.compression else chunk.data

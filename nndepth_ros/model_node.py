@@ -1,4 +1,4 @@
-"""A guarded node with a table of parameters and the model that they ask for."""
+"""A guarded node with a table of parameters and the model that they choose."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from nndepth_ros.parameters.declaration import declare
 from nndepth_ros.parameters.table import Parameter
 
 MODEL = 'model'
-"""Kind of the failures to change the model."""
+"""The kind of failures to change the model."""
 
 
 class ModelNode(GuardedNode):
-    """Declares the parameters, loads the model, and changes both while it runs.
+    """Declares the parameters, loads the model, and allows changing both while it runs.
 
-    A changed model loads in a thread of its own while the old one goes on; one that cannot be
-    loaded takes its parameters back.
+    A new model is loaded in a thread while the old one continues to work. If it cannot be loaded,
+    its parameters are set back.
     """
 
     estimator_class: Any
-    """Has `load`, see `StereoEstimator`."""
+    """The class of the estimator, with a method `load` like `StereoEstimator`."""
 
     def __init__(self, name: str, table: tuple[Parameter, ...], **node_options: Any) -> None:
         super().__init__(name, **node_options)
@@ -43,29 +43,29 @@ class ModelNode(GuardedNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
 
-    # --- what a subclass gives or changes --------------------------------------------------------
+    # --- what a subclass defines or changes ------------------------------------------------------
 
     def read_config(self, values: Mapping[str, Any]) -> Any:
-        """Turn parameter values into the frozen config; ValueError says what is not allowed."""
+        """Turn parameter values into the frozen config; ValueError if one is not allowed."""
         raise NotImplementedError
 
     def on_config(self) -> None:
-        """React to changed parameters; `config` is the new one."""
+        """React to changed parameters; `config` already has the new ones."""
 
     def check_model(self, config: Any) -> None:
-        """Refuse at once a model that cannot be; to load it would take longer.
+        """Refuse a model that cannot exist at once, without the time that loading takes.
 
         Raises:
-            ValueError, RuntimeError: names that are unknown.
+            ValueError, RuntimeError: a name is unknown.
         """
         model = config.model
         check_names(model.model, model.engine, model.device, model.precision)
 
     def make_estimator(self, config: Any) -> Any:
-        """Load the model of a config and test it.
+        """Load the model of a config, and test it.
 
         Raises:
-            ValueError, RuntimeError: it cannot be loaded, or computes something else.
+            ValueError, RuntimeError: it cannot be loaded, or computes something wrong.
         """
         model = config.model
         estimator = self.estimator_class.load(
@@ -83,12 +83,12 @@ class ModelNode(GuardedNode):
     # --- the model in use ------------------------------------------------------------------------
 
     def load_model(self) -> None:
-        """Load the model of the present parameters and wait for it."""
+        """Load the model of the present parameters, and wait for it."""
         self.estimator = self.make_estimator(self.config)
         self._loaded = self._values()
 
     def describe(self) -> str:
-        """One line on the model in use."""
+        """Describe the model in use in one line."""
         engine = self.estimator.engine
         return f'{engine.spec.name} by {engine.name} on {engine.device}'
 
@@ -119,7 +119,7 @@ class ModelNode(GuardedNode):
     def _loaded_model(self) -> Any:
         return self.read_config(self._loaded).model
 
-    # --- a changed model loads beside the old one ------------------------------------------------
+    # --- a new model is loaded while the old one works -------------------------------------------
 
     def _start_loading(self) -> None:
         if self.estimator is None or self._loader is not None:
@@ -136,11 +136,11 @@ class ModelNode(GuardedNode):
             self._outcome = values, self.make_estimator(config)
         except Exception as error:
             self._outcome = values, error
-        with suppress(RuntimeError):  # the node may have ended meanwhile
+        with suppress(RuntimeError):  # the node may have ended in the meantime
             self._loader_done.trigger()
 
     def _finish_loading(self) -> None:
-        """Take the new model into use, or go back to the parameters of the old one."""
+        """Use the new model, or set back the parameters to those of the old one."""
         if self._loader is None:
             return
         self._loader.join()
@@ -157,8 +157,8 @@ class ModelNode(GuardedNode):
         self._start_loading()
 
     def _refuse(self, values: dict[str, Any], error: Exception) -> None:
-        """Keep the old model, and take back what asked for the new one."""
-        if self.config.model == self.read_config(values).model:  # and no other one is asked for
+        """Keep the old model, and set back the parameters that asked for the new one."""
+        if self.config.model == self.read_config(values).model:  # no other model is asked for
             self.set_parameters(
                 [
                     RclpyParameter(name, value=self._loaded[name])

@@ -1,4 +1,4 @@
-"""The mono node: rectified images in; depth, or what a network gives of it, and statistics out."""
+"""The mono node: takes rectified images; publishes depth, or what a network gives of it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from nndepth_ros.synchronizer import SingleStream
 
 
 class MonoNode(DepthNode):
-    """Depth of single images.
+    """Estimates the depth of single images.
 
-    It has the topics of every kind of network, since the model may change while it runs; what
-    the present one cannot give is not published, and the doctor says so to who waits for it.
+    It has the topics of all kinds of networks, since the model may change while it runs. What the
+    present model cannot give is not published, and the doctor tells this to subscribers.
     """
 
     config: MonoConfig
@@ -40,7 +40,7 @@ class MonoNode(DepthNode):
         return super().make_estimator(config)
 
     def check_model(self, config: MonoConfig) -> None:
-        """Refuse at once a model that cannot be; see `ModelNode`."""
+        """Refuse a model that cannot exist; see `ModelNode`."""
         if config.model.model == AUTO:
             raise EngineError(
                 'model is auto, but no network for single images comes with the package; run '
@@ -50,26 +50,26 @@ class MonoNode(DepthNode):
         super().check_model(config)
 
     def make_synchronizer(self) -> SingleStream:
-        """Every image is complete by itself."""
+        """Make a stream in which every image is complete without others."""
         return SingleStream()
 
     def counts(self) -> Mapping[str, int]:
-        """Images that arrived, which stand in the fields of the left camera."""
+        """The number of images that arrived, in the fields of the left camera."""
         received = self.synchronizer.counts.received_left
         return {'received_left': received, 'paired': received}
 
     def wanted(self) -> set[str]:
-        """Topics that somebody subscribes to and that the model can fill."""
+        """The topics that somebody subscribes to and that the model can fill."""
         return super().wanted() & {*offered(self.estimator.engine.spec), STATS}
 
     def needs_info(self) -> bool:
-        """Whether the model or a wanted output depends on the camera."""
+        """Whether the model or an output that somebody wants needs the camera."""
         if not self.wanted().isdisjoint((DEPTH_INFO, POINTS)):
             return True
         return self.estimator.engine.spec.needs_camera
 
     def examine(self) -> None:
-        """Look at who waits for what the model does not give."""
+        """Also find subscribers of what the model does not give."""
         super().examine()
         found = []
         if self.active:

@@ -1,4 +1,4 @@
-"""A single image and its way from messages to messages."""
+"""The way of a single image from messages to messages."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from nndepth_ros.outputs import (
 from nndepth_ros.pipeline import Moment, Pipeline
 
 CLIPPED = 2.0
-"""Per cent of a map without scale that lie beyond either end of its colours."""
+"""Per cent of a map without scale that lie outside of its colours, at each end."""
 _COLORED_BY = 1 << 16
-"""So many pixels, spread evenly, tell the range of a map."""
+"""The number of evenly spread pixels that determine the range of a map."""
 _NEAREST = 1e-6
-"""Metres; what is nearer, or behind the camera, is no depth."""
+"""In metres; what is nearer, or behind the camera, has no depth."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class MonoInput:
 
     Attributes:
         image: uint8 RGB (H, W, 3).
-        info: its CameraInfo, None where none has come.
-        header: of the image; every output carries it.
+        info: its CameraInfo, None if none has come.
+        header: the header of the image; every output has it too.
     """
 
     image: np.ndarray
@@ -58,10 +58,10 @@ class MonoInput:
 
     @cached_property
     def camera(self) -> PinholeCamera:
-        """The camera at the image's size.
+        """The camera at the size of the image.
 
         Raises:
-            CalibrationError: it cannot be used; many models do well without it.
+            CalibrationError: it cannot be used; many models do not need it.
         """
         if self.info is None:
             raise CalibrationError('no camera_info has come; let the camera publish it')
@@ -72,12 +72,12 @@ class MonoInput:
 
 
 def map_topic(spec: ModelSpec) -> str:
-    """Where the map of a model is published, by what it holds."""
+    """The topic for the map of a model, which depends on what it holds."""
     return f'{spec.output}/image'
 
 
 def offered(spec: ModelSpec) -> set[str]:
-    """Those of MONO_OUTPUTS that a model can fill: metres are published by metric models only."""
+    """Those of MONO_OUTPUTS that a model can fill; only metric models give metres."""
     topics = {map_topic(spec), DEPTH_COLOR}
     if spec.output == 'depth':
         topics |= {DEPTH_INFO, POINTS}
@@ -106,12 +106,12 @@ class MonoPipeline(Pipeline):
         return MonoInput(image, info, message.header)
 
     def infer(self, estimator: MonoEstimator, frame: MonoInput, confidence: bool) -> DepthResult:
-        """Estimate the depth, or what the model gives of it."""
+        """Estimate the depth, or the kind of depth that the model gives."""
         camera = frame.camera if estimator.engine.spec.needs_camera else None
         return estimator(frame.image, camera, confidence)
 
     def values(self, result: DepthResult) -> np.ndarray:
-        """The map, whatever it holds."""
+        """The map of the result."""
         return result.depth
 
     def messages(
@@ -122,7 +122,7 @@ class MonoPipeline(Pipeline):
         spec: ModelSpec,
         settings: OutputSettings,
     ) -> dict[str, Any]:
-        """Make the messages of the wanted topics, as far as the model offers them.
+        """Make the messages of the wanted topics, if the model can fill them.
 
         Raises:
             CalibrationError: one of them needs the camera, and its camera_info cannot be used.
@@ -155,14 +155,14 @@ class MonoPipeline(Pipeline):
         return messages
 
     def density(self, frame: MonoInput, result: DepthResult, settings: OutputSettings) -> float:
-        """Share of the pixels with a finite value, of metres inside the limits, 0..1."""
+        """The share of pixels with a finite value, for metres inside the limits, 0..1."""
         if result.output != 'depth':
             return share_inside(result.depth, -math.inf, math.inf)
         low, high = settings.depth_limits
         return share_inside(result.depth, max(low, _NEAREST), high)
 
     def examine_images(self, frame: MonoInput) -> list[Finding]:
-        """Whether the picture shows something."""
+        """Check that the image shows something."""
         return examine_image_levels(frame.image)
 
     def examine_result(
@@ -172,23 +172,23 @@ class MonoPipeline(Pipeline):
         spec: ModelSpec,
         settings: OutputSettings,
     ) -> list[Finding]:
-        """Whether the estimate can be true."""
+        """Check whether the estimate can be true."""
         return examine_depth(
             result.depth, settings.depth_limits if result.output == 'depth' else None
         )
 
     def examine_infos(self, *infos: Any, **limits: Any) -> list[Finding]:
-        """Whether the camera_info describes a camera."""
+        """Check that the camera_info describes a camera."""
         return doctor.examine_camera(*infos)
 
 
 def colored_range(
     values: np.ndarray, spec: ModelSpec, settings: OutputSettings
 ) -> tuple[float, float]:
-    """Values of what is nearest (red) and farthest (blue) in the picture of a map.
+    """The values of the nearest (red) and farthest (blue) end of the colours of a map.
 
-    Metres are coloured alike in every picture: by the settings, else by the model's range. A map
-    without scale is coloured by its own range.
+    For metres these are the same in every image: those of the settings, or the model's range. A
+    map without scale is coloured by its own range.
     """
     metric = spec.output == 'depth'
     if metric and any(settings.color_range):

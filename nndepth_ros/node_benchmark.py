@@ -1,4 +1,4 @@
-"""What the stereo node costs beside its engine, measured on the running node over DDS."""
+"""Measures what the stereo node costs besides its engine, on the running node over DDS."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ TIMEOUT = 30.0
 def measure_node(
     size: tuple[int, int], outputs: list[str], frames: int, parameters: list[str]
 ) -> dict[str, np.ndarray]:
-    """Feed a node one pair after the other and return milliseconds of each stage, (frames,).
+    """Feed a node one pair after the other; return milliseconds of each stage, (frames,).
 
     Args:
         size: (width, height) of the images.
-        outputs: topics to subscribe to beside `stats`.
-        frames: pairs to measure.
-        parameters: of the node, 'name:=value' each.
+        outputs: the topics to subscribe to, besides `stats`.
+        frames: the number of pairs to measure.
+        parameters: parameters of the node, each as 'name:=value'.
 
     Returns:
-        The stages of InferenceStats, and 'outside': all of them but the engine's.
+        The stages of InferenceStats, and 'outside', the sum of all but that of the engine.
     """
     with TemporaryDirectory() as folder:
         prepare_environment(Path(folder))

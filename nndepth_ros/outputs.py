@@ -1,4 +1,4 @@
-"""The topics of the outputs, and how depth becomes the messages of those that all nodes share."""
+"""The topics of the outputs, and the messages with depth that all nodes share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STEREO_OUTPUTS: Mapping[str, str] = {
     CONFIDENCE: 'image',
     POINTS: 'point_cloud',
 }
-"""Topics of a stereo pair's outputs, each with the name of its class in MessageTypes."""
+"""The topics of the outputs for a stereo pair, each with the name of its class in MessageTypes."""
 MONO_OUTPUTS: Mapping[str, str] = {
     DEPTH: 'image',
     INVERSE_DEPTH: 'image',
@@ -43,9 +43,9 @@ MONO_OUTPUTS: Mapping[str, str] = {
     CONFIDENCE: 'image',
     POINTS: 'point_cloud',
 }
-"""The same of a single image's outputs, of which no model gives all."""
+"""The same for a single image; no model gives all of them."""
 FARTHEST = 1e6
-"""The largest limit of depth, metres."""
+"""The largest limit of depth, in metres."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class OutputSettings:
     """How estimates become messages.
 
     Attributes:
-        min_depth: metres; nearer points are -inf in depth images. 0: no limit.
-        max_depth: metres; farther points are +inf. 0: no limit.
-        color_range: disparities, or metres of a depth network, at the ends of the colour map;
-            (0, 0): the model's range.
+        min_depth: in metres; nearer points are -inf in depth images. 0 sets no limit.
+        max_depth: in metres; farther points are +inf. 0 sets no limit.
+        color_range: the values at the ends of the colour map: disparities, or metres of a network
+            that gives depth; (0, 0) takes the model's range.
     """
 
     min_depth: float = 0.0
@@ -74,7 +74,7 @@ class OutputSettings:
 
     @property
     def depth_limits(self) -> tuple[float, float]:
-        """Smallest and largest depth, metres; infinity where there is no largest."""
+        """The smallest and largest depth in metres; infinite if there is no largest."""
         return self.min_depth, self.max_depth or math.inf
 
 
@@ -86,15 +86,15 @@ def depth_messages(
     rgb: np.ndarray,
     camera: PinholeCamera | None,
 ) -> dict[str, Any]:
-    """Make the depth image and the coloured points, those that are in `wanted`.
+    """Make the depth image and the coloured points, if they are in `wanted`.
 
     Args:
-        types: message classes.
-        wanted: topics.
-        header: of the image; both carry it.
-        depth: float32 (H, W), metres, NaN unknown, infinite beyond the limits.
+        types: the message classes.
+        wanted: the topics to make.
+        header: the header of the image; both messages have it too.
+        depth: float32 (H, W), in metres, NaN where unknown, infinite outside of the limits.
         rgb: uint8 (H, W, 3) of any size, the colours of the points.
-        camera: of the depth's size; needed for points only.
+        camera: the camera at the size of the depth; only needed for points.
     """
     messages = {}
     if DEPTH in wanted:

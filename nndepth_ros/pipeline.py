@@ -1,7 +1,7 @@
-"""What happens to the messages of one moment, in a running node and in `replay` alike.
+"""The way of the messages of one moment, which is the same in a running node and in `replay`.
 
-They are decoded, a map is estimated, messages are made of it, and from time to time all of it is
-examined: can it be true? Stereo and monocular pipelines say how.
+Messages are decoded, a map is estimated, and messages are made from it. From time to time all of
+this is examined: can it be true? Stereo and mono pipelines define these steps.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from nndepth_ros.conversions import MessageTypes
 from nndepth_ros.outputs import CONFIDENCE, OutputSettings
 
 STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry')
-"""What is timed of every moment; the one who sends or writes the messages adds that."""
+"""The stages that are timed; those who publish or write the messages add the time for that."""
 EXAMINED = 3
-"""So many moments are examined when a stream or its calibration is new."""
+"""The number of moments that are examined when a stream or its calibration is new."""
 EXAMINE_EVERY = 5_000_000_000
-"""Nanoseconds until the next one: what changes later in the stream is noticed."""
+"""Nanoseconds until the next examination, which notices what changes later."""
 
 Report = Callable[[str, list[Finding]], None]
 
 
 class Moment(NamedTuple):
-    """Messages that belong together, one of each camera: Image or CompressedImage, CameraInfo."""
+    """Messages that belong together: each camera's image, maybe compressed, and its CameraInfo."""
 
     images: tuple[Any, ...]
     infos: tuple[Any, ...]
@@ -38,14 +38,14 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What came of one moment.
+    """The result for one moment.
 
     Attributes:
-        result: of the estimator.
-        messages: by topic.
+        result: the result of the estimator.
+        messages: the messages by topic.
         size: (width, height) of the maps.
-        density: share of pixels with a finite value inside the limits, 0..1.
-        milliseconds: of each stage in STAGES.
+        density: the share of pixels with a finite value inside the limits, 0..1.
+        milliseconds: the time of each stage in STAGES.
     """
 
     result: Any
@@ -56,17 +56,17 @@ class Estimate:
 
 
 class Pipeline:
-    """The steps of one stream of moments.
+    """The steps for one stream of moments.
 
     Args:
-        types: message classes.
-        report: takes the findings of an examination, named by its first argument.
+        types: the message classes.
+        report: takes the name of an examination and its findings.
     """
 
     sides: tuple[str, ...]
-    """Names of the cameras."""
+    """The names of the cameras."""
     outputs: Mapping[str, str]
-    """Topics, each with the name of its class in MessageTypes."""
+    """The topics, each with the name of its class in MessageTypes."""
 
     def __init__(self, types: MessageTypes, report: Report) -> None:
         self.types = types
@@ -76,14 +76,14 @@ class Pipeline:
         self._report = report
         self._next_examination = 0
 
-    # --- what a subclass gives -------------------------------------------------------------------
+    # --- what a subclass defines -----------------------------------------------------------------
 
     def decode(self, moment: Moment, max_pixels: int) -> Any:
-        """Turn messages into images and cameras; ValueError says what cannot be used."""
+        """Turn messages into images and cameras; ValueError if they cannot be used."""
         raise NotImplementedError
 
     def infer(self, estimator: Any, frame: Any, confidence: bool) -> Any:
-        """Run the estimator on what `decode` gave."""
+        """Run the estimator on what `decode` returned."""
         raise NotImplementedError
 
     def values(self, result: Any) -> np.ndarray:
@@ -98,25 +98,25 @@ class Pipeline:
         spec: ModelSpec,
         settings: OutputSettings,
     ) -> dict[str, Any]:
-        """Make the messages of the wanted topics from the result of a model of this spec."""
+        """Make the messages of the wanted topics from the result of a model with this spec."""
         raise NotImplementedError
 
     def density(self, frame: Any, result: Any, settings: OutputSettings) -> float:
-        """Share of pixels with a finite value inside the limits, 0..1."""
+        """The share of pixels with a finite value inside the limits, 0..1."""
         raise NotImplementedError
 
     def examine_images(self, frame: Any) -> list[Finding]:
-        """Look at the pictures."""
+        """Examine the images."""
         raise NotImplementedError
 
     def examine_result(
         self, frame: Any, result: Any, spec: ModelSpec, settings: OutputSettings
     ) -> list[Finding]:
-        """Look at the estimate."""
+        """Examine the estimate."""
         raise NotImplementedError
 
     def examine_infos(self, *infos: Any, **limits: Any) -> list[Finding]:
-        """Look at the camera_info of all cameras."""
+        """Examine the camera_info of all cameras."""
         raise NotImplementedError
 
     # --- the way of one moment -------------------------------------------------------------------
@@ -132,11 +132,11 @@ class Pipeline:
         """Estimate, and make the messages of the wanted topics.
 
         Args:
-            estimator: of the task.
-            frame: what `decode` gave.
-            wanted: topics.
+            estimator: the estimator of the task.
+            frame: what `decode` returned.
+            wanted: the topics to make.
             settings: limits of depth and colours.
-            clock: started before the decoding, which was its first lap.
+            clock: a clock that was started before decoding and has timed that.
 
         Raises:
             ValueError, RuntimeError: this frame fails.
@@ -158,7 +158,7 @@ class Pipeline:
     # --- can it be true? -------------------------------------------------------------------------
 
     def examine_calibration(self, *infos: Any, **limits: Any) -> None:
-        """Report on the camera_info of all cameras where it or a limit is new."""
+        """Examine the camera_info of all cameras if they or a limit are new, and report."""
         key = doctor.calibration_key(*infos), limits
         if key != self.calibration:
             self.calibration, self.to_examine = key, EXAMINED
@@ -173,15 +173,15 @@ class Pipeline:
         spec: ModelSpec,
         settings: OutputSettings,
     ) -> None:
-        """Report on a moment, if it is time to.
+        """Examine a moment if it is time to, and report.
 
         Args:
             now: nanoseconds of any steady clock.
             moment: the messages.
             frame: what `decode` made of them.
-            estimate: what came of it; None: nothing did.
-            spec: of the model.
-            settings: of its messages.
+            estimate: the result; None if there is none.
+            spec: the spec of the model.
+            settings: how estimates become messages.
         """
         if not self.to_examine and now < self._next_examination:
             return
@@ -191,7 +191,7 @@ class Pipeline:
         wrong = self.examine_images(frame)
         self._report('images', wrong)
         self._report('used bits', self.used_bits.findings())
-        if estimate is not None:  # what wrong images lead to is no fault of the model
+        if estimate is not None:  # an estimate from wrong images says nothing about the model
             self._report(
                 'estimate',
                 [] if wrong else self.examine_result(frame, estimate.result, spec, settings),

@@ -1,4 +1,4 @@
-"""The life of a node's process: from start to a clean end."""
+"""The process of a node, from its start to a clean end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_GOODBYE = 1.0
 
 
 def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> int:
-    """Run a node until it is asked to end; return the process's exit code."""
+    """Run a node until it is asked to end; return the exit code of the process."""
     keep_freed_memory()
     try:
         rclpy.init(args=args)
@@ -41,11 +41,11 @@ def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) 
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:
-        # A signal invalidates the context under whatever call is on its way.
+        # After a signal the context is invalid in any call that is still running.
         if rclpy.ok():
             raise
     finally:
-        # `ros2 launch` passes Ctrl-C on a second time; it must not break the clean-up.
+        # `ros2 launch` sends Ctrl-C a second time, which must not interrupt the clean-up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         ended = node is None or node.stop(LONGEST_GOODBYE)
         executor.shutdown()
@@ -53,12 +53,12 @@ def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) 
             node.destroy_node()
         rclpy.try_shutdown()
     if not ended:
-        # An engine cannot be interrupted in the middle of a run, and nobody waits for its result.
+        # A run of an engine cannot be interrupted, and nobody needs its result any more.
         os._exit(0)
     return 0
 
 
 def _refuse(error: Exception) -> int:
-    """Say what is wrong with how the node was started; return the exit code."""
+    """Say what is wrong with the start of the node; return the exit code."""
     rclpy.logging.get_logger('nndepth').fatal(printable(describe(error)))
     return 1

@@ -1,4 +1,4 @@
-"""The output topics of a node: who subscribes to them, and what is published."""
+"""The output topics of a node: their subscribers, and publishing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTPUT_QOS = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.RELIABLE)
 
 
 def message_classes(outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Message class by topic, of a table as STEREO_OUTPUTS and of the statistics."""
+    """The message classes by topic, for a table like STEREO_OUTPUTS and for the statistics."""
     types = ros_message_types()
     return {
         **{topic: getattr(types, kind) for topic, kind in outputs.items()},
@@ -31,7 +31,7 @@ class Outputs:
     """The output topics of a node.
 
     Args:
-        node: what publishes, and keeps the findings.
+        node: the node, which publishes and keeps the findings.
         on_match: called when a subscriber came or went.
     """
 
@@ -41,7 +41,7 @@ class Outputs:
         self._publishers: dict[str, Any] = {}
 
     def open(self, outputs: Mapping[str, str]) -> None:
-        """Create the publishers of a table as STEREO_OUTPUTS, and that of the statistics."""
+        """Create the publishers for a table like STEREO_OUTPUTS, and for the statistics."""
         for topic, message_type in message_classes(outputs).items():
             self._publishers[topic] = self._node.create_lifecycle_publisher(
                 message_type,
@@ -63,11 +63,11 @@ class Outputs:
         self._publishers.clear()
 
     def topics(self) -> list[str]:
-        """Full names of the topics."""
+        """The full names of the topics."""
         return [self._node.resolve_topic_name(topic) for topic in self._publishers]
 
     def subscribed(self) -> set[str]:
-        """Topics that somebody subscribes to."""
+        """The topics that somebody subscribes to."""
         return {topic for topic, out in self._publishers.items() if out.get_subscription_count()}
 
     def publish(self, topic: str, message: Any) -> None:

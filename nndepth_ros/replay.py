@@ -1,4 +1,4 @@
-"""A recorded bag through the estimator: every pair, in order, without DDS and without ROS.
+"""Processes a recorded bag: every pair, in order, without DDS and without ROS.
 
 The same bag and settings give the same bytes: nothing that is written depends on the clock.
 """
@@ -41,19 +41,19 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class ReplaySettings:
-    """What is read and what is written.
+    """What to read and what to write.
 
     Attributes:
-        topics: input topics; empty ones are looked for.
-        outputs: names out of STEREO_OUTPUTS.
+        topics: the input topics; empty ones are to be found.
+        outputs: names from STEREO_OUTPUTS.
         messages: how estimates become messages.
-        sync_tolerance: largest difference of the stamps of a pair, seconds.
-        start: how much of the bag's beginning is left out, seconds.
-        duration: how much is processed from there, seconds.
-        copy_inputs: write the input messages too.
-        max_pixels: larger images are refused, width times height.
-        baseline: baselines that are not reported.
-        calibration: used instead of the bag's camera_info.
+        sync_tolerance: the largest difference between the stamps of a pair, in seconds.
+        start: how much of the beginning of the bag to leave out, in seconds.
+        duration: how much to process after that, in seconds.
+        copy_inputs: whether to write the input messages too.
+        max_pixels: images with a larger width times height are refused.
+        baseline: the baselines that are plausible, which are not reported.
+        calibration: a calibration to use instead of the bag's camera_info.
     """
 
     topics: StereoTopics = field(default_factory=StereoTopics)
@@ -77,7 +77,7 @@ class ReplaySettings:
 
 
 class MatchedPair(NamedTuple):
-    """Images that belong together, still serialised, and their places in the bag."""
+    """Two images that belong together, still serialised, and their positions in the bag."""
 
     left_frame: Frame
     right_frame: Frame
@@ -96,20 +96,20 @@ def replay(
     """Process a bag; progress, the first failures and the doctor's findings go to stderr.
 
     Args:
-        source: rosbag2 folder, or the file of a bag; see BagReader.
-        target: folder of the MCAP bag to be made, the report in it; nothing is made if no pair
-            can be processed.
+        source: a rosbag2 folder, or the file of a bag; see BagReader.
+        target: the folder for the new MCAP bag and the report; nothing is made if no pair can be
+            processed.
         estimator: computes the disparity.
-        settings: topics, outputs and limits; None: the defaults.
-        overwrite: let the new bag take the place of an old one at `target`, if it is whole: of a
-            replay that was stopped it stays beside, where the report's `output` says.
-        stopped: asked before every message and pair; once it says True, the bag is closed.
+        settings: topics, outputs and limits; None takes the defaults.
+        overwrite: whether the new bag replaces an old one at `target`. The bag of a replay that
+            was stopped does not replace it; the report's `output` says where it is.
+        stopped: asked before every message and pair; when it returns True, the bag is closed.
 
     Returns:
-        The report, fit for JSON; its `problem` says why no pair was processed, None if one was.
+        The report, ready for JSON; `problem` says why no pair was processed, None if one was.
 
     Raises:
-        BagError: a bag cannot be read or written; nothing half-made is left at `target`.
+        BagError: a bag cannot be read or written; no incomplete bag is left at `target`.
     """
     settings = settings or ReplaySettings()
     check_target(target, source, overwrite)
@@ -170,7 +170,7 @@ def _copied(records: Iterable[Record], bag: BagReader, writer: BagWriter) -> Ite
 def _matched(
     records: Iterable[Record], topics: StereoTopics, survey: Survey
 ) -> Iterator[MatchedPair]:
-    """Yield the pairs of the survey with their messages, as soon as both are read."""
+    """Yield the pairs of the survey with their messages as soon as both are read."""
     place_of = {
         side: {pair[at].number: place for place, pair in enumerate(survey.pairs)}
         for at, side in enumerate(SIDES)
@@ -191,7 +191,7 @@ def _matched(
 
 
 class _Processor:
-    """Turns pairs into messages and keeps what the report says of them."""
+    """Turns pairs into messages, and keeps what the report says of them."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class _Processor:
     def run(
         self, writer: BagWriter, start: int, stop: int | None, stopped: Callable[[], bool]
     ) -> None:
-        """Process the pairs recorded in start <= time < stop; without any result discard all."""
+        """Process the pairs in start <= time < stop; if there is no result, discard the bag."""
         topics, survey = self._topics, self._survey
         wanted = topics.all if self._settings.copy_inputs else topics.images
         records = self._bag.messages(wanted, start, stop)
@@ -264,7 +264,7 @@ class _Processor:
         return estimate
 
     def _infos(self, pair: MatchedPair, left: Any, right: Any) -> tuple[Any, ...]:
-        """The camera_info of both sides: of the calibration if one is given, else of the bag."""
+        """The camera_info of both sides, from the calibration if there is one, or from the bag."""
         if self._calibration_file:
             return tuple(self._calibration_file.camera_infos(left, right))
         infos = []

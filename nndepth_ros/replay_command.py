@@ -1,4 +1,4 @@
-"""`nndepth replay`: a recorded bag in, a bag with what the stereo node would publish out."""
+"""`nndepth replay` reads a recorded bag and writes a bag with what the stereo node publishes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
 DESCRIPTION = """
 Runs every stereo pair of a rosbag2 through the estimator, in order and without ROS, and writes
 what stereo_node would publish: the same topics, in the namespace that holds left/, under the
-stamps of the left images. The same input gives the same bytes; the topic `stats` is left out, for
-it holds times of the clock. OUT/report.json tells rates, unpaired and failed images with the
-reasons, density, times and the findings of the calibration doctor.
+stamps of the left images. The same input gives the same bytes; the topic `stats` is left out,
+because it holds times of the clock. OUT/report.json lists rates, unpaired and failed images with
+the reasons, density, times and the findings of the calibration doctor.
 """
 EPILOG = """
-exit code: 0 done, 1 done in part (pairs failed, or messages are damaged or lost) or no pair could
-be processed, 2 wrong input or arguments, 130 or 143 interrupted by SIGINT or SIGTERM (the pair at
-hand is finished and OUT can be read; a second signal ends at once). OUT appears when it is whole:
-what a killed process had written is in OUT.partial-.../OUT, and what an interrupted one had
-written where --overwrite would replace an old OUT.
+exit code: 0 if all is done; 1 if only a part is done (pairs failed, or messages are damaged or
+lost) or no pair could be processed; 2 for wrong input or arguments; 130 or 143 if SIGINT or
+SIGTERM interrupted it (the present pair is finished and OUT can be read; a second signal ends it
+at once). OUT appears when it is whole. What a killed process has written is in
+OUT.partial-.../OUT; so is the bag of an interrupted one if --overwrite would replace an old OUT.
 """
 
 
@@ -92,14 +92,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Process the bag and tell what came of it."""
+    """Process the bag and report the result."""
     parser = command_parser('replay')
     add_arguments(parser)
     return run(parser.parse_args(arguments))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Process the bag and tell what came of it."""
+    """Process the bag and report the result."""
     from nndepth_ros.bag_survey import StereoTopics
     from nndepth_ros.replay import ReplaySettings, replay
 
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _interruption() -> Iterator[list[int]]:
-    """Holds the first SIGINT or SIGTERM once it comes; the second one does what it always does."""
+    """Hold the first SIGINT or SIGTERM in a list; the second one has its usual effect."""
     came: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}

@@ -1,4 +1,4 @@
-"""What `nndepth replay` reports."""
+"""The report of `nndepth replay`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from nndepth_ros.synchronizer import SIDES
 
 @dataclass
 class Outcome:
-    """What became of the pairs.
+    """The results for all pairs.
 
     Attributes:
-        densities: share of pixels with a finite depth of each processed pair, 0..1.
-        milliseconds: of each processed pair, by stage.
+        densities: for each processed pair, the share of pixels with a finite depth, 0..1.
+        milliseconds: the times of each processed pair, by stage.
         failures: stamp and reason of each pair that could not be processed.
-        findings: the doctor's, by code.
-        processing_size: [width, height] the engine saw last.
+        findings: the findings of the doctor, by code.
+        processing_size: [width, height] of the last images that the engine got.
     """
 
     densities: list[float] = field(default_factory=list)
@@ -41,17 +41,17 @@ def describe(
     estimator: StereoEstimator,
     milliseconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Make the report, but for what concerns the two bags themselves.
+    """Make the report, without what concerns the two bags themselves.
 
     Args:
-        outcome: of the pairs.
-        topics: that were read.
-        survey: of the bag.
-        estimator: that computed.
-        milliseconds: of the passes, 'survey' and 'processing'.
+        outcome: the results for all pairs.
+        topics: the topics that were read.
+        survey: the survey of the bag.
+        estimator: the estimator that was used.
+        milliseconds: the times of the passes 'survey' and 'processing'.
 
     Returns:
-        What json.dumps takes as it is.
+        The report, ready for json.dumps.
     """
     engine, densities = estimator.engine, outcome.densities
     images = len(survey.frames['left'])
@@ -94,7 +94,7 @@ def describe(
 
 
 def describe_input(bag: BagReader) -> dict[str, Any]:
-    """What could not be read of a bag, fit for JSON."""
+    """Describe what could not be read of a bag, ready for JSON."""
     return {
         'damage': [item._asdict() for item in bag.damage],
         'left_out': dict(bag.left_out),
@@ -113,7 +113,7 @@ def _problem(outcome: Outcome, survey: Survey) -> str:
 
 
 def _statistics(values: Sequence[float]) -> dict[str, float]:
-    """Mean, extremes and percentiles; empty without values."""
+    """Mean, extremes and percentiles; empty if there are no values."""
     if not values:
         return {}
     p50, p95 = np.percentile(values, (50, 95))

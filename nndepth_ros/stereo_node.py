@@ -1,4 +1,4 @@
-"""The stereo node: rectified pairs in; disparity, depth, confidence, points and statistics out."""
+"""The stereo node: takes rectified pairs; publishes disparity, depth, points and statistics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nndepth_ros.synchronizer import MessageFiltersSynchronizer, StereoSynchroni
 
 
 class StereoNode(DepthNode):
-    """Drop-in for stereo_image_proc's disparity and point cloud nodes."""
+    """Replaces the disparity and point cloud nodes of stereo_image_proc."""
 
     config: StereoConfig
     synchronizer: StereoSynchronizer | MessageFiltersSynchronizer
@@ -31,29 +31,29 @@ class StereoNode(DepthNode):
         return StereoConfig.from_values(values)
 
     def begin(self) -> None:
-        """Begin with empty queues and counts."""
+        """Start with empty queues and counts."""
         super().begin()
         self._counts_when_paired = SyncCounts()
 
     def make_synchronizer(self) -> StereoSynchronizer | MessageFiltersSynchronizer:
-        """Pair by the rules of the parameters."""
+        """Make the synchroniser that the parameters ask for."""
         native = self.config.synchronizer == 'native'
         make = StereoSynchronizer if native else MessageFiltersSynchronizer
         return make(self.config.sync_tolerance_ns)
 
     def on_config(self) -> None:
-        """Take over what the synchroniser is made of."""
+        """Make a new synchroniser if its parameters have changed."""
         super().on_config()
         counts = self.synchronizer.counts
         self.synchronizer = self.make_synchronizer()
         self.synchronizer.counts = counts
 
     def limits(self) -> dict[str, Any]:
-        """Which baselines are plausible."""
+        """The baselines that are plausible."""
         return {'baseline': self.config.baseline}
 
     def examine(self) -> None:
-        """Look at the stamps too."""
+        """Also examine the stamps."""
         super().examine()
         counts, offset = self.synchronizer.counts, self.synchronizer.offset_ns()
         if counts.paired != self._counts_when_paired.paired:

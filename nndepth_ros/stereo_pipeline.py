@@ -1,4 +1,4 @@
-"""A rectified pair and its way from messages to messages."""
+"""The way of a rectified pair from messages to messages."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class StereoInput:
 
     Attributes:
         left: uint8 RGB (H, W, 3).
-        right: the same.
-        left_info: left CameraInfo as it came.
-        camera: the rig at the images' size.
-        header: of the left image; every output carries it.
+        right: uint8 RGB (H, W, 3).
+        left_info: the left CameraInfo as it came.
+        camera: the stereo camera at the size of the images.
+        header: the header of the left image; every output has it too.
     """
 
     left: np.ndarray
@@ -69,19 +69,20 @@ class StereoInput:
     ) -> StereoInput:
         """Decode two images and their CameraInfo.
 
-        Sizes are compared first: nothing is decoded that cannot be used.
+        Sizes are compared before anything is decoded.
 
         Args:
-            left: left Image or CompressedImage.
-            right: right one.
-            left_info: CameraInfo of the left image.
-            right_info: of the right one.
+            left: the left Image or CompressedImage.
+            right: the right Image or CompressedImage.
+            left_info: the CameraInfo of the left image.
+            right_info: the CameraInfo of the right image.
             max_pixels: larger images are refused.
-            used_bits: of the stream, which 16-bit values are stretched by; None: all 16.
+            used_bits: the bits that the stream uses, by which 16-bit values are scaled; None
+                means all 16.
 
         Raises:
-            ValueError: an image cannot be decoded, they differ in size, or the calibration cannot
-                be used; the message names the side.
+            ValueError: an image cannot be decoded, the sizes differ, or the calibration cannot be
+                used; the message names the side.
         """
         images = {'left': left, 'right': right}
         sizes = _by_side(images, conversions.image_size)
@@ -96,7 +97,7 @@ class StereoInput:
         bits = used_bits and used_bits.bits
         rgb = _by_side(images, decode)
         if used_bits is not None and used_bits.bits != bits:
-            rgb = _by_side(images, decode)  # both by what the brighter one uses
+            rgb = _by_side(images, decode)  # again, to scale both by the same number of bits
         return cls(rgb['left'], rgb['right'], left_info, camera, left.header)
 
 
@@ -117,7 +118,7 @@ class StereoPipeline(Pipeline):
     outputs = STEREO_OUTPUTS
 
     def decode(self, moment: Moment, max_pixels: int) -> StereoInput:
-        """Decode both images and read the rig; see `StereoInput.from_messages`."""
+        """Decode both images and read the stereo camera; see `StereoInput.from_messages`."""
         messages = *moment.images, *moment.infos
         return StereoInput.from_messages(
             *messages, max_pixels=max_pixels, used_bits=self.used_bits
@@ -141,7 +142,7 @@ class StereoPipeline(Pipeline):
         spec: ModelSpec,
         settings: OutputSettings,
     ) -> dict[str, Any]:
-        """Make the messages of the wanted topics; the spec's pixels are of the processing size."""
+        """Make the messages of the wanted topics; the spec is in pixels of the processing size."""
         height, width = result.disparity.shape
         types, header = self.types, frame.header
         camera = frame.camera.resized(width, height)
@@ -170,13 +171,13 @@ class StereoPipeline(Pipeline):
         return messages
 
     def density(self, frame: StereoInput, result: StereoResult, settings: OutputSettings) -> float:
-        """Share of the pixels with a finite depth inside the limits, 0..1."""
+        """The share of pixels with a finite depth inside the limits, 0..1."""
         height, width = result.disparity.shape
         camera = frame.camera.resized(width, height)
         return density(result.disparity, camera, settings.depth_limits)
 
     def examine_images(self, frame: StereoInput) -> list[Finding]:
-        """Whether the pictures show something, rows agree, and left is left."""
+        """Check that the images show something, that rows agree, and that left is left."""
         return doctor.examine_images(frame.left, frame.right, frame.camera.cx_offset)
 
     def examine_result(
@@ -186,7 +187,7 @@ class StereoPipeline(Pipeline):
         spec: ModelSpec,
         settings: OutputSettings,
     ) -> list[Finding]:
-        """Whether the disparities can be true."""
+        """Check whether the disparities can be true."""
         scale = result.disparity.shape[1] / result.processing_size[0]
         return examine_estimate(
             frame.left,
@@ -198,6 +199,6 @@ class StereoPipeline(Pipeline):
         )
 
     def examine_infos(self, *infos: Any, baseline: BaselineLimits | None = None) -> list[Finding]:
-        """Whether both camera_info make a rig."""
+        """Check that both camera_info make a stereo camera."""
         left, right = infos
         return doctor.examine_calibration(left, right, baseline=baseline)

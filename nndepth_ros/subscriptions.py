@@ -1,4 +1,4 @@
-"""Subscriptions to cameras: as durable as what is offered, and watched for silence and losses."""
+"""Subscriptions to cameras, with the durability that is offered; they notice silence and loss."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Inputs:
     """The input topics of a node.
 
     Args:
-        node: what subscribes, and keeps the findings.
+        node: the node, which subscribes and keeps the findings.
     """
 
     def __init__(self, node: GuardedNode) -> None:
@@ -64,18 +64,18 @@ class Inputs:
         self._inputs[topic] = entry
 
     def close(self, topic: str) -> None:
-        """Stop listening to a topic."""
+        """Unsubscribe from a topic."""
         self._node.destroy_subscription(self._inputs.pop(topic).subscription)
         for exam in ('qos', 'loss'):
             self._node.record(f'{exam} {topic}', [])
 
     def close_all(self) -> None:
-        """Stop listening."""
+        """Unsubscribe from all topics."""
         for topic in list(self._inputs):
             self.close(topic)
 
     def states(self) -> list[InputState]:
-        """What is known of each input; follows publishers that came or went."""
+        """What is known of each input; also adapts to publishers that came or went."""
         for topic, entry in self._inputs.items():
             self._follow(topic, entry)
         return [entry.state for entry in self._inputs.values()]
@@ -101,7 +101,7 @@ class Inputs:
             entry.state = replace(entry.state, heard=time.monotonic())
             entry.callback(message)
 
-        # What was published earlier reaches reliable subscriptions only.
+        # Only reliable subscriptions get what was published before.
         reliability = (
             self._chosen(topic, 'reliability')
             or CHOICES['reliability'][entry.durability is LATCHED]
@@ -129,7 +129,7 @@ class Inputs:
         )
 
     def _offered(self, topic: str) -> QoSDurabilityPolicy | None:
-        """What all publishers can give; None while there are none."""
+        """The durability that all publishers offer; None if there are none."""
         publishers = self._node.get_publishers_info_by_topic(topic)
         if not publishers:
             return None
@@ -137,9 +137,9 @@ class Inputs:
         return LATCHED if latched else VOLATILE
 
     def _chosen(self, topic: str, policy: str) -> Any | None:
-        """The user's choice, by a parameter named as those that rclpy declares for other policies.
+        """The user's choice, by a parameter whose name is like those of rclpy for other policies.
 
-        rclpy's own would keep the first value for good, where this one can follow the publisher.
+        A parameter of rclpy would keep its first value, while this one can follow the publisher.
         """
         name = f'qos_overrides.{topic}.subscription.{policy}'
         if not self._node.has_parameter(name):
@@ -158,7 +158,7 @@ class Inputs:
         kind = event.last_policy_kind
         policy = qos_policy_name_from_kind(kind)
         if policy == 'DURABILITY' and self._chosen(topic, 'durability') is None:
-            return  # it follows the publisher within a second
+            return  # the subscription adapts to the publisher within a second
         self._node.record(f'qos {topic}', [qos_finding(topic, policy)])
 
     def _report_loss(self, topic: str, event: Any) -> None:
@@ -170,14 +170,14 @@ class Inputs:
 
 
 def check_depth(profile: QoSProfile) -> SetParametersResult:
-    """Refuse a depth that rclpy would fail at without naming it."""
+    """Refuse a queue depth with which rclpy would fail without naming it."""
     allowed = 1 <= profile.depth <= LARGEST_DEPTH
     reason = f'depth is {profile.depth}; give 1 to {LARGEST_DEPTH}'
     return SetParametersResult(successful=allowed, reason='' if allowed else reason)
 
 
 def qos_finding(topic: str, policy: str) -> Finding:
-    """Two ends of a topic whose policies do not fit."""
+    """Make the finding for two ends of a topic whose policies do not fit."""
     text = (
         f'{topic}: the other side asks for another {policy}; '
         'nothing passes: change it there, or here by the parameter qos_overrides'

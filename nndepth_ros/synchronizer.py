@@ -1,8 +1,8 @@
-"""Pairs left and right messages by their stamps and accounts for every one that finds no partner.
+"""Pairs left and right messages by their stamps, and counts those that find no partner.
 
-Pure: stamps are nanoseconds, messages are anything. Waiting messages leave in the order of their
-arrival, never of their stamps, so that a bag that loops or a clock that jumps back pairs again
-with the first two messages that belong together.
+Stamps are nanoseconds; messages may be anything. Waiting messages are removed in the order of
+their arrival, not of their stamps, so that after a bag loops or a clock jumps back, the first two
+messages that belong together are paired again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Stamped(NamedTuple):
 
 @dataclass
 class SyncCounts:
-    """What became of the messages since the last reset."""
+    """What happened to the messages since the last reset."""
 
     received_left: int = 0
     received_right: int = 0
@@ -35,25 +35,26 @@ class SyncCounts:
     unpaired_right: int = 0
 
     def add(self, kind: str, side: str, count: int = 1) -> None:
-        """Raise the counter of `kind` ('received' or 'unpaired') of one side."""
+        """Increase the counter of `kind` ('received' or 'unpaired') of one side."""
         name = f'{kind}_{side}'
         setattr(self, name, getattr(self, name) + count)
 
     def since(self, earlier: SyncCounts) -> SyncCounts:
-        """What has come since."""
+        """The counts since an earlier time."""
         now, then = asdict(self), asdict(earlier)
         return SyncCounts(**{name: now[name] - then[name] for name in now})
 
 
 class StereoSynchronizer:
-    """Matches two streams, exactly or within a tolerance.
+    """Pairs two streams by equal stamps, or within a tolerance.
 
-    A tolerance wider than half a frame period could pair a frame with its partner's neighbour
-    whenever one is lost; it is therefore limited to half the shortest period seen lately.
+    With a tolerance of more than half a frame period, a frame whose partner is lost could be
+    paired with the next one. The tolerance is therefore limited to half the shortest recent
+    period.
 
     Args:
-        tolerance_ns: largest difference of the stamps of a pair; 0 asks for equal stamps.
-        queue_size: messages of one side that wait for their partner at the most.
+        tolerance_ns: the largest difference between the stamps of a pair; 0 needs equal stamps.
+        queue_size: the most messages of one side that wait for their partners.
     """
 
     def __init__(self, tolerance_ns: int = 0, queue_size: int = 10) -> None:
@@ -85,9 +86,9 @@ class StereoSynchronizer:
         return (incoming, partner) if side == 'left' else (partner, incoming)
 
     def offset_ns(self) -> int | None:
-        """Right minus left stamp of the closest messages that wait, None if one side has none.
+        """Right minus left stamp of the closest waiting messages, None if one side has none.
 
-        Tells clocks that disagree from streams that never overlap.
+        It shows whether clocks disagree or the streams never overlap.
         """
         left, right = (self._waiting[side] for side in SIDES)
         return min((r.stamp - lt.stamp for lt in left for r in right), key=abs, default=None)
@@ -111,7 +112,7 @@ class StereoSynchronizer:
             self.counts.add('unpaired', side)
 
     def _drop_until(self, side: str, partner: Stamped) -> None:
-        """Remove the partner and all that arrived before it: later pairs never go back."""
+        """Remove the partner and all messages that came before it, since pairs never go back."""
         queue = self._waiting[side]
         while queue.popleft() is not partner:
             self.counts.add('unpaired', side)
@@ -122,9 +123,9 @@ class StereoSynchronizer:
 
 
 class MessageFiltersSynchronizer:
-    """The same contract, carried out by the message_filters package where it is installed.
+    """Does the same with the package message_filters, if it is installed.
 
-    It does not say which messages it gave up: unpaired ones are those received and not yet paired.
+    It does not tell which messages it dropped: those received and not paired count as unpaired.
     """
 
     def __init__(self, tolerance_ns: int = 0, queue_size: int = 10) -> None:
@@ -139,7 +140,7 @@ class MessageFiltersSynchronizer:
         self.counts = SyncCounts()
         self._inputs = {side: message_filters.SimpleFilter() for side in SIDES}
         filters = list(self._inputs.values())
-        # The approximate policy compares strictly and would never match at a tolerance of 0.
+        # The approximate policy compares with <, so that a tolerance of 0 would never match.
         self._matcher = (
             message_filters.ApproximateTimeSynchronizer(filters, queue_size, tolerance_ns / 1e9)
             if tolerance_ns
@@ -163,7 +164,7 @@ class MessageFiltersSynchronizer:
         return left, right
 
     def offset_ns(self) -> int | None:
-        """Unknown here: message_filters keeps its queues to itself."""
+        """Unknown, since message_filters does not show its queues."""
         return None
 
     def _on_match(self, left: Any, right: Any) -> None:
@@ -171,7 +172,7 @@ class MessageFiltersSynchronizer:
 
 
 class SingleStream:
-    """The same contract for one camera, whose images wait for nothing."""
+    """Does the same for one camera, whose images need no partner."""
 
     def __init__(self) -> None:
         self.counts = SyncCounts()
@@ -183,13 +184,13 @@ class SingleStream:
 
 
 class CameraInfoCache:
-    """The camera_info that belongs to an image: the one of its stamp, else the newest."""
+    """Finds the camera_info of an image: the one with its stamp, or else the newest."""
 
     def __init__(self, sides: Iterable[str] = SIDES, size: int = 10) -> None:
         self._known: dict[str, deque[Stamped]] = {side: deque(maxlen=size) for side in sides}
 
     def add(self, side: str, stamp: int, info: Any) -> None:
-        """Remember a camera_info of one side."""
+        """Add a camera_info of one side."""
         self._known[side].append(Stamped(stamp, info))
 
     def get(self, side: str, stamp: int) -> Any | None:

@@ -1,9 +1,9 @@
-"""The demo: a rendered stereo sequence played to the node, what comes out compared with the truth.
+"""The demo: plays a rendered stereo sequence to the node and compares its outputs with the truth.
 
-sequence.py makes the input bag, session.py plays it to a node of its own and records the outputs,
-report.py reads both bags and judges.
+sequence.py makes the input bag, session.py plays it to a node and records its outputs, and
+report.py compares both bags.
 """
 
 
 class DemoError(RuntimeError):
-    """The demo cannot show what it should; the message says why."""
+    """The demo cannot show its results; the message says why."""

@@ -1,4 +1,4 @@
-"""What a run was worth: speed, latency and errors from the two bags, a picture and a cloud."""
+"""The results of a run: speed, latency and errors from the two bags, a picture and a cloud."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ WORST_ERROR = 3.0  # pixels, the red end of the error picture
 
 @dataclass(frozen=True)
 class ModelReport:
-    """The figures of one model's run.
+    """The results of one model's run.
 
     Attributes:
-        model: name as given.
-        engine: what executed it, and where.
-        pairs_in: pairs published.
-        pairs_out: disparities received.
+        model: the name as given.
+        engine: the engine and its device.
+        pairs_in: the number of pairs published.
+        pairs_out: the number of disparities received.
         rate: disparities per second.
-        latency_p50: milliseconds from the stamp of the left image to the disparity's reception by
-            another process, median; p95 and p99 likewise.
-        inference: milliseconds in the engine, median.
-        epe: mean error in pixels over all pixels, holes filled from the background.
-        bad_3: percentage of all pixels that are missing or off by more than 3 pixels.
+        latency_p50: median of the milliseconds from the stamp of the left image until another
+            process has received the disparity; p95 and p99 in the same way.
+        inference: median of the milliseconds in the engine.
+        epe: mean error in pixels over all pixels; holes are filled from the background.
+        bad_3: percentage of all pixels that are missing or wrong by more than 3 pixels.
         bad_3_visible: the same over pixels that both cameras see.
         density: percentage of pixels with an estimate.
-        picture: side by side: left image, disparity, depth, error.
-        cloud: coloured points of the same frame.
-        bag: all the node published.
+        picture: a picture with left image, disparity, depth and error side by side.
+        cloud: the coloured points of the same frame.
+        bag: all that the node published.
     """
 
     model: str
@@ -64,11 +64,11 @@ class ModelReport:
 
     @property
     def dropped(self) -> int:
-        """Pairs without a disparity."""
+        """The number of pairs without a disparity."""
         return self.pairs_in - self.pairs_out
 
     def complete(self) -> bool:
-        """Whether every figure is there."""
+        """Whether all figures are known."""
         return all(math.isfinite(v) for v in asdict(self).values() if isinstance(v, float))
 
 
@@ -91,7 +91,7 @@ _COLUMNS = {
 
 
 def table(reports: list[ModelReport]) -> str:
-    """The figures in aligned columns, one row a model."""
+    """Write the figures in aligned columns, one row per model."""
     rows = [[title for title, _ in _COLUMNS.values()]]
     for report in reports:
         rows.append([form.format(getattr(report, name)) for name, (_, form) in _COLUMNS.items()])
@@ -102,11 +102,11 @@ def evaluate(model: str, sequence: Path, bag: Path, stamps: list[int], base: Pat
     """Compare what a node published with the truth.
 
     Args:
-        model: name for the report.
-        sequence: bag of the inputs and the truth.
-        bag: what was recorded; not empty.
-        stamps: stamps in nanoseconds that the frames were played with.
-        base: path of the picture and the cloud, without suffix.
+        model: the name for the report.
+        sequence: the bag of the inputs and the truth.
+        bag: the recorded bag, which is not empty.
+        stamps: the stamps in nanoseconds with which the frames were played.
+        base: the path of the picture and the cloud, without suffix.
     """
     disparities = {stamp: (time, found) for stamp, time, found in read_outputs(bag, 'disparity')}
     received = [time for time, _ in disparities.values()]
@@ -143,7 +143,7 @@ def evaluate(model: str, sequence: Path, bag: Path, stamps: list[int], base: Pat
 
 
 def show(sequence: Path, bag: Path, stamps: list[int], base: Path) -> tuple[Path, Path]:
-    """Write picture and cloud of the frame two thirds through; return their paths."""
+    """Write picture and cloud of the frame after two thirds; return their paths."""
     names = ('disparity', 'depth/image', 'points2')
     complete = set.intersection(*({out[0] for out in read_outputs(bag, name)} for name in names))
     if not complete:
@@ -163,7 +163,7 @@ def show(sequence: Path, bag: Path, stamps: list[int], base: Path) -> tuple[Path
 
 
 def read_outputs(bag: Path, name: str) -> Iterator[tuple[int, int, Any]]:
-    """Yield stamp and time of reception in nanoseconds and the message of one of the outputs."""
+    """Yield stamp and time of reception in nanoseconds and the message, for one output."""
     with BagReader(bag) as reader:
         for record in reader.messages([f'{NAMESPACE}/{name}']):
             message = reader.decode(record)
@@ -171,14 +171,14 @@ def read_outputs(bag: Path, name: str) -> Iterator[tuple[int, int, Any]]:
 
 
 def disparity_pixels(message: Any) -> np.ndarray:
-    """Disparity of a DisparityImage as float32 (H, W), NaN where unknown."""
+    """The disparity of a DisparityImage as float32 (H, W), NaN where unknown."""
     values = float_image(message.image)
     known = values >= message.min_disparity
     return np.where(known, values + np.float32(RIG.cx_offset), np.float32(np.nan))
 
 
 def _panel(truth: Truth, disparity: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Left image, disparity, depth and error side by side, uint8 RGB."""
+    """Put left image, disparity, depth and error side by side, uint8 RGB."""
     low, high = value_range(truth.disparity)
     _, farthest = value_range(RIG.disparity_to_depth(truth.disparity), 5)
     return panel(

@@ -1,4 +1,4 @@
-"""The whole demo: render or find the sequence, play it to each model, report."""
+"""Runs the whole demo: renders or finds the sequence, plays it to each model, and reports."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def run_demo(
 
     Args:
         models: values of the node's parameter `model`.
-        folder: where sequence, outputs and pictures are kept.
+        folder: the folder for sequence, outputs and pictures.
         settings: what to render.
-        parameters: further parameters of the node, 'name:=value' each.
-        timeout: seconds a model may take until its first output.
-        domain: ROS_DOMAIN_ID; None for one of the demo's own.
+        parameters: further parameters of the node, each as 'name:=value'.
+        timeout: seconds that a model may need until its first output.
+        domain: ROS_DOMAIN_ID; None takes one that only the demo uses.
 
     Raises:
-        DemoError: a model gives nothing, or the report lacks figures.
+        DemoError: a model gives nothing, or figures are missing in the report.
     """
     folder.mkdir(parents=True, exist_ok=True)
     prepare_environment(folder / 'log', domain)

@@ -36,14 +36,14 @@ RIG = StereoCamera(PinholeCamera(640, 480, 500.0, 500.0, 319.5, 239.5), 0.12, 31
 
 @dataclass(frozen=True)
 class SequenceSettings:
-    """What is rendered; the cache is keyed on it and on the renderer's code."""
+    """What to render; the name of the cached bag depends on it and on the renderer's code."""
 
     seed: int = 2
     frames: int = 40
     fps: float = 10.0
 
     def key(self) -> str:
-        """Name of the cached bag."""
+        """The name of the cached bag."""
         digest = hashlib.sha256(repr((self, RIG, Path(__file__).read_bytes())).encode())
         for source in sorted(Path(synthetic.__file__).parent.glob('*.py')):
             digest.update(source.read_bytes())
@@ -52,11 +52,11 @@ class SequenceSettings:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of one frame.
+    """The ground truth of one frame.
 
     Attributes:
         left: uint8 RGB (H, W, 3).
-        disparity: float32 (H, W), pixels.
+        disparity: float32 (H, W), in pixels.
         visible: bool (H, W), left pixels whose point the right image shows too.
     """
 
@@ -66,9 +66,9 @@ class Truth:
 
 
 def cached_sequence(folder: Path, settings: SequenceSettings) -> Path:
-    """Path of the bag of these settings, rendered now if it is not there yet."""
+    """Return the bag for these settings, which is rendered if it does not exist."""
     bag = folder / settings.key()
-    if not (bag / 'metadata.yaml').exists():  # what is written last
+    if not (bag / 'metadata.yaml').exists():  # the file that is written last
         shutil.rmtree(bag, ignore_errors=True)
         samples = synthetic.render_sequence(settings.seed, settings.frames, RIG, settings.fps)
         write_sequence(bag, tqdm(samples, 'rendering', settings.frames, unit='pair'))
@@ -76,7 +76,7 @@ def cached_sequence(folder: Path, settings: SequenceSettings) -> Path:
 
 
 def write_sequence(path: Path, samples: Iterable[StereoSample]) -> None:
-    """Write samples as camera topics and ground truth, stamps counted from START_NS."""
+    """Write samples as camera topics and ground truth, with stamps from START_NS on."""
     with BagWriter(path) as bag:
         for sample in samples:
             stamp = START_NS + sample.stamp
@@ -92,7 +92,7 @@ def read_inputs(path: Path) -> Iterator[tuple[int, dict[str, bytes | memoryview]
 
 
 def read_truth(path: Path) -> Iterator[Truth]:
-    """Yield what is known of each frame, in the order of read_inputs."""
+    """Yield the ground truth of each frame, in the order of read_inputs."""
     wanted = (f'{NAMESPACE}/left/image_rect', TRUTH, OCCLUDED)
     with BagReader(path) as bag:
         for _, records in groupby(bag.messages(wanted), attrgetter('time')):
@@ -106,7 +106,7 @@ def read_truth(path: Path) -> Iterator[Truth]:
 
 
 def float_image(message: Any) -> np.ndarray:
-    """Pixels of a 32FC1 image, float32 (H, W)."""
+    """The pixels of a 32FC1 image, float32 (H, W)."""
     return np.frombuffer(message.data, '<f4').reshape(message.height, message.width)
 
 

@@ -1,4 +1,4 @@
-"""One run of the demo: a node in its own process, the sequence played to it, its outputs kept."""
+"""One run of the demo: plays the sequence to a node in its own process and records its outputs."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ PACKAGE = 'nndepth'
 Frame = dict[str, bytes | memoryview]  # serialised message by topic
 OUTPUTS = message_classes(STEREO_OUTPUTS)
 _PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-_STAMP = struct.Struct('<iI')  # every message begins with a header, and that with its stamp,
+_STAMP = struct.Struct('<iI')  # every message begins with a header, which begins with its stamp,
 _STAMP_OFFSET = 4  # after the four bytes that name the encoding (CDR, little endian)
 _LAST_OUTPUT_TIMEOUT = 10.0
 _STOP_TIMEOUT = 15.0
 
 
 def prepare_environment(log_folder: Path, domain: int | None = None) -> None:
-    """Set what this process and the node's share: a domain of their own and large DDS buffers."""
+    """Prepare this process and that of the node: a domain of their own and large DDS buffers."""
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100 if domain is None else domain)
     os.environ.setdefault('ROS_LOG_DIR', str(log_folder.resolve()))
@@ -49,11 +49,11 @@ def prepare_environment(log_folder: Path, domain: int | None = None) -> None:
 
 @contextmanager
 def stereo_node(parameters: list[str], log: Path) -> Iterator[subprocess.Popen]:
-    """Run the node; on leaving, stop it by SIGTERM and check that it ends cleanly.
+    """Run the node; at the end, stop it by SIGTERM and check that it ends cleanly.
 
     Args:
-        parameters: 'name:=value' each.
-        log: file that takes what the node prints.
+        parameters: parameters of the node, each as 'name:=value'.
+        log: the file for what the node prints.
     """
     program = Path(get_package_prefix(PACKAGE)) / 'lib' / PACKAGE / 'stereo_node'
     command = [str(program), '--ros-args', '-r', f'__ns:={NAMESPACE}']
@@ -83,15 +83,15 @@ def play(
     log: Path,
     timeout: float,
 ) -> list[int]:
-    """Play a sequence in real time to a node and record all it publishes.
+    """Play a sequence to a node in real time and record all that it publishes.
 
-    The frames get new stamps, as a camera would give them, so that ages and latencies are real.
+    The frames get new stamps, as from a camera, so that ages and latencies are real.
 
     Args:
-        sequence: bag of the camera topics.
-        output: bag to write; an old one is replaced.
-        parameters: of the node, 'name:=value' each.
-        log: file that takes what the node prints.
+        sequence: the bag of the camera topics.
+        output: the bag to write; an old one is replaced.
+        parameters: parameters of the node, each as 'name:=value'.
+        log: the file for what the node prints.
         timeout: seconds until the first output, in which the model is loaded.
 
     Returns:
@@ -120,31 +120,31 @@ def play(
 
 
 def _last_words(log: Path) -> str:
-    """What the node printed last."""
+    """The last line that the node printed."""
     lines = log.read_text().splitlines() or ['it printed nothing']
     return f'the last line of {log}: {lines[-1]}'
 
 
 def _register_stats() -> None:
-    """Teach the rosbags library the package's own message."""
+    """Register the package's own message with the rosbags library."""
     definition = Path(get_package_share_directory(PACKAGE)) / 'msg' / 'InferenceStats.msg'
     TYPES.register(get_types_from_msg(definition.read_text(), f'{PACKAGE}/msg/InferenceStats'))
 
 
 def read_stamp(data: bytes) -> int:
-    """Stamp in nanoseconds of a serialised message that begins with a header."""
+    """Read the stamp in nanoseconds of a serialised message that begins with a header."""
     seconds, nanoseconds = _STAMP.unpack_from(data, _STAMP_OFFSET)
     return seconds * 1_000_000_000 + nanoseconds
 
 
 def with_stamp(data: bytes | memoryview, stamp: int) -> bytes:
-    """The same serialised message with another stamp in nanoseconds."""
+    """Give a serialised message another stamp, in nanoseconds."""
     packed = _STAMP.pack(*divmod(stamp, 1_000_000_000))
     return b''.join((data[:_STAMP_OFFSET], packed, data[_STAMP_OFFSET + len(packed) :]))
 
 
 class _Player:
-    """Camera and recorder in one ROS node, spun by hand between the frames."""
+    """Camera and recorder in one ROS node, which is spun between the frames."""
 
     def __init__(self, bag: BagWriter, process: subprocess.Popen, log: Path) -> None:
         self._bag, self._process, self._log = bag, process, log
@@ -167,7 +167,7 @@ class _Player:
             )
 
     def wait_for_output(self, frame: Frame, timeout: float) -> None:
-        """Show one frame until every output has come once: all is found, loaded and warm."""
+        """Publish one frame until every output has come once: all is found, loaded and warm."""
         deadline = time.monotonic() + timeout
         while len(self._newest) < len(OUTPUTS):
             if time.monotonic() > deadline:
@@ -180,7 +180,7 @@ class _Player:
             self._spin(time.monotonic() + 0.2, lambda: len(self._newest) == len(OUTPUTS))
 
     def play(self, frames: list[tuple[int, Frame]]) -> list[int]:
-        """Publish the frames at their pace, then wait for what the last one gives."""
+        """Publish the frames at their pace, then wait for the outputs of the last one."""
         stamps: list[int] = []
         begin, first = time.monotonic(), frames[0][0]
         self._start = time.time_ns()
@@ -203,14 +203,14 @@ class _Player:
         self._node.destroy_node()
 
     def _publish(self, frame: Frame) -> int:
-        """Publish a frame as taken now; return its stamp."""
+        """Publish a frame with the present time as its stamp; return the stamp."""
         stamp = time.time_ns()
         for topic, data in frame.items():
             self._publishers[topic].publish(with_stamp(data, stamp))
         return stamp
 
     def _keep(self, name: str, data: bytes) -> None:
-        """Record an output under the time of its reception."""
+        """Record an output with the time of its reception."""
         received = time.time_ns()
         stamp = read_stamp(data)
         self._newest[name] = stamp
@@ -220,7 +220,7 @@ class _Player:
             self._bag.copy(message_type, Record(f'{NAMESPACE}/{name}', received, data))
 
     def _spin(self, until: float, done: Callable[[], bool] = lambda: False) -> None:
-        """Receive until a time of time.monotonic(), or until done."""
+        """Receive messages until a time of time.monotonic(), or until done."""
         while not done() and (left := until - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=min(left, 0.2))
             code = self._process.poll()

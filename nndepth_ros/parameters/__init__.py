@@ -1,4 +1,4 @@
-"""The nodes' parameters: tables that are declared, validated and read into frozen configs."""
+"""The parameters of the nodes: tables that are declared, checked and read into frozen configs."""
 
 from nndepth_ros.parameters.mono import MONO_PARAMETERS, MonoConfig
 from nndepth_ros.parameters.stereo import STEREO_PARAMETERS, StereoConfig

@@ -1,4 +1,4 @@
-"""The parameter table declared on a node."""
+"""Declares a table of parameters on a node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def declare(node: Node, table: Iterable[Parameter]) -> None:
     """Declare every row with its description and range.
 
     Raises:
-        ValueError: a value given at start is of the wrong type or out of range; says which.
+        ValueError: a value given at start has a wrong type or is out of range; it is named.
     """
     for row in table:
         try:

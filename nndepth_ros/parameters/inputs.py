@@ -1,4 +1,4 @@
-"""How images are taken in."""
+"""Parameters of the inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INPUT_PARAMETERS = (
     Parameter(
         'input_timeout',
         2.0,
-        'An input without messages for this long is reported, seconds.',
+        'Seconds after which an input without messages is reported.',
         low=0.1,
         high=3600.0,
     ),
@@ -34,14 +34,14 @@ INPUT_PARAMETERS = (
 
 
 def max_age(what: str) -> Parameter:
-    """The row of the age limit of `what`, 'Pairs' or 'Images'."""
+    """Make the row for the largest age of `what`, 'Pairs' or 'Images'."""
     text = f'{what} that waited longer than this are skipped, seconds; 0: no limit.'
     return Parameter('max_age', 0.0, text, high=60.0)
 
 
 @dataclass(frozen=True)
 class InputConfig:
-    """How images are taken in."""
+    """How images are received."""
 
     autostart: bool
     image_transport: str

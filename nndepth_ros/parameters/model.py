@@ -1,4 +1,4 @@
-"""What decides on the estimator."""
+"""Parameters that determine the estimator."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ MODEL_PARAMETERS = (
         high=1.0,
     ),
 )
-"""All but `model`, whose words depend on the task."""
+"""All of them except `model`, whose description depends on the task."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What the estimator is made of; a change asks for a new one."""
+    """What the estimator is made from; a change needs a new estimator."""
 
     model: str
     weights: str
@@ -79,16 +79,16 @@ class ModelConfig:
 
     @property
     def name(self) -> str:
-        """The model, also where it is left to the package."""
+        """The name of the model; for 'auto', the one that it stands for."""
         return resolve_model(self.model, self.engine)
 
     @property
     def processing_size(self) -> tuple[int, int]:
-        """(width, height) the model works at; 0 is left to the estimator."""
+        """(width, height) at which the model works; the estimator decides on a 0."""
         return self.processing_width, self.processing_height
 
     def options(self) -> dict[str, Any]:
-        """What the engine of the model is made with."""
+        """The options for the engine of the model."""
         if self.name == 'sgbm' and self.sgbm:
             return asdict(self.sgbm)
         declared = self.onnx if self.name.endswith('.onnx') else {}

@@ -1,4 +1,4 @@
-"""How estimates become messages."""
+"""Parameters of the outputs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ OUTPUT_PARAMETERS = (
 def color_parameters(
     quantity: str, unit: str, low: float, high: float, ends: tuple[str, str] = ('low', 'high')
 ) -> tuple[Parameter, ...]:
-    """The rows of the colour map's ends.
+    """Make the rows for the ends of the colour map.
 
     Args:
-        quantity: what is coloured, 'disparity' or 'depth'.
-        unit: of it.
-        low: smallest value of either end.
-        high: largest one.
-        ends: of the colour map that the smallest and the largest value have.
+        quantity: the quantity that is coloured, 'disparity' or 'depth'.
+        unit: its unit.
+        low: the smallest value of both ends.
+        high: the largest value of both ends.
+        ends: the names of the ends for the smallest and the largest value.
     """
     rows = (('min', ends[0], ''), ('max', ends[1], "; both 0: the model's range"))
     return tuple(
@@ -50,7 +50,7 @@ def color_parameters(
 
 
 def output_settings(values: Mapping[str, Any], quantity: str) -> OutputSettings:
-    """Read the rows above; `quantity` is the one of `color_parameters`.
+    """Read the rows above; `quantity` is that of `color_parameters`.
 
     Raises:
         ValueError: a maximum is not larger than its minimum.

@@ -79,7 +79,7 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         for field in fields(SgbmSettings)
     ),
     *(
-        Parameter(f'onnx.{name}', '', f'Of an .onnx file that nndepth did not export: {meaning}.')
+        Parameter(f'onnx.{name}', '', f'For an .onnx file that nndepth did not export: {meaning}.')
         for name, meaning in CONTRACT_OPTIONS.items()
     ),
 )

@@ -1,4 +1,4 @@
-"""One row of a parameter table, and how values are checked and taken over by its columns."""
+"""A row of a parameter table, and functions that check and use the values of a table."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Parameter:
     """One row of a table.
 
     Attributes:
-        name: as declared.
-        default: value and type.
+        name: the name as declared.
+        default: the default, which also gives the type.
         description: one sentence for `ros2 param describe`.
-        live: can change while the node runs; the others are read-only.
-        low: smallest value of a number.
-        high: largest value of a number.
-        step: numbers are low + n * step; 0: any.
-        choices: allowed words of a string; empty: any.
+        live: whether it can change while the node runs; the others are read-only.
+        low: the smallest value of a number.
+        high: the largest value of a number.
+        step: numbers must be low + n * step; 0 allows any.
+        choices: the allowed words of a string; empty allows any.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Parameter:
 
 
 def check_choices(table: Iterable[Parameter], values: Mapping[str, Any]) -> None:
-    """Raise ValueError for a string that is none of the words its row allows."""
+    """Raise ValueError for a string that its row does not allow."""
     for row in table:
         value = values[row.name]
         if row.choices and value not in row.choices:
@@ -43,11 +43,11 @@ def check_choices(table: Iterable[Parameter], values: Mapping[str, Any]) -> None
 
 
 def filled(make: type[T], values: Mapping[str, Any], **others: Any) -> T:
-    """Make a dataclass whose fields are called as the parameters are.
+    """Make a dataclass whose fields have the names of the parameters.
 
     Args:
         make: the dataclass.
-        values: of the parameters, by name.
+        values: the values of the parameters, by name.
         others: the fields that are no parameters.
     """
     names = {field.name for field in fields(make)} - others.keys()  # type: ignore[arg-type]
