@@ -157,7 +157,7 @@ class StereoCamera:
             )
         if self.baseline == 0:
             raise CalibrationError(
-                'baseline is 0 because P[3] puts both cameras at one place; beside a left P[3] of '
+                'baseline is 0 because P[3] puts both cameras at one place; with a left P[3] of '
                 '0 the right one must be -fx * baseline (calibrate the pair as stereo, or fix the '
                 'driver)'
             )

@@ -166,7 +166,7 @@ class Estimator:
             return fixed[1], fixed[0]
         raise ValueError(
             f'processing size is {wanted[0]}x{wanted[1]}; this model takes only '
-            f'{fixed[1]}x{fixed[0]} (leave the processing size at 0, or export the model anew)'
+            f'{fixed[1]}x{fixed[0]} (leave the processing size at 0, or export the model again)'
         )
 
     def _padded(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -130,7 +130,7 @@ class BagReader:
             self._lose(told, told - found)
         if self.damage and not self.topics:
             self._close()
-            raise BagError(f'{path} cannot be read: {self.remarks}; nothing of it can be had')
+            raise BagError(f'{path} cannot be read: {self.remarks}; nothing in it can be read')
 
     @property
     def damage(self) -> list[Damage]:
@@ -147,8 +147,8 @@ class BagReader:
         if self.left_out:
             listed = ', '.join(f'{topic} ({kind})' for topic, kind in self.left_out.items())
             parts.append(
-                f'left out: {listed}; one type of ROS messages a topic is read (encoding '
-                f'{" or ".join(_ENCODINGS)}), convert the others'
+                f'left out: {listed}; each topic is read with one type of ROS messages (encoding '
+                f'{" or ".join(_ENCODINGS)}), so convert the others'
             )
         return '; '.join(parts)
 
@@ -214,7 +214,7 @@ class BagReader:
             ((damages, place),) = unknown
             damages[place] = damages[place]._replace(lost=lost)
         else:
-            reason = f'{METADATA_NAME} tells of {told} messages'
+            reason = f'{METADATA_NAME} says that there are {told} messages'
             self._damage.append(Damage(self.path.name, reason, lost))
 
     def _files(self) -> tuple[list[Path], int]:
@@ -252,8 +252,8 @@ class BagReader:
                 f' ({" ".join(str(error).split())})' if isinstance(error, yaml.YAMLError) else ''
             )
             reason = (
-                f'it is not what rosbag2 writes{told} and is not used; `ros2 bag reindex` makes '
-                'it anew'
+                f'it is not what rosbag2 writes{told} and is not used; `ros2 bag reindex` writes '
+                'it again'
             )
             self._damage.append(Damage(METADATA_NAME, reason, 0))
             return [], 0
@@ -273,7 +273,7 @@ class BagReader:
             if first.startswith(magic):
                 raise BagError(f'{file} cannot be read: it is {what}')
         raise BagError(
-            f'{file} cannot be read: it begins like no MCAP, sqlite3 or ROS 1 bag; it is '
+            f'{file} cannot be read: it does not begin like a MCAP, sqlite3 or ROS 1 bag; it is '
             f'{"empty" if not first else "another kind of file, or overwritten"}'
         )
 
@@ -285,7 +285,7 @@ class BagReader:
         except (DamageError, OSError) as error:
             raise BagError(f'{file} cannot be unpacked: {error}') from error
         if damage and not target.stat().st_size:
-            raise BagError(f'{file} cannot be read: {damage.reason}; nothing of it can be had')
+            raise BagError(f'{file} cannot be read: {damage.reason}; nothing in it can be read')
         if damage:
             self._damage.append(damage)
         return target

@@ -275,7 +275,7 @@ def unpack_file(path: Path, target: Path) -> Damage | None:
                 written += len(block)
                 if written > limit:
                     raise DamageError(
-                        f'it makes more than {max(limit, 0) // 2**20} MiB, too much for '
+                        f'it unpacks to more than {max(limit, 0) // 2**20} MiB, too much for '
                         f'{target.parent}; unpack it yourself by `zstd -d`, or set TMPDIR to a '
                         'larger disk'
                     )

@@ -167,7 +167,7 @@ def _require(
 
 def _list(topics: Mapping[str, int]) -> str:
     listed = (f'{topic} ({count} messages)' for topic, count in sorted(topics.items()))
-    return ', '.join(listed) or 'nothing: it holds no such messages at all'
+    return ', '.join(listed) or 'nothing, since it holds no such messages'
 
 
 class Frame(NamedTuple):

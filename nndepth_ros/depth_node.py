@@ -102,7 +102,7 @@ class DepthNode(ModelNode):
         """Unsubscribe; work that takes too long is left behind and its result is not used."""
         if not self.stop(doctor.LONG_WORK):
             self.get_logger().warning(
-                f'the {self._kind} in work goes on without its result being used'
+                f'the {self._kind} in work is finished in the background; its result is not used'
             )
 
     def cleanup(self) -> None:

@@ -154,11 +154,11 @@ def examine_headers(
     found = []
     for side, image, info in zip(sides, images, infos, strict=True):
         if stamp_ns(image.header.stamp) == 0:
-            text = 'images carry stamp 0; their ages mean nothing until the driver stamps them'
+            text = 'images have the stamp 0; their ages mean nothing until the driver stamps them'
             if side:
                 text = (
-                    f'{side} images carry stamp 0; pairs and ages mean nothing until the driver '
-                    'stamps them'
+                    f'{side} images have the stamp 0; pairs and ages mean nothing until the '
+                    'driver stamps them'
                 )
             found.append(Finding(_code('stamp_zero', side), Level.WARN, text))
         if info is not None and image.header.frame_id != info.header.frame_id:

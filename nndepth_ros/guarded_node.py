@@ -210,7 +210,7 @@ class GuardedNode(LifecycleNode):
         for finding in appeared if log else ():
             self.log.say(finding.level, finding.code, finding.text)
         for finding in cured:
-            self.log.say(Level.INFO, f'{finding.code} cured', f'no longer so: {finding.text}')
+            self.log.say(Level.INFO, f'{finding.code} cured', f'no longer true: {finding.text}')
 
     def examine(self) -> None:
         """Examine what depends on time; called every second, before `statuses`."""

@@ -146,7 +146,7 @@ class McapFile(Storage):
             while place < end and not isinstance(record, records.Footer):
                 # If a crash left zeros, the library would read each of them as a record.
                 if self._file.peek(1)[:1] == b'\0':
-                    raise DamageError('it is of no kind')
+                    raise DamageError('it has no type')
                 record = next(StreamReader(self._file, skip_magic=True, emit_chunks=True).records)
                 if isinstance(record, records.Chunk):
                     broken, lost = 0, 0

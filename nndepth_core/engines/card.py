@@ -67,7 +67,7 @@ class ModelCard:
         try:
             entries = json.loads(metadata[_KEY])
             if not isinstance(entries, dict):
-                raise ValueError('it is no list of entries')
+                raise ValueError('it does not hold names and values')
             known = [field.name for field in fields(cls)]
             values = {name: entries[name] for name in known if name in entries}
             if missing := [name for name in known if name not in (*values, 'contract')]:
@@ -89,7 +89,7 @@ class ModelCard:
 def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = values[name]
     if not isinstance(part, dict):
-        raise ValueError(f'{name} is no list of entries')
+        raise ValueError(f'{name} does not hold names and values')
     return part
 
 

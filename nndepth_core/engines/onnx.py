@@ -317,7 +317,7 @@ def _device_of(session: ort.InferenceSession) -> str:
 
 def _warn(wanted: str, used: str) -> None:
     _log.warning(
-        'device %s is not to be had with this onnxruntime (it has %s); running on %s instead. '
+        'device %s is not available with this onnxruntime (it has %s); running on %s instead. '
         'Install nndepth[gpu] and the matching CUDA, or choose device %s',
         wanted,
         ', '.join(ort.get_available_providers()),

@@ -292,7 +292,7 @@ def _find_device(wanted: str) -> str:
     used = 'cuda' if wanted != 'cpu' and torch.cuda.is_available() else 'cpu'
     if wanted not in ('auto', used):
         _log.warning(
-            'device %s is not to be had with torch %s; running on %s instead. '
+            'device %s is not available with torch %s; running on %s instead. '
             'Install torch for the CUDA of this machine (tensorrt: engine onnxruntime), or '
             'choose device %s',
             wanted,

@@ -69,8 +69,8 @@ def examine_depth(
     low, high = np.percentile(values, (1, 99))
     if high - low <= 1e-6 * abs(high):
         text = (
-            f'the estimate is {high:.4g} everywhere: the model does not answer to the images; are '
-            'they of the kind it was trained on?'
+            f'the estimate is {high:.4g} everywhere: the model does not react to the images; are '
+            'they like those it was trained on?'
         )
         return [Finding('constant', Level.ERROR, text)]
     return _judge_limits(values, limits) if limits else []
@@ -116,8 +116,8 @@ def examine_estimate(
     if not found and fit.factor == 1 and fit.error > MARGIN * fit.elsewhere:
         text = (
             f'the disparities explain the images worse (error {fit.error:.2f}) than others '
-            f'({fit.elsewhere:.2f}): the model fails on this scene, is fed other values than it '
-            'was trained on, or the pair is not rectified'
+            f'({fit.elsewhere:.2f}): the model fails on this scene, gets other values than '
+            'those it was trained on, or the pair is not rectified'
         )
         found.append(Finding('misfit', Level.WARN, text))
     if camera is not None:
@@ -167,8 +167,8 @@ def _judge_range(values: np.ndarray, fit: Fit, width: int, largest: float) -> li
         text = (
             f'{percent(1 - fit.in_sight)} of the disparities (median {median:.4g} px) point '
             f'outside of the right image, which is {width} px wide: the model gives another unit '
-            'than pixels of its input, or is fed other values than it was trained on (0 to 255, 0 '
-            'to 1, or normalised)'
+            'than pixels of its input, or gets other values than those it was trained on (0 to '
+            '255, 0 to 1, or normalised)'
         )
         return [Finding('out_of_sight', Level.ERROR, text)]
     if fit.factor not in (1.0, -1.0):
@@ -180,16 +180,16 @@ def _judge_range(values: np.ndarray, fit: Fit, width: int, largest: float) -> li
     if high - low < CONSTANT and fit.error >= MARGIN * fit.elsewhere:
         text = (
             f'the disparity is {median:.4g} px everywhere and the images do not fit it: the model '
-            'does not answer to them; is it fed the values it was trained on?'
+            'does not react to them; does it get the values that it was trained on?'
         )
         return [Finding('constant', Level.ERROR, text)]
     at_end = float(np.mean(np.abs(values - largest) < 1))
     if at_end > MUCH:
         text = (
             f"{percent(at_end)} of the disparities are at the end of the model's range "
-            f'({largest:g} px): the scene is nearer than it can measure, or the model fails on '
-            'it; lower the processing size, or let sgbm search more (sgbm.num_disparities, '
-            '--max-disparity)'
+            f'({largest:g} px): the scene is nearer than the model can measure, or the model '
+            'fails on it; lower the processing size, or let sgbm search more '
+            '(sgbm.num_disparities, --max-disparity)'
         )
         return [Finding('range_end', Level.WARN, text)]
     return []

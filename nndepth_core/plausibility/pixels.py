@@ -71,8 +71,8 @@ def examine_levels(left: np.ndarray, right: np.ndarray) -> list[Finding]:
     found = examine_image_levels(left, 'left') + examine_image_levels(right, 'right')
     if not found and left.shape == right.shape and np.array_equal(left, right):
         text = (
-            'left and right are the same picture, so that every disparity is 0: one topic or file '
-            'serves both; give those of two cameras'
+            'left and right are the same image, so that every disparity is 0: the same topic or '
+            'file is used for both; give those of two cameras'
         )
         found.append(Finding('same_picture', Level.ERROR, text))
     return found

@@ -17,7 +17,7 @@ MONO_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         'model',
         AUTO,
-        'A network that sees one image, or an .onnx file of one; none comes with the package, so '
+        'A network for single images, or an .onnx file of one. None comes with the package, so '
         'auto is refused.',
     ),
     *MODEL_PARAMETERS,

@@ -161,11 +161,11 @@ def test_other_files_are_refused(tmp_path, text):
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        (middlebury(baseline=''), 'baseline is missing; one number is due'),
+        (middlebury(baseline=''), 'baseline is missing; one number is needed'),
         (middlebury() + 'baseline=19', 'baseline is given twice; keep the right one'),
-        (middlebury(doffs='nan'), "doffs is 'nan'; one number is due"),
-        (middlebury(cam0='[1 0 2; 3]'), r"cam0 is '\[1 0 2; 3\]'; 9 numbers are due"),
-        (middlebury(doffs='30'), 'doffs is 30 and cx of cam1 less cx of cam0 is 32.778'),
+        (middlebury(doffs='nan'), "doffs is 'nan'; one number is needed"),
+        (middlebury(cam0='[1 0 2; 3]'), r"cam0 is '\[1 0 2; 3\]'; 9 numbers are needed"),
+        (middlebury(doffs='30'), 'doffs is 30, but cx of cam1 minus cx of cam0 is 32.778'),
         (f'P0: {matrix()}\nP1: 700 0 320', 'P1 has 3 numbers; a 3x4 matrix has 12'),
         (f'P0: {matrix()}\nP1: {matrix(-9)}\nP1: {matrix(-8)}\n', 'P1 is given twice'),
         ('a: 1\nP1: [1]\nP1: [2]\n', r'is no YAML \(P1 is given twice; keep the right one\)'),

@@ -102,7 +102,7 @@ def test_damaged_cards_give_the_error_of_engines(graph, text, start, length):
         (('precision',), 7, 'precision is 7; choose one of fp32'),
         (('spec', 'name'), [], 'name is .*; give a text'),
         (('spec', 'colour'), 1, "'colour' is no part of a model spec"),
-        (('reference',), 5, 'reference is no list of entries'),
+        (('reference',), 5, 'reference does not hold names and values'),
         (('reference', 'size'), [0, 0], 'reference size is 0'),
         (('reference', 'size'), [16384, 16384], 'reference size is 16384x16384, more than'),
         (('reference', 'values'), [1, 2, 3], 'give 48 values'),

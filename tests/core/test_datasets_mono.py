@@ -72,7 +72,7 @@ def test_nyu_exported(tmp_path):
     check(sample, 2.5, 'kitchen_0028b_00045')
     with pytest.raises(DatasetError, match=r"scene 'attic' is not in .*there are bathroom"):
         NYUv2(tmp_path, scenes=['attic'])
-    with pytest.raises(DatasetError, match=r'NYUv2 train: nothing is at .*nyu_depth_v2'):
+    with pytest.raises(DatasetError, match=r'NYUv2 train: there is nothing at .*nyu_depth_v2'):
         NYUv2(tmp_path, 'train')
 
 
@@ -221,7 +221,7 @@ def test_diml_indoor(tmp_path):
     write_16_bit(folder / 'depth_filled/in_00_160126_155728_depth_filled.png', 1500)
     [sample] = DIMLIndoor(tmp_path)
     check(sample, 1.5, '01. Warehouse_in_00_160126_155728')
-    with pytest.raises(DatasetError, match=r'nothing is at .*HR.*dimlrgbd'):
+    with pytest.raises(DatasetError, match=r'there is nothing at .*HR.*dimlrgbd'):
         DIMLIndoor(tmp_path, resolution='HR')
 
 
@@ -390,7 +390,7 @@ def test_tum_lacks_files(tmp_path):
     ):
         TUM(tmp_path)
     (tmp_path / 'depth.txt').write_text('1.0\n')
-    with pytest.raises(DatasetError, match=r'depth\.txt is not a time and a file; get it anew'):
+    with pytest.raises(DatasetError, match=r'depth\.txt is not a time and a file; get it again'):
         TUM(tmp_path)
 
 

@@ -331,7 +331,7 @@ def test_folders_without_the_data_are_named(case, tmp_path):
     with pytest.raises(DatasetError, match=r'there is no folder .*empty'):
         load(case, empty)
     empty.mkdir()
-    with pytest.raises(DatasetError, match=r'nothing is at .*empty|is at .*empty'):
+    with pytest.raises(DatasetError, match=r'there is nothing at .*empty|is at .*empty'):
         load(case, empty)
 
 

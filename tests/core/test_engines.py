@@ -337,7 +337,7 @@ def test_a_missing_provider_is_replaced_with_one_warning(onnx_engine, model, dev
         engine.self_test()
     assert engine.device == 'cpu'
     assert len(caplog.records) == 1
-    assert f'device {device} is not to be had' in caplog.text
+    assert f'device {device} is not available' in caplog.text
     assert 'running on cpu instead' in caplog.text
 
 
@@ -514,7 +514,7 @@ def test_torch_without_a_gpu_warns_once(realtime, monkeypatch, caplog):
     assert (engine.name, engine.device, engine.precision) == ('torch', 'cpu', 'fp32')
     assert engine.iterations == 0
     assert [record.levelname for record in caplog.records] == ['WARNING']
-    assert 'device cuda is not to be had with torch' in caplog.text
+    assert 'device cuda is not available with torch' in caplog.text
 
 
 def test_random_weights_are_the_same_every_time(realtime):

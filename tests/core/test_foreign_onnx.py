@@ -104,7 +104,9 @@ def test_an_undeclared_range_is_said(tmp_path, caplog):
     path = foreign.two_images(tmp_path / 'model.onnx')
     with caplog.at_level(logging.WARNING):
         load(path)
-    assert 'in 0..255 (assumed, since nothing says so), and gives positive disparity' in caplog.text
+    assert (
+        'in 0..255 (assumed, since nothing says so), and gives positive disparity' in caplog.text
+    )
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         load(path, input_range='0,255')

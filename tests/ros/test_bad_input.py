@@ -162,7 +162,7 @@ def test_stamps_at_zero_still_pair_and_are_reported(make_rig):
     rig = make_rig()
     rig.send_pair(0)
     rig.wait_for('disparity')
-    rig.wait_diagnostic('left images carry stamp 0')
+    rig.wait_diagnostic('left images have the stamp 0')
 
 
 def test_stamps_that_never_match_are_measured(make_rig):

@@ -285,7 +285,7 @@ def test_zeros_behind_a_crash_are_left_at_once(tmp_path):
         file.truncate(300 * 2**20)
     times, (damage,) = _read(path)
     assert len(times) == 2
-    assert damage.reason.endswith('cannot be read: it is of no kind')
+    assert damage.reason.endswith('cannot be read: it has no type')
 
 
 def test_messages_behind_a_damaged_page_are_read(tmp_path):

@@ -369,7 +369,7 @@ def test_headers_are_looked_at(make_mono_rig, metric):
     info.header.frame_id = 'elsewhere'
     rig.send_infos(info)
     rig.send(0, IMAGE, infos=False)
-    rig.wait_diagnostic('images carry stamp 0; their ages mean nothing')
+    rig.wait_diagnostic('images have the stamp 0; their ages mean nothing')
     rig.wait_diagnostic("image is in frame 'left_optical' and its camera_info in 'elsewhere'")
 
 

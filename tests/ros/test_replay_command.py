@@ -70,7 +70,7 @@ def _packed(path: Path) -> str:
 
 def _cut_packed(path: Path) -> str:
     path.write_bytes(bag_storage.zstd().compress(bytes(range(256)) * 9)[:20])
-    return 'in.mcap.zst cannot be read: it is cut off or damaged: .*; nothing of it can be had'
+    return 'in.mcap.zst cannot be read: it is cut off or damaged: .*; nothing in it can be read'
 
 
 def _file_missing(path: Path) -> str:

@@ -141,7 +141,7 @@ class Dataset(Source[SampleT], ABC):
         found = [match.groupdict() for match in matches if match]
         if not found:
             raise DatasetError(
-                f'{self.name}: nothing is at {self.root / pattern}; get the data set from '
+                f'{self.name}: there is nothing at {self.root / pattern}; get the data set from '
                 f'{self.source} and unpack it as published'
             )
         for key, values in kept.items():

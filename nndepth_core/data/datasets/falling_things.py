@@ -63,4 +63,4 @@ def _intrinsics(settings: Path, index: int) -> dict[str, Any]:
     try:
         return json.loads(settings.read_text())['camera_settings'][index]['intrinsic_settings']
     except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise ValueError(f'{settings} does not describe two cameras; unpack it anew') from error
+        raise ValueError(f'{settings} does not describe two cameras; unpack it again') from error

@@ -100,4 +100,4 @@ def _lenses(description: Path, camera: str) -> dict[str, Any]:
         index = content['session_camera_location'].index(camera)
         return content['session_camera_details'][index]
     except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise ValueError(f'{description} does not describe {camera}; get it anew') from error
+        raise ValueError(f'{description} does not describe {camera}; download it again') from error

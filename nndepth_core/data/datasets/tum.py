@@ -58,7 +58,7 @@ class TUM(MonoDataset):
             return sorted((float(time), file) for time, file in pairs)
         except ValueError as error:
             raise DatasetError(
-                f'{self.name}: a line of {path} is not a time and a file; get it anew from '
+                f'{self.name}: a line of {path} is not a time and a file; get it again from '
                 f'{self.source}'
             ) from error
 
