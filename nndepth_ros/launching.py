@@ -43,12 +43,12 @@ BOOLEANS = ['true', 'false']
 AS_IN_FILE = 'empty: as in params_file.'
 ARGUMENTS: list[tuple[str, str, str, list[str] | None]] = [
     ('model', '', f'Model; {AS_IN_FILE}', None),
-    ('engine', '', f'What executes it; {AS_IN_FILE}', None),
-    ('device', '', f'Where it runs; {AS_IN_FILE}', None),
+    ('engine', '', f'Engine that executes it; {AS_IN_FILE}', None),
+    ('device', '', f'Device on which it runs; {AS_IN_FILE}', None),
     (
         'image_transport',
         '',
-        f'How images arrive: raw or compressed; {AS_IN_FILE}',
+        f'How images are sent: raw or compressed; {AS_IN_FILE}',
         ['', 'raw', 'compressed'],
     ),
     ('autostart', '', f'Configure and activate at start; {AS_IN_FILE}', ['', *BOOLEANS]),

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='rosbag2 folder, or a file: MCAP, sqlite3 (.db3), either as .zst, or a .bag of ROS 1',
     )
-    add('output', metavar='OUT', type=Path, help='folder of the MCAP bag to be made')
+    add('output', metavar='OUT', type=Path, help='folder for the new MCAP bag')
     add('--overwrite', action='store_true', help='replace OUT if it is a bag')
     add('--json', action='store_true', help='print the report instead of its summary')
     for side in ('left', 'right'):
@@ -75,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'comma-separated, of {", ".join(STEREO_OUTPUTS)}; default: all',
     )
     add('--copy', action='store_true', help='write the input topics too')
-    _add_number(parser, '--start', 0.0, 'leave out the beginning of the bag')
-    _add_number(parser, '--duration', math.inf, 'process no more than this; default: to the end')
+    _add_number(parser, '--start', 0.0, 'leave out so much of the beginning of the bag')
+    _add_number(parser, '--duration', math.inf, 'process only so much; default: to the end')
     _add_number(parser, '--sync-tolerance', 0.0, 'largest difference of the stamps of a pair')
     options.add_max_pixels(parser)
     options.add_estimator_arguments(parser)
@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--output-size',
         choices=('camera', 'processing'),
         default='camera',
-        help="size of what is written: the camera's, or the processing size; default: %(default)s",
+        help='size of the outputs: that of the camera, or of the processing; default: %(default)s',
     )
     _add_number(parser, '--min-depth', 0.0, 'nearer points are -inf in depth images', 'METRES')
     _add_number(parser, '--max-depth', 0.0, 'farther points are +inf; 0: no limit', 'METRES')

@@ -12,14 +12,14 @@ INPUT_PARAMETERS = (
     Parameter(
         'image_transport',
         'raw',
-        'How images arrive: raw, or compressed (JPEG, PNG).',
+        'How images are sent: raw, or compressed (JPEG, PNG).',
         live=False,
         choices=('raw', 'compressed'),
     ),
     Parameter(
         'max_pixels',
         MAX_PIXELS,
-        'Larger images are refused before they are decoded, width times height.',
+        'Images with more pixels (width times height) are refused before they are decoded.',
         low=1,
         high=2**31 - 1,
     ),

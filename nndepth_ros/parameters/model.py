@@ -12,47 +12,52 @@ MODEL_PARAMETERS = (
     Parameter(
         'weights',
         '',
-        'Checkpoint file of the network, or name of a stored one; empty: the one stored last.',
+        'Checkpoint file of the network, or name of a stored one; empty takes the last stored.',
     ),
-    Parameter('engine', 'auto', 'What executes the model; auto: the best one present.'),
-    Parameter('device', 'auto', 'Where the engine runs: auto, cpu, cuda or tensorrt.'),
+    Parameter(
+        'engine', 'auto', 'Engine that executes the model; auto takes the best one installed.'
+    ),
+    Parameter('device', 'auto', 'Device on which the engine runs: auto, cpu, cuda or tensorrt.'),
     Parameter(
         'precision',
         'auto',
-        'Arithmetic of a network; auto: what suits the device.',
+        'Precision in which a network computes; auto takes what suits the device.',
         choices=PRECISIONS,
     ),
     Parameter(
         'iterations',
         0,
-        "Steps of an iterative network; 0: the network's.",
+        'Steps of an iterative network; 0 takes its default.',
         high=MOST['iterations'],
     ),
     Parameter(
-        'threads', 0, 'Threads of a network on the CPU; 0: one a core.', high=MOST['threads']
+        'threads',
+        0,
+        'Threads of a network on the CPU; 0 takes one per core.',
+        high=MOST['threads'],
     ),
     Parameter(
         'processing_width',
         0,
-        "Width the model works at, pixels; 0: the camera's, or by processing_height.",
+        'Width at which the model works, pixels; 0: as the camera or processing_height says.',
         high=16384,
     ),
     Parameter(
         'processing_height',
         0,
-        "Height the model works at, pixels; 0: the camera's, or by processing_width.",
+        'Height at which the model works, pixels; 0: as the camera or processing_width says.',
         high=16384,
     ),
     Parameter(
         'output_size',
         'camera',
-        "Size of the outputs: the camera's, or the processing size.",
+        'Size of the outputs: that of the camera, or the processing size.',
         choices=('camera', 'processing'),
     ),
     Parameter(
         'confidence_threshold',
         0.0,
-        'Estimates less confident than this become unknown; 0 keeps all.',
+        'Estimates with less confidence than this become unknown; 0 keeps all.',
         high=1.0,
     ),
 )

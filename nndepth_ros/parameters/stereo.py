@@ -18,15 +18,15 @@ from nndepth_ros.parameters.outputs import OUTPUT_PARAMETERS, color_parameters, 
 from nndepth_ros.parameters.table import Parameter, check_choices, filled
 
 _SGBM_DESCRIPTIONS = {
-    'min_disparity': 'Smallest disparity searched by sgbm, pixels.',
-    'num_disparities': 'How many disparities sgbm searches, a multiple of 16.',
-    'block_size': 'Side of the block sgbm matches, odd, pixels.',
-    'pre_filter_cap': 'Clipping value of the pixels sgbm compares.',
-    'uniqueness_ratio': 'Margin in percent by which the best sgbm match must win.',
+    'min_disparity': 'Smallest disparity that sgbm searches, pixels.',
+    'num_disparities': 'Number of disparities that sgbm searches, a multiple of 16.',
+    'block_size': 'Side of the block that sgbm matches, pixels; an odd number.',
+    'pre_filter_cap': 'Value at which the pre-filtered pixels of sgbm are clipped.',
+    'uniqueness_ratio': 'Margin in percent by which the best match of sgbm must win.',
     'speckle_window_size': 'Regions smaller than this many pixels are removed; 0 keeps all.',
     'speckle_range': 'Largest disparity step inside one region, pixels.',
-    'disp12_max_diff': 'Largest left-right difference sgbm keeps, pixels; -1: no check.',
-    'mode': 'Directions sgbm sums over: sgbm_3way (fastest), hh4, sgbm (5), hh (8).',
+    'disp12_max_diff': 'Largest left-right difference that sgbm keeps, pixels; -1 keeps all.',
+    'mode': 'Directions in which sgbm adds up: sgbm_3way (fastest), hh4, sgbm (5), hh (8).',
 }
 
 STEREO_PARAMETERS: tuple[Parameter, ...] = (
@@ -42,14 +42,14 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         'synchronizer',
         'native',
-        'Who pairs left and right: native, or message_filters where installed.',
+        'What pairs left and right: native, or message_filters if it is installed.',
         live=False,
         choices=('native', 'message_filters'),
     ),
     Parameter(
         'sync_tolerance',
         0.0,
-        'Largest difference of the stamps of a pair, seconds; 0: equal stamps.',
+        'Largest difference of the stamps of a pair, seconds; with 0 they must be equal.',
         high=10.0,
     ),
     Parameter(
