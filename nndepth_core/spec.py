@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
-from nndepth_core.files.values import choice, integer, number, several, text
+from nndepth_core.files.values import choice, integer, number, text, tuple_of
 
 Output = Literal['disparity', 'depth', 'relative_depth', 'inverse_depth']
 Placement = Literal['centre', 'top_right', 'bottom_right']
@@ -93,14 +93,14 @@ class ModelSpec:
     def __post_init__(self) -> None:
         text('name', self.name)
         text('variant', self.variant)
-        if several('inputs', self.inputs, (1, 2), text) not in _INPUTS:
+        if tuple_of('inputs', self.inputs, (1, 2), text) not in _INPUTS:
             known = ' or '.join(','.join(names) for names in _INPUTS)
             raise ValueError(f'inputs are {",".join(self.inputs)}; they must be {known}')
         choice('output', self.output, get_args(Output))
         if (self.task == 'stereo') != (self.output == 'disparity'):
             raise ValueError(f'a {self.task} model cannot have the output {self.output}')
         if self.value_range is not None:
-            low, high = several('value_range', self.value_range, (2,), _value)
+            low, high = tuple_of('value_range', self.value_range, (2,), _value)
             if low >= high:
                 raise ValueError(f'value_range is {low:g},{high:g}; the second must be larger')
         if self.confidence is not None:
@@ -110,7 +110,7 @@ class ModelSpec:
         integer('multiple', self.multiple, 1, 4096)
         for name, size in (('minimum', self.minimum), ('fixed_size', self.fixed_size)):
             if size is not None:
-                several(name, size, (2,), _side)
+                tuple_of(name, size, (2,), _side)
         number('resolution', self.resolution, 0, 1e3)
         integer('bytes_per_pixel', self.bytes_per_pixel, 0, 10**6)
         if self.canonical_focal is not None:

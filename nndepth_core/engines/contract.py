@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.files.values import choice, number, several, text
+from nndepth_core.files.values import choice, number, text, tuple_of
 from nndepth_core.files.yaml_mapping import read_mapping
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
@@ -78,15 +78,15 @@ class Contract:
     def __post_init__(self) -> None:
         if self.preset:
             choice('preset', self.preset, PRESETS)
-        several('inputs', self.inputs, (0, 1, 2, 4), text)
-        several('outputs', self.outputs, (0, 1, 2), text)
+        tuple_of('inputs', self.inputs, (0, 1, 2, 4), text)
+        tuple_of('outputs', self.outputs, (0, 1, 2), text)
         for kind, names in (('inputs', self.inputs), ('outputs', self.outputs)):
             if len(set(names)) < len(names):
                 raise ValueError(f'{kind} is {",".join(names)}; name each tensor once')
         choice('layout', self.layout, ('auto', 'nchw', 'nhwc'))
         choice('channels', self.channels, ('auto', 'rgb', 'bgr', 'grey'))
         if self.input_range is not None:
-            low, high = several('input_range', self.input_range, (2,), _value)
+            low, high = tuple_of('input_range', self.input_range, (2,), _value)
             if low >= high:
                 raise ValueError(f'input_range is {low:g},{high:g}; the second must be larger')
         if self.normalize is not None:
@@ -95,7 +95,7 @@ class Contract:
                     'input_range and normalize exclude each other, for normalize starts from '
                     '0..1; give one of them'
                 )
-            mean, deviation = several('normalize', self.normalize, (2,), _channel_values)
+            mean, deviation = tuple_of('normalize', self.normalize, (2,), _channel_values)
             if len(mean) != len(deviation) or min(deviation) < 1e-6:
                 raise ValueError(
                     'normalize needs as many deviations as means, all larger than 0; give '
@@ -213,7 +213,7 @@ def _parse(name: str, value: Any) -> Any:
         parts = value
         if isinstance(value, str):
             parts = IMAGENET if value == 'imagenet' else value.split('/')
-        mean, deviation = several('normalize', parts, (2,), lambda _, x: _numbers(name, x))
+        mean, deviation = tuple_of('normalize', parts, (2,), lambda _, x: _numbers(name, x))
         return mean, deviation
     if name == 'input_range':
         return _numbers(name, value)
@@ -221,17 +221,17 @@ def _parse(name: str, value: Any) -> Any:
         return _value(name, value)
     if name in ('inputs', 'outputs'):
         parts = value.split(',') if isinstance(value, str) else value
-        return several(name, parts, range(1, 5), lambda _, x: text(name, x).strip())
+        return tuple_of(name, parts, range(1, 5), lambda _, x: text(name, x).strip())
     return value
 
 
 def _numbers(name: str, value: Any) -> tuple[float, ...]:
     parts = value.split(',') if isinstance(value, str) else value
-    return several(name, parts, (1, 2, 3), _value)
+    return tuple_of(name, parts, (1, 2, 3), _value)
 
 
 def _channel_values(name: str, value: Any) -> tuple[float, ...]:
-    return several(name, value, (1, 3), _value)
+    return tuple_of(name, value, (1, 3), _value)
 
 
 def _value(name: str, value: Any) -> float:

@@ -19,9 +19,9 @@ from nndepth_core.engines import providers
 from nndepth_core.engines.base import EngineError, check_inputs, physical_cores
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.contract import Contract, contract_file
+from nndepth_core.engines.contract_check import SIZE, check_contract, stepped_pair
 from nndepth_core.engines.memory import check_fixed_size
 from nndepth_core.engines.providers import PROVIDERS
-from nndepth_core.engines.selfcheck import SIZE, check_contract, stepped_pair
 from nndepth_core.engines.tensors import ImageTensor, find_inputs, find_outputs, read_map
 from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.formats import foreign_kind

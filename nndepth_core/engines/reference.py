@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nndepth_core.engines.base import Engine, EngineError
-from nndepth_core.files.values import integer, number, several
+from nndepth_core.files.values import integer, number, tuple_of
 from nndepth_core.spec import ModelSpec
 
 _GRID = (6, 8)
@@ -33,10 +33,10 @@ class Reference:
     tolerance: float
 
     def __post_init__(self) -> None:
-        height, width = several('reference size', self.size, (2,), _side)
+        height, width = tuple_of('reference size', self.size, (2,), _side)
         if height * width > _LARGEST:
             raise ValueError(f'reference size is {width}x{height}, more than {_LARGEST} pixels')
-        several('reference values', self.values, (_GRID[0] * _GRID[1],), _value)
+        tuple_of('reference values', self.values, (_GRID[0] * _GRID[1],), _value)
         if number('reference tolerance', self.tolerance, 0, 10) == 0:
             raise ValueError('reference tolerance is 0; it must be larger')
 

@@ -56,7 +56,7 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     return value
 
 
-def several(
+def tuple_of(
     name: str, value: Any, counts: Iterable[int], item: Callable[[str, Any], Item]
 ) -> tuple[Item, ...]:
     """Return a sequence as a tuple of checked items.

@@ -8,7 +8,7 @@ from pairs import stereo
 
 from nndepth_core import StereoEstimator, cli, io
 from nndepth_core.engines import EngineError, create_engine, memory
-from nndepth_core.engines.selfcheck import SHIFTS, stepped_pair
+from nndepth_core.engines.contract_check import SHIFTS, stepped_pair
 
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')

@@ -66,7 +66,7 @@ KNOW_THE_TASK = (
     'nndepth_core.engines.maps',
     'nndepth_core.engines.onnx',
     'nndepth_core.engines.reference',
-    'nndepth_core.engines.selfcheck',
+    'nndepth_core.engines.contract_check',
     'nndepth_core.engines.sgbm',
     'nndepth_core.engines.tensors',
     'nndepth_core.estimator',

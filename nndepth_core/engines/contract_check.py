@@ -81,9 +81,9 @@ def check_contract(
     texts = [{name: option_text(name, value) for name, value in cure.items()} for cure in cures]
     lines = (' and '.join(f'"{name}: {text}"' for name, text in cure.items()) for cure in texts)
     name, text = next(iter(texts[0].items()))
-    several = ' (take what those who made it say)' if len(cures) > 1 else ''
+    choose = ' (take what those who made it say)' if len(cures) > 1 else ''
     raise EngineError(
-        f'{where}; it finds these with {", or with ".join(lines)}{several}: write this into '
+        f'{where}; it finds these with {", or with ".join(lines)}{choose}: write this into '
         f'{file}, or give it as options (--{name.replace("_", "-")}={text} ...), of a node as '
         f'parameters (onnx.{name} ...)'
     )
