@@ -53,7 +53,7 @@ class ModelNode(GuardedNode):
         """React to changed parameters; `config` already has the new ones."""
 
     def check_model(self, config: Any) -> None:
-        """Refuse a model that cannot exist at once, without the time that loading takes.
+        """Refuse at once a model that cannot exist, which takes less time than loading it.
 
         Raises:
             ValueError, RuntimeError: a name is unknown.

@@ -42,7 +42,7 @@ class StereoNode(DepthNode):
         return make(self.config.sync_tolerance_ns)
 
     def on_config(self) -> None:
-        """Make a new synchroniser if its parameters have changed."""
+        """Make a new synchroniser, which keeps the counts of the old one."""
         super().on_config()
         counts = self.synchronizer.counts
         self.synchronizer = self.make_synchronizer()

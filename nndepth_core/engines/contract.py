@@ -137,12 +137,12 @@ class Contract:
         Raises:
             ValueError: something is not allowed; the message says where it is written.
         """
-        beside = contract_file(path)
-        settings = _read_yaml(beside) if beside.is_file() else {}
+        file = contract_file(path)
+        settings = _read_yaml(file) if file.is_file() else {}
         try:
             cls.of(settings)
         except ValueError as error:
-            raise ValueError(f'{beside}: {error}') from error
+            raise ValueError(f'{file}: {error}') from error
         given = _given(options)
         if given.keys() & _RANGES:  # either of the two replaces both
             settings = {key: value for key, value in settings.items() if key not in _RANGES}
