@@ -271,8 +271,7 @@ class StereoEstimator(Estimator):
         Args:
             left: the left image, to which the result belongs.
             right: the right image, of the same size.
-            confidence: whether to return the confidence too; for a model that has none of its
-                own, this needs a second run.
+            confidence: whether to return it too; a model that has none of its own runs twice then.
 
         Raises:
             ValueError: images have the wrong type, or their sizes differ or are too small.
@@ -323,8 +322,7 @@ class MonoEstimator(Estimator):
             confidence: whether to return the confidence too, if the model has one.
 
         Raises:
-            ValueError: the image has the wrong type or size, or the camera is needed and was not
-                given.
+            ValueError: the image has the wrong type or size, or the model needs the camera.
         """
         check_image('image', image)
         clock = StageClock()
