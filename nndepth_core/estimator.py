@@ -11,8 +11,13 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera
-from nndepth_core.engines import AUTO, Engine, EngineError, create_engine
-from nndepth_core.engines.maps import left_right_confidence, resampled, resampled_surfaces
+from nndepth_core.engines import AUTO, Engine, EngineError, check_names, create_engine
+from nndepth_core.engines.maps import (
+    left_right_confidence,
+    resampled,
+    resampled_depth,
+    resampled_disparity,
+)
 from nndepth_core.engines.memory import check_processing_size
 from nndepth_core.spec import Output, Task
 
@@ -21,8 +26,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = AUTO
 
-_SAME_SURFACE = 0.02
-"""Neighbours whose depths differ by at most this share of them belong to one surface."""
 _SEES = {'stereo': 'a left and a right image', 'mono': 'one image'}
 
 
@@ -111,6 +114,7 @@ class Estimator:
         **settings: Any,
     ) -> Self:
         """Make an estimator by names; `options` are for the engine, `settings` for itself."""
+        check_names(model, engine, device, task=cls.task)
         return cls(create_engine(model, engine, device, **(options or {})), **settings)
 
     def self_test(self) -> None:
@@ -238,12 +242,8 @@ class Estimator:
         """Resize maps to width x height; disparities are scaled with the width."""
         name = self.engine.spec.output
         values = np.ascontiguousarray(maps[name])
-        if name == 'disparity':
-            values = resampled_surfaces(values, width, height, 1.0)
-            values *= np.float32(width / maps[name].shape[1])
-        else:
-            values = resampled_surfaces(values, width, height, 0.0, _SAME_SURFACE)
-        enlarged: dict[str, np.ndarray] = {name: values}
+        resample = resampled_disparity if name == 'disparity' else resampled_depth
+        enlarged: dict[str, np.ndarray] = {name: resample(values, width, height)}
         if 'confidence' in maps:
             enlarged['confidence'] = cv2.resize(
                 np.ascontiguousarray(maps['confidence']),

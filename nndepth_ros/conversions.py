@@ -112,7 +112,7 @@ def effective_camera(info: Any, width: int, height: int) -> PinholeCamera:
     """
     if not any(info.p) and any(info.k):
         raise CalibrationError(
-            'P is all zeros while K is given; rectified images need P (calibrate the stereo pair '
+            'P is all zeros while K is given; rectified images need P (calibrate the camera, '
             'or let the rectifying node publish its camera_info)'
         )
     if not any(info.p):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -18,6 +19,8 @@ from nndepth_ros.parameters.table import Parameter
 
 MODEL = 'model'
 """The kind of failures to change the model."""
+_PATIENCE = 0.1
+"""Seconds between two looks whether the process is to end."""
 
 
 class ModelNode(GuardedNode):
@@ -37,8 +40,7 @@ class ModelNode(GuardedNode):
         self.config = self.read_config(self._values())
         self.estimator: Any = None
         self._loaded: dict[str, Any] = {}
-        self._loader: threading.Thread | None = None
-        self._outcome: Any = None
+        self._loads: list[_Load] = []
         self._loader_done = self.create_guard_condition(self._finish_loading)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
@@ -59,7 +61,8 @@ class ModelNode(GuardedNode):
             ValueError, RuntimeError: a name is unknown.
         """
         model = config.model
-        check_names(model.model, model.engine, model.device, model.precision)
+        names = model.model, model.engine, model.device, model.precision
+        check_names(*names, task=self.estimator_class.task)
 
     def make_estimator(self, config: Any) -> Any:
         """Load the model of a config, and test it.
@@ -69,13 +72,7 @@ class ModelNode(GuardedNode):
         """
         model = config.model
         estimator = self.estimator_class.load(
-            model.name,
-            model.engine,
-            model.device,
-            options=model.options(),
-            processing_size=model.processing_size,
-            output=model.output_size,
-            confidence_threshold=model.confidence_threshold,
+            model.name, model.engine, model.device, options=model.options(), **model.sizes()
         )
         estimator.self_test()
         return estimator
@@ -83,9 +80,26 @@ class ModelNode(GuardedNode):
     # --- the model in use ------------------------------------------------------------------------
 
     def load_model(self) -> None:
-        """Load the model of the present parameters, and wait for it."""
-        self.estimator = self.make_estimator(self.config)
-        self._loaded = self._values()
+        """Load the model of the present parameters, and wait for it.
+
+        Raises:
+            ValueError, RuntimeError: it cannot be loaded, or the process is to end.
+        """
+        load = _Load(self.config, self._values())
+        self._start(load)
+        while load.thread.is_alive():
+            load.thread.join(_PATIENCE)
+            if not self.context.ok():
+                raise RuntimeError('the process is to end while its model is loaded')
+        self._loads.remove(load)
+        if load.error is not None:
+            raise load.error
+        self.estimator, self._loaded = load.estimator, load.values
+
+    @property
+    def loading(self) -> bool:
+        """Whether a model is being loaded, which cannot be interrupted."""
+        return any(load.thread.is_alive() for load in self._loads)
 
     def describe(self) -> str:
         """Describe the model in use in one line."""
@@ -102,15 +116,19 @@ class ModelNode(GuardedNode):
     def _check_parameters(self, changes: list[RclpyParameter]) -> SetParametersResult:
         try:
             config = self.read_config(self._values(changes))
-            if self.estimator is not None and config.model != self.config.model:
+            if config.model != self.config.model:
                 self.check_model(config)
+                if self.estimator is not None and self._same_engine(config):
+                    self._resized(config)
         except Exception as error:
             return SetParametersResult(successful=False, reason=printable(describe(error)))
         return SetParametersResult(successful=True)
 
     def _apply_parameters(self, _: list[RclpyParameter]) -> None:
         self.config = self.read_config(self._values())
-        if self.estimator is not None and self.config.model == self._loaded_model():
+        if self.estimator is not None and self._same_engine(self.config):
+            if self.config.model != self._loaded_model():
+                self.estimator = self._resized(self.config)
             self._loaded = self._values()
             self.passed(MODEL)
         self.on_config()
@@ -119,51 +137,85 @@ class ModelNode(GuardedNode):
     def _loaded_model(self) -> Any:
         return self.read_config(self._loaded).model
 
+    def _same_engine(self, config: Any) -> bool:
+        """Whether the engine in use serves a config too."""
+        return config.model.of_engine() == self._loaded_model().of_engine()
+
+    def _resized(self, config: Any) -> Any:
+        """The engine in use with the sizes and the threshold of a config."""
+        return self.estimator_class(self.estimator.engine, **config.model.sizes())
+
     # --- a new model is loaded while the old one works -------------------------------------------
 
     def _start_loading(self) -> None:
-        if self.estimator is None or self._loader is not None:
-            return
-        if self.config.model != self._loaded_model():
-            arguments = self.config, self._values()
-            self._loader = threading.Thread(
-                target=self._load, name='loader', args=arguments, daemon=True
-            )
-            self._loader.start()
+        """Load what the parameters ask for, if it is neither in use nor loaded already.
 
-    def _load(self, config: Any, values: dict[str, Any]) -> None:
+        A load that nobody waits for any more goes on beside the new one; there are two at most.
+        """
+        if self.estimator is None or self._same_engine(self.config):
+            return
+        wanted = self.config.model.of_engine()
+        if len(self._loads) > 1 or any(x.config.model.of_engine() == wanted for x in self._loads):
+            return
+        self.get_logger().info(f'loading {self.config.model.name}; {self.describe()} goes on')
+        self._start(_Load(self.config, self._values()))
+
+    def _start(self, load: _Load) -> None:
+        load.thread = threading.Thread(target=self._load, name='loader', args=(load,), daemon=True)
+        self._loads.append(load)
+        load.thread.start()
+
+    def _load(self, load: _Load) -> None:
         try:
-            self._outcome = values, self.make_estimator(config)
+            load.estimator = self.make_estimator(load.config)
         except Exception as error:
-            self._outcome = values, error
+            load.error = error
+        load.done = True
         with suppress(RuntimeError):  # the node may have ended in the meantime
             self._loader_done.trigger()
 
     def _finish_loading(self) -> None:
-        """Use the new model, or set back the parameters to those of the old one."""
-        if self._loader is None:
-            return
-        self._loader.join()
-        self._loader = None
-        if self.estimator is None:
-            return
-        values, outcome = self._outcome
-        if isinstance(outcome, Exception):
-            self._refuse(values, outcome)
-        else:
-            self.estimator, self._loaded = outcome, values
+        """Use the model that the parameters ask for, or set back these to those of the old one.
+
+        A model that they no longer ask for is dropped.
+        """
+        for load in [load for load in self._loads if load.done]:
+            load.thread.join()
+            self._loads.remove(load)
+            if self.estimator is None or self._same_engine(self.config):
+                continue
+            if load.config.model.of_engine() != self.config.model.of_engine():
+                continue
+            if load.error is not None:
+                self._refuse(load.values, load.error)
+                continue
+            self.estimator, self._loaded = load.estimator, load.values
+            if self.config.model != load.config.model:
+                self.estimator = self._resized(self.config)
+            self._loaded = self._values()
             self.passed(MODEL)
             self.get_logger().info(f'now: {self.describe()}')
         self._start_loading()
 
     def _refuse(self, values: dict[str, Any], error: Exception) -> None:
         """Keep the old model, and set back the parameters that asked for the new one."""
-        if self.config.model == self.read_config(values).model:  # no other model is asked for
-            self.set_parameters(
-                [
-                    RclpyParameter(name, value=self._loaded[name])
-                    for name, value in values.items()
-                    if value == self.get_parameter(name).value != self._loaded[name]
-                ]
-            )
+        self.set_parameters(
+            [
+                RclpyParameter(name, value=self._loaded[name])
+                for name, value in values.items()
+                if value == self.get_parameter(name).value != self._loaded[name]
+            ]
+        )
         self.fail(MODEL, f'{describe(error)}; {self.describe()} goes on', limited=False)
+
+
+@dataclass
+class _Load:
+    """A model that is being loaded, and what came of it."""
+
+    config: Any
+    values: dict[str, Any]
+    thread: threading.Thread = field(default_factory=threading.Thread)
+    done: bool = False
+    estimator: Any = None
+    error: Exception | None = None

@@ -10,7 +10,7 @@ from nndepth_core.estimator import MonoEstimator
 from nndepth_ros import doctor
 from nndepth_ros.depth_node import DepthNode
 from nndepth_ros.mono_pipeline import MonoPipeline, offered
-from nndepth_ros.outputs import DEPTH_INFO, POINTS, STATS
+from nndepth_ros.outputs import STATS
 from nndepth_ros.parameters import MONO_PARAMETERS, MonoConfig
 from nndepth_ros.process import run_node
 from nndepth_ros.synchronizer import SingleStream
@@ -63,9 +63,7 @@ class MonoNode(DepthNode):
         return super().wanted() & {*offered(self.estimator.engine.spec), STATS}
 
     def needs_info(self) -> bool:
-        """Whether the model or an output that somebody wants needs the camera."""
-        if not self.wanted().isdisjoint((DEPTH_INFO, POINTS)):
-            return True
+        """Whether the model needs the camera; an output that does is left out without it."""
         return self.estimator.engine.spec.needs_camera
 
     def examine(self) -> None:

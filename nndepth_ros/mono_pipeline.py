@@ -12,7 +12,13 @@ import numpy as np
 
 from nndepth_core.camera import CalibrationError, PinholeCamera, limited_depth
 from nndepth_core.estimator import DepthResult, MonoEstimator
-from nndepth_core.plausibility import Finding, examine_depth, examine_image_levels, share_inside
+from nndepth_core.plausibility import (
+    Finding,
+    Level,
+    examine_depth,
+    examine_image_levels,
+    share_inside,
+)
 from nndepth_core.spec import ModelSpec
 from nndepth_core.visualization import colorize, value_range
 from nndepth_ros import conversions, doctor
@@ -124,10 +130,9 @@ class MonoPipeline(Pipeline):
     ) -> dict[str, Any]:
         """Make the messages of the wanted topics, if the model can fill them.
 
-        Raises:
-            CalibrationError: one of them needs the camera, and its camera_info cannot be used.
+        Those that need a camera that is not known are left out, which is reported.
         """
-        wanted = offered(spec).intersection(wanted)
+        wanted = self._possible(offered(spec).intersection(wanted), frame)
         types, header, values = self.types, frame.header, result.depth
         height, width = values.shape
         messages: dict[str, Any] = {}
@@ -153,6 +158,20 @@ class MonoPipeline(Pipeline):
             camera = frame.camera.resized(width, height) if POINTS in wanted else None
             messages |= depth_messages(types, wanted, header, depth, frame.image, camera)
         return messages
+
+    def _possible(self, wanted: set[str], frame: MonoInput) -> set[str]:
+        """Leave out the topics that need the camera where it is not known, and report that."""
+        of_camera = wanted & {DEPTH_INFO, POINTS}
+        found = []
+        if of_camera:
+            try:
+                _ = frame.camera
+            except CalibrationError as error:
+                text = f'{error}; without it {" and ".join(sorted(of_camera))} are not published'
+                found = [Finding('no_camera', Level.ERROR, text)]
+                wanted = wanted - of_camera
+        self._report('camera of the image', found)
+        return wanted
 
     def density(self, frame: MonoInput, result: DepthResult, settings: OutputSettings) -> float:
         """The share of pixels with a finite value, for metres inside the limits, 0..1."""

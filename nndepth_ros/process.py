@@ -19,6 +19,14 @@ LONGEST_GOODBYE = 1.0
 
 def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> int:
     """Run a node until it is asked to end; return the exit code of the process."""
+    try:
+        return _run_node(make_node, args)
+    except KeyboardInterrupt:
+        # The second Ctrl-C of `ros2 launch` can come before the first is dealt with.
+        os._exit(0)
+
+
+def _run_node(make_node: Callable[[], DepthNode], args: list[str] | None) -> int:
     keep_freed_memory()
     try:
         rclpy.init(args=args)
@@ -47,13 +55,13 @@ def run_node(make_node: Callable[[], DepthNode], args: list[str] | None = None) 
     finally:
         # `ros2 launch` sends Ctrl-C a second time, which must not interrupt the clean-up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        ended = node is None or node.stop(LONGEST_GOODBYE)
+        ended = node is None or (node.stop(LONGEST_GOODBYE) and not node.loading)
         executor.shutdown()
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
     if not ended:
-        # A run of an engine cannot be interrupted, and nobody needs its result any more.
+        # Neither a run of an engine nor a load can be interrupted, and nobody needs the result.
         os._exit(0)
     return 0
 

@@ -7,7 +7,12 @@ from typing import Any
 
 from nndepth.msg import InferenceStats
 from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import (
+    QoSPolicyKind,
+    QoSProfile,
+    QoSReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from nndepth_ros.conversions import ros_message_types
@@ -15,6 +20,12 @@ from nndepth_ros.guarded_node import GuardedNode
 from nndepth_ros.outputs import STATS
 from nndepth_ros.subscriptions import check_depth, qos_finding
 
+OVERRIDABLE = (
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+)
 OUTPUT_QOS = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.RELIABLE)
 
 
@@ -51,9 +62,7 @@ class Outputs:
                     matched=self._node.guarded(f'matched {topic}', lambda _: self._on_match()),
                     incompatible_qos=self._node.guarded(f'qos {topic}', self._reporter(topic)),
                 ),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(
-                    callback=check_depth
-                ),
+                qos_overriding_options=QoSOverridingOptions(OVERRIDABLE, callback=check_depth),
             )
 
     def close(self) -> None:

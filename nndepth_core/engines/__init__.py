@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from importlib import metadata
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from typing import Any
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
 from nndepth_core.export.cache import find_export
+from nndepth_core.spec import Task
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError
 from nndepth_core.weights.description import Origin
@@ -79,6 +81,12 @@ def create_engine(
         EngineError: a name is unknown or does not fit the others, or something needed is missing.
     """
     check_names(model, engine, device, precision)
+    cores = os.cpu_count() or 1
+    if cores < threads <= MOST['threads']:
+        _log.warning(
+            'threads is %s and this machine has %s cores; %s are used', threads, *2 * [cores]
+        )
+        threads = cores
     for kind, count in (('iterations', iterations), ('threads', threads)):
         if not 0 <= count <= MOST[kind]:
             raise EngineError(f'{kind} is {count}; give 1..{MOST[kind]}, or 0 for the default')
@@ -122,12 +130,16 @@ def resolve_model(model: str = AUTO, engine: str = 'auto') -> str:
 
 
 def check_names(
-    model: str, engine: str = 'auto', device: str = 'auto', precision: str = 'auto'
+    model: str,
+    engine: str = 'auto',
+    device: str = 'auto',
+    precision: str = 'auto',
+    task: Task | None = None,
 ) -> None:
     """Refuse names that no engine can be made from; nothing is loaded, so this is quick.
 
     Raises:
-        EngineError: a name is unknown.
+        EngineError: a name is unknown, or not one of a model for the task.
     """
     for kind, value, known in (
         ('engine', engine, ENGINES),
@@ -136,11 +148,21 @@ def check_names(
     ):
         if value not in known:
             raise EngineError(f'{kind} {value!r} is unknown; choose one of {", ".join(known)}')
-    if Path(model).suffix != '.onnx' and model.partition('-')[0] not in MODELS:
+    if Path(model).suffix == '.onnx':
+        return
+    fitting = [name for name in MODELS if task in (None, task_of(name))]
+    name = model.partition('-')[0]
+    if name not in fitting:
+        what = f'is no {task} model' if name in MODELS else 'is unknown'
         raise EngineError(
-            f'model {model!r} is unknown; choose one of {", ".join(MODELS)}, or give the path '
+            f'model {model!r} {what}; choose one of {", ".join(fitting)}, or give the path '
             'of an .onnx file'
         )
+
+
+def task_of(name: str) -> Task:
+    """What a model of MODELS is for; 'auto' stands for a stereo model."""
+    return catalogue()[name].task if name in catalogue() else 'stereo'
 
 
 def split_model(model: str) -> tuple[str, str]:

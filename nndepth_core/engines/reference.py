@@ -74,12 +74,12 @@ def tolerated(spec: ModelSpec, values: np.ndarray, pixels: float) -> float:
     Args:
         spec: the spec of the model.
         values: an output of the model.
-        pixels: the tolerance for disparities; for other outputs one pixel counts as a twentieth
+        pixels: the tolerance for disparities; for other outputs one pixel counts as a tenth
             of their mean magnitude.
     """
     if spec.output == 'disparity':
         return pixels
-    return pixels * max(float(np.abs(values).mean()), _LEAST) / 20
+    return pixels * max(float(np.abs(values).mean()), _LEAST) / 10
 
 
 def textured_inputs(

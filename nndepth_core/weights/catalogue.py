@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from nndepth_core.spec import Task
 
 _FILE = Path(__file__).with_name('catalogue.yaml')
 
@@ -70,6 +73,7 @@ class Network:
     code_license: str
     weights_license: str | None
     page: str | None
+    task: Task = 'stereo'
     variants: Mapping[str, Variant] = field(default_factory=dict)
     checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
 

@@ -59,8 +59,8 @@ def check_settings(cls: type[Network], settings: Mapping[str, Any]) -> None:
     Raises:
         ValueError: there is no setting of such a name; says which there are.
     """
-    of_variants = {name for settings in cls.variants.values() for name in settings}
-    known = [name for name in signature(cls).parameters if name not in of_variants]
+    parameters = signature(cls).parameters.values()
+    known = [x.name for x in parameters if x.default is not x.empty]  # others are a variant's
     for name in settings:
         if name not in known:
             raise ValueError(

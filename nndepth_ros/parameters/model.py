@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nndepth_core.engines import MOST, PRECISIONS, SgbmSettings, resolve_model
@@ -91,6 +91,24 @@ class ModelConfig:
     def processing_size(self) -> tuple[int, int]:
         """(width, height) at which the model works; the estimator decides on a 0."""
         return self.processing_width, self.processing_height
+
+    def sizes(self) -> dict[str, Any]:
+        """The arguments of the estimator; a change of them alone needs no other engine."""
+        return {
+            'processing_size': self.processing_size,
+            'output': self.output_size,
+            'confidence_threshold': self.confidence_threshold,
+        }
+
+    def of_engine(self) -> ModelConfig:
+        """This config with the sizes left out, to compare what engines are made of."""
+        return replace(
+            self,
+            processing_width=0,
+            processing_height=0,
+            output_size='camera',
+            confidence_threshold=0.0,
+        )
 
     def options(self) -> dict[str, Any]:
         """The options for the engine of the model."""

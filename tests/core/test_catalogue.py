@@ -131,3 +131,9 @@ def test_multiply_accumulates(name, variant):
         model(*[image] * len(model.spec.images))
     expected = catalogue()[name].variants[variant].macs
     assert counter.get_total_flops() / 2 == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize('name', [name for name in catalogue() if name in model_names()])
+def test_the_task_is_that_of_the_network(name):
+    pytest.importorskip('torch')
+    assert catalogue()[name].task == network_class(name).spec.task

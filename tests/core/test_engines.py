@@ -250,6 +250,32 @@ def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
         create_engine('light_stereo', weights=weights)
 
 
+def test_an_export_of_an_earlier_version_gives_way_to_torch(onnx_engine, tmp_path, caplog):
+    torch, onnx = pytest.importorskip('torch'), pytest.importorskip('onnx')
+    from nndepth_core.models import create_model
+
+    weights = tmp_path / 'small.pth'
+    torch.save(create_model('midas_small').state_dict(), weights)
+    path = export_path('midas_small', 'base', Origin.of('midas_small', weights), 'fp32')
+    path.parent.mkdir(parents=True)
+    model = onnx.load(write_model(path, card=card_of()))
+    onnx.helper.set_model_props(model, {'nndepth': '{"network": "midas_small"}'})
+    onnx.save(model, path)
+    with caplog.at_level(logging.WARNING):
+        engine = create_engine('midas_small', device='cpu', weights=weights)
+    assert engine.name == 'torch'
+    assert 'export it again; torch takes its place' in caplog.text
+    with pytest.raises(EngineError, match='export it again'):
+        create_engine('midas_small', 'onnxruntime', 'cpu', weights=weights)
+
+
+def test_more_threads_than_cores_are_not_taken(caplog, monkeypatch):
+    monkeypatch.setattr(engines.os, 'cpu_count', lambda: 2)
+    with caplog.at_level(logging.WARNING), pytest.raises(EngineError, match='no weights yet'):
+        create_engine('raft_stereo', threads=100)
+    assert 'threads is 100 and this machine has 2 cores' in caplog.text
+
+
 # --- ONNX Runtime --------------------------------------------------------------------------------
 
 

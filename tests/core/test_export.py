@@ -250,3 +250,18 @@ def test_command_writes_where_it_is_told(tmp_path, capsys):
 def test_command_names_what_is_wrong(arguments, words, capsys):
     assert cli.main(['export', *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_networks_of_one_image_export_in_8_bits(tmp_path):
+    network = create_model('midas_small')
+    load_official(network, official_state(load_golden('midas_small_base')[0]))
+    report = export_onnx(network, tmp_path / 'small.onnx', size=(64, 96), precision='int8')
+    assert report.precision == 'int8'
+    assert create_engine(str(report.path), device='cpu').spec.output == 'inverse_depth'
+
+
+def test_files_that_are_bound_to_one_size_stay_out_of_the_cache(capsys):
+    pytest.importorskip('transformers')
+    arguments = ['export', 'depth_anything_v2', '--weights', 'random']
+    assert cli.main(arguments) == 2
+    assert 'give OUT.onnx, and by --size' in capsys.readouterr().err

@@ -170,13 +170,22 @@ def test_values_have_the_types_of_the_constructor():
     class Net:
         spec = ModelSpec('net')
 
-        def __init__(self, depth: float, blocks: tuple[int, ...], title: str, on: bool) -> None:
+        def __init__(
+            self,
+            width: int,
+            depth: float = 1.0,
+            blocks: tuple[int, ...] = (),
+            title: str = '',
+            on: bool = False,
+        ) -> None:
             pass
 
     texts = ['depth=2e1', 'blocks=[1, 2]', 'title=no', 'on=true']
     expected = {'depth': 20.0, 'blocks': [1, 2], 'title': 'no', 'on': True}
     assert parse_settings(Net, texts) == expected
     check_settings(Net, expected)
+    with pytest.raises(ValueError, match="no setting 'width'; it has depth"):
+        check_settings(Net, {'width': 8})  # what has no default, the variant says
 
 
 def test_stored_files_without_settings_stay_readable(file):

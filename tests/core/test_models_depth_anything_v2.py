@@ -41,7 +41,7 @@ def picture(height, width, seed=0):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize(('output', 'max_depth'), [('inverse_depth', 20), ('depth', 80)])
+@pytest.mark.parametrize(('output', 'max_depth'), [('inverse_depth', None), ('depth', 80)])
 def test_equals_the_library_at_the_size_of_the_training(tmp_path, output, max_depth):
     """Goes through a file of the library, whose names and configuration are not ours."""
     network = tiny(output=output, max_depth=max_depth)
@@ -109,6 +109,8 @@ def test_metric_depth_scales_with_the_largest():
         ({'output': 'disparity'}, "'disparity'; choose inverse_depth or depth"),
         ({'output': 'depth', 'max_depth': 0}, 'max_depth is 0'),
         ({'output': 'depth', 'max_depth': math.nan}, 'max_depth is nan'),
+        ({'output': 'depth'}, 'weights for depth have a max_depth in metres'),
+        ({'max_depth': 20.0}, 'others have none; output is inverse_depth and max_depth 20'),
     ],
 )
 def test_refuses_settings(settings, message):
@@ -237,7 +239,7 @@ def test_exported_graph_is_bound_to_one_size_and_says_what_it_gives(
 
 def test_reads_the_settings_of_metric_weights_from_the_configuration_of_the_library():
     cls = network_class('depth_anything_v2')
-    config = tiny(output='depth').network.config.to_dict() | {'max_depth': 80}
+    config = tiny(output='depth', max_depth=80).network.config.to_dict() | {'max_depth': 80}
     assert cls.settings_from_config(config) == {'output': 'depth', 'max_depth': 80.0}
     assert cls.settings_from_config(tiny().network.config.to_dict()) == {}
 

@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from nndepth_core import MonoEstimator, PinholeCamera, StereoEstimator, load_estimator
 from nndepth_core.engines import EngineError
+from nndepth_core.engines.maps import resampled_depth
 from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.spec import ModelSpec, Preferred
+
+ODD_VALUES = st.one_of(
+    st.floats(-100, 100, width=32), st.just(float('nan')), st.sampled_from([0.0, 50.0])
+)
 
 
 class BrightnessEngine:
@@ -59,16 +65,37 @@ def test_the_size_a_model_prefers_is_taken_unless_another_is_asked_for():
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(20, 90), st.integers(20, 90), st.integers(0, 2**32 - 1))
-def test_no_value_floats_between_two_surfaces(height, width, seed):
-    """Every value of the result is one of the engine's, or near one."""
-    rng = np.random.default_rng(seed)
-    image = rng.choice(np.array([50, 250], np.uint8), (height, width, 1)).repeat(3, axis=2)
-    engine = BrightnessEngine(output='inverse_depth', value_range=None)
-    result = MonoEstimator(engine, (width // 2, height // 2))(image)
-    given_values = engine.seen['image'][..., 0].astype(np.float32).ravel() / 100
-    nearest = np.abs(result.depth[..., None] - given_values).min(axis=-1)
-    assert (nearest <= 0.02 / 0.98 * result.depth + 1e-6).all()
+@given(st.integers(3, 9), st.integers(3, 9), st.integers(0, 2**32 - 1), st.floats(-100, 100))
+def test_no_value_floats_between_two_surfaces(rows, columns, seed, shift):
+    """Blocks of two values stay blocks of these, whatever is added to all of them."""
+    blocks = np.random.default_rng(seed).choice(np.float32([1, 5]), (rows, columns))
+    small = np.repeat(np.repeat(blocks, 3, axis=0), 3, axis=1) + np.float32(shift)
+    large = resampled_depth(small, 7 * columns, 8 * rows)
+    assert set(np.unique(large)) <= set(np.unique(small))
+
+
+@given(
+    arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=ODD_VALUES),
+    st.integers(1, 40),
+    st.integers(1, 40),
+)
+def test_values_stay_within_their_neighbourhood(values, width, height):
+    large = resampled_depth(values, width, height)
+    known = values[~np.isnan(values)]
+    found = large[~np.isnan(large)]
+    if found.size:
+        assert found.min() >= known.min() - 1e-4
+        assert found.max() <= known.max() + 1e-4
+
+
+def test_slopes_have_no_stairs():
+    """Inverse depth of a ground plane, whose every row differs from the next one."""
+    rows = np.arange(64, dtype=np.float32)[:, None]
+    small = np.repeat(np.maximum(rows - 20, 0), 96, axis=1) / 100
+    large = resampled_depth(small, 480, 320)
+    exact = np.maximum((np.arange(320) + 0.5) / 5 - 0.5 - 20, 0) / 100
+    inside = slice(130, 310)
+    np.testing.assert_allclose(large[inside, 200], exact[inside], atol=1e-6)
 
 
 def test_metres_of_a_canonical_camera_become_those_of_this_one():

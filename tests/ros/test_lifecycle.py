@@ -74,12 +74,13 @@ def test_a_node_may_end_while_a_model_loads(ros, monkeypatch):
 class Process:
     """The executable of a node, its output read line by line."""
 
-    def __init__(self, *parameters: str, node: str = 'stereo_node') -> None:
+    def __init__(self, *parameters: str, node: str = 'stereo_node', code: str = '') -> None:
         if node == 'stereo_node':
             parameters = (f'model:={bags.MODEL}', *parameters)
         arguments = [part for parameter in parameters for part in ('-p', parameter)]
+        program = ['-m', f'nndepth_ros.{node}', '--ros-args', *arguments]
         self.process = subprocess.Popen(
-            [sys.executable, '-m', f'nndepth_ros.{node}', '--ros-args', *arguments],
+            [sys.executable, *(['-c', code] if code else program)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -114,6 +115,38 @@ def test_signals_end_the_process_cleanly(number):
     assert 'Traceback' not in said
     assert 'terminate called' not in said
     assert seconds < 2
+
+
+_SLOW_LOADS = """
+import sys, time
+from rclpy.parameter import Parameter
+from nndepth_ros.stereo_node import StereoNode, main
+quick, loads = StereoNode.make_estimator, []
+def slow(node, config):
+    loads.append(config)
+    if len(loads) > {quick}:
+        print('it loads', flush=True)
+        time.sleep(30)
+    return quick(node, config)
+def change(node):
+    node.set_parameters([Parameter('sgbm.num_disparities', value=64)])
+activate = StereoNode.activate
+def activate_and_change(node):
+    activate(node)
+    timer = node.create_timer(0.1, lambda: (timer.cancel(), change(node)))
+StereoNode.make_estimator, StereoNode.activate = slow, activate_and_change
+sys.exit(main(['--ros-args', '-p', 'model:=sgbm']))
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('quick', [0, 1], ids=['at the start', 'while it runs'])
+def test_signals_end_a_process_that_loads_a_model(number, quick):
+    process = Process(code=_SLOW_LOADS.replace('{quick}', str(quick)))
+    process.wait_line('it loads')
+    code, seconds, said = process.end(number)
+    assert (code, 'Traceback' in said) == (0, False), said
+    assert seconds < 5
 
 
 def test_two_interrupts_end_the_process_cleanly():

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
 pytest.importorskip('onnxruntime')
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.qos import QoSDurabilityPolicy
 from rig import FOCAL, HEIGHT, WIDTH, Log, camera_info, header
 from sensor_msgs.msg import Image
 from tiny_networks import NAME, brightness, write_network
@@ -170,9 +171,11 @@ def test_the_camera_is_only_waited_for_where_an_output_needs_it(make_mono_rig, m
     rig.subscribe('points2')
     rig.wait_connected()
     rig.send(STAMP + 1, IMAGE, infos=False)
-    rig.wait_until(lambda: rig.node.without_info is not None, 'an image without camera_info')
-    rig.send_infos(stamp_ns=STAMP + 1)
-    assert rig.wait_for('points2')[0].header == header(STAMP + 1)
+    rig.wait_for('depth/image', 2)
+    rig.wait_diagnostic('no camera_info has come; let the camera publish it; without it points2')
+    rig.send(STAMP + 2, IMAGE)
+    rig.send(STAMP + 3, IMAGE)
+    assert rig.wait_for('points2')[-1].header in (header(STAMP + 2), header(STAMP + 3))
 
 
 def test_a_camera_without_calibration_serves_a_network_without_metres(
@@ -262,8 +265,11 @@ def test_a_camera_info_of_another_size_fails_what_needs_it_alone(
     rig.subscribe('points2')
     rig.wait_connected()
     rig.send(STAMP + 1, IMAGE, infos=False)
-    log.wait('camera_info: camera_info describes images of 320x96 but they are 160x96')
-    rig.send(STAMP + 2, IMAGE)
+    log.wait('camera_info describes images of 320x96 but they are 160x96')
+    assert rig.wait_for('depth/image', 2)[1].header == header(STAMP + 1)
+    rig.send_infos(stamp_ns=STAMP + 2)
+    rig.wait_until(lambda: rig.node._infos.newest('').width == WIDTH, 'the right camera_info')
+    rig.send(STAMP + 2, IMAGE, infos=False)
     assert rig.wait_for('points2')[0].header == header(STAMP + 2)
 
 
@@ -288,7 +294,7 @@ def test_under_overload_only_the_newest_image_is_taken(make_mono_rig, metric, ho
     ('model', 'says'),
     [
         (None, 'model is auto, but no network for single images comes with the package'),
-        ('sgbm', 'choose a mono model'),
+        ('sgbm', "model 'sgbm' is no mono model; choose one of midas_small"),
         ('/nowhere/model.onnx', 'does not exist'),
     ],
 )
@@ -330,6 +336,31 @@ def test_a_model_that_fails_to_load_leaves_the_old_one(make_mono_rig, metric, mo
     rig.wait_diagnostic(f'out of memory; {NAME} by onnxruntime on cpu goes on')
     rig.send(STAMP, IMAGE)
     rig.wait_for('depth/image')
+
+
+def test_a_wish_that_is_taken_back_changes_nothing(make_mono_rig, metric, relative, hold):
+    rig = make_mono_rig(outputs=('depth/image',), model=metric)
+    before = rig.node.estimator
+    loading, go_on = hold(rig.node, 'make_estimator')
+    assert rig.set_parameters(model=relative) == ''
+    assert loading.wait(20)
+    assert rig.set_parameters(model=metric) == ''
+    go_on.set()
+    rig.wait_until(lambda: not rig.node._loads, 'the end of the load')
+    assert rig.node.estimator is before
+    rig.send(STAMP, IMAGE)
+    rig.wait_for('depth/image')
+
+
+def test_sizes_change_without_loading_the_model_again(make_mono_rig, metric, monkeypatch):
+    rig = make_mono_rig(outputs=('stats',), model=metric)
+    engine = rig.node.estimator.engine
+    monkeypatch.setattr(rig.node, 'make_estimator', None)
+    assert rig.set_parameters(processing_width=80, output_size='processing') == ''
+    rig.send(STAMP, IMAGE)
+    stats = rig.wait_for('stats')[0]
+    assert (stats.processing_width, stats.output_width) == (80, 80)
+    assert rig.node.estimator.engine is engine
 
 
 # --- lifecycle and doctor ------------------------------------------------------------------------
@@ -392,3 +423,12 @@ def test_qos_can_be_overridden_on_every_output(make_mono_rig, metric):
         outputs=(), model=metric, parameters=dict.fromkeys(names, 7), namespace='/one'
     )
     assert {rig.node.get_parameter(name).value for name in names} == {7}
+
+
+def test_outputs_can_be_kept_for_late_subscribers(make_mono_rig, metric):
+    name = 'qos_overrides./late/depth/image.publisher.durability'
+    rig = make_mono_rig(
+        outputs=(), model=metric, parameters={name: 'transient_local'}, namespace='/late'
+    )
+    (publisher,) = rig.node.get_publishers_info_by_topic('/late/depth/image')
+    assert publisher.qos_profile.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
