@@ -23,8 +23,10 @@ BUILT := install/.built-$(firstword $(FILES))
 demo: $(BUILT)
 	$(ENV) python scripts/demo.py $(ARGS)
 
+# The library's tests run in two processes; those of the nodes one by one, for they wait for each other.
 test: $(BUILT)
-	$(ENV) python -m pytest tests/core tests/ros $(ARGS)
+	$(ENV) OMP_NUM_THREADS=1 python -m pytest tests/core -n 2 $(ARGS)
+	$(ENV) python -m pytest tests/ros $(ARGS)
 
 lint: .venv/.installed
 	$(ENV) python -m ruff check . && python -m ruff format --check . && python -m mypy

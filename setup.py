@@ -11,7 +11,7 @@ TORCH = ['torch>=2.5', 'safetensors>=0.4']
 EXTRAS = {
     'bags': ['mcap>=1.6', 'rosbags>=0.11.9'],
     'cpu': ['onnxruntime>=1.18'],
-    'dev': ['hypothesis', 'mypy', 'pytest', 'ruff'],
+    'dev': ['hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff'],
     'export': [*TORCH, 'onnx>=1.17', 'onnxruntime>=1.18', 'onnxscript>=0.6'],
     'gpu': ['onnxruntime-gpu>=1.18'],
     'mono': [*TORCH, 'transformers>=5'],

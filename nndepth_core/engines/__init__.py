@@ -161,8 +161,8 @@ def check_names(
 
 
 def task_of(name: str) -> Task:
-    """What a model of MODELS is for; 'auto' stands for a stereo model."""
-    return catalogue()[name].task if name in catalogue() else 'stereo'
+    """What a model of MODELS is for."""
+    return catalogue()[DEFAULT_NETWORK if name == AUTO else name].task
 
 
 def split_model(model: str) -> tuple[str, str]:

@@ -67,13 +67,13 @@ class Network:
     """A network, its variants (default first) and the checkpoints published for it."""
 
     name: str
+    task: Task
     title: str
     paper: str
     code: str
     code_license: str
     weights_license: str | None
     page: str | None
-    task: Task = 'stereo'
     variants: Mapping[str, Variant] = field(default_factory=dict)
     checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
 

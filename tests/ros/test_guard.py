@@ -366,7 +366,7 @@ def test_everything_at_once_in_one_process(make_rig):
         rig.set_parameters(model='/nowhere.onnx' if number % 2 else bags.MODEL)
     assert ask_to_configure(rig) is False
     rig.set_parameters(model=bags.MODEL)
-    rig.wait_until(lambda: rig.node._loader is None, 'the last model')
+    rig.wait_until(lambda: not rig.node._loads, 'the last model')
     rig.wait_diagnostic('camera_info')
     rig.send_infos()
     works(rig)
