@@ -74,7 +74,9 @@ class MonoInput:
         try:
             return conversions.effective_camera(self.info, *self.size)
         except CalibrationError as error:
-            raise CalibrationError(f'camera_info: {error}') from error
+            said = str(error)
+            named = said if said.startswith('camera_info') else f'camera_info: {said}'
+            raise CalibrationError(named) from error
 
 
 def map_topic(spec: ModelSpec) -> str:

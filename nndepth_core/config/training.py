@@ -81,6 +81,10 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
     for name, (kind, text) in _PARTS.items():
         parser.add_argument(f'--{name}', type=kind, required=True, help=text)
     content, overrides = _read_files(arguments)
+    if (name := network_name(content.get('model'))) and 'trainer' not in content:
+        raise TrainingError(
+            f'no published training of {name} is known here; describe one by --trainer FILE.yaml'
+        )
     printing = [x for x in overrides if x.startswith('--print_config')]
     overrides = [x for x in overrides if x not in printing]
     try:

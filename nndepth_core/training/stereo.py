@@ -14,10 +14,12 @@ from nndepth_core.data.datasets.base import StereoSource
 from nndepth_core.data.inspect import examine_dataset
 from nndepth_core.data.loader import Batch, TrainingData
 from nndepth_core.data.sample import StereoSample
+from nndepth_core.engines import DEFAULT_NETWORK
 from nndepth_core.engines.torch import ModuleEngine
 from nndepth_core.estimator import StereoEstimator
 from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.models.base import Network
+from nndepth_core.training import TrainingError
 from nndepth_core.training.losses import SequenceLoss, StereoLoss
 from nndepth_core.training.trainer import BaseTrainer
 from nndepth_core.visualization import colorize, error_map, panel, value_range
@@ -52,7 +54,16 @@ class StereoTrainer(BaseTrainer):
         self.criterion = SequenceLoss() if self.loss is None else self.loss
 
     def start(self, network: Network, data: TrainingData, config: str) -> None:
-        """Warn of a disparity that does not fit its images before time is spent on it."""
+        """Warn of a disparity that does not fit its images before time is spent on it.
+
+        Raises:
+            TrainingError: The network is not for stereo pairs.
+        """
+        if network.spec.task != 'stereo':
+            raise TrainingError(
+                f'{network.spec.name} is a {network.spec.task} network, which StereoTrainer '
+                f'cannot train; choose one for stereo pairs, such as {DEFAULT_NETWORK}'
+            )
         super().start(network, data, config)
         if not self.accelerator.is_main_process:
             return

@@ -287,3 +287,15 @@ def test_odd_yaml_is_refused(tmp_path, text):
     (tmp_path / 'a.yaml').write_text(text)
     with pytest.raises(ValueError, match=r'a\.yaml is'):
         read_mapping(tmp_path / 'a.yaml')
+
+
+def test_a_network_of_one_image_cannot_be_trained_on_pairs_and_says_so(tmp_path):
+    pairs = ['--data', 'data/default_model.yaml']
+    with pytest.raises(TrainingError, match='no published training of midas_small is known'):
+        read_run(['--model', 'midas_small', '--data', str(CONFIG / pairs[1])])
+    files = [str(CONFIG / part) for part in (pairs[1], 'training/quick.yaml')]
+    arguments = ['--model', 'midas_small', '--data', files[0], '--trainer', files[1]]
+    run = read_run([*arguments, '--trainer.folder', str(tmp_path), '--trainer.device', 'cpu'])
+    assert run.model.spec.variant == 'base'
+    with pytest.raises(TrainingError, match='midas_small is a mono network'):
+        run.train()
