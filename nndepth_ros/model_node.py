@@ -41,7 +41,7 @@ class ModelNode(GuardedNode):
         self.estimator: Any = None
         self._loaded: dict[str, Any] = {}
         self._loads: list[_Load] = []
-        self._loader_done = self.create_guard_condition(self._finish_loading)
+        self._loads_changed = self.create_guard_condition(self._finish_loading)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
 
@@ -132,7 +132,8 @@ class ModelNode(GuardedNode):
             self._loaded = self._values()
             self.passed(MODEL)
         self.on_config()
-        self._start_loading()
+        # Later: the parameters of one request are set, and come here, one by one.
+        self._loads_changed.trigger()
 
     def _loaded_model(self) -> Any:
         return self.read_config(self._loaded).model
@@ -172,7 +173,7 @@ class ModelNode(GuardedNode):
             load.error = error
         load.done = True
         with suppress(RuntimeError):  # the node may have ended in the meantime
-            self._loader_done.trigger()
+            self._loads_changed.trigger()
 
     def _finish_loading(self) -> None:
         """Use the model that the parameters ask for, or set back these to those of the old one.

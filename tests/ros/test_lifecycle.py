@@ -64,6 +64,7 @@ def test_a_node_may_end_while_a_model_loads(ros, monkeypatch):
     monkeypatch.setattr(rig.node, 'make_estimator', load_late)
     monkeypatch.setattr(threading, 'excepthook', said.append)
     assert rig.set_parameters(sgbm__num_disparities=64) == ''
+    rig.wait_until(lambda: rig.node.loading, 'the load')
     (loader,) = (thread for thread in threading.enumerate() if thread.name == 'loader')
     rig.close()
     ended.set()

@@ -352,6 +352,17 @@ def test_a_wish_that_is_taken_back_changes_nothing(make_mono_rig, metric, relati
     rig.wait_for('depth/image')
 
 
+def test_parameters_of_one_request_load_one_model(make_mono_rig, metric, relative, hold):
+    rig = make_mono_rig(outputs=('depth/image',), model=metric)
+    loading, go_on = hold(rig.node, 'make_estimator')
+    assert rig.set_parameters(model=relative, threads=1) == ''
+    assert loading.wait(20)
+    assert len(rig.node._loads) == 1
+    go_on.set()
+    rig.wait_until(lambda: rig.node.estimator.engine.spec.output == 'inverse_depth', 'the model')
+    assert not rig.node._loads
+
+
 def test_sizes_change_without_loading_the_model_again(make_mono_rig, metric, monkeypatch):
     rig = make_mono_rig(outputs=('stats',), model=metric)
     engine = rig.node.estimator.engine
