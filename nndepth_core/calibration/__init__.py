@@ -120,12 +120,12 @@ def parse_single(source: str | Path) -> Calibration:
     """
     name = str(source)
     parts = name.split(',')
-    if len(parts) == 4:
+    if len(parts) in (3, 4):
         try:
-            intrinsics = tuple(float(part) for part in parts)
+            fx, fy, cx, cy = (float(part) for part in parts)
         except ValueError as error:
             raise CalibrationError(f'{name!r} is not fx,fy,cx,cy: four numbers') from error
-        return _pair(name, intrinsics, 0, 0)  # type: ignore[arg-type]
+        return _pair(name, (fx, fy, cx, cy), 0, 0)
     if len(parts) == 1 and Path(name).suffix in ('.yaml', '.yml') and Path(name).is_file():
         content = read_mapping(name, _text(Path(name)))
         if 'projection_matrix' in content:
