@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nndepth_core.engines import MOST, PRECISIONS, SgbmSettings, resolve_model
+from nndepth_core.engines.options import options_for
 from nndepth_ros.parameters.table import Parameter
 
 MODEL_PARAMETERS = (
@@ -112,13 +113,12 @@ class ModelConfig:
 
     def options(self) -> dict[str, Any]:
         """The options for the engine of the model."""
-        if self.name == 'sgbm' and self.sgbm:
-            return asdict(self.sgbm)
-        declared = self.onnx if self.name.endswith('.onnx') else {}
-        return {
-            **declared,
+        values = {
+            **(asdict(self.sgbm) if self.sgbm else {}),
+            **self.onnx,
             'weights': self.weights,
             'precision': self.precision,
             'iterations': self.iterations,
             'threads': self.threads,
         }
+        return options_for(self.name, values)
