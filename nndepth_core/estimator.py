@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera
-from nndepth_core.engines import AUTO, Engine, EngineError, check_names, create_engine
+from nndepth_core.engines import AUTO, Engine, EngineError, create_engine
 from nndepth_core.engines.maps import (
     left_right_confidence,
     resampled,
@@ -44,6 +44,11 @@ class StereoResult:
     confidence: np.ndarray | None
     processing_size: tuple[int, int]
     milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the disparity's size in one pixel of the processing size."""
+        return self.disparity.shape[1] / self.processing_size[0]
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,8 @@ class Estimator:
         **settings: Any,
     ) -> Self:
         """Make an estimator by names; `options` are for the engine, `settings` for itself."""
-        check_names(model, engine, device, task=cls.task)
-        return cls(create_engine(model, engine, device, **(options or {})), **settings)
+        made = create_engine(model, engine, device, task=cls.task, **(options or {}))
+        return cls(made, **settings)
 
     def self_test(self) -> None:
         """Check that the engine computes what the model should.

@@ -70,6 +70,7 @@ class ModelNode(GuardedNode):
         Raises:
             ValueError, RuntimeError: it cannot be loaded, or computes something wrong.
         """
+        self.check_model(config)
         model = config.model
         estimator = self.estimator_class.load(
             model.name, model.engine, model.device, options=model.options(), **model.sizes()
@@ -171,7 +172,6 @@ class ModelNode(GuardedNode):
             load.estimator = self.make_estimator(load.config)
         except Exception as error:
             load.error = error
-        load.done = True
         with suppress(RuntimeError):  # the node may have ended in the meantime
             self._loads_changed.trigger()
 
@@ -190,7 +190,7 @@ class ModelNode(GuardedNode):
             if load.error is not None:
                 self._refuse(load.values, load.error)
                 continue
-            self.estimator, self._loaded = load.estimator, load.values
+            self.estimator = load.estimator
             if self.config.model != load.config.model:
                 self.estimator = self._resized(self.config)
             self._loaded = self._values()
@@ -210,13 +210,17 @@ class ModelNode(GuardedNode):
         self.fail(MODEL, f'{describe(error)}; {self.describe()} goes on', limited=False)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Load:
     """A model that is being loaded, and what came of it."""
 
     config: Any
     values: dict[str, Any]
-    thread: threading.Thread = field(default_factory=threading.Thread)
-    done: bool = False
+    thread: threading.Thread = field(init=False)
     estimator: Any = None
     error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an estimator, or the reason why there is none."""
+        return self.estimator is not None or self.error is not None

@@ -34,11 +34,6 @@ class MonoNode(DepthNode):
         """Check all values together."""
         return MonoConfig.from_values(values)
 
-    def make_estimator(self, config: MonoConfig) -> MonoEstimator:
-        """Load the model of a config and test it; see `ModelNode`."""
-        self.check_model(config)
-        return super().make_estimator(config)
-
     def check_model(self, config: MonoConfig) -> None:
         """Refuse a model that cannot exist; see `ModelNode`."""
         if config.model.model == AUTO:

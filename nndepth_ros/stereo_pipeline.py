@@ -146,12 +146,12 @@ class StereoPipeline(Pipeline):
         height, width = result.disparity.shape
         types, header = self.types, frame.header
         camera = frame.camera.resized(width, height)
-        scale = width / result.processing_size[0]
-        low, high = (end * scale for end in spec.bounds)
+        low, high = (end * result.scale for end in spec.bounds)
+        step = spec.resolution * result.scale
         messages: dict[str, Any] = {}
         if DISPARITY in wanted:
             messages[DISPARITY] = conversions.disparity_message(
-                types, header, result.disparity, camera, (low, high), spec.resolution * scale
+                types, header, result.disparity, camera, (low, high), step
             )
         if COLOR in wanted:
             start, end = settings.color_range if any(settings.color_range) else (low, high)
@@ -188,13 +188,12 @@ class StereoPipeline(Pipeline):
         settings: OutputSettings,
     ) -> list[Finding]:
         """Check whether the disparities can be true."""
-        scale = result.disparity.shape[1] / result.processing_size[0]
         return examine_estimate(
             frame.left,
             frame.right,
             result.disparity,
             frame.camera,
-            spec.bounds[1] * scale,
+            spec.bounds[1] * result.scale,
             settings.depth_limits,
         )
 

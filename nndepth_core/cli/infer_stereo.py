@@ -114,8 +114,7 @@ class StereoPicture:
             found += examine_projections(source.p_left, source.p_right, *size)
         if self.truth is not None and self.truth.shape == disparity.shape:
             found += plausibility.examine_truth(left, right, self.truth)
-        largest = self.inference.estimator.engine.spec.bounds[1]
-        largest *= disparity.shape[1] / self.result.processing_size[0]
+        largest = self.inference.estimator.engine.spec.bounds[1] * self.result.scale
         return found + plausibility.examine_estimate(left, right, disparity, camera, largest)
 
     def write(self, folder: Path, formats: Collection[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import nndepth_core
 from nndepth_core.files.yaml_mapping import read_mapping
-from nndepth_core.models import model_names, network_class
+from nndepth_core.models import find_variant, model_names, network_class
 
 
 def find_recipe(network: str, package: Path = Path(nndepth_core.__file__).parent) -> Path | None:
@@ -39,11 +39,7 @@ def describe_network(name: str) -> dict[str, Any]:
     """
     name, _, variant = name.partition('-')
     cls = network_class(name)
-    if variant and variant not in cls.variants:
-        raise ValueError(
-            f'{name} has no variant {variant!r}; choose one of {", ".join(cls.variants)}'
-        )
-    settings = cls.variants[variant or next(iter(cls.variants))]
+    settings = cls.variants[find_variant(name, variant or None)]
     return {
         'class_path': cls.__name__,
         'init_args': {key: as_yaml(value) for key, value in settings.items()},

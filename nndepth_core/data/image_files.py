@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -15,12 +14,23 @@ from nndepth_core.files.picture import MAX_PIXELS
 class _Files:
     """Files of several kinds, those of a sample under one index.
 
+    Args:
+        images: the sources of the images, each a file, a folder or a glob.
+        truth: the source of the true maps, '' for none.
+        suffixes: the suffixes of the files of true maps.
+
     Attributes:
         names: of the samples, all different.
         files: of the samples: the images, and the truth behind them where there is one.
+
+    Raises:
+        ValueError, FileNotFoundError: nothing is there, or the files do not match.
     """
 
-    def __init__(self, lists: Sequence[Sequence[Path]]) -> None:
+    def __init__(self, images: Sequence[str], truth: str, suffixes: Sequence[str]) -> None:
+        lists = [io.list_files(source) for source in images]
+        if truth:
+            lists.append(io.list_files(truth, suffixes))
         self.files = io.match_files(*lists)
         self.names = io.distinct_names([files[0] for files in self.files])
 
@@ -52,10 +62,7 @@ class ImagePairs(_Files):
         truth_scale: float | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        lists = [io.list_files(source) for source in (left, right)]
-        if truth:
-            lists.append(io.list_files(truth, io.DISPARITY_SUFFIXES))
-        super().__init__(lists)
+        super().__init__((left, right), truth, io.DISPARITY_SUFFIXES)
         self._truth_scale, self._max_pixels = truth_scale, max_pixels
 
     def __getitem__(self, index: int) -> StereoSample:
@@ -90,10 +97,7 @@ class SingleImages(_Files):
         truth_scale: float | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        lists = [io.list_files(images)]
-        if truth:
-            lists.append(io.list_files(truth, io.DEPTH_SUFFIXES))
-        super().__init__(lists)
+        super().__init__((images,), truth, io.DEPTH_SUFFIXES)
         self._truth_scale, self._max_pixels = truth_scale or 1000, max_pixels
 
     def __getitem__(self, index: int) -> MonoSample:

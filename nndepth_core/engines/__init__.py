@@ -58,6 +58,7 @@ def create_engine(
     precision: str = 'auto',
     iterations: int = 0,
     threads: int = 0,
+    task: Task | None = None,
     **options: Any,
 ) -> Engine:
     """Make the engine that executes `model`.
@@ -75,17 +76,16 @@ def create_engine(
         precision: for a network, a name of PRECISIONS; 'auto' takes what suits the device.
         iterations: for an iterative network, the number of iterations; 0 takes its default.
         threads: for a network on the CPU, the number of threads; 0 takes one per physical core.
+        task: what the model must be for, as far as its name tells; None takes any.
         options: further settings of SgbmSettings, OnnxEngine or TorchEngine.
 
     Raises:
         EngineError: a name is unknown or does not fit the others, or something needed is missing.
     """
-    check_names(model, engine, device, precision)
+    check_names(model, engine, device, precision, task)
     cores = os.cpu_count() or 1
     if cores < threads <= MOST['threads']:
-        _log.warning(
-            'threads is %s and this machine has %s cores; %s are used', threads, *2 * [cores]
-        )
+        _log.warning('threads is %d and this machine has %d cores; all are used', threads, cores)
         threads = cores
     for kind, count in (('iterations', iterations), ('threads', threads)):
         if not 0 <= count <= MOST[kind]:

@@ -54,11 +54,8 @@ class ModuleEngine:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Compute one batch; see `Engine`."""
-        check_inputs(self.spec, inputs)
-        with torch.inference_mode():
-            batches = [torch.tensor(inputs[x], device=self.device) for x in self.spec.inputs]
-            maps = forward_maps(self._network, self.spec, batches, self.iterations)
-        return name_maps(self.spec, maps)
+        compute = partial(forward_maps, self._network, self.spec, iterations=self.iterations)
+        return compute_batch(self.spec, inputs, self.device, compute)
 
     def self_test(self) -> None:
         """Do nothing: the network itself is the reference."""
@@ -156,12 +153,11 @@ class TorchEngine:
         maps = self._compute(inputs, self._test_iterations)
         self._reference.check(self, maps[self.spec.output][0])
 
-    @torch.inference_mode()
     def _compute(self, inputs: Mapping[str, np.ndarray], iterations: int) -> dict[str, np.ndarray]:
-        check_inputs(self.spec, inputs)
-        batches = [torch.tensor(inputs[name], device=self.device) for name in self.spec.inputs]
-        compute = self._replay if self._cuda_graph else self._forward
-        return name_maps(self.spec, compute(batches, iterations))
+        compute = partial(
+            self._replay if self._cuda_graph else self._forward, iterations=iterations
+        )
+        return compute_batch(self.spec, inputs, self.device, compute)
 
     def _forward(self, batches: Sequence[Tensor], iterations: int) -> list[Tensor]:
         reduced = self._dtype is not torch.float32
@@ -281,11 +277,25 @@ def forward_maps(
     return [x[:, 0].float() for x in maps]
 
 
-def name_maps(spec: ModelSpec, maps: Sequence[Tensor]) -> dict[str, np.ndarray]:
-    """Name the maps that `forward_maps` returned, as arrays."""
-    return {
-        name: x.cpu().numpy() for name, x in zip((spec.output, 'confidence'), maps, strict=False)
-    }
+@torch.inference_mode()
+def compute_batch(
+    spec: ModelSpec,
+    inputs: Mapping[str, np.ndarray],
+    device: str,
+    compute: Callable[[Sequence[Tensor]], list[Tensor]],
+) -> dict[str, np.ndarray]:
+    """Compute what `Engine.run` returns.
+
+    Args:
+        spec: the spec of the network.
+        inputs: what `Engine.run` takes.
+        device: the device that holds the network.
+        compute: turns the inputs into the list of maps that `forward_maps` returns.
+    """
+    check_inputs(spec, inputs)
+    maps = compute([torch.tensor(inputs[name], device=device) for name in spec.inputs])
+    names = spec.output, 'confidence'
+    return {name: x.cpu().numpy() for name, x in zip(names, maps, strict=False)}
 
 
 def _find_device(wanted: str) -> str:

@@ -4,42 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
+from nndepth_core.data.datasets.base import Source
 from nndepth_core.data.sample import spread
-from nndepth_core.engines import Engine
+from nndepth_core.estimator import Estimator
 from nndepth_core.evaluation.measures import Measures, Metrics, ResultT, SampleT, View
 from nndepth_core.plausibility import Finding, Once
 
 EXAMINED_SAMPLES = 5
 
-SampleT_co = TypeVar('SampleT_co', covariant=True)
-
-
-class Estimator(Protocol):
-    """What is known of a model of any task."""
-
-    engine: Engine
-
-
 EstimatorT = TypeVar('EstimatorT', bound=Estimator)
-
-
-class Samples(Protocol[SampleT_co]):
-    """A data set that is read by index."""
-
-    name: str
-
-    def __len__(self) -> int:
-        """How many samples there are."""
-        ...
-
-    def __getitem__(self, index: int, /) -> SampleT_co:
-        """Read a sample; ValueError or OSError if it is damaged."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -128,7 +106,7 @@ Observer = Callable[[View, Sequence[SampleScore]], None]
 
 def evaluate(
     models: Mapping[str, EstimatorT],
-    dataset: Samples[SampleT],
+    dataset: Source[SampleT],
     measures: Measures[SampleT, EstimatorT, ResultT],
     *,
     limit: int = 0,
@@ -177,7 +155,7 @@ def evaluate(
 
 
 def _collect(
-    dataset: Samples[SampleT],
+    dataset: Source[SampleT],
     evaluation: Evaluation,
     measure: Callable[[SampleT, str], list[SampleScore]],
     limit: int,
@@ -212,7 +190,7 @@ def _collect(
     return evaluation
 
 
-def _name(dataset: Samples[SampleT], index: int) -> str:
+def _name(dataset: Source[SampleT], index: int) -> str:
     """Name a sample that cannot be read."""
     entries = getattr(dataset, 'entries', None)
     return entries[index].name if entries else f'sample {index}'

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from nndepth_core.data.sample import Sample
 from nndepth_core.plausibility import Finding
 from nndepth_core.visualization import colorize, error_map, value_range
 
-SampleT = TypeVar('SampleT')
+SampleT = TypeVar('SampleT', bound=Sample)
 ModelT = TypeVar('ModelT')
 ResultT = TypeVar('ResultT', bound='Result')
 

@@ -101,8 +101,7 @@ class StereoMeasures(Measures[StereoSample, StereoEstimator, StereoResult]):
         self, model: StereoEstimator, sample: StereoSample, result: StereoResult
     ) -> list[Finding]:
         """Examine sign, scale and range of the disparities."""
-        scale = result.disparity.shape[1] / result.processing_size[0]
-        largest = model.engine.spec.bounds[1] * scale
+        largest = model.engine.spec.bounds[1] * result.scale
         return examine_estimate(sample.left, sample.right, result.disparity, largest=largest)
 
 

@@ -39,6 +39,19 @@ def network_class(name: str) -> type[Network]:
     return getattr(import_module(module), cls)
 
 
+def find_variant(name: str, variant: str | None = None) -> str:
+    """Return the name of a variant that a network has; None takes the first.
+
+    Raises:
+        ValueError: the network or its variant is unknown.
+    """
+    variants = network_class(name).variants
+    variant = next(iter(variants)) if variant is None else variant
+    if variant not in variants:
+        raise ValueError(f'{name} has no variant {variant!r}; choose one of {", ".join(variants)}')
+    return variant
+
+
 def create_model(name: str, variant: str | None = None, **settings: Any) -> Network:
     """Make a network with fresh weights, in eval mode.
 
@@ -51,11 +64,7 @@ def create_model(name: str, variant: str | None = None, **settings: Any) -> Netw
         ValueError: the name or the variant is unknown.
     """
     cls = network_class(name)
-    variant = next(iter(cls.variants)) if variant is None else variant
-    if variant not in cls.variants:
-        raise ValueError(
-            f'{name} has no variant {variant!r}; choose one of {", ".join(cls.variants)}'
-        )
+    variant = find_variant(name, variant)
     model = cls(**{**cls.variants[variant], **settings})
     model.specify(variant=variant)
     return model.eval()

@@ -32,3 +32,15 @@ def in_new_process():
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope='session')
+def checkpoint(tmp_path_factory) -> bytes:
+    """A checkpoint file of RAFT-Stereo's realtime variant."""
+    torch = pytest.importorskip('torch')
+    from nndepth_core.models import create_model
+
+    file = tmp_path_factory.mktemp('checkpoint') / 'raftstereo-realtime.pth'
+    torch.manual_seed(0)
+    torch.save(create_model('raft_stereo', 'realtime').state_dict(), file)
+    return file.read_bytes()

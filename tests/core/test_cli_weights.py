@@ -17,7 +17,6 @@ from nndepth_core.weights.description import describe
 torch = pytest.importorskip('torch')
 pytest.importorskip('safetensors')
 
-from nndepth_core.models import create_model  # noqa: E402
 
 NAME = 'raftstereo-realtime.pth'
 PAGE = 'https://example.org/weights'
@@ -41,15 +40,6 @@ def nndepth(capsys):
         return cli.main(arguments), *capsys.readouterr()
 
     return run
-
-
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory) -> bytes:
-    """A checkpoint file of the realtime variant."""
-    file = tmp_path_factory.mktemp('checkpoint') / NAME
-    torch.manual_seed(0)
-    torch.save(create_model('raft_stereo', 'realtime').state_dict(), file)
-    return file.read_bytes()
 
 
 @pytest.fixture(scope='module')

@@ -36,18 +36,9 @@ def folder(empty_store, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(scope='module')
-def content(tmp_path_factory) -> bytes:
-    """A checkpoint file of RAFT-Stereo's realtime variant."""
-    file = tmp_path_factory.mktemp('checkpoint') / FILE
-    torch.manual_seed(0)
-    torch.save(create_model('raft_stereo', 'realtime').state_dict(), file)
-    return file.read_bytes()
-
-
 @pytest.fixture
-def file(content) -> Path:
-    Path(FILE).write_bytes(content)
+def file(checkpoint) -> Path:
+    Path(FILE).write_bytes(checkpoint)
     return Path(FILE)
 
 
@@ -87,8 +78,8 @@ def test_only_variants_of_the_named_network_are_made(file, made):
     assert made == ['raft_stereo base', 'raft_stereo realtime', 'raft_stereo rvc']
 
 
-def test_the_catalogue_tells_the_network_and_its_variants(file, made, publish, content):
-    publish(entry_of(content))
+def test_the_catalogue_tells_the_network_and_its_variants(file, made, publish, checkpoint):
+    publish(entry_of(checkpoint))
     path = import_weights(file)
     assert made == ['raft_stereo realtime']
     assert (describe(path).checkpoint, path.stem) == ('known', 'known')
@@ -98,8 +89,8 @@ def test_the_catalogue_tells_the_network_and_its_variants(file, made, publish, c
     assert made == ['raft_stereo realtime']
 
 
-def test_a_variant_that_the_catalogue_does_not_name_is_tried(file, publish, content):
-    publish(entry_of(content, variants=('base',)))
+def test_a_variant_that_the_catalogue_does_not_name_is_tried(file, publish, checkpoint):
+    publish(entry_of(checkpoint, variants=('base',)))
     about = describe(import_weights(file, 'raft_stereo', 'realtime'))
     assert (about.variant, about.variants) == ('realtime', ('realtime',))
 
@@ -113,23 +104,25 @@ def test_an_unknown_file_tells_its_network_by_its_entries(file, made):
         import_weights('other.pth')
 
 
-def test_a_file_that_is_only_called_like_a_published_one_counts_as_unknown(file, publish, content):
-    publish(entry_of(content, variants=('base',), sha256=None, settings={'iterations': 9}))
+def test_a_file_that_is_only_called_like_a_published_one_counts_as_unknown(
+    file, publish, checkpoint
+):
+    publish(entry_of(checkpoint, variants=('base',), sha256=None, settings={'iterations': 9}))
     about = describe(import_weights(file, 'raft_stereo'))
     assert (about.variant, about.checkpoint, about.license) == ('realtime', None, None)
     assert about.settings == {}
 
 
-def test_a_name_that_several_checkpoints_have_tells_nothing(publish, content):
-    entry = entry_of(content, sha256=None)
+def test_a_name_that_several_checkpoints_have_tells_nothing(publish, checkpoint):
+    entry = entry_of(checkpoint, sha256=None)
     publish(entry)
     assert identify('raft_stereo', FILE, 64 * '0') == entry
     publish(entry, replace(entry, name='other'))
     assert identify('raft_stereo', FILE, 64 * '0') is None
 
 
-def test_settings_of_the_catalogue_reach_the_network(file, publish, content):
-    publish(entry_of(content, settings={'iterations': 9}))
+def test_settings_of_the_catalogue_reach_the_network(file, publish, checkpoint):
+    publish(entry_of(checkpoint, settings={'iterations': 9}))
     for weights in (import_weights(file, 'raft_stereo'), file):
         assert load_network('raft_stereo', 'realtime', weights).spec.iterations == 9
 
