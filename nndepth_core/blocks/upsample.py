@@ -24,9 +24,11 @@ def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
         Estimate (N, C, h * factor, w * factor) in fine pixels.
     """
     height, width = estimate.shape[-2:]
-    neighbours = torch.stack(_neighbours(estimate * factor), 2)[:, :, :, :, None, :, None]
-    fine = softmax_mean(logits.unsqueeze(1), neighbours, 2)
-    return fine.reshape(*estimate.shape[:2], height * factor, width * factor)
+    fine = []
+    for channel in (estimate * factor).split(1, 1):  # OpenVINO is wrong at more than 6 dimensions
+        neighbours = torch.cat(_neighbours(channel), 1)[:, :, :, None, :, None]
+        fine.append(softmax_mean(logits, neighbours, 1))
+    return torch.stack(fine, 1).reshape(*estimate.shape[:2], height * factor, width * factor)
 
 
 def convex_upsample_coarse(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -21,7 +22,8 @@ from torch import Tensor  # noqa: E402
 from nndepth_core import StereoEstimator, cli  # noqa: E402
 from nndepth_core.engines import EngineError, create_engine  # noqa: E402
 from nndepth_core.engines.onnx import OnnxEngine  # noqa: E402
-from nndepth_core.engines.reference import textured_pair  # noqa: E402
+from nndepth_core.engines.reference import textured_inputs, textured_pair  # noqa: E402
+from nndepth_core.engines.torch import ModuleEngine  # noqa: E402
 from nndepth_core.export import onnx as export  # noqa: E402
 from nndepth_core.export.cache import Origin, export_path  # noqa: E402
 from nndepth_core.export.onnx import ExportError, export_onnx  # noqa: E402
@@ -66,11 +68,25 @@ def values_without_rank(model: onnx.ModelProto) -> set[str]:
     return {name for node in graph.node for name in node.output} - known
 
 
-@pytest.mark.parametrize(('name', 'variant'), NETWORKS)
-def test_every_network_at_any_size(name, variant, tmp_path):
-    network = make_network(name, variant)
-    path = tmp_path / 'model.onnx'
-    report = export_onnx(network, path, iterations=1, origin=ORIGIN)
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A network and its file of one iteration; the network is not changed."""
+
+    network: StereoNetwork
+    path: Path
+    report: export.ExportReport
+
+
+@pytest.fixture(scope='module', params=NETWORKS, ids='-'.join)
+def exported(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp('exported') / 'model.onnx'
+    network = make_network(*request.param)
+    return Exported(network, path, export_onnx(network, path, iterations=1, origin=ORIGIN))
+
+
+def test_every_network_at_any_size(exported):
+    network, path, report = exported.network, exported.path, exported.report
+    name, variant = network.spec.name, network.spec.variant
     assert report.fixed_size is None
     assert [check.shape[0] for check in report.checks] == [2, 1]
     assert all(check.largest < 1e-3 and check.confidence < 1e-3 for check in report.checks)
@@ -87,6 +103,38 @@ def test_every_network_at_any_size(name, variant, tmp_path):
     assert engine.spec == dataclasses.replace(network.spec, iterations=card.spec.iterations)
     result = StereoEstimator(engine)(*(x[0] for x in textured_pair(70, 140)), confidence=True)
     assert result.disparity.shape == result.confidence.shape == (70, 140)
+
+
+def pair_and_maps(exported):
+    """A pair whose size is not the traced one, and what the network itself makes of it."""
+    spec, (_, height, width) = exported.network.spec, exported.report.checks[1].shape
+    inputs = textured_inputs(spec, height, width, 5)
+    maps = ModuleEngine(exported.network, dataclasses.replace(spec, iterations=1)).run(inputs)
+    return inputs, maps
+
+
+def test_every_export_computes_the_same_in_openvino(exported):
+    openvino = pytest.importorskip('openvino')
+    inputs, expected = pair_and_maps(exported)
+    # on some processors OpenVINO computes in bfloat16 unless it is told not to
+    exact = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
+    model = openvino.Core().compile_model(exported.path, 'CPU', exact)
+    found = model(inputs)
+    assert {output.any_name for output in model.outputs} == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-3)
+
+
+def test_every_export_survives_onnxslim(exported, tmp_path):
+    slim = pytest.importorskip('onnxslim').slim
+    inputs, expected = pair_and_maps(exported)
+    slim(str(exported.path), str(tmp_path / 'slim.onnx'))
+    engine = OnnxEngine(tmp_path / 'slim.onnx', 'cpu', threads=1)
+    assert engine.spec == OnnxEngine(exported.path, 'cpu', threads=1).spec
+    found = engine.run(inputs)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-3)
 
 
 @pytest.fixture(scope='module')
