@@ -38,7 +38,7 @@ setup(
         (f'share/nndepth/{folder}', sorted(map(str, Path(folder).glob('*.yaml'))))
         for folder in ('config/data', 'config/model', 'config/training')
     ],
-    package_data={'nndepth_core.weights': ['catalogue.yaml', 'bundled/**/*']},
+    package_data={'nndepth_core.weights': ['*.yaml', 'bundled/**/*']},
     install_requires=[
         'numpy>=1.23',
         'opencv-python-headless>=4.6,<5',

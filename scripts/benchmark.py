@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Measure speed: `benchmark.py models`, `benchmark.py node` and `benchmark.py renderer`.
+"""Measure speed: `benchmark.py models`, `survey`, `record`, `node` and `renderer`.
 
-`models` and `renderer`, which draws the training pairs, need nothing but the library; run `node`
-in a terminal where the built workspace is sourced (`. scripts/env.sh`).
+`survey` measures every network within limits of time and memory and can be ended and continued;
+`record` keeps what it, or scripts/check_gpu.py, found for `nndepth models` and docs/models.md. Run
+`node` in a terminal where the built workspace is sourced (`. scripts/env.sh`); the others need
+nothing but the library.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ import os
 import sys
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from nndepth_core.benchmark.measure import (
     OFFICIAL,
@@ -26,8 +30,12 @@ from nndepth_core.benchmark.measure import (
     measure,
     rendering_rate,
 )
+from nndepth_core.benchmark.survey import Limits, all_models, cases_of, survey
 from nndepth_core.cli.options import image_size
 from nndepth_core.engines import AUTO, DEVICES, MODELS, PRECISIONS
+from nndepth_core.engines.memory import available_memory
+from nndepth_core.weights.measured import FILE as MEASURED
+from nndepth_core.weights.measured import Measured, write_measured
 
 NODE_OUTPUTS = {
     'depth': ['disparity', 'depth/image', 'depth/camera_info'],
@@ -42,6 +50,10 @@ def main() -> int:
     models = commands.add_parser('models', help='latency and memory of models, one by one')
     models.set_defaults(run=_models)
     _declare_models(models.add_argument)
+    _declare_survey(commands.add_parser('survey', help='every network, for the list of models'))
+    record = commands.add_parser('record', help='keep figures for the list of models')
+    record.set_defaults(run=_record)
+    record.add_argument('report', type=Path, nargs='+', help='JSON of survey or check_gpu.py')
     node = commands.add_parser('node', help='milliseconds of each stage of stereo_node')
     node.set_defaults(run=_node)
     node.add_argument('--size', type=image_size, default=(1280, 720), metavar='WxH')
@@ -73,6 +85,50 @@ def _declare_models(add: Callable[..., object]) -> None:
     add('--against', metavar='PATH', help="checkout of the authors' code of the one model named")
     add('--runs', type=int, default=10, metavar='N', help='of each; default: %(default)s')
     add('--json', action='store_true', help='print the figures as JSON only')
+
+
+def _declare_survey(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_survey)
+    add = parser.add_argument
+    add('--out', type=Path, default=Path('survey.json'), metavar='FILE', help='%(default)s')
+    add('--models', type=_list, metavar='NAME,...', help='as nano_stereo-base; default: all')
+    add('--engines', type=_list, default=[], metavar='NAME,...', help='default: all installed')
+    sizes = [(640, 480), (1280, 720)]
+    add('--sizes', type=_sizes, default=sizes, metavar='WxH,...', help='640x480,1280x720')
+    add('--threads', type=int, default=0, metavar='N', help='default: one a physical core')
+    add('--runs', type=int, default=10, metavar='N', help='at most; default: %(default)s')
+    add('--run-seconds', type=float, default=60, metavar='S', help='for runs; %(default)s')
+    add('--seconds', type=float, default=1200, metavar='S', help='for one case; %(default)s')
+    add('--memory', type=float, default=0, metavar='MIB', help='default: 0.8 of what is free')
+    add('--retry', action='store_true', help='try again what could not be measured')
+
+
+def _survey(arguments: argparse.Namespace) -> int:
+    memory = arguments.memory or 0.8 * (available_memory() or 2**40) / 2**20
+    limits = Limits(arguments.runs, arguments.run_seconds, arguments.seconds, memory)
+    models = arguments.models or all_models()
+    cases = cases_of(models, arguments.sizes, arguments.engines, arguments.threads)
+    with tqdm(total=len(cases), desc='survey') as bar:
+
+        def progress(case: Case, reason: str) -> None:
+            if reason:
+                bar.write(f'{case.model} {case.engine} {case.size}: {reason}', file=sys.stderr)
+            bar.update()
+
+        report = survey(cases, arguments.out, limits, arguments.retry, progress)
+    found, missing = len(report['measurements']), len(report['skipped'])
+    print(f'{arguments.out}: {found} measured, {missing} skipped')
+    return int(missing > 0)
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    try:
+        rows = [row for path in arguments.report for row in Measured.of_report(path)]
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f'{MEASURED} holds {write_measured(MEASURED, rows)} measurements')
+    return 0
 
 
 def _models(arguments: argparse.Namespace) -> int:

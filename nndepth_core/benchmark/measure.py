@@ -6,6 +6,7 @@ all of them alike.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -69,7 +70,8 @@ class Case:
         weights: a checkpoint file, or 'random'.
         compile: for torch only, see `TorchEngine`.
         cuda_graph: for torch only, see `TorchEngine`.
-        checkout: for OFFICIAL only, the folder of the authors' code.
+        checkout: for OFFICIAL only, the folder of the authors' code, or a place in it as
+            `CallableEngine` takes it.
     """
 
     model: str
@@ -139,13 +141,16 @@ def engines_of(model: str) -> tuple[str, ...]:
     return tuple(engine for engine in engines if find_spec(engine))
 
 
-def measure(cases: Sequence[Case], runs: int = 10, warm_up: int = 1) -> list[Measurement]:
+def measure(
+    cases: Sequence[Case], runs: int = 10, warm_up: int = 1, seconds: float = math.inf
+) -> list[Measurement]:
     """Measure several cases, which take turns.
 
     Args:
         cases: an OFFICIAL case must be the first; it gives its weights to cases without any.
         runs: the number of runs of each case.
         warm_up: the number of runs before; they count only for the memory.
+        seconds: no turn begins later than this after the first one; there is at least one.
 
     Raises:
         BenchmarkError: a case cannot be measured.
@@ -167,7 +172,10 @@ def measure(cases: Sequence[Case], runs: int = 10, warm_up: int = 1) -> list[Mea
                 workers[-1](_save_official, weights)
             for _ in range(warm_up):
                 workers[-1](_run)
-        for _ in range(runs):
+        end = time.monotonic() + seconds
+        for turn in range(runs):
+            if turn and time.monotonic() > end:
+                break
             for worker, result in zip(workers, results, strict=True):
                 wall, cpu = worker(_run)
                 result.wall_ms.append(wall)
@@ -175,6 +183,28 @@ def measure(cases: Sequence[Case], runs: int = 10, warm_up: int = 1) -> list[Mea
         for worker, result in zip(workers, results, strict=True):
             result.memory, result.disparity = worker(_findings)
     return results
+
+
+def measure_here(case: Case, runs: int, warm_up: int, seconds: float) -> Measurement:
+    """Measure a case in this process.
+
+    Args:
+        case: its model is a network, which needs no package but torch, or what `measure` takes.
+        runs: the largest number of runs.
+        warm_up: the number of runs before; they count only for the memory.
+        seconds: no run begins later than this after the first one; there is at least one.
+    """
+    contender = _Contender(case)
+    for _ in range(warm_up):
+        contender.run()
+    result = Measurement(case, contender.size)
+    end = time.monotonic() + seconds
+    while not result.wall_ms or (len(result.wall_ms) < runs and time.monotonic() < end):
+        wall, cpu = contender.run()
+        result.wall_ms.append(wall)
+        result.cpu_ms.append(cpu)
+    result.memory, result.disparity = contender.needed_memory(), contender.output
+    return result
 
 
 def rendering_rate(size: tuple[int, int], pairs: int, processes: int) -> float:
@@ -262,6 +292,8 @@ class _Contender:
     """A loaded model together with images for it."""
 
     def __init__(self, case: Case) -> None:
+        if case.engine == 'opencv' and case.threads:
+            cv2.setNumThreads(case.threads)
         self.engine = _load_engine(case)
         width, height = case.size
         above, below, left, right = self.engine.spec.margins(height, width)
@@ -269,6 +301,12 @@ class _Contender:
         self.inputs = textured_inputs(self.engine.spec, *self.size[::-1])
         self.output = np.empty(0)
         self.needed_memory = _watch_memory(self.engine)
+
+    def run(self) -> tuple[float, float]:
+        """Run once; return the duration and the time of all processors, in ms."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.output = self.engine.run(self.inputs)[self.engine.spec.output]
+        return 1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)
 
 
 _contender: _Contender
@@ -282,10 +320,7 @@ def _load(case: Case) -> tuple[int, int]:
 
 
 def _run() -> tuple[float, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    engine = _contender.engine
-    _contender.output = engine.run(_contender.inputs)[engine.spec.output]
-    return 1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)
+    return _contender.run()
 
 
 def _findings() -> tuple[int | None, np.ndarray]:
@@ -301,9 +336,13 @@ def _load_engine(case: Case) -> Engine:
         'threads': case.threads,
     }
     if case.engine == OFFICIAL:
-        from nndepth_core.benchmark.official import OfficialEngine
+        from nndepth_core.benchmark.official import CallableEngine, OfficialEngine
 
-        return OfficialEngine(*split_model(case.model), case.checkout, **settings)
+        name, variant = split_model(case.model)
+        if ':' in case.checkout:
+            del settings['weights'], settings['iterations']
+            return CallableEngine(name, variant, case.checkout, **settings)
+        return OfficialEngine(name, variant, case.checkout, **settings)
     if case.engine == 'torch':
         settings |= {'compile': case.compile, 'cuda_graph': case.cuda_graph}
     return create_engine(case.model, case.engine, **settings)

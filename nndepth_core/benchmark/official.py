@@ -125,15 +125,86 @@ class OfficialEngine:
 
         reduced = self._dtype is not torch.float32
         with torch.inference_mode(), torch.autocast(self.device, self._dtype, enabled=reduced):
-            left, right = (
-                torch.from_numpy(image).to(self.device).permute(0, 3, 1, 2).float().contiguous()
-                for image in (inputs['left'], inputs['right'])
-            )
+            left, right = _images(inputs, self.device)
             disparity = self._call(self.network, left, right, self.iterations)
         return {'disparity': disparity[:, 0].float().cpu().numpy()}
 
     def self_test(self) -> None:
         """Do nothing: the authors' network is the reference."""
+
+
+class CallableEngine:
+    """Runs any stereo network that a checkout makes, to measure its speed and memory.
+
+    Args:
+        model: the name of our network, whose sizes are given to it.
+        variant: the variant of our network; None takes the first.
+        place: 'PATH:module:callable'. Without arguments, `callable` of `module` in the folder
+            PATH makes a function or network. It is called with left and right, RGB (1, 3, H, W)
+            in 0..255, and returns a tensor, or several of which the last one is taken.
+        device: see `OfficialEngine`.
+        precision: 'fp32', or 'fp16' and 'bf16' by autocast.
+        threads: see `OfficialEngine`.
+
+    Raises:
+        ValueError: the place is not written so, or holds no such module or callable.
+    """
+
+    name = 'official'
+
+    def __init__(
+        self,
+        model: str,
+        variant: str | None,
+        place: str,
+        device: str = 'cpu',
+        precision: str = 'fp32',
+        threads: int = 0,
+    ) -> None:
+        import torch
+
+        from nndepth_core.models import create_model
+
+        torch.set_num_threads(threads or physical_cores())
+        self.device = 'cuda' if device != 'cpu' and torch.cuda.is_available() else 'cpu'
+        self.spec = create_model(model, variant).spec
+        self.iterations = self.spec.iterations
+        self._dtype = {'fp16': torch.float16, 'bf16': torch.bfloat16}.get(precision, torch.float32)
+        try:
+            folder, module, maker = place.split(':')
+            sys.path.insert(0, folder)
+            made = getattr(import_module(module), maker)()
+        except AttributeError as error:
+            raise ValueError(f'{place}: {error}') from error
+        except ValueError as error:
+            raise ValueError(f'{place} is not PATH:module:callable') from error
+        self._network = made.eval().to(self.device) if isinstance(made, torch.nn.Module) else made
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Map left and right, uint8 RGB (1, H, W, 3), to the result (1, H, W)."""
+        import torch
+
+        reduced = self._dtype is not torch.float32
+        with torch.inference_mode(), torch.autocast(self.device, self._dtype, enabled=reduced):
+            result = self._network(*_images(inputs, self.device))
+        while isinstance(result, list | tuple):
+            result = result[-1]
+        height, width = result.shape[-2:]
+        return {'disparity': result.float().reshape(-1, height, width)[:1].cpu().numpy()}
+
+    def self_test(self) -> None:
+        """Do nothing: only its speed and memory are of interest."""
+
+
+def _images(inputs: Mapping[str, np.ndarray], device: str) -> tuple[Tensor, Tensor]:
+    """Left and right as float RGB (1, 3, H, W) in 0..255 on the device."""
+    import torch
+
+    left, right = (
+        torch.from_numpy(inputs[name]).to(device).permute(0, 3, 1, 2).float().contiguous()
+        for name in ('left', 'right')
+    )
+    return left, right
 
 
 def _make(official: Official, checkout: Path) -> nn.Module:
