@@ -16,7 +16,7 @@ from nndepth_core.export.cache import find_export
 from nndepth_core.spec import Task
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError
-from nndepth_core.weights.description import Origin
+from nndepth_core.weights.description import RANDOM, Origin
 from nndepth_core.weights.find import find_weights
 
 __all__ = [
@@ -205,7 +205,7 @@ def _network_engine(
                 f'{model} has no export of these weights, iterations and precision; run '
                 f'`nndepth export {model}` with the same, or choose engine torch'
             )
-    if not _installed('torch', 'safetensors'):
+    if not _installed('torch', *(() if source == RANDOM else ('safetensors',))):
         raise EngineError(
             f'{model} needs torch: pip install "nndepth[torch]"; or `nndepth export` it where '
             'torch is, and give the .onnx file as model, which needs "nndepth[cpu]" only'

@@ -72,9 +72,12 @@ def every(values: Tensor, step: int, dim: int = 1) -> np.ndarray:
 
 
 def run_golden(
-    network: nn.Module, facts: dict[str, Any], arrays: dict[str, np.ndarray]
+    network: nn.Module,
+    facts: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    device: str = 'cpu',
 ) -> torch.Tensor:
-    """What a network gives on the inputs of its golden, in eval mode."""
-    inputs = [torch.from_numpy(arrays[name]).float() for name in network.spec.inputs]
+    """What a network gives on the inputs of its golden, in eval mode, on its device."""
+    inputs = [torch.from_numpy(arrays[name]).to(device).float() for name in network.spec.inputs]
     steps = {'iterations': facts['iterations']} if network.spec.iterations else {}
     return network(*inputs, **steps)

@@ -23,6 +23,7 @@ CMAKE = (ROOT / 'CMakeLists.txt').read_text()
 
 # Modules that exist to use a package the base install lacks.
 HOMES_OF_OPTIONAL = (
+    'nndepth_core.benchmark.gpu',
     'nndepth_core.export.onnx',
     'nndepth_core.export.quantize',
     'nndepth_core.engines.torch',
