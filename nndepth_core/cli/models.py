@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from nndepth_core.cli import command_parser
+from nndepth_core.cli.models_fitting import show
 from nndepth_core.cli.table import table
+from nndepth_core.files.values import number
 from nndepth_core.weights.catalogue import BENCHMARKS, Checkpoint, Network, catalogue, find_network
+from nndepth_core.weights.choice import DEFAULT_SIZE, choose
+from nndepth_core.weights.measured import Device, measured
 from nndepth_core.weights.settings import show_settings
 from nndepth_core.weights.store import StoredWeights, list_stored
 
@@ -29,7 +34,11 @@ def main(arguments: Sequence[str]) -> int:
         'name', nargs='?', metavar='NAME', help='show everything that is known of this network'
     )
     parser.add_argument('--json', action='store_true', help='print JSON instead of the table')
+    _declare_choice(parser)
     args = parser.parse_args(arguments)
+    if args.device or args.license or args.max_ms is not None:
+        _show_fitting(args)
+        return 0
     networks = [find_network(args.name)] if args.name else [*catalogue().values()]
     stored = list_stored()
     if args.json:
@@ -39,6 +48,35 @@ def main(arguments: Sequence[str]) -> int:
     else:
         print(_overview(networks, stored), _FOOTER, sep='\n\n')
     return 0
+
+
+def _declare_choice(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('which models fit')
+    group.add_argument(
+        '--for', dest='device', choices=get_args(Device), help='list what fits this device'
+    )
+    group.add_argument(
+        '--license', choices=['commercial'], help='of the weights; what is not stated does not fit'
+    )
+    group.add_argument('--max-ms', type=float, metavar='MS', help='the largest latency')
+    group.add_argument(
+        '--size', metavar='WxH', help=f'of measured latencies; default: {DEFAULT_SIZE}'
+    )
+
+
+def _show_fitting(args: Namespace) -> None:
+    if not args.device:
+        raise ValueError('--license and --max-ms need --for cpu or --for gpu')
+    if args.name:
+        raise ValueError(f'--for lists models; leave out {args.name}, or --for')
+    if args.max_ms is not None:
+        number('max-ms', args.max_ms, 0, 1e9)
+    size = args.size or DEFAULT_SIZE
+    sizes = sorted({row.size for row in measured()})
+    if args.size and args.size not in sizes:
+        known = f'choose one of {", ".join(sizes)}' if sizes else 'leave it out'
+        raise ValueError(f'size {args.size} was not measured; {known}')
+    show(*choose(args.device, args.license is not None, args.max_ms, size), args.json)
 
 
 def _record(network: Network, stored: Sequence[StoredWeights]) -> dict[str, Any]:
@@ -106,6 +144,7 @@ def _facts(checkpoint: Checkpoint) -> list[str]:
         'published': figures,
         'settings': show_settings(checkpoint.settings),
         'note': checkpoint.note,
+        'caution': checkpoint.caution if checkpoint.commercial else '',
         'size': f'{checkpoint.size} bytes' if checkpoint.size else '',
         'sha256': checkpoint.sha256 and f'{checkpoint.sha256} ({checkpoint.sha256_source})',
         'from': checkpoint.url or f'{checkpoint.page} (by hand)',

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -23,6 +23,10 @@ BENCHMARKS = {
     'eth3d_bad1': 'ETH3D bad-1',
 }
 """Headings of the published figures: an error in pixels, then shares of bad pixels in per cent."""
+
+COMMERCIAL = frozenset({'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'MIT'})
+"""The licences that allow commercial use. What is written otherwise, not stated, or said of a part
+of the weights only does not count."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,39 @@ class Checkpoint:
     size: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     note: str = ''
+    caution: str = ''
 
     @property
     def id(self) -> str:
         """How commands and the store call it."""
         return f'{self.model}/{self.name}'
+
+    @property
+    def commercial(self) -> bool:
+        """Whether the licence that is stated for the weights allows commercial use.
+
+        It says nothing of the data that they were trained on; `caution` may.
+        """
+        return self.license in COMMERCIAL
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A published latency.
+
+    Attributes:
+        ms: milliseconds for a pair or image.
+        device: 'cpu' or 'gpu'.
+        size: width x height of the images, None where that is not stated.
+        machine: what it was measured on.
+        source: who says so.
+    """
+
+    ms: float
+    device: Literal['cpu', 'gpu']
+    size: str | None
+    machine: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -60,6 +92,7 @@ class Variant:
 
     parameters: int
     macs: float | None
+    latencies: tuple[Latency, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +107,7 @@ class Network:
     code_license: str
     weights_license: str | None
     page: str | None
+    caution: str = ''
     variants: Mapping[str, Variant] = field(default_factory=dict)
     checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
 
@@ -144,9 +178,14 @@ def identify(model: str | None, file: str, sha256: str) -> Checkpoint | None:
 
 def _network(name: str, fields: Mapping) -> Network:
     shared = {'model': name, 'license': fields['weights_license'], 'page': fields['page']}
+    shared['caution'] = fields.get('caution', '')
     checkpoints = {
         key: Checkpoint(**{**shared, **entry, 'name': key, 'variants': tuple(entry['variants'])})
         for key, entry in fields['checkpoints'].items()
     }
-    variants = {key: Variant(**entry) for key, entry in fields['variants'].items()}
+    variants = {key: _variant(**entry) for key, entry in fields['variants'].items()}
     return Network(**{**fields, 'name': name, 'variants': variants, 'checkpoints': checkpoints})
+
+
+def _variant(latencies: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Variant:
+    return Variant(**fields, latencies=tuple(Latency(**entry) for entry in latencies))
