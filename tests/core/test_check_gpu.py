@@ -123,15 +123,34 @@ def test_steps_that_cannot_end_in_time_do_not_begin():
     assert outcomes[0].reason == 'no time was left, 60 s'
 
 
-def run_script(folder, *arguments):
+def start_script(folder, *arguments):
     (folder / 'sitecustomize.py').write_text(WITHOUT)
     (folder / 'theirs.py').write_text(THEIRS)
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, SCRIPT, '--out', folder / 'out.json', *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, 'PYTHONPATH': str(folder)},
     )
+
+
+def run_script(folder, *arguments):
+    script = start_script(folder, *arguments)
+    out, errors = script.communicate()
+    return subprocess.CompletedProcess(script.args, script.returncode, out, errors)
+
+
+def test_a_kill_loses_nothing(tmp_path):
+    pytest.importorskip('torch')
+    with start_script(tmp_path, '--dry', '--networks', 'nano_stereo') as script:
+        for line in script.stderr:
+            if 'golden nano_stereo-base done' in line:
+                script.kill()
+                break
+    report = json.loads((tmp_path / 'out.json').read_text())
+    assert report['machine']['cores'] >= 1
+    assert (report['steps'][0]['kind'], report['steps'][0]['equal']) == ('golden', True)
 
 
 def test_everything_on_the_cpu_without_other_packages(tmp_path):
