@@ -15,7 +15,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ from nndepth_core.weights.catalogue import catalogue  # noqa: E402
 from nndepth_core.weights.measured import today  # noqa: E402
 
 SIZES = ((640, 480), (960, 576), (1280, 720))
-TRAINING_SIZE, BATCH = (640, 320), 4
+TRAINING_SIZE = (640, 320)
+TRAINING = {'batch': 4, 'precision': 'bf16'}
 DRY_SIZES, DRY_TRAINING_SIZE = ((96, 64),), (96, 64)
 DRY_NETWORKS = (f'{DEFAULT_NETWORK}-base', 'light_stereo-s')
 WAYS = (('graph', 'fp16'), ('eager', 'fp16'), ('eager', 'fp32'))
@@ -93,61 +94,80 @@ def plan(args: argparse.Namespace) -> list[Step]:
     Raises:
         ValueError, EngineError: a network is unknown, or an option is not written as it must be.
     """
-    device = 'cpu' if args.dry else 'cuda'
     every = _variants(args)
     first = [name for name in every if name == _first_variant(name)] or every
     others = [name for name in every if name not in first]
-    sizes = DRY_SIZES if args.dry else SIZES
-    precision = 'fp32' if args.dry else 'fp16'
-
-    def timing(model: str, size: tuple[int, int], mode: str, precision: str, **more: Any) -> Step:
-        labels = {'kind': 'latency', 'model': model, 'size': '{}x{}'.format(*size)}
-        official = {'kind': 'official'} if more else {}
-        return Step(
-            {**labels, **official, 'mode': mode, 'precision': precision},
-            _latency,
-            {
-                'model': model,
-                'size': size,
-                'device': device,
-                'precision': precision,
-                'mode': mode,
-                'runs': 3 if args.dry else 50,
-                'seconds': 0.5 if args.dry else 4.0,
-                **more,
-            },
-            120.0 if mode == 'compiled' else 20.0,
-        )
-
-    def checked(kind: str, model: str, call: Any) -> Step:
-        arguments = {'model': model, 'device': device, 'size': sizes[0]}
-        return Step({'kind': kind, 'model': model}, call, arguments, 30.0)
-
-    def timings(models: list[str], size: tuple[int, int]) -> Iterator[Step]:
-        for model in models:
-            yield from (timing(model, size, mode, kind) for mode, kind in WAYS)
-
     official = [_official(text) for text in args.official]
+    make = _Steps(args.dry)
+    compiled = [make.timing('compiled', make.precision, model, make.sizes[0]) for model in first]
+    larger = [
+        make.timing('compiled', make.precision, model, size)
+        for size in make.sizes[1:]
+        for model in first
+    ]
     return [
         Step({'kind': 'machine'}, _describe),
-        *(checked('golden', model, golden) for model in every),
-        *timings(first[:1], sizes[0]),
-        *(checked('precision', model, precisions) for model in first),
-        *timings(first[1:], sizes[0]),
-        *(
-            timing(model, size, 'eager', kind, checkout=place)
-            for model, place in official
-            for kind in dict.fromkeys((precision, 'fp32'))
-            for size in sizes
-        ),
-        *(step for size in sizes[1:] for step in timings(first, size)),
-        *(_training(model, args.dry, device) for model in first),
-        *(timing(first[0], size, 'compiled', precision) for size in sizes),
-        *(timing(model, sizes[0], 'compiled', precision) for model in first[1:]),
-        *(step for size in sizes for step in timings(others, size)),
-        *(checked('precision', model, precisions) for model in others),
-        *(timing(model, size, 'compiled', precision) for size in sizes[1:] for model in first[1:]),
+        *(make.check('golden', golden, model) for model in every),
+        *make.timings(first[:1], make.sizes[:1]),
+        *(make.check('precision', precisions, model) for model in first),
+        *make.timings(first[1:], make.sizes[:1]),
+        *(step for model, place in official for step in make.official(model, place)),
+        *make.timings(first, make.sizes[1:]),
+        *(make.training(model) for model in first),
+        *compiled,
+        *make.timings(others, make.sizes),
+        *(make.check('precision', precisions, model) for model in others),
+        *larger,
     ]
+
+
+class _Steps:
+    """Makes the steps, for a GPU or for the dry run on the CPU."""
+
+    def __init__(self, dry: bool) -> None:
+        self.dry = dry
+        self.device = 'cpu' if dry else 'cuda'
+        self.precision = 'fp32' if dry else 'fp16'
+        self.sizes = DRY_SIZES if dry else SIZES
+
+    def check(self, kind: str, call: Callable[..., dict[str, Any]], model: str) -> Step:
+        arguments = {'model': model, 'device': self.device, 'size': self.sizes[0]}
+        return Step({'kind': kind, 'model': model}, call, arguments, 30.0)
+
+    def timing(
+        self, mode: str, precision: str, model: str, size: tuple[int, int], checkout: str = ''
+    ) -> Step:
+        kind = 'official' if checkout else 'latency'
+        labels = {'kind': kind, 'model': model, 'size': '{}x{}'.format(*size)}
+        case = {'mode': mode, 'precision': precision}
+        arguments = {'model': model, 'size': size, 'device': self.device, 'checkout': checkout}
+        effort = {'runs': 3, 'seconds': 0.5} if self.dry else {'runs': 50, 'seconds': 4.0}
+        budget = 120.0 if mode == 'compiled' else 20.0
+        return Step({**labels, **case}, _latency, {**arguments, **case, **effort}, budget)
+
+    def timings(self, models: list[str], sizes: Sequence[tuple[int, int]]) -> list[Step]:
+        return [
+            self.timing(mode, precision, model, size)
+            for size in sizes
+            for model in models
+            for mode, precision in WAYS
+        ]
+
+    def official(self, model: str, place: str) -> list[Step]:
+        return [
+            self.timing('eager', precision, model, size, place)
+            for precision in dict.fromkeys((self.precision, 'fp32'))
+            for size in self.sizes
+        ]
+
+    def training(self, model: str) -> Step:
+        name, variant = split_model(model)
+        size = DRY_TRAINING_SIZE if self.dry else TRAINING_SIZE
+        labels = {'kind': 'training', 'model': model, 'size': '{}x{}'.format(*size)}
+        case = {'batch': 1, 'precision': 'fp32'} if self.dry else TRAINING
+        arguments = {'name': name, 'variant': variant, 'device': self.device, 'size': size}
+        arguments |= {'seconds': 0.2 if self.dry else 5.0}
+        return Step({**labels, **case}, _training_rate, {**arguments, **case}, 30.0)
 
 
 def _variants(args: argparse.Namespace) -> list[str]:
@@ -169,17 +189,6 @@ def _official(text: str) -> tuple[str, str]:
     if not place:
         raise ValueError(f'--official {text}: write NAME=PATH, or NAME=PATH:MODULE:CALLABLE')
     return '-'.join(split_model(name)), place
-
-
-def _training(model: str, dry: bool, device: str) -> Step:
-    name, variant = split_model(model)
-    size = DRY_TRAINING_SIZE if dry else TRAINING_SIZE
-    labels = {'kind': 'training', 'model': model, 'size': '{}x{}'.format(*size)}
-    batch, precision = (1, 'fp32') if dry else (BATCH, 'bf16')
-    arguments = {'name': name, 'variant': variant, 'device': device, 'size': size}
-    arguments |= {'batch': batch, 'precision': precision, 'seconds': 0.2 if dry else 5.0}
-    labels |= {'batch': batch, 'precision': precision}
-    return Step(labels, _training_rate, arguments, 30.0)
 
 
 # --- steps, which run in a process of their own -------------------------------------------------

@@ -24,7 +24,7 @@ GMACs are billions of multiply-accumulate operations for one 640x480 input at th
 iterations. The figures are those that were published, each for the checkpoint that was trained for
 that benchmark: EPE in px, all others in per cent of the pixels. "code" is the licence of the
 authors' code. Weights with a * are in the store; `nndepth weights fetch` or `import` brings the
-others. `nndepth models NAME` says more."""
+others. `nndepth models NAME` says more; `nndepth models --for cpu` lists by latency what fits."""
 
 
 def main(arguments: Sequence[str]) -> int:
