@@ -71,7 +71,8 @@ NOTES = """\
   model. `scripts/benchmark.py survey` and `scripts/check_gpu.py` measure, `scripts/benchmark.py
   record` keeps what they found.
 - any size, one size: of the ONNX files that `nndepth export` writes; the number of iterations is
-  fixed in them too."""
+  fixed in them too. Tests load those of the stereo networks in ONNX Runtime and in OpenVINO, and
+  let onnxslim work on them; the numbers stay the same."""
 
 
 def page(rows: Sequence[Measured], pictures: Sequence[str]) -> str:
