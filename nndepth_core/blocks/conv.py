@@ -73,6 +73,7 @@ class ConvBlock(nn.Module):
         bias: whether the convolution has a bias.
         groups: convolution groups.
         same: pad as `SameConv2d` does, which differs from torch if there is a stride.
+        padding: zeros on each side; None takes (kernel - 1) // 2.
     """
 
     def __init__(
@@ -89,9 +90,10 @@ class ConvBlock(nn.Module):
         bias: bool = False,
         groups: int = 1,
         same: bool = False,
+        padding: int | None = None,
     ) -> None:
         super().__init__()
-        padding = (kernel - 1) // 2
+        padding = (kernel - 1) // 2 if padding is None else padding
         extra = {'output_padding': stride + 2 * padding - kernel} if transposed else {}
         self.conv: nn.Module
         if same and stride > 1:

@@ -83,3 +83,22 @@ def sample_pyramid(pyramid: Sequence[Tensor], centre: Tensor, radius: int) -> Te
     values = torch.stack(neighbours, 3)
     low, high = values[..., :-1], values[..., 1:]
     return (low + fraction.to(values.dtype) * (high - low)).flatten(-2)
+
+
+def sample_volumes(
+    costs: Sequence[Tensor], pairs: Sequence[Tensor], disparity: Tensor, radius: int
+) -> Tensor:
+    """Sample a cost volume and the all-pairs correlation around a disparity (IGEV-Stereo, 3.3).
+
+    Args:
+        costs: result of `volume_pyramid` with C channels.
+        pairs: result of `correlation_pyramid` with as many levels.
+        disparity: (N, h, w) in pixels of the volumes.
+        radius: the number of whole steps to either side, on every level.
+
+    Returns:
+        (N, h, w, levels, (C + 1) * (2 * radius + 1)), costs before pairs.
+    """
+    columns = torch.arange(disparity.shape[-1], device=disparity.device)
+    of_costs = sample_pyramid(costs, disparity, radius)
+    return torch.cat([of_costs, sample_pyramid(pairs, columns - disparity, radius)], -1)

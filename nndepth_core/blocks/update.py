@@ -46,6 +46,54 @@ class ConvGru(nn.Module):
         return state + update * (candidate - state)
 
 
+class SelectiveGru(nn.Module):
+    """Two GRUs of different kernels, mixed by a map of attention (Selective-Stereo, 3.3).
+
+    Wang et al., CVPR 2024, arXiv 2403.00486. The small kernel serves edges and the large one
+    smooth areas. The gates are computed from features of their own.
+
+    Args:
+        hidden: channels of the state.
+        inputs: channels of the input.
+    """
+
+    def __init__(self, hidden: int, inputs: int) -> None:
+        super().__init__()
+        joined = inputs + hidden
+        self.from_input = nn.Conv2d(inputs, inputs, 3, padding=1)
+        self.to_gates = nn.Conv2d(joined, joined, 3, padding=1)
+        self.small = _GatedUpdate(hidden, joined, 1)
+        self.large = _GatedUpdate(hidden, joined, 3)
+
+    def forward(self, state: Tensor, x: Tensor, attention: Tensor) -> Tensor:
+        """Return the new state.
+
+        Args:
+            state: (N, hidden, h, w).
+            x: (N, inputs, h, w).
+            attention: the share of the small kernel in 0..1, (N, 1, h, w).
+        """
+        x = torch.relu(self.from_input(x))
+        features = torch.relu(self.to_gates(torch.cat([x, state], 1)))
+        small = self.small(state, x, features)
+        large = self.large(state, x, features)
+        return large + attention * (small - large)
+
+
+class _GatedUpdate(nn.Module):
+    """GRU whose gates have an input of their own."""
+
+    def __init__(self, hidden: int, joined: int, kernel: int) -> None:
+        super().__init__()
+        self.gates = nn.Conv2d(joined, 2 * hidden, kernel, padding=kernel // 2)
+        self.candidate = nn.Conv2d(joined, hidden, kernel, padding=kernel // 2)
+
+    def forward(self, state: Tensor, x: Tensor, features: Tensor) -> Tensor:
+        update, reset = torch.sigmoid(self.gates(features)).chunk(2, 1)
+        candidate = torch.tanh(self.candidate(torch.cat([reset * state, x], 1)))
+        return state + update * (candidate - state)
+
+
 class MultiLevelGru(nn.Module):
     """GRUs at several resolutions that exchange their states (RAFT-Stereo, 3.3).
 
@@ -101,6 +149,7 @@ class MotionEncoder(nn.Module):
         outputs: output channels; the last ones are the estimate itself.
         sample_widths: widths of the 1x1 and the 3x3 convolution on the samples.
         estimate_widths: widths of the 7x7 and the 3x3 convolution on the estimate.
+        join_kernel: kernel size of the last convolution, odd.
     """
 
     def __init__(
@@ -110,6 +159,7 @@ class MotionEncoder(nn.Module):
         outputs: int = 128,
         sample_widths: tuple[int, int] = (64, 64),
         estimate_widths: tuple[int, int] = (64, 64),
+        join_kernel: int = 3,
     ) -> None:
         super().__init__()
         relu = nn.ReLU(inplace=True)
@@ -126,7 +176,8 @@ class MotionEncoder(nn.Module):
             relu,
         )
         joined = sample_widths[1] + estimate_widths[1]
-        self.join = nn.Sequential(nn.Conv2d(joined, outputs - estimate, 3, padding=1), relu)
+        last = nn.Conv2d(joined, outputs - estimate, join_kernel, padding=join_kernel // 2)
+        self.join = nn.Sequential(last, relu)
 
     def forward(self, samples: Tensor, estimate: Tensor) -> Tensor:
         """Map (N, samples, h, w) and (N, estimate, h, w) to (N, outputs, h, w)."""

@@ -75,17 +75,21 @@ class GuidedMask(nn.Module):
     Args:
         inputs: channels of the coarse features.
         guide: channels of the guide.
-        norm: 'batch' or 'instance'.
+        norm: 'batch', 'instance' or None.
+        widths: channels of the features after upsampling, and after joining them to the guide.
     """
 
     factor = 4
 
-    def __init__(self, inputs: int, guide: int, norm: Norm) -> None:
+    def __init__(
+        self, inputs: int, guide: int, norm: Norm | None, widths: tuple[int, int] = (32, 64)
+    ) -> None:
         super().__init__()
+        up, joined = widths
         leaky = nn.LeakyReLU(inplace=True)
-        self.up = ConvBlock(inputs, 32, 4, 2, norm=norm, activation=leaky, transposed=True)
-        self.join = ConvBlock(32 + guide, 64, norm=norm, activation=leaky)
-        self.to_logits = nn.ConvTranspose2d(64, 9, 4, 2, 1)
+        self.up = ConvBlock(inputs, up, 4, 2, norm=norm, activation=leaky, transposed=True)
+        self.join = ConvBlock(up + guide, joined, norm=norm, activation=leaky)
+        self.to_logits = nn.ConvTranspose2d(joined, 9, 4, 2, 1)
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
         """Map (N, inputs, h, w) and (N, guide, 2h, 2w) to (N, 9, h, 4, w, 4)."""

@@ -14,6 +14,7 @@ _NETWORKS = {
     'crestereo': ('nndepth_core.models.crestereo', 'CreStereo'),
     'depth_anything_v2': ('nndepth_core.models.depth_anything_v2', 'DepthAnythingV2'),
     'igev_stereo': ('nndepth_core.models.igev_stereo', 'IgevStereo'),
+    'las2': ('nndepth_core.models.las2', 'Las2'),
     'light_stereo': ('nndepth_core.models.light_stereo', 'LightStereo'),
     'midas_small': ('nndepth_core.models.midas_small', 'MidasSmall'),
     'nano_stereo': ('nndepth_core.models.nano_stereo', 'NanoStereo'),

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from nndepth_core.blocks.conv import ConvBlock, conv_pair
 from nndepth_core.blocks.correlation import (
     correlation_pyramid,
-    sample_pyramid,
+    sample_volumes,
     volume_pyramid,
 )
 from nndepth_core.blocks.cost_volume import correlation_volume, soft_argmin
@@ -222,10 +221,7 @@ class IgevStereo(StereoNetwork):
     def sample(self, pyramids: list[list[Tensor]], disparity: Tensor) -> Tensor:
         """Sample the volumes around a disparity (N, h, w): (N, h, w, levels, samples)."""
         geometry, correlation = pyramids
-        columns = torch.arange(disparity.shape[-1], device=disparity.device)
-        of_geometry = sample_pyramid(geometry, disparity, RADIUS)
-        of_pairs = sample_pyramid(correlation, columns - disparity, RADIUS)
-        return torch.cat([of_geometry, of_pairs], -1)
+        return sample_volumes(geometry, correlation, disparity, RADIUS)
 
     def upsample(self, disparity: Tensor, state: Tensor, guide: Tensor) -> Tensor:
         """Upsample the disparity (N, h, w) to full size with the state and the guide (3.4)."""

@@ -114,6 +114,8 @@ def test_parameters(name, variant):
         ('crestereo', 'base'),
         ('igev_stereo', 'base'),
         ('rt_igev', 'rt'),
+        ('las2', 's'),
+        ('las2', 'h'),
         ('light_stereo', 's'),
         ('nano_stereo', 'base'),
         ('midas_small', 'base'),
