@@ -42,9 +42,9 @@ NETWORKS = {
     ('crestereo', 'base'): 1000,
     ('igev_stereo', 'base'): 950,
     ('rt_igev', 'rt'): 700,
-    ('las2', 's'): 430,
-    ('las2', 'h'): 900,
-    ('las2', 'las1'): 900,
+    ('las2', 's'): 590,
+    ('las2', 'h'): 1070,
+    ('las2', 'las1'): 890,
     ('light_stereo', 's'): 430,
     ('nano_stereo', 'base'): 1100,
 }
