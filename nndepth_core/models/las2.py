@@ -86,7 +86,12 @@ class Las2(GuidedStereo):
     """
 
     spec = ModelSpec(
-        'las2', confidence='softmax_peak', multiple=32, placement='centre', minimum=(32, 32)
+        'las2',
+        confidence='softmax_peak',
+        multiple=32,
+        placement='centre',
+        minimum=(32, 32),
+        bytes_per_pixel=280,
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         's': {'blocks': (1, 2, 4)},
@@ -131,6 +136,7 @@ class Las2(GuidedStereo):
         super().__init__(encoder, aggregation, 0 if iterations else guides[0], normalize)
         self.version = version
         if version == 1:
+            self.specify(bytes_per_pixel=420)
             self.volume_stem = nn.Sequential(
                 *(
                     ConvBlock(inputs, outputs, activation=nn.ReLU6(inplace=True), dims=3)
@@ -138,7 +144,7 @@ class Las2(GuidedStereo):
                 )
             )
         if iterations:
-            self.specify(iterations=iterations, confidence='residual')
+            self.specify(iterations=iterations, confidence='residual', bytes_per_pixel=880)
             self.refinement = Refinement(guides[0])
 
     def forward(
