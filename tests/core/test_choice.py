@@ -67,6 +67,7 @@ def test_only_what_is_stated_to_be_free_is_commercial(entry):
         ('crestereo/eth3d', False),
         ('igev_stereo/sceneflow', False),
         ('rt_igev/kitti', False),
+        ('las2/s', True),
         ('light_stereo/s_anything', False),
     ],
 )
