@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,8 +30,54 @@ def linear_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return (queries @ summary / norm).transpose(1, 2)
 
 
-class LinearTransformerLayer(nn.Module):
-    """Transformer layer of linear attention (LoFTR, Sun et al., CVPR 2021, 3.2).
+class TransformerLayer(nn.Module):
+    """Transformer layer whose MLP sees tokens and message together (LoFTR, CVPR 2021, 3.2).
+
+    Args:
+        channels: width of the tokens.
+        hidden: inner width of the MLP; None for a layer that adds the message itself.
+        activation: activation of the MLP.
+    """
+
+    def __init__(self, channels: int, hidden: int | None, activation: nn.Module) -> None:
+        super().__init__()
+        self.to_queries = nn.Linear(channels, channels, bias=False)
+        self.to_keys = nn.Linear(channels, channels, bias=False)
+        self.to_values = nn.Linear(channels, channels, bias=False)
+        self.merge = nn.Linear(channels, channels, bias=False)
+        self.merge_norm = nn.LayerNorm(channels)
+        self.mlp: nn.Module | None = None
+        if hidden is not None:
+            self.mlp = nn.Sequential(
+                nn.Linear(2 * channels, hidden, bias=False),
+                activation,
+                nn.Linear(hidden, channels, bias=False),
+                nn.LayerNorm(channels),
+            )
+
+    def forward(self, tokens: Tensor, source: Tensor, *how: Any) -> Tensor:
+        """Let tokens (N, ..., channels) attend to a source (N, ..., channels).
+
+        Args:
+            tokens: what is updated; the result has their shape.
+            source: where the keys and values come from.
+            how: further arguments of `attend`.
+        """
+        attended = self.attend(
+            self.to_queries(tokens), self.to_keys(source), self.to_values(source), *how
+        )
+        message = self.merge_norm(self.merge(attended))
+        if self.mlp is not None:
+            message = self.mlp(torch.cat((tokens, message), -1))
+        return tokens + message
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, *how: Any) -> Tensor:
+        """Mix the values by the similarity of queries and keys; the shape of the queries."""
+        raise NotImplementedError
+
+
+class LinearTransformerLayer(TransformerLayer):
+    """Transformer layer of linear attention for tokens (N, L, channels).
 
     Args:
         channels: width of the tokens.
@@ -37,31 +85,10 @@ class LinearTransformerLayer(nn.Module):
     """
 
     def __init__(self, channels: int, heads: int) -> None:
-        super().__init__()
+        super().__init__(channels, 2 * channels, nn.ReLU(inplace=True))
         self.heads = heads
-        self.to_queries = nn.Linear(channels, channels, bias=False)
-        self.to_keys = nn.Linear(channels, channels, bias=False)
-        self.to_values = nn.Linear(channels, channels, bias=False)
-        self.merge = nn.Linear(channels, channels, bias=False)
-        self.merge_norm = nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * channels, 2 * channels, bias=False),
-            nn.ReLU(inplace=True),
-            nn.Linear(2 * channels, channels, bias=False),
-            nn.LayerNorm(channels),
-        )
 
-    def forward(self, tokens: Tensor, source: Tensor) -> Tensor:
-        """Let tokens (N, L, channels) attend to a source (N, S, channels); (N, L, channels)."""
-        attended = linear_attention(
-            *(
-                linear(x).unflatten(2, (self.heads, -1))
-                for linear, x in (
-                    (self.to_queries, tokens),
-                    (self.to_keys, source),
-                    (self.to_values, source),
-                )
-            )
-        )
-        message = self.merge_norm(self.merge(attended.flatten(2)))
-        return tokens + self.mlp(torch.cat((tokens, message), 2))
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, *how: Any) -> Tensor:
+        """See `linear_attention`; (N, L, channels)."""
+        parts = (x.unflatten(2, (self.heads, -1)) for x in (queries, keys, values))
+        return linear_attention(*parts).flatten(2)

@@ -116,7 +116,7 @@ class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (RAFT); ReLU after every norm and after the sum.
 
     The shortcut is a 1x1 convolution with norm if size or width change or if `project` asks for
-    it; otherwise it is the identity.
+    it; otherwise it is the identity. Without `bias` only the shortcut's convolution has one.
     """
 
     def __init__(
@@ -127,11 +127,12 @@ class ResidualBlock(nn.Module):
         *,
         norm: Norm = 'batch',
         project: bool = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         relu = nn.ReLU(inplace=True)
-        self.first = ConvBlock(inputs, outputs, 3, stride, norm=norm, activation=relu, bias=True)
-        self.second = ConvBlock(outputs, outputs, norm=norm, activation=relu, bias=True)
+        self.first = ConvBlock(inputs, outputs, 3, stride, norm=norm, activation=relu, bias=bias)
+        self.second = ConvBlock(outputs, outputs, norm=norm, activation=relu, bias=bias)
         self.shortcut: nn.Module = nn.Identity()
         if project or stride != 1 or inputs != outputs:
             self.shortcut = ConvBlock(inputs, outputs, 1, stride, norm=norm, bias=True)

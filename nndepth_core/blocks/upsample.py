@@ -26,8 +26,8 @@ def convex_upsample(estimate: Tensor, logits: Tensor, factor: int) -> Tensor:
     height, width = estimate.shape[-2:]
     fine = []
     for channel in (estimate * factor).split(1, 1):  # OpenVINO is wrong at more than 6 dimensions
-        neighbours = torch.cat(_neighbours(channel), 1)[:, :, :, None, :, None]
-        fine.append(softmax_mean(logits, neighbours, 1))
+        around = torch.cat(neighbours(channel), 1)[:, :, :, None, :, None]
+        fine.append(softmax_mean(logits, around, 1))
     return torch.stack(fine, 1).reshape(*estimate.shape[:2], height * factor, width * factor)
 
 
@@ -39,8 +39,8 @@ def convex_upsample_coarse(estimate: Tensor, logits: Tensor, factor: int) -> Ten
         logits: (N, 9 * factor**2, h, w), neighbours before the fine pixels, both row by row.
         factor: the factor of the size.
     """
-    neighbours = [x.unsqueeze(2) for x in _neighbours(estimate * factor)]
-    fine = _combine(logits.unsqueeze(1).split(factor**2, 2), neighbours)
+    around = [x.unsqueeze(2) for x in neighbours(estimate * factor)]
+    fine = combine(logits.unsqueeze(1).split(factor**2, 2), around)
     return F.pixel_shuffle(fine.flatten(1, 2), factor)
 
 
@@ -53,15 +53,18 @@ def softmax_mean(logits: Tensor, values: Tensor, dim: int) -> Tensor:
     return (weights * values).sum(dim) / weights.sum(dim)
 
 
-def _neighbours(estimate: Tensor) -> list[Tensor]:
-    """The 3x3 neighbours of each pixel of (N, C, h, w), row by row, each of the same shape."""
+def neighbours(estimate: Tensor) -> list[Tensor]:
+    """The 3x3 neighbours of each pixel of (N, C, h, w), row by row, each of the same shape.
+
+    Neighbours outside of the map are zero.
+    """
     height, width = estimate.shape[-2:]
     padded = F.pad(estimate, (1, 1, 1, 1))
     bands = [padded[:, :, y : y + height] for y in range(3)]
     return [band[..., x : x + width] for band in bands for x in range(3)]
 
 
-def _combine(logits: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+def combine(logits: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
     """Compute `softmax_mean` of a few values without stacking them, which saves memory access."""
     peak = reduce(torch.maximum, logits)
     weights = [(logit - peak).exp() for logit in logits]

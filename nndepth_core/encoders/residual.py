@@ -52,12 +52,17 @@ def context_rules(official: str, scales: Sequence[str]) -> tuple[tuple[str, str]
 
 
 def residual_stage(
-    inputs: int, outputs: int, stride: int, norm: Norm, project: bool = False
+    inputs: int,
+    outputs: int,
+    stride: int,
+    norm: Norm,
+    project: bool = False,
+    bias: bool = True,
 ) -> nn.Sequential:
     """Two residual blocks; the first one has the stride."""
     return nn.Sequential(
-        ResidualBlock(inputs, outputs, stride, norm=norm, project=project),
-        ResidualBlock(outputs, outputs, norm=norm, project=project),
+        ResidualBlock(inputs, outputs, stride, norm=norm, project=project, bias=bias),
+        ResidualBlock(outputs, outputs, norm=norm, project=project, bias=bias),
     )
 
 
@@ -68,18 +73,21 @@ class ResidualEncoder(nn.Module):
         strides: strides of the stem and the three stages.
         norm: 'batch' or 'instance'.
         project: whether every shortcut has a convolution, even if size and width stay.
+        bias: whether the convolutions outside of the shortcuts have a bias.
     """
 
     outputs = 128
 
-    def __init__(self, strides: Sequence[int], norm: Norm, project: bool = False) -> None:
+    def __init__(
+        self, strides: Sequence[int], norm: Norm, project: bool = False, bias: bool = True
+    ) -> None:
         super().__init__()
         relu = nn.ReLU(inplace=True)
-        self.stem = ConvBlock(3, 64, 7, strides[0], norm=norm, activation=relu, bias=True)
+        self.stem = ConvBlock(3, 64, 7, strides[0], norm=norm, activation=relu, bias=bias)
         self.stages = nn.Sequential(
-            residual_stage(64, 64, strides[1], norm, project),
-            residual_stage(64, 96, strides[2], norm, project),
-            residual_stage(96, 128, strides[3], norm, project),
+            residual_stage(64, 64, strides[1], norm, project, bias),
+            residual_stage(64, 96, strides[2], norm, project, bias),
+            residual_stage(96, 128, strides[3], norm, project, bias),
         )
 
     def forward(self, image: Tensor) -> Tensor:

@@ -165,6 +165,36 @@ def gru_sources(ours: str, official: str, hidden: int) -> dict[str, Source]:
     }
 
 
+def separable_gru_sources(official: str, hidden: int, context: int) -> dict[str, Source]:
+    """Tell where the two halves of a separable GRU come from, each one a `ConvGru`.
+
+    The official gates take state, context and motion, in this order; ours convolve the context
+    apart, once for all steps.
+
+    Args:
+        official: the prefix of the official entries, without the last dot.
+        hidden: channels of the state.
+        context: channels of the context.
+
+    Returns:
+        The sources of the entries of 'grus' and 'from_context'.
+    """
+    sources: dict[str, Source] = {}
+    for half in range(2):
+        gates = [f'{official}.conv{gate}{half + 1}' for gate in 'zrq']
+        weights = tuple(f'{gate}.weight' for gate in gates)
+        of_context = slice(hidden, hidden + context)
+        of_motion = slice(hidden + context, None)
+        sources |= {
+            f'from_context.{half}.weight': Source(weights, of_context),
+            f'grus.{half}.from_input.weight': Source(weights, of_motion),
+            f'grus.{half}.from_input.bias': Source(tuple(f'{gate}.bias' for gate in gates)),
+            f'grus.{half}.gates.weight': Source(weights[:2], slice(hidden)),
+            f'grus.{half}.candidate.weight': Source(weights[2:], slice(hidden)),
+        }
+    return sources
+
+
 def substitute(name: str, rules: Sequence[tuple[str, str]]) -> str:
     """Apply (pattern, replacement) rules to an entry name, one after the other."""
     for pattern, replacement in rules:

@@ -30,6 +30,7 @@ from nndepth_core.models.base import (
     Source,
     StereoNetwork,
     scale_to_unit,
+    separable_gru_sources,
 )
 from nndepth_core.spec import ModelSpec
 
@@ -230,16 +231,4 @@ class CreStereo(StereoNetwork):
 
     def official_sources(self) -> dict[str, Source]:
         """Tell, for each of our entries, which official entries it comes from."""
-        sources = super().official_sources()
-        for half in range(2):
-            gates = [f'update_block.gru.conv{gate}{half + 1}' for gate in 'zrq']
-            weights = tuple(f'{gate}.weight' for gate in gates)
-            state, context, motion = slice(128), slice(128, 256), slice(256, None)
-            sources |= {
-                f'from_context.{half}.weight': Source(weights, context),
-                f'grus.{half}.from_input.weight': Source(weights, motion),
-                f'grus.{half}.from_input.bias': Source(tuple(f'{gate}.bias' for gate in gates)),
-                f'grus.{half}.gates.weight': Source(weights[:2], state),
-                f'grus.{half}.candidate.weight': Source(weights[2:], state),
-            }
-        return sources
+        return super().official_sources() | separable_gru_sources('update_block.gru', _HIDDEN, 128)

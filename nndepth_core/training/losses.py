@@ -68,6 +68,7 @@ class SequenceLoss(StereoLoss):
         start_weight: The weight of the smooth L1 of the first prediction, for networks that return
             a start value before the iterations; 0 for other networks.
         max_disparity: Pixels whose true disparity is this or more are not valid.
+        smooth: Whether the smooth L1 is taken for all predictions, as in GMStereo.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class SequenceLoss(StereoLoss):
         adjust_gamma: bool = True,
         start_weight: float = 0.0,
         max_disparity: float = 700.0,
+        smooth: bool = False,
     ) -> None:
         super().__init__(max_disparity)
         self.gamma = gamma
         self.adjust_gamma = adjust_gamma
         self.start_weight = start_weight
+        self.error = F.smooth_l1_loss if smooth else F.l1_loss
 
     def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
         """See `StereoLoss`."""
@@ -91,7 +94,7 @@ class SequenceLoss(StereoLoss):
         last = len(predictions) - 1
         gamma = self.gamma ** (15 / last) if self.adjust_gamma and last else self.gamma
         for index, prediction in enumerate(predictions):
-            loss = loss + gamma ** (last - index) * self.total(prediction, truth, F.l1_loss)
+            loss = loss + gamma ** (last - index) * self.total(prediction, truth, self.error)
         return loss
 
 
