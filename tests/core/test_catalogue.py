@@ -117,6 +117,8 @@ def test_parameters(name, variant):
         ('las2', 's'),
         ('las2', 'h'),
         ('light_stereo', 's'),
+        ('gmstereo', 'scale1'),
+        ('gmstereo', 'scale2_regrefine'),
         ('nano_stereo', 'base'),
         ('midas_small', 'base'),
         ('depth_anything_v2', 'small'),
