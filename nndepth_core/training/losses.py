@@ -68,7 +68,6 @@ class SequenceLoss(StereoLoss):
         start_weight: The weight of the smooth L1 of the first prediction, for networks that return
             a start value before the iterations; 0 for other networks.
         max_disparity: Pixels whose true disparity is this or more are not valid.
-        smooth: Whether the smooth L1 is taken for all predictions, as in GMStereo.
     """
 
     def __init__(
@@ -77,13 +76,11 @@ class SequenceLoss(StereoLoss):
         adjust_gamma: bool = True,
         start_weight: float = 0.0,
         max_disparity: float = 700.0,
-        smooth: bool = False,
     ) -> None:
         super().__init__(max_disparity)
         self.gamma = gamma
         self.adjust_gamma = adjust_gamma
         self.start_weight = start_weight
-        self.error = F.smooth_l1_loss if smooth else F.l1_loss
 
     def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
         """See `StereoLoss`."""
@@ -94,7 +91,7 @@ class SequenceLoss(StereoLoss):
         last = len(predictions) - 1
         gamma = self.gamma ** (15 / last) if self.adjust_gamma and last else self.gamma
         for index, prediction in enumerate(predictions):
-            loss = loss + gamma ** (last - index) * self.total(prediction, truth, self.error)
+            loss = loss + gamma ** (last - index) * self.total(prediction, truth, F.l1_loss)
         return loss
 
 
@@ -106,23 +103,32 @@ class MultiScaleLoss(StereoLoss):
     Args:
         weights: The weights of the predictions; the last one is that of the result.
         max_disparity: Pixels whose true disparity is this or more are not valid.
+        gamma: The weight of a prediction, divided by that of the next one, for networks such as
+            GMStereo whose variants have different numbers of predictions; it replaces the weights.
     """
 
     def __init__(
-        self, weights: Sequence[float] = (0.3, 1.0), max_disparity: float = 192.0
+        self,
+        weights: Sequence[float] = (0.3, 1.0),
+        max_disparity: float = 192.0,
+        gamma: float | None = None,
     ) -> None:
         super().__init__(max_disparity)
         self.weights = tuple(weights)
+        self.gamma = gamma
 
     def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
         """See `StereoLoss`."""
-        if len(predictions) != len(self.weights):
+        weights = self.weights
+        if self.gamma is not None:
+            weights = tuple(self.gamma**k for k in reversed(range(len(predictions))))
+        if len(predictions) != len(weights):
             raise ValueError(
-                f'MultiScaleLoss has {len(self.weights)} weights and the network '
+                f'MultiScaleLoss has {len(weights)} weights and the network '
                 f'{len(predictions)} predictions; give one weight each'
             )
         totals = [self.total(p, truth, F.smooth_l1_loss) for p in predictions]
-        return torch.stack([w * t for w, t in zip(self.weights, totals, strict=True)]).sum()
+        return torch.stack([w * t for w, t in zip(weights, totals, strict=True)]).sum()
 
 
 def near_steps(truth: Tensor, step: float = 2.0, reach: int = 4) -> Tensor:

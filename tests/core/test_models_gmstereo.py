@@ -26,7 +26,7 @@ from nndepth_core.blocks.row_matching import (  # noqa: E402
 from nndepth_core.blocks.window_attention import Windows, attention_mean  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
 from nndepth_core.models.base import StereoNetwork  # noqa: E402
-from nndepth_core.training.losses import SequenceLoss  # noqa: E402
+from nndepth_core.training.losses import MultiScaleLoss  # noqa: E402
 from nndepth_core.weights import CheckpointError, load_official  # noqa: E402
 
 VARIANTS = ('scale1', 'scale2', 'scale2_regrefine')
@@ -172,10 +172,10 @@ def test_refuses_settings_and_images_that_do_not_go_together():
             create_model('gmstereo', variant)(torch.zeros(shape), torch.zeros(shape))
 
 
-def test_the_smooth_loss_weighs_late_predictions_more():
+def test_the_loss_weighs_late_predictions_more():
     truth = torch.zeros(1, 1, 1, 2)
     truth[..., 1] = torch.nan
-    loss = SequenceLoss(0.9, adjust_gamma=False, smooth=True)
+    loss = MultiScaleLoss(gamma=0.9)
     errors = [torch.full_like(truth, 3.0), torch.full_like(truth, 0.5)]
     assert loss(errors, truth).item() == pytest.approx(0.9 * 2.5 + 0.5 * 0.5**2)
 
