@@ -95,6 +95,7 @@ class GmStereo(StereoNetwork):
             multiple=16 * scales,
             iterations=iterations,
             confidence='residual' if iterations else 'softmax_peak',
+            bytes_per_pixel=900 if scales == 1 else 2500,
         )
 
         self.normalize = ImageNetNorm()

@@ -46,7 +46,6 @@ NETWORKS = {
     ('las2', 'h'): 1070,
     ('las2', 'las1'): 890,
     ('light_stereo', 's'): 430,
-    ('gmstereo', 'scale1'): 1520,
     ('nano_stereo', 'base'): 1100,
 }
 

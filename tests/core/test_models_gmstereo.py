@@ -180,6 +180,22 @@ def test_the_loss_weighs_late_predictions_more():
     assert loss(errors, truth).item() == pytest.approx(0.9 * 2.5 + 0.5 * 0.5**2)
 
 
+def test_the_exported_graph_serves_other_sizes_than_the_traced_one(tmp_path):
+    """Windows and masks follow the size; rounding moves the 50 px of these weights by 0.002 px."""
+    pytest.importorskip('onnxruntime')
+    export = pytest.importorskip('nndepth_core.export.onnx')
+    facts, _ = load_golden('gmstereo_scale1')
+    model = create_model('gmstereo', 'scale1')
+    load_official(model, official_state(facts))
+    report = export.export_onnx(model, tmp_path / 'model.onnx')
+    assert report.fixed_size is None
+    assert [check.shape for check in report.checks] == [(2, 96, 160), (1, 112, 192)]
+    assert all(check.largest < facts['tolerance'] for check in report.checks)
+    assert all(check.confidence < 1e-3 for check in report.checks)
+    assert not {'ScatterND', 'ScatterElements', 'Loop', 'If', 'NonZero'} & report.operators.keys()
+    assert report.nodes < 1520
+
+
 # --- parts -----------------------------------------------------------------------------------
 
 
