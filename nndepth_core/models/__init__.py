@@ -16,6 +16,7 @@ _NETWORKS = {
     'gmstereo': ('nndepth_core.models.gmstereo', 'GmStereo'),
     'igev_stereo': ('nndepth_core.models.igev_stereo', 'IgevStereo'),
     'las2': ('nndepth_core.models.las2', 'Las2'),
+    'lea_stereo': ('nndepth_core.models.lea_stereo', 'LeaStereo'),
     'light_stereo': ('nndepth_core.models.light_stereo', 'LightStereo'),
     'midas_small': ('nndepth_core.models.midas_small', 'MidasSmall'),
     'nano_stereo': ('nndepth_core.models.nano_stereo', 'NanoStereo'),
