@@ -17,7 +17,7 @@ from nndepth_core.blocks.conv import ConvBlock
 from nndepth_core.models.base import Prediction, StereoNetwork
 from nndepth_core.spec import ModelSpec
 
-Genotype = Sequence[tuple[str, str, str | None, str | None]]
+Genotype = Sequence[tuple[str, str | None, str, str | None]]
 
 # node, its first input and operation, its second input and operation; None is the identity.
 # Inputs are s0, s1 and earlier nodes; an operation is the number of a convolution of the cell.
@@ -35,7 +35,7 @@ class LeaStereo(StereoNetwork):
         max_disparity: number of disparities in pixels; a multiple of 24.
     """
 
-    spec = ModelSpec('lea_stereo', multiple=24, minimum=(24, 24))
+    spec = ModelSpec('lea_stereo', multiple=24, minimum=(24, 24), bytes_per_pixel=6000)
     variants: ClassVar[dict[str, dict[str, Any]]] = {'default': {'max_disparity': 192}}
 
     official_rules = (
@@ -106,7 +106,7 @@ class Cell(nn.Module):
         super().__init__()
         width = 8 * 2**level
         self.genotype = genotype
-        self.factor = 2.0 ** (before - level)
+        self.enlarge, self.shrink = 2 ** max(before - level, 0), 2 ** max(level - before, 0)
         self.s0 = conv(older, width, 1, dims=dims)
         self.s1 = conv(newer, width, 1, dims=dims)
         names = [name for row in genotype for name in row[1::2] if name is not None]
@@ -114,7 +114,7 @@ class Cell(nn.Module):
 
     def forward(self, older: Tensor, newer: Tensor) -> Tensor:
         """Map the two outputs before to (N, 4 * width, ...) at the level of the cell."""
-        size = [int(side * self.factor) for side in newer.shape[2:]]
+        size = [side * self.enlarge // self.shrink for side in newer.shape[2:]]
         nodes = {'s0': self.s0(resize(older, size)), 's1': self.s1(resize(newer, size))}
         for number, (first, operation, second, other) in enumerate(self.genotype, 2):
             terms = [(first, operation), (second, other)]
@@ -204,8 +204,9 @@ def standardize(image: Tensor) -> Tensor:
 def concatenation_volume(left: Tensor, right: Tensor, bins: int) -> Tensor:
     """Join left features with right ones moved by 0..bins - 1 pixels: (N, 2 C, bins, h, w)."""
     width = left.shape[-1]
-    slices = []
-    for shift in range(bins):
-        both = torch.cat((left[..., shift:], right[..., : max(width - shift, 0)]), 1)
-        slices.append(F.pad(both, (min(shift, width), 0)))
-    return torch.stack(slices, 2)
+    columns = torch.arange(width, device=left.device)
+    shifts = torch.arange(bins, device=left.device).view(-1, 1, 1)
+    seen = (columns >= shifts).to(left.dtype)
+    padded = F.pad(right, (bins - 1, 0))
+    moved = [padded[..., start : start + width] for start in range(bins - 1, -1, -1)]
+    return torch.cat((left.unsqueeze(2) * seen, torch.stack(moved, 2)), 1)
