@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nndepth_core.blocks.conv import ConvBlock
+from nndepth_core.blocks.cost_volume import soft_argmin
 from nndepth_core.models.base import Prediction, StereoNetwork
 from nndepth_core.spec import ModelSpec
 
 Genotype = Sequence[tuple[str, str | None, str, str | None]]
 
+_STRIDE = 3
+"""Size of a pixel of the volume, in pixels of the image."""
 # node, its first input and operation, its second input and operation; None is the identity.
 # Inputs are s0, s1 and earlier nodes; an operation is the number of a convolution of the cell.
 _FEATURE_CELL = (('s0', '0', 's1', None), ('s1', '2', 'n2', '3'), ('s0', '4', 'n3', '5'))
@@ -35,7 +38,12 @@ class LeaStereo(StereoNetwork):
         max_disparity: number of disparities in pixels; a multiple of 24.
     """
 
-    spec = ModelSpec('lea_stereo', multiple=24, minimum=(24, 24), bytes_per_pixel=6000)
+    spec = ModelSpec(
+        'lea_stereo',
+        multiple=24,
+        minimum=(24, 24),
+        bytes_per_pixel=6000,
+    )
     variants: ClassVar[dict[str, dict[str, Any]]] = {'default': {'max_disparity': 192}}
 
     official_rules = (
@@ -71,12 +79,12 @@ class LeaStereo(StereoNetwork):
         """See `StereoNetwork`; in train mode there is one prediction."""
         self.check_images(left, right)
         of_left, of_right = (self.feature(standardize(image)) for image in (left, right))
-        cost = self.matching(concatenation_volume(of_left, of_right, self.max_disparity // 3))
+        cost = self.matching(
+            concatenation_volume(of_left, of_right, self.max_disparity // _STRIDE)
+        )
         height, width = left.shape[-2:]
         cost = F.interpolate(cost, (self.max_disparity, height, width), mode='trilinear')
-        values = torch.arange(self.max_disparity, dtype=cost.dtype, device=cost.device)
-        weights = torch.softmax(-cost.squeeze(1), 1)
-        disparity = (weights * values.view(-1, 1, 1)).sum(1, keepdim=True)
+        disparity = soft_argmin(-cost[:, 0])
         if self.training:
             return [disparity]
         return (disparity, None) if confidence else disparity

@@ -47,7 +47,6 @@ NETWORKS = {
     ('las2', 's'): 590,
     ('las2', 'h'): 1070,
     ('las2', 'las1'): 890,
-    ('lea_stereo', 'default'): 1210,
     ('light_stereo', 's'): 430,
     ('nano_stereo', 'base'): 1100,
 }
