@@ -181,8 +181,7 @@ class Estimator:
     def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return (height, width) of images of (width, height) after padding."""
         width, height = size
-        above, below, left, right = self.engine.spec.margins(height, width)
-        return height + above + below, width + left + right
+        return self.engine.spec.padded_size(height, width)
 
     def _checked_size(self, image: np.ndarray) -> tuple[int, int]:
         whole = image.shape[1], image.shape[0]

@@ -231,6 +231,11 @@ class ModelSpec:
             return rows, 0, 0, columns
         return 0, rows, 0, columns
 
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) of images with their margins."""
+        above, below, left, right = self.margins(height, width)
+        return above + height + below, left + width + right
+
     def pad(self, image: np.ndarray) -> np.ndarray:
         """Add the margins that an image (H, W, 3) needs; its border is replicated."""
         margins = self.margins(*image.shape[:2])

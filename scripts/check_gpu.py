@@ -235,7 +235,7 @@ def golden(model: str, device: str, size: tuple[int, int]) -> dict[str, Any]:
             found = run_golden(network, facts, arrays, device).cpu().numpy()
         expected, allowed = arrays['output'], facts['tolerance']
     else:
-        inputs = textured_inputs(network.spec, *_fitting(network.spec, (160, 96))[::-1])
+        inputs = textured_inputs(network.spec, *network.spec.padded_size(96, 160))
         found = ModuleEngine(network, network.spec, device).run(inputs)[network.spec.output]
         network.to('cpu')
         expected = ModuleEngine(network, network.spec).run(inputs)[network.spec.output]
@@ -251,7 +251,7 @@ def precisions(model: str, device: str, size: tuple[int, int]) -> dict[str, Any]
     from nndepth_core.benchmark.gpu import compare_precisions
 
     network, weights = _network(model)
-    size = _fitting(network.spec, size)
+    size = network.spec.padded_size(*size[::-1])[::-1]
     return {
         'weights': weights,
         **compare_precisions(*split_model(model), network, device, size),
@@ -277,13 +277,6 @@ def _network(model: str) -> tuple[Any, str]:
     if name == DEFAULT_NETWORK and find_spec('safetensors'):
         return load_network(name, variant, stored_weights(name)), 'default'
     return network, RANDOM
-
-
-def _fitting(spec: Any, size: tuple[int, int]) -> tuple[int, int]:
-    """The size with the margins that the network needs."""
-    width, height = size
-    above, below, left, right = spec.margins(height, width)
-    return left + width + right, above + height + below
 
 
 # --- results -----------------------------------------------------------------------------------

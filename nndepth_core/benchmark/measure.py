@@ -296,9 +296,9 @@ class _Contender:
             cv2.setNumThreads(case.threads)
         self.engine = _load_engine(case)
         width, height = case.size
-        above, below, left, right = self.engine.spec.margins(height, width)
-        self.size = (left + width + right, above + height + below)
-        self.inputs = textured_inputs(self.engine.spec, *self.size[::-1])
+        padded = self.engine.spec.padded_size(height, width)
+        self.size = padded[::-1]
+        self.inputs = textured_inputs(self.engine.spec, *padded)
         self.output = np.empty(0)
         self.needed_memory = _watch_memory(self.engine)
 

@@ -334,8 +334,7 @@ def _check_arguments(
 def fixed_size(spec: ModelSpec) -> tuple[int, int]:
     """The height and width to which a graph is bound if it does not work at every size."""
     width, height = spec.working_size(*FIXED_SIZE[::-1])
-    above, below, before, after = spec.margins(height, width)
-    return above + height + below, before + width + after
+    return spec.padded_size(height, width)
 
 
 def _outputs(spec: ModelSpec) -> tuple[str, ...]:

@@ -129,8 +129,7 @@ def test_multiply_accumulates(name, variant):
     torch = pytest.importorskip('torch')
     counter = pytest.importorskip('torch.utils.flop_counter').FlopCounterMode(display=False)
     model = make_without_memory(name, variant)
-    above, below, left, right = model.spec.margins(480, 640)
-    image = torch.empty(1, 3, 480 + above + below, 640 + left + right, device='meta')
+    image = torch.empty(1, 3, *model.spec.padded_size(480, 640), device='meta')
     with torch.inference_mode(False), torch.no_grad(), counter:
         model(*[image] * len(model.spec.images))
     expected = catalogue()[name].variants[variant].macs
