@@ -147,19 +147,23 @@ class MonoNetwork(Network):
     """
 
 
-def gru_sources(ours: str, official: str, hidden: int) -> dict[str, Source]:
+def gru_sources(
+    ours: str, official: str, hidden: int, *, half: str = '', context: int = 0
+) -> dict[str, Source]:
     """Tell where the entries of a `ConvGru` come from; official gates have one convolution each.
 
     Args:
         ours: the prefix of the entries of our GRU, without the last dot.
         official: the prefix of the official entries, without the last dot.
         hidden: channels of the state, which are the first input channels of official gates.
+        half: what official names of the gates end in.
+        context: channels of the context, which follow the state and which we convolve apart.
     """
-    z, r, q = (f'{official}.conv{gate}' for gate in 'zrq')
-    weights = tuple(f'{gate}.weight' for gate in (z, r, q))
+    gates = [f'{official}.conv{gate}{half}' for gate in 'zrq']
+    weights = tuple(f'{gate}.weight' for gate in gates)
     return {
-        f'{ours}.from_input.weight': Source(weights, slice(hidden, None)),
-        f'{ours}.from_input.bias': Source(tuple(f'{gate}.bias' for gate in (z, r, q))),
+        f'{ours}.from_input.weight': Source(weights, slice(hidden + context, None)),
+        f'{ours}.from_input.bias': Source(tuple(f'{gate}.bias' for gate in gates)),
         f'{ours}.gates.weight': Source(weights[:2], slice(hidden)),
         f'{ours}.candidate.weight': Source(weights[2:], slice(hidden)),
     }
@@ -180,18 +184,11 @@ def separable_gru_sources(official: str, hidden: int, context: int) -> dict[str,
         The sources of the entries of 'grus' and 'from_context'.
     """
     sources: dict[str, Source] = {}
-    for half in range(2):
-        gates = [f'{official}.conv{gate}{half + 1}' for gate in 'zrq']
-        weights = tuple(f'{gate}.weight' for gate in gates)
-        of_context = slice(hidden, hidden + context)
-        of_motion = slice(hidden + context, None)
-        sources |= {
-            f'from_context.{half}.weight': Source(weights, of_context),
-            f'grus.{half}.from_input.weight': Source(weights, of_motion),
-            f'grus.{half}.from_input.bias': Source(tuple(f'{gate}.bias' for gate in gates)),
-            f'grus.{half}.gates.weight': Source(weights[:2], slice(hidden)),
-            f'grus.{half}.candidate.weight': Source(weights[2:], slice(hidden)),
-        }
+    for index, half in enumerate('12'):
+        weights = tuple(f'{official}.conv{gate}{half}.weight' for gate in 'zrq')
+        of_context = Source(weights, slice(hidden, hidden + context))
+        sources[f'from_context.{index}.weight'] = of_context
+        sources |= gru_sources(f'grus.{index}', official, hidden, half=half, context=context)
     return sources
 
 

@@ -131,7 +131,9 @@ class GmStereo(StereoNetwork):
         match, scores = global_match(tokens, others)
         match = match.clamp_min(0)
         disparity = self.propagation(tokens, match.detach())
-        sure = match_mass(scores, disparity) if confidence else None
+        matched = confidence and not self.spec.iterations
+        sure = match_mass(scores, disparity) if matched else None
+        del scores  # the largest tensor of all
         stages = [match, disparity]
         if self.scales == 2:
             of_left, of_right = features[1].chunk(2)
@@ -148,9 +150,9 @@ class GmStereo(StereoNetwork):
             del stages[-1]
         if self.training:
             return [*(_enlarge(stage, left) for stage in stages), *results]
-        if sure is None:
+        if not confidence:
             return results[-1]
-        if self.spec.iterations:
+        if sure is None:
             return results[-1], residual_confidence(step, self.factor)
         return results[-1], resize_like(sure.unsqueeze(1), left)
 

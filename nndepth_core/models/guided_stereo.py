@@ -20,7 +20,7 @@ from nndepth_core.blocks.upsample import convex_upsample, split_fine
 from nndepth_core.encoders.efficientnet_v2 import EfficientNetV2
 from nndepth_core.encoders.fasternet import FasterNet
 from nndepth_core.encoders.mobilenet_v2 import MobileNetV2
-from nndepth_core.models.base import Prediction, StereoNetwork
+from nndepth_core.models.base import Prediction, Source, StereoNetwork, substitute
 
 BINS = 48
 """Number of disparities at quarter resolution; they are the channels of the aggregation."""
@@ -136,6 +136,11 @@ class GuidedStereo(StereoNetwork):
         guide = self.join_guides(self.guide_quarter(of_left), self.guide_half(left))
         weights = split_fine(self.to_weights(guide), FACTOR)
         return convex_upsample(coarse, weights, FACTOR)
+
+    def official_sources(self) -> dict[str, Source]:
+        """Tell which official entries each of ours comes from; encoders have their own rules."""
+        rules = (*self.encoder.official_rules, *self.official_rules)
+        return {name: Source((substitute(name, rules),)) for name in self.state_dict()}
 
 
 def resized(coarse: Tensor) -> Tensor:

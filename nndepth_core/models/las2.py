@@ -193,10 +193,10 @@ class Las2(GuidedStereo):
 
     def official_sources(self) -> dict[str, Source]:
         """Tell, for each of our entries, which official entries it comes from."""
-        rules = (*self.encoder.official_rules, *self.official_rules)
+        sources = super().official_sources()
         if self.version == 1:
-            rules = (*rules, *_FIRST_RULES)
-        sources = {name: Source((substitute(name, rules),)) for name in self.state_dict()}
+            official = {ours: source.names[0] for ours, source in sources.items()}
+            return {ours: Source((substitute(x, _FIRST_RULES),)) for ours, x in official.items()}
         if self.spec.iterations:
             sources |= _gate_sources()
         return sources

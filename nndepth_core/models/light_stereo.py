@@ -14,7 +14,6 @@ from nndepth_core.blocks.guided_hourglass import GuidedHourglass
 from nndepth_core.blocks.inverted_residual import InvertedResidual
 from nndepth_core.encoders.efficientnet_v2 import EfficientNetV2
 from nndepth_core.encoders.mobilenet_v2 import MobileNetV2
-from nndepth_core.models.base import Source, substitute
 from nndepth_core.models.guided_stereo import BINS, GUIDED_RULES, GuidedStereo
 from nndepth_core.spec import ModelSpec
 
@@ -55,8 +54,3 @@ class LightStereo(GuidedStereo):
         block = partial(InvertedResidual, expansion=expansion)
         guides = features.channels[:3]
         super().__init__(features, GuidedHourglass(BINS, guides, blocks, block), guide=24)
-
-    def official_sources(self) -> dict[str, Source]:
-        """Tell which official entries each of ours comes from; encoders have their own rules."""
-        rules = (*self.encoder.official_rules, *self.official_rules)
-        return {name: Source((substitute(name, rules),)) for name in self.state_dict()}
