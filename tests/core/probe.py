@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from fill import fill
+from fill import fill, load_golden
 from torch import Tensor, nn
+
+from nndepth_core.models import create_model
+from nndepth_core.models.base import StereoNetwork
+from nndepth_core.weights import load_official
 
 
 class Recording:
@@ -81,3 +86,28 @@ def run_golden(
     inputs = [torch.from_numpy(arrays[name]).to(device).float() for name in network.spec.inputs]
     steps = {'iterations': facts['iterations']} if network.spec.iterations else {}
     return network(*inputs, **steps)
+
+
+@dataclass
+class Run:
+    """What a network gave under its golden weights, and what it should have given."""
+
+    model: StereoNetwork
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    images: list[Tensor]
+    disparity: Tensor
+    confidence: Tensor
+    seen: Recording
+
+
+@torch.inference_mode()
+def run_recorded(name: str, variant: str, iterations: int | None = None) -> Run:
+    """Run a stereo network on the images of its golden and record all of its modules."""
+    facts, arrays = load_golden(f'{name}_{variant}')
+    model = create_model(name, variant)
+    load_official(model, official_state(facts))
+    images = [torch.from_numpy(arrays[side]).float() for side in ('left', 'right')]
+    with record(model) as seen:
+        disparity, confidence = model(*images, iterations, confidence=True)
+    return Run(model, facts, arrays, images, disparity, confidence, seen)

@@ -47,6 +47,7 @@ NETWORKS = {
     ('las2', 's'): 590,
     ('las2', 'h'): 1070,
     ('las2', 'las1'): 890,
+    ('lea_stereo', 'default'): 1210,
     ('light_stereo', 's'): 430,
     ('nano_stereo', 'base'): 1100,
 }
@@ -94,7 +95,10 @@ def test_every_network_at_any_size(exported):
     name, variant = network.spec.name, network.spec.variant
     assert report.fixed_size is None
     assert [check.shape[0] for check in report.checks] == [2, 1]
-    assert all(check.largest < 1e-3 and check.confidence < 1e-3 for check in report.checks)
+    assert all(check.largest < 1e-3 for check in report.checks)
+    confident = network.spec.confidence is not None
+    assert [check.confidence is not None for check in report.checks] == [confident] * 2
+    assert all(check.confidence < 1e-3 for check in report.checks if confident)
     assert not TRAPS & report.operators.keys()
     assert report.nodes == sum(report.operators.values()) < NETWORKS[name, variant]
     assert report.size == path.stat().st_size
@@ -106,8 +110,10 @@ def test_every_network_at_any_size(exported):
     assert (card.weights, card.weights_sha256, card.license) == ('some.pth', 'ab' * 32, 'MIT')
     assert card.spec.iterations == int(network.spec.iterations > 0)
     assert engine.spec == dataclasses.replace(network.spec, iterations=card.spec.iterations)
-    result = StereoEstimator(engine)(*(x[0] for x in textured_pair(70, 140)), confidence=True)
-    assert result.disparity.shape == result.confidence.shape == (70, 140)
+    pair = (x[0] for x in textured_pair(70, 140))
+    result = StereoEstimator(engine)(*pair, confidence=confident)
+    assert result.disparity.shape == (70, 140)
+    assert not confident or result.confidence.shape == (70, 140)
 
 
 def pair_and_maps(exported):
@@ -125,7 +131,8 @@ def test_every_export_computes_the_same_in_openvino(exported):
     exact = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
     model = openvino.Core().compile_model(exported.path, 'CPU', exact)
     found = model(inputs)
-    assert {output.any_name for output in model.outputs} == set(expected)
+    assert len(model.outputs) == len(expected)
+    assert all(output.names & expected.keys() for output in model.outputs)
     spec = exported.network.spec
     for name, values in expected.items():
         allowed = ROUNDING.get((spec.name, spec.variant), 1e-3)

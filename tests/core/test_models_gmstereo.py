@@ -1,15 +1,12 @@
 """GMStereo against the official implementation, and what its parts promise."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
 
 from fill import load_golden  # noqa: E402
-from probe import Recording, every, official_state, record  # noqa: E402
+from probe import Run, every, official_state, run_recorded  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from nndepth_core.blocks import window_attention  # noqa: E402
@@ -25,33 +22,15 @@ from nndepth_core.blocks.row_matching import (  # noqa: E402
 )
 from nndepth_core.blocks.window_attention import Windows, attention_mean  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
-from nndepth_core.models.base import StereoNetwork  # noqa: E402
 from nndepth_core.training.losses import MultiScaleLoss  # noqa: E402
 from nndepth_core.weights import CheckpointError, load_official  # noqa: E402
 
 VARIANTS = ('scale1', 'scale2', 'scale2_regrefine')
 
 
-@dataclass
-class Run:
-    """What a variant gave under the golden weights, and what it should have given."""
-
-    model: StereoNetwork
-    facts: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-    disparity: torch.Tensor
-    confidence: torch.Tensor
-    seen: Recording
-
-
 @pytest.fixture(scope='module', params=VARIANTS)
 def run(request):
-    facts, arrays = load_golden(f'gmstereo_{request.param}')
-    model = create_model('gmstereo', request.param)
-    load_official(model, official_state(facts))
-    images = (torch.from_numpy(arrays[side]).float() for side in ('left', 'right'))
-    with record(model) as seen, torch.inference_mode():
-        return Run(model, facts, arrays, *model(*images, confidence=True), seen)
+    return run_recorded('gmstereo', request.param)
 
 
 @torch.inference_mode()

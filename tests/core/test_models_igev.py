@@ -1,18 +1,14 @@
 """IGEV-Stereo and RT-IGEV++ against the official implementations."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
 
 from fill import load_golden  # noqa: E402
-from probe import Recording, every, official_state, record  # noqa: E402
+from probe import every, official_state, record, run_recorded  # noqa: E402
 
 from nndepth_core.models import create_model  # noqa: E402
-from nndepth_core.models.base import StereoNetwork  # noqa: E402
 from nndepth_core.weights import load_official  # noqa: E402
 
 # Of the official networks without a batch norm of 16 that they never use.
@@ -20,29 +16,9 @@ NETWORKS = (('igev_stereo', 'base'), ('rt_igev', 'rt'))
 STEPS = 4
 
 
-@dataclass
-class Run:
-    """What a network gave under the golden weights, and what it should have given."""
-
-    model: StereoNetwork
-    facts: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-    images: list[torch.Tensor]
-    disparity: torch.Tensor
-    confidence: torch.Tensor
-    seen: Recording
-
-
 @pytest.fixture(scope='module', params=NETWORKS, ids=lambda names: names[0])
 def run(request):
-    name, variant = request.param
-    facts, arrays = load_golden(f'{name}_{variant}')
-    model = create_model(name, variant)
-    load_official(model, official_state(facts))
-    images = [torch.from_numpy(arrays[side]).float() for side in ('left', 'right')]
-    with record(model) as seen, torch.inference_mode():
-        disparity, confidence = model(*images, STEPS, confidence=True)
-    return Run(model, facts, arrays, images, disparity, confidence, seen)
+    return run_recorded(*request.param, STEPS)
 
 
 def test_equals_official_intermediates(run):

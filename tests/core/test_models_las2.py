@@ -1,6 +1,5 @@
 """Lite Any Stereo against the official implementation, and what its parts promise."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from fill import load_golden  # noqa: E402
-from probe import Recording, official_state, record  # noqa: E402
+from probe import Recording, official_state, record, run_recorded  # noqa: E402
 
 from nndepth_core.blocks.convnext import ConvNextBlock  # noqa: E402
 from nndepth_core.blocks.cost_volume import correlation_volume  # noqa: E402
@@ -25,18 +24,6 @@ from nndepth_core.weights import CheckpointError, load_official  # noqa: E402
 VARIANTS = ('s', 'm', 'l', 'h', 'las1')
 
 
-@dataclass
-class Run:
-    """What a variant gave under the golden weights, and what it should have given."""
-
-    model: StereoNetwork
-    facts: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-    disparity: torch.Tensor
-    confidence: torch.Tensor
-    seen: Recording
-
-
 def golden_network(variant: str) -> tuple[StereoNetwork, dict[str, Any], list[torch.Tensor]]:
     facts, arrays = load_golden(f'las2_{variant}')
     model = create_model('las2', variant)
@@ -46,10 +33,7 @@ def golden_network(variant: str) -> tuple[StereoNetwork, dict[str, Any], list[to
 
 @pytest.fixture(scope='module', params=VARIANTS)
 def run(request):
-    model, facts, images = golden_network(request.param)
-    _, arrays = load_golden(f'las2_{request.param}')
-    with record(model) as seen, torch.inference_mode():
-        return Run(model, facts, arrays, *model(*images, confidence=True), seen)
+    return run_recorded('las2', request.param)
 
 
 def intermediates(seen: Recording) -> dict[str, torch.Tensor]:

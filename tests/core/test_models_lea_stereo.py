@@ -8,10 +8,6 @@ torch = pytest.importorskip('torch')
 from fill import load_golden  # noqa: E402
 from probe import every, official_state, record, run_golden  # noqa: E402
 
-from nndepth_core.engines.reference import textured_inputs  # noqa: E402
-from nndepth_core.engines.torch import ModuleEngine  # noqa: E402
-from nndepth_core.export.cache import Origin  # noqa: E402
-from nndepth_core.export.onnx import export_onnx  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
 from nndepth_core.models.lea_stereo import concatenation_volume  # noqa: E402
 from nndepth_core.weights import load_official  # noqa: E402
@@ -80,22 +76,3 @@ def test_batch_equals_single_pairs():
 def test_refuses_disparities_that_the_cells_cannot_halve(value):
     with pytest.raises(ValueError, match=f'max_disparity is {value}; give a multiple of 24'):
         create_model('lea_stereo', max_disparity=value)
-
-
-def test_the_export_works_at_any_size_in_every_runtime(tmp_path):
-    openvino = pytest.importorskip('openvino')
-    facts, _ = load_golden('lea_stereo_default')
-    network = create_model('lea_stereo')
-    load_official(network, official_state(facts))
-    report = export_onnx(network, tmp_path / 'lea.onnx', origin=Origin('a.pth', 'ab' * 32, 'MIT'))
-    assert report.fixed_size is None
-    assert all(check.largest < 1e-3 for check in report.checks)
-    assert report.nodes < 1200
-    assert not {'If', 'Loop', 'ScatterND', 'NonZero'} & report.operators.keys()
-
-    _, height, width = report.checks[1].shape
-    images = textured_inputs(network.spec, height, width, 5)
-    exact = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
-    model = openvino.Core().compile_model(report.path, 'CPU', exact)
-    expected = ModuleEngine(network, network.spec).run(images)['disparity']
-    np.testing.assert_allclose(model(images)['disparity'], expected, rtol=0, atol=1e-3)
