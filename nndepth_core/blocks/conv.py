@@ -73,7 +73,8 @@ class ConvBlock(nn.Module):
         bias: whether the convolution has a bias.
         groups: convolution groups.
         same: pad as `SameConv2d` does, which differs from torch if there is a stride.
-        padding: zeros on each side; None takes (kernel - 1) // 2.
+        padding: zeros on each side; None takes dilation * (kernel - 1) // 2.
+        dilation: distance of the kernel's samples, in pixels.
     """
 
     def __init__(
@@ -91,16 +92,19 @@ class ConvBlock(nn.Module):
         groups: int = 1,
         same: bool = False,
         padding: int | None = None,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
-        padding = (kernel - 1) // 2 if padding is None else padding
-        extra = {'output_padding': stride + 2 * padding - kernel} if transposed else {}
+        padding = dilation * (kernel - 1) // 2 if padding is None else padding
+        extra = {'groups': groups, 'bias': bias, 'dilation': dilation}
+        if transposed:
+            extra['output_padding'] = stride + 2 * padding - kernel
         self.conv: nn.Module
         if same and stride > 1:
             self.conv = SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=bias)
         else:
             self.conv = _CONVOLUTIONS[dims, transposed](
-                inputs, outputs, kernel, stride, padding, groups=groups, bias=bias, **extra
+                inputs, outputs, kernel, stride, padding, **extra
             )
         self.norm: nn.Module = nn.Identity()
         if norm is not None:

@@ -88,6 +88,38 @@ def soft_argmin(logits: Tensor) -> Tensor:
     return softmax_mean(logits.to(disparities.dtype), disparities, 1).unsqueeze(1)
 
 
+def fine_soft_argmin(logits: Tensor, factor: int) -> Tensor:
+    """Compute the mean disparity after linear interpolation to `factor` times as many bins.
+
+    The interpolated bins are computed a `factor`-th at a time, because all of them together, at
+    the size of the image, take more memory than the rest of most networks.
+
+    Args:
+        logits: (N, bins, H, W); bin 0 covers the disparities 0 .. factor - 1, and so on.
+        factor: number of disparities of a bin.
+
+    Returns:
+        (N, 1, H, W) in pixels of the image.
+    """
+    before = torch.cat((logits[:, :1], logits[:, :-1]), 1)
+    after = torch.cat((logits[:, 1:], logits[:, -1:]), 1)
+
+    def interpolate(step: int) -> Tensor:
+        offset = (step + 0.5) / factor - 0.5
+        return logits + abs(offset) * ((before if offset < 0 else after) - logits)
+
+    # All other interpolated bins lie between two that are next to the middle of a bin.
+    middle = interpolate((factor - 1) // 2), interpolate(factor // 2)
+    peak = torch.maximum(*middle).amax(1, keepdim=True)
+    disparities = factor * _bin_disparities(logits)
+    mass = moment = torch.zeros_like(peak, dtype=disparities.dtype)
+    for step in range(factor):
+        weights = (interpolate(step) - peak).to(disparities.dtype).exp()
+        mass = mass + weights.sum(1, keepdim=True)
+        moment = moment + (weights * (disparities + step)).sum(1, keepdim=True)
+    return moment / mass
+
+
 def near_peak(logits: Tensor, radius: int) -> tuple[Tensor, Tensor]:
     """Select the bins around the strongest one of each pixel.
 
@@ -115,6 +147,25 @@ def peak_mass(logits: Tensor, disparity: Tensor, radius: float = 1.0) -> Tensor:
         (N, 1, H, W) in 0..1; it is small if several disparities compete.
     """
     close = (_bin_disparities(logits) - disparity).abs() <= radius
+    return softmax_mean(logits, close, 1).unsqueeze(1)
+
+
+def bin_mass(logits: Tensor, disparity: Tensor, factor: int) -> Tensor:
+    """Confidence of a `fine_soft_argmin`: the probability of the bins around its result.
+
+    Bins within one bin of the result count in full, those two bins away not at all, and those
+    between by their distance: a sharp limit would let rounding errors decide about whole bins.
+
+    Args:
+        logits: (N, bins, H, W), as `fine_soft_argmin` got them.
+        disparity: (N, 1, H, W) in pixels of the image.
+        factor: number of disparities of a bin.
+
+    Returns:
+        (N, 1, H, W) in 0..1.
+    """
+    centre = (disparity - (factor - 1) / 2) / factor  # (factor - 1) / 2 is the middle of bin 0
+    close = (2 - (_bin_disparities(logits) - centre).abs()).clamp(0, 1)
     return softmax_mean(logits, close, 1).unsqueeze(1)
 
 

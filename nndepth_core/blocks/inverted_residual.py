@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -41,6 +43,8 @@ class InvertedResidual(nn.Module):
         gated: whether there is a squeeze-excite gate, whose inner width is a quarter of `inputs`.
         kernel: kernel size of the depthwise convolution.
         same: pad it as `SameConv2d` does.
+        dims: 2 for images, 3 for cost volumes.
+        residual: False never adds the input.
     """
 
     def __init__(
@@ -53,12 +57,15 @@ class InvertedResidual(nn.Module):
         gated: bool = False,
         kernel: int = 3,
         same: bool = False,
+        dims: Literal[2, 3] = 2,
+        residual: bool = True,
     ) -> None:
         super().__init__()
         width = inputs * expansion
         self.expand: nn.Module = nn.Identity()
         if expansion > 1:
-            self.expand = ConvBlock(inputs, width, 1, activation=activation(inplace=True))
+            inner = activation(inplace=True)
+            self.expand = ConvBlock(inputs, width, 1, activation=inner, dims=dims)
         self.depthwise = ConvBlock(
             width,
             width,
@@ -67,13 +74,14 @@ class InvertedResidual(nn.Module):
             groups=width,
             activation=activation(inplace=True),
             same=same,
+            dims=dims,
         )
         self.gate: nn.Module = SqueezeExcite(width, inputs // 4) if gated else nn.Identity()
-        self.project = ConvBlock(width, outputs, 1)
-        self.residual = stride == 1 and inputs == outputs
+        self.project = ConvBlock(width, outputs, 1, dims=dims)
+        self.residual = residual and stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        """Map (N, inputs, [D,] H, W) to (N, outputs, ...), every side divided by the stride."""
         y = self.project(self.gate(self.depthwise(self.expand(x))))
         return x + y if self.residual else y
 

@@ -19,6 +19,7 @@ _NETWORKS = {
     'lea_stereo': ('nndepth_core.models.lea_stereo', 'LeaStereo'),
     'light_stereo': ('nndepth_core.models.light_stereo', 'LightStereo'),
     'midas_small': ('nndepth_core.models.midas_small', 'MidasSmall'),
+    'mobile_stereonet': ('nndepth_core.models.mobile_stereonet', 'MobileStereoNet'),
     'nano_stereo': ('nndepth_core.models.nano_stereo', 'NanoStereo'),
     'raft_stereo': ('nndepth_core.models.raft_stereo', 'RaftStereo'),
     'rt_igev': ('nndepth_core.models.rt_igev', 'RtIgev'),

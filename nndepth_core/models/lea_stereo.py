@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nndepth_core.blocks.conv import ConvBlock
-from nndepth_core.blocks.cost_volume import soft_argmin
+from nndepth_core.blocks.cost_volume import bin_mass, fine_soft_argmin
 from nndepth_core.models.base import Prediction, StereoNetwork
 from nndepth_core.spec import ModelSpec
 
@@ -40,6 +40,7 @@ class LeaStereo(StereoNetwork):
 
     spec = ModelSpec(
         'lea_stereo',
+        confidence='softmax_peak',
         multiple=24,
         minimum=(24, 24),
         bytes_per_pixel=6000,
@@ -82,12 +83,11 @@ class LeaStereo(StereoNetwork):
         cost = self.matching(
             concatenation_volume(of_left, of_right, self.max_disparity // _STRIDE)
         )
-        height, width = left.shape[-2:]
-        cost = F.interpolate(cost, (self.max_disparity, height, width), mode='trilinear')
-        disparity = soft_argmin(-cost[:, 0])
+        logits = F.interpolate(-cost[:, 0], left.shape[-2:], mode='bilinear')
+        disparity = fine_soft_argmin(logits, _STRIDE)
         if self.training:
             return [disparity]
-        return (disparity, None) if confidence else disparity
+        return (disparity, bin_mass(logits, disparity, _STRIDE)) if confidence else disparity
 
 
 class Cell(nn.Module):

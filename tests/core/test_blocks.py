@@ -15,7 +15,12 @@ from nndepth_core.blocks.correlation import (  # noqa: E402
     sample_pyramid,
     volume_pyramid,
 )
-from nndepth_core.blocks.cost_volume import near_peak  # noqa: E402
+from nndepth_core.blocks.cost_volume import (  # noqa: E402
+    bin_mass,
+    fine_soft_argmin,
+    near_peak,
+    soft_argmin,
+)
 from nndepth_core.blocks.norm import InstanceNorm  # noqa: E402
 from nndepth_core.blocks.planes import PlaneBlock, PlaneOut, PlaneUp  # noqa: E402
 from nndepth_core.blocks.update import ConvGru  # noqa: E402
@@ -184,3 +189,29 @@ def test_near_the_peak_and_at_the_ends_of_the_range():
     bins, near = near_peak(logits.T.reshape(1, 6, 1, 3), 2)
     assert bins[0, :, 0].T.tolist() == [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2], [3, 4, 5, 5, 5]]
     assert near[0, :, 0].T.tolist() == [[0, 1, 5, 2, 0], [9, 9, 9, 1, 2], [3, 4, 5, 5, 5]]
+
+
+@pytest.mark.parametrize('factor', [3, 4])
+def test_fine_soft_argmin_equals_interpolation_of_the_whole_volume(factor):
+    logits = random(2, 7, 5, 6) * 4
+    whole = F.interpolate(logits.unsqueeze(1), (7 * factor, 5, 6), mode='trilinear')[:, 0]
+    torch.testing.assert_close(fine_soft_argmin(logits, factor), soft_argmin(whole))
+
+
+def test_fine_soft_argmin_does_not_overflow():
+    logits = torch.full((1, 6, 2, 2), -1e4)
+    logits[:, 4] = 1e4
+    # the peak is between the disparities 4 * 4 + 1 and 4 * 4 + 2
+    torch.testing.assert_close(fine_soft_argmin(logits, 4), torch.full((1, 1, 2, 2), 17.5))
+
+
+def test_bin_mass_is_the_probability_around_the_result():
+    logits = torch.zeros(1, 8, 1, 1)
+    logits[:, 3] = 50.0
+    middle = torch.full((1, 1, 1, 1), 4 * 3 + 1.5)
+    torch.testing.assert_close(bin_mass(logits, middle, 4), torch.ones(1, 1, 1, 1))
+    for bins, part in ((1.5, 0.5), (2.0, 0.0)):
+        found = bin_mass(logits, middle + 4 * bins, 4)
+        torch.testing.assert_close(found, torch.full((1, 1, 1, 1), part), atol=1e-6, rtol=0)
+    even = bin_mass(torch.zeros(1, 8, 1, 1), middle, 4)
+    torch.testing.assert_close(even, torch.full((1, 1, 1, 1), 3 / 8))
