@@ -282,10 +282,8 @@ class Merge(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, stacks * depth * inputs, h, w) to (N, stacks * outputs, h, w)."""
-        weight, bias = (
-            self.conv.weight.transpose(1, 2).flatten(1, 2),
-            self.conv.get_parameter('bias'),
-        )
+        weight = self.conv.weight.transpose(1, 2).flatten(1, 2)
+        bias: Tensor = self.conv.get_parameter('bias')
         if not self.training:
             mean, variance = (self.norm.get_buffer(f'running_{name}') for name in ('mean', 'var'))
             scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
