@@ -121,6 +121,16 @@ class ResidualBlock(nn.Module):
 
     The shortcut is a 1x1 convolution with norm if size or width change or if `project` asks for
     it; otherwise it is the identity. Without `bias` only the shortcut's convolution has one.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        stride: stride of the first convolution and of the shortcut.
+        norm: 'batch' or 'instance'.
+        project: whether the shortcut has a convolution even if size and width stay.
+        bias: whether the two 3x3 convolutions have a bias.
+        activation: takes the place of ReLU.
+        activate_second: whether there is an activation between the second norm and the sum.
     """
 
     def __init__(
@@ -132,19 +142,22 @@ class ResidualBlock(nn.Module):
         norm: Norm = 'batch',
         project: bool = False,
         bias: bool = True,
+        activation: nn.Module | None = None,
+        activate_second: bool = True,
     ) -> None:
         super().__init__()
-        relu = nn.ReLU(inplace=True)
-        self.first = ConvBlock(inputs, outputs, 3, stride, norm=norm, activation=relu, bias=bias)
-        self.second = ConvBlock(outputs, outputs, norm=norm, activation=relu, bias=bias)
+        act = nn.ReLU(inplace=True) if activation is None else activation
+        last = act if activate_second else None
+        self.first = ConvBlock(inputs, outputs, 3, stride, norm=norm, activation=act, bias=bias)
+        self.second = ConvBlock(outputs, outputs, norm=norm, activation=last, bias=bias)
         self.shortcut: nn.Module = nn.Identity()
         if project or stride != 1 or inputs != outputs:
             self.shortcut = ConvBlock(inputs, outputs, 1, stride, norm=norm, bias=True)
-        self.relu = relu
+        self.activation = act
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
-        return self.relu(self.second(self.first(x)) + self.shortcut(x))
+        return self.activation(self.second(self.first(x)) + self.shortcut(x))
 
 
 def conv_pair(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequential:

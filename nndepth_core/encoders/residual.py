@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -52,42 +53,54 @@ def context_rules(official: str, scales: Sequence[str]) -> tuple[tuple[str, str]
 
 
 def residual_stage(
-    inputs: int,
-    outputs: int,
-    stride: int,
-    norm: Norm,
-    project: bool = False,
-    bias: bool = True,
+    inputs: int, outputs: int, stride: int, block: Callable[..., ResidualBlock], count: int = 2
 ) -> nn.Sequential:
-    """Two residual blocks; the first one has the stride."""
-    return nn.Sequential(
-        ResidualBlock(inputs, outputs, stride, norm=norm, project=project, bias=bias),
-        ResidualBlock(outputs, outputs, norm=norm, project=project, bias=bias),
-    )
+    """Make `count` residual blocks; the first one has the stride."""
+    others = (block(outputs, outputs) for _ in range(count - 1))
+    return nn.Sequential(block(inputs, outputs, stride), *others)
 
 
 class ResidualEncoder(nn.Module):
-    """A 7x7 stem and three stages of two residual blocks, 64, 96 and 128 wide (RAFT, 3.1).
+    """A 7x7 stem and three stages of residual blocks, 64, 96 and 128 wide (RAFT, 3.1).
 
     Args:
         strides: strides of the stem and the three stages.
         norm: 'batch' or 'instance'.
         project: whether every shortcut has a convolution, even if size and width stay.
         bias: whether the convolutions outside of the shortcuts have a bias.
+        blocks: residual blocks of the three stages.
+        activation: takes the place of ReLU.
+        activate_second: see `ResidualBlock`.
     """
 
     outputs = 128
 
     def __init__(
-        self, strides: Sequence[int], norm: Norm, project: bool = False, bias: bool = True
+        self,
+        strides: Sequence[int],
+        norm: Norm,
+        project: bool = False,
+        bias: bool = True,
+        *,
+        blocks: Sequence[int] = (2, 2, 2),
+        activation: nn.Module | None = None,
+        activate_second: bool = True,
     ) -> None:
         super().__init__()
-        relu = nn.ReLU(inplace=True)
-        self.stem = ConvBlock(3, 64, 7, strides[0], norm=norm, activation=relu, bias=bias)
+        act = nn.ReLU(inplace=True) if activation is None else activation
+        block = partial(
+            ResidualBlock,
+            norm=norm,
+            project=project,
+            bias=bias,
+            activation=act,
+            activate_second=activate_second,
+        )
+        self.stem = ConvBlock(3, 64, 7, strides[0], norm=norm, activation=act, bias=bias)
         self.stages = nn.Sequential(
-            residual_stage(64, 64, strides[1], norm, project, bias),
-            residual_stage(64, 96, strides[2], norm, project, bias),
-            residual_stage(96, 128, strides[3], norm, project, bias),
+            residual_stage(64, 64, strides[1], block, blocks[0]),
+            residual_stage(64, 96, strides[2], block, blocks[1]),
+            residual_stage(96, 128, strides[3], block, blocks[2]),
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -117,7 +130,8 @@ class ContextEncoder(nn.Module):
         width = ResidualEncoder.outputs
         self.trunk = ResidualEncoder(strides, norm)
         self.coarser = nn.ModuleList(
-            residual_stage(width, width, 2, norm) for _ in range(levels - 1)
+            residual_stage(width, width, 2, partial(ResidualBlock, norm=norm))
+            for _ in range(levels - 1)
         )
         self.state_heads = nn.ModuleList(_head(width, hidden, norm, i) for i in range(levels))
         self.context_heads = nn.ModuleList(_head(width, hidden, norm, i) for i in range(levels))

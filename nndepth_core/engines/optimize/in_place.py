@@ -37,7 +37,7 @@ class InPlaceResidualBlock(ResidualBlock):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
         y = self.second(self.first(x))
-        return self.relu(y.add_(self.shortcut(x)))
+        return self.activation(y.add_(self.shortcut(x)))
 
 
 class InPlaceConvGru(ConvGru):
