@@ -17,7 +17,7 @@ def dilated_correlation(
     dilation: int = 1,
     stride: int = 1,
 ) -> Tensor:
-    """Correlate each left pixel with right pixels at given places around it (DCVNet, 3.1).
+    """Correlate each left pixel with right pixels at given places around it (DCVNet).
 
     Left pixel (y, x) lies at (stride * y, stride * x) of the right map.
 

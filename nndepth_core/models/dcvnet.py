@@ -143,9 +143,9 @@ class DcvNet(StereoNetwork):
         self.check_images(left, right)
         first, logits, mask = self.weigh(left, right)
         if self.training:
-            coarse = softmax_mean(first.unsqueeze(1), self.candidates, 2)
-            start = F.interpolate(coarse, scale_factor=float(_FACTOR), mode='bilinear')
-            return [start, upsample(softmax_mean(logits.unsqueeze(1), self.candidates, 2), mask)]
+            start = self.average(first)
+            start = F.interpolate(start, scale_factor=float(_FACTOR), mode='bilinear')
+            return [start, upsample(self.average(logits), mask)]
         coarse = softmax_mean(logits, self.candidates[0], 1).unsqueeze(1)
         disparity = upsample(coarse, mask)
         if not confidence:
@@ -170,22 +170,28 @@ class DcvNet(StereoNetwork):
             raise ValueError('all candidates lie in one row; for flow take the variant flow')
         self.check_images(first, second)
         _, logits, mask = self.weigh(first, second)
-        disparity, down = softmax_mean(logits.unsqueeze(1), self.candidates, 2).split(1, 1)
+        disparity, down = self.average(logits).split(1, 1)
         return upsample(torch.cat((-disparity, down), 1), mask)
+
+    def average(self, logits: Tensor) -> Tensor:
+        """Average the candidates under the softmax of logits (N, K, h, w): (N, 1 or 2, h, w)."""
+        return softmax_mean(logits.unsqueeze(1), self.candidates, 2)
 
     def weigh(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weigh the candidates of a pair in 0..255.
 
         Returns:
             Logits of the candidates before and after the U-Net, (N, K, h, w), and logits of the
-            upsampling (N, 576, h, w), all at 1/8.
+            upsampling (N, 576, h, w), all at 1/8. The first two are float32: half precision
+            would round the mean of candidates that are far apart.
         """
         shallow, deep = zip(*(self.encode(scale_to_unit(x)) for x in (left, right)), strict=True)
         halves = [self.to_half(x) for x in (shallow[0][:, :, ::_RATIO, ::_RATIO], shallow[1])]
         eighths = [self.to_eighth(x) for x in deep]
         first = self.stem(self.volumes(halves, eighths))
         features = self.unet(torch.cat((deep[0], first), 1))
-        return first, first + self.to_logits(features), self.to_mask(features)
+        logits = first.float() + self.to_logits(features).float()
+        return first.float(), logits, self.to_mask(features)
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Encode an image in -1..1: maps of 64 channels at 1/2 and of 128 channels at 1/8.
@@ -196,7 +202,7 @@ class DcvNet(StereoNetwork):
         return shallow, self.encoder.stages[1:](shallow)
 
     def volumes(self, halves: Sequence[Tensor], eighths: Sequence[Tensor]) -> Tensor:
-        """Compute the dilated cost volumes (3.1).
+        """Compute the dilated cost volumes.
 
         Args:
             halves: finer features of the left image, (N, C, h, w), and of the right image at 1/2,
@@ -217,7 +223,7 @@ class DcvNet(StereoNetwork):
 
 
 class UNet(nn.Module):
-    """Filter of two levels without norms, whose bottleneck sees the whole image (3.2).
+    """Filter of two levels without norms, whose bottleneck sees the whole image.
 
     Args:
         inputs: channels of the context and the candidates.

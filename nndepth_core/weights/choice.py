@@ -86,12 +86,11 @@ def choose(
             continue
         for variant in network.variants or ('',):
             figure = figure_of(network, variant, device, size, taken)
-            checkpoints = tuple(
-                entry
-                for entry in network.checkpoints_of(variant)
-                if entry.commercial or not commercial
-            )
-            if commercial and not (checkpoints or _needs_no_weights(network)):
+            published = network.checkpoints_of(variant)
+            checkpoints = tuple(x for x in published if x.commercial or not commercial)
+            if not (published or _needs_no_weights(network)):
+                out['without published weights'] += 1
+            elif commercial and not (checkpoints or _needs_no_weights(network)):
                 out['without weights under a licence for commercial use'] += 1
             elif max_ms is not None and figure is None:
                 out[f'of unknown latency on a {device}'] += 1
