@@ -46,6 +46,26 @@ class ConvGru(nn.Module):
         return state + update * (candidate - state)
 
 
+def separable_gru(hidden: int, inputs: int, context: int) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Make the halves of a separable GRU (RAFT, 3.3), along the rows first.
+
+    Args:
+        hidden: channels of the state.
+        inputs: channels of the input.
+        context: channels of the constant context.
+
+    Returns:
+        The two `ConvGru`, and for each the convolution that makes its share of the context.
+    """
+    kernels = ((1, 5), (5, 1))
+    grus = nn.ModuleList(ConvGru(hidden, inputs, kernel) for kernel in kernels)
+    from_context = nn.ModuleList(
+        nn.Conv2d(context, 3 * hidden, (v, h), padding=(v // 2, h // 2), bias=False)
+        for v, h in kernels
+    )
+    return grus, from_context
+
+
 class SelectiveGru(nn.Module):
     """Two GRUs of different kernels, mixed by a map of attention (Selective-Stereo, 3.3).
 

@@ -24,6 +24,7 @@ _NETWORKS = {
     'nano_stereo': ('nndepth_core.models.nano_stereo', 'NanoStereo'),
     'raft_stereo': ('nndepth_core.models.raft_stereo', 'RaftStereo'),
     'rt_igev': ('nndepth_core.models.rt_igev', 'RtIgev'),
+    'scv_stereo': ('nndepth_core.models.scv_stereo', 'ScvStereo'),
 }
 
 

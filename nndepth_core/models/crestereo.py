@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from nndepth_core.blocks.attention import LinearTransformerLayer
 from nndepth_core.blocks.group_correlation import OffsetCorrelation, WarpedCorrelation, Window
 from nndepth_core.blocks.position_encoding import sine_encoding
-from nndepth_core.blocks.update import ConvGru, MotionEncoder, head
+from nndepth_core.blocks.update import MotionEncoder, head, separable_gru
 from nndepth_core.blocks.upsample import (
     convex_upsample_coarse,
     residual_confidence,
@@ -39,8 +39,6 @@ _FEATURES = 256
 _GROUPS = 4
 _WINDOWS: list[Window] = [(1, 9), (3, 3)]
 """Search windows of nine points; the steps use them in turn."""
-_KERNELS = ((1, 5), (5, 1))
-"""Kernels of the two halves of the separable GRU."""
 
 
 @dataclass
@@ -109,11 +107,7 @@ class CreStereo(StereoNetwork):
         self.offsets_eighth = nn.Conv2d(_FEATURES, 18, 3, padding=1)
 
         self.motion = MotionEncoder(9 * _GROUPS, 2, 128, (256, 192), (128, 64))
-        self.grus = nn.ModuleList(ConvGru(_HIDDEN, 128, kernel) for kernel in _KERNELS)
-        self.from_context = nn.ModuleList(
-            nn.Conv2d(128, 3 * _HIDDEN, (v, h), padding=(v // 2, h // 2), bias=False)
-            for v, h in _KERNELS
-        )
+        self.grus, self.from_context = separable_gru(_HIDDEN, 128, 128)
         self.flow_head = head(_HIDDEN, 256, 2)
         self.mask_head = head(_HIDDEN, 256, 9 * 4**2, kernel=1)
 

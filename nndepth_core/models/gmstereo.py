@@ -25,7 +25,7 @@ from nndepth_core.blocks.row_matching import (
     row_volume,
     warp_rows,
 )
-from nndepth_core.blocks.update import ConvGru, MotionEncoder, head
+from nndepth_core.blocks.update import MotionEncoder, head, separable_gru
 from nndepth_core.blocks.upsample import convex_upsample_coarse, residual_confidence, resize_like
 from nndepth_core.blocks.window_attention import Windows, WindowTransformerLayer, attention_mean
 from nndepth_core.encoders.residual import RESIDUAL_RULES, ResidualEncoder
@@ -38,8 +38,6 @@ _COARSE, _FINE = 2, 8
 """Windows along each axis at 1/8 and at 1/4."""
 _RADIUS = 4
 """How far matches at 1/4 may be from the disparity so far, in pixels of this scale."""
-_KERNELS = ((1, 5), (5, 1))
-"""Kernels of the two halves of the separable GRU."""
 
 
 class GmStereo(StereoNetwork):
@@ -275,11 +273,7 @@ class Refinement(nn.Module):
         self.factor = factor
         self.from_tokens = nn.Conv2d(_WIDTH, 2 * _WIDTH, 1)
         self.motion = MotionEncoder((2 * _RADIUS + 1) ** 2, 1, _WIDTH, (256, 192), (128, 64))
-        self.grus = nn.ModuleList(ConvGru(_WIDTH, _WIDTH, kernel) for kernel in _KERNELS)
-        self.from_context = nn.ModuleList(
-            nn.Conv2d(_WIDTH, 3 * _WIDTH, (v, h), padding=(v // 2, h // 2), bias=False)
-            for v, h in _KERNELS
-        )
+        self.grus, self.from_context = separable_gru(_WIDTH, _WIDTH, _WIDTH)
         self.step_head = head(_WIDTH, 256, 1)
         self.mask_head = head(_WIDTH, 256, 9 * factor**2, kernel=1)
 
