@@ -51,6 +51,7 @@ class ScvStereo(StereoNetwork):
             iterations=iterations,
             multiple=self.factor,
             minimum=(32, max(32, matches * self.factor)),
+            bytes_per_pixel=500 if downsample > 2 else 1000,
         )
 
         strides = (2, 1, 2, self.factor // 4)
