@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from fill import load_golden  # noqa: E402
+from fill import fill, load_golden  # noqa: E402
 from probe import every, official_state, record  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
@@ -23,6 +23,7 @@ from nndepth_core.blocks.sparse_correlation import (  # noqa: E402
 from nndepth_core.blocks.update import MotionEncoder, head, motion_rules  # noqa: E402
 from nndepth_core.blocks.upsample import convex_upsample_coarse  # noqa: E402
 from nndepth_core.encoders.residual import RESIDUAL_RULES, SHORTCUT_ALIASES  # noqa: E402
+from nndepth_core.export.onnx import export_onnx  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
 from nndepth_core.models.base import scale_to_unit, separable_gru_sources  # noqa: E402
 from nndepth_core.models.scv_stereo import ScvStereo  # noqa: E402
@@ -220,3 +221,14 @@ def test_steps_and_confidence(stereo):
     assert 0 < confidence.min() <= confidence.max() <= 1
     with pytest.raises(ValueError, match='iterations is 0'):
         stereo(*pair, 0)
+
+
+def test_export_of_several_large_steps(tmp_path):
+    """Fresh weights hardly move; filled ones do, so that windows lie around other disparities."""
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxscript')
+    network = create_model('scv_stereo')
+    filled = {name: fill(name, tuple(x.shape)) for name, x in network.state_dict().items()}
+    network.load_state_dict({name: torch.from_numpy(np.asarray(x)) for name, x in filled.items()})
+    report = export_onnx(network, tmp_path / 'model.onnx', iterations=2, size=(32, 128))
+    assert max(check.largest for check in report.checks) < 1e-3
