@@ -1,61 +1,25 @@
 """Runs the authors' networks from a checkout of their code, to compare them with ours.
 
-The table at the end says what to import, how to make the published network, and how to call it.
+`authors` says what to import, how to make the published network, and how to call it.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nndepth_core.benchmark.authors import OFFICIAL, Official, Settings
 from nndepth_core.engines.base import physical_cores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    Call = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
-
-
-class Settings(dict):
-    """Constructor arguments; some authors read them as attributes and some by `get`."""
-
-    __getattr__ = dict.__getitem__
-
-
-@dataclass(frozen=True)
-class Official:
-    """How to import, make and call the authors' network.
-
-    Attributes:
-        module: the module of its class.
-        cls: the name of the class.
-        call: takes the network, left and right RGB (1, 3, H, W) in 0..255 and the iterations, and
-            returns the positive disparity as channel 0 of (1, C, H, W).
-        settings: the settings of the published network.
-        make: makes the network from its class and settings.
-        folder: the folder of the checkout that is put on the import path.
-        bare: a package whose `__init__` is not run, since it imports much more than is needed.
-    """
-
-    module: str
-    cls: str
-    call: Call
-    settings: dict[str, Any]
-    make: Callable[[type, Settings], nn.Module] = lambda cls, settings: cls(settings)
-    folder: str = '.'
-    bare: str = ''
-
-    def but(self, **settings: Any) -> Official:
-        """Return the same facts with other settings."""
-        return replace(self, settings={**self.settings, **settings})
 
 
 class OfficialEngine:
@@ -225,102 +189,3 @@ def _make(official: Official, checkout: Path) -> nn.Module:
             f'the official code needs {error.name}; install it, in the version its authors name'
         ) from error
     return official.make(cls, Settings(official.settings))
-
-
-def _raft_stereo(network: nn.Module, left: Tensor, right: Tensor, iterations: int) -> Tensor:
-    return -network(left, right, iters=iterations, test_mode=True)[1]
-
-
-def _crestereo(network: nn.Module, left: Tensor, right: Tensor, iterations: int) -> Tensor:
-    return network(left.flip(1), right.flip(1), iters=iterations)
-
-
-def _cascade(network: nn.Module, left: Tensor, right: Tensor, iterations: int) -> Tensor:
-    from torch.nn.functional import interpolate
-
-    pair = [image.flip(1) for image in (left, right)]
-    size = [side // 2 for side in left.shape[-2:]]
-    halves = [interpolate(image, size, mode='bilinear', align_corners=True) for image in pair]
-    start = network(*halves, iters=iterations)
-    return network(*pair, iters=iterations, flow_init=start)
-
-
-def _igev(network: nn.Module, left: Tensor, right: Tensor, iterations: int) -> Tensor:
-    return network(left, right, iters=iterations, test_mode=True)
-
-
-def _light_stereo(network: nn.Module, left: Tensor, right: Tensor, iterations: int) -> Tensor:
-    mean, deviation = (
-        left.new_tensor(rgb).view(3, 1, 1)
-        for rgb in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    )
-    left, right = ((image / 255 - mean) / deviation for image in (left, right))
-    return network({'left': left, 'right': right})['disp_pred']
-
-
-_RAFT = Official(
-    'core.raft_stereo',
-    'RAFTStereo',
-    _raft_stereo,
-    {
-        'hidden_dims': [128, 128, 128],
-        'n_gru_layers': 3,
-        'n_downsample': 2,
-        'corr_implementation': 'reg',
-        'corr_levels': 4,
-        'corr_radius': 4,
-        'context_norm': 'batch',
-        'shared_backbone': False,
-        'slow_fast_gru': False,
-    },
-)
-_CRE = Official(
-    'nets.crestereo',
-    'CREStereo',
-    _crestereo,
-    {},
-    lambda cls, settings: cls(256, settings['mixed_precision'], test_mode=True),
-)
-_IGEV = {'max_disp': 192, 'n_downsample': 2, 'corr_levels': 2, 'corr_radius': 4}
-_LIGHT = Official(
-    'stereo.modeling.models.lightstereo.lightstereo',
-    'LightStereo',
-    _light_stereo,
-    {
-        'MAX_DISP': 192,
-        'LEFT_ATT': True,
-        'EXPANSE_RATIO': 4,
-        'AGGREGATION_BLOCKS': [1, 2, 4],
-        'BACKBONE': 'MobileNetv2',
-    },
-    bare='stereo.modeling',
-)
-_LIGHT_L = _LIGHT.but(EXPANSE_RATIO=8, AGGREGATION_BLOCKS=[8, 16, 32])
-
-OFFICIAL = {
-    ('raft_stereo', 'base'): _RAFT,
-    ('raft_stereo', 'realtime'): _RAFT.but(
-        n_gru_layers=2, n_downsample=3, shared_backbone=True, slow_fast_gru=True
-    ),
-    ('raft_stereo', 'rvc'): _RAFT.but(context_norm='instance'),
-    ('crestereo', 'base'): _CRE,
-    ('crestereo', 'cascade'): replace(_CRE, call=_cascade),
-    ('igev_stereo', 'base'): Official(
-        'core.igev_stereo',
-        'IGEVStereo',
-        _igev,
-        {**_IGEV, 'hidden_dims': [128, 128, 128], 'n_gru_layers': 3},
-        folder='IGEV-Stereo',
-    ),
-    ('rt_igev', 'rt'): Official(
-        'core_rt.rt_igev_stereo',
-        'IGEVStereo',
-        _igev,
-        {**_IGEV, 'hidden_dim': 96, 'n_gru_layers': 1},
-    ),
-    ('light_stereo', 's'): _LIGHT,
-    ('light_stereo', 'm'): _LIGHT.but(AGGREGATION_BLOCKS=[4, 8, 16]),
-    ('light_stereo', 'l'): _LIGHT_L,
-    ('light_stereo', 'h'): _LIGHT_L.but(BACKBONE='EfficientNetv2'),
-}
-"""By network and variant of ours. CREStereo's is a port to PyTorch; its authors use MegEngine."""

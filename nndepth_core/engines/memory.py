@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import resource
 from pathlib import Path
 
 from nndepth_core.files.picture import MAX_PIXELS
@@ -9,8 +11,10 @@ from nndepth_core.files.picture import MAX_PIXELS
 # Beyond this the images hold no more information, so that larger sizes only cost time.
 LARGEST_ENLARGEMENT = 4
 ALWAYS_ALLOWED = 4_000_000
+_SMALLEST = 64
+"""The smallest side in pixels that is worth to be proposed."""
 
-_MEMINFO = Path('/proc/meminfo')
+_PROC = Path('/proc')
 _CGROUP = Path('/sys/fs/cgroup')
 
 
@@ -27,7 +31,10 @@ def check_processing_size(
     Raises:
         ValueError: the size is much larger than the images, or needs more than the free memory.
     """
-    cure = 'set a smaller processing size (0: that of the images)'
+    cure = (
+        'set a smaller processing size (0: that of the images): processing_width and '
+        'processing_height of the nodes, --processing-size of the commands'
+    )
     pixels = size[0] * size[1]
     if pixels > max(LARGEST_ENLARGEMENT * images[0] * images[1], ALWAYS_ALLOWED):
         raise ValueError(
@@ -59,33 +66,81 @@ def check_fixed_size(size: tuple[int, int], bytes_per_pixel: int) -> None:
 def _check_memory(size: tuple[int, int], bytes_per_pixel: int, cure: str) -> None:
     needed, available = size[0] * size[1] * bytes_per_pixel, available_memory()
     if available is not None and needed > available:
+        width, height = largest_size(size, available / bytes_per_pixel)
+        enough = f', enough for {width}x{height}' if min(width, height) >= _SMALLEST else ''
         raise ValueError(
             f'processing at {size[0]}x{size[1]} takes at least {needed / 1e9:.1f} GB of memory '
-            f'and {available / 1e9:.1f} GB are free; {cure}'
+            f'and {available / 1e9:.1f} GB are free{enough}; {cure}'
         )
 
 
+def largest_size(size: tuple[int, int], pixels: float) -> tuple[int, int]:
+    """The largest (width, height) with the aspect ratio of `size` and at most so many pixels."""
+    scale = math.sqrt(max(0.0, pixels) / (size[0] * size[1]))
+    return math.floor(size[0] * scale), math.floor(size[1] * scale)
+
+
 def available_memory() -> int | None:
-    """Bytes that this process may still allocate; None if the system does not tell."""
+    """Bytes that this process may still allocate; None if the system does not tell.
+
+    It is the least of what the system has free, what the control groups of this process (as
+    containers and services have them) leave, and its own limit of address space (`ulimit -v`).
+    """
+    rooms = [_free_in_system(), _left_of_address_space()]
+    for root, files, path in _control_groups():
+        folders = [root.joinpath(*path[:depth]) for depth in range(len(path) + 1)]
+        rooms += [_left_in_group(folder, files) for folder in folders]
+    return min((room for room in rooms if room is not None), default=None)
+
+
+def _free_in_system() -> int | None:
+    return _kilobytes(_PROC / 'meminfo', 'MemAvailable')
+
+
+def _left_of_address_space() -> int | None:
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    used = _kilobytes(_PROC / 'self/status', 'VmSize')
+    return None if limit == resource.RLIM_INFINITY or used is None else limit - used
+
+
+def _kilobytes(file: Path, name: str) -> int | None:
+    """Read an entry such as 'MemAvailable:  2000 kB' of a file of the system, in bytes."""
     try:
-        lines = _MEMINFO.read_text().splitlines()
-    except OSError:
+        values = dict(line.split(':', 1) for line in file.read_text().splitlines())
+        return 1024 * int(values[name].split()[0])
+    except (OSError, ValueError, KeyError):
         return None
-    values = dict(line.split(':', 1) for line in lines)
-    available = [1024 * int(values['MemAvailable'].split()[0])] if 'MemAvailable' in values else []
-    for limit, used, freeable in (
-        ('memory.max', 'memory.current', 'inactive_file'),
+
+
+def _control_groups() -> list[tuple[Path, tuple[str, str, str], tuple[str, ...]]]:
+    """Both kinds of control groups: the root, its files, and the path of this process in it.
+
+    A container may see the path of its host, where no such folder exists: such folders are passed
+    over, and the root, which is then the container's own, is always looked at.
+    """
+    paths: dict[str, tuple[str, ...]] = {}
+    try:
+        for line in (_PROC / 'self/cgroup').read_text().splitlines():
+            _, controllers, path = line.split(':', 2)
+            paths |= dict.fromkeys(controllers.split(','), tuple(path.strip('/').split('/')))
+    except (OSError, ValueError):
+        paths = {}
+    return [
+        (_CGROUP, ('memory.max', 'memory.current', 'inactive_file'), paths.get('', ())),
         (
-            'memory/memory.limit_in_bytes',
-            'memory/memory.usage_in_bytes',
-            'total_inactive_file',
+            _CGROUP / 'memory',
+            ('memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_inactive_file'),
+            paths.get('memory', ()),
         ),
-    ):
-        try:
-            statistics = (_CGROUP / limit).with_name('memory.stat').read_text().splitlines()
-            cache = dict(line.split() for line in statistics).get(freeable, '0')
-            room = int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text())
-        except (OSError, ValueError):  # there is no such control group, or it has no limit ('max')
-            continue
-        available.append(room + int(cache))
-    return min(available, default=None)
+    ]
+
+
+def _left_in_group(folder: Path, files: tuple[str, str, str]) -> int | None:
+    limit, used, freeable = files
+    try:
+        statistics = (folder / 'memory.stat').read_text().splitlines()
+        cache = dict(line.split() for line in statistics).get(freeable, '0')
+        room = int((folder / limit).read_text()) - int((folder / used).read_text())
+    except (OSError, ValueError):  # there is no such control group, or it has no limit ('max')
+        return None
+    return room + int(cache)

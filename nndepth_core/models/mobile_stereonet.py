@@ -99,7 +99,7 @@ class MobileStereoNet(StereoNetwork):
         super().__init__()
         if max_disparity < 16 or max_disparity % 16:
             raise ValueError(f'max_disparity is {max_disparity}; give a multiple of 16')
-        self.specify(bytes_per_pixel=1000 if dims == 2 else 4000)
+        self.specify(bytes_per_pixel=1400 if dims == 2 else 2700)
         self.bins = max_disparity // _FACTOR
         self.normalize = ImageNetNorm()
         self.features = Features(dims)

@@ -195,8 +195,35 @@ def official(model, variant, folder):
             2,
             (0.406, 0.225),
         ),
+        (
+            'mobile_stereonet-3d',
+            'models',
+            'class MSNet3D(Base):\n def forward(self, left, right):\n  return [left[:, 2]]',
+            2,
+            (0.406, 0.225),
+        ),
+        (
+            'gmstereo-scale2_regrefine',
+            'unimatch.unimatch',
+            'class UniMatch(torch.nn.Module):\n def __init__(self, num_scales, reg_refine, **_):\n'
+            '  super().__init__()\n  self.scales = num_scales, reg_refine\n'
+            ' def forward(self, left, right, num_reg_refine, attn_splits_list, **_):\n'
+            '  assert (*self.scales, num_reg_refine) == (2, True, 3)\n'
+            '  assert attn_splits_list == [2, 8]\n'
+            "  return {'flow_preds': [right, left[:, 1]]}",
+            1,
+            (0.456, 0.224),
+        ),
     ],
-    ids=['raft_stereo', 'crestereo', 'cascade', 'igev_stereo', 'light_stereo'],
+    ids=[
+        'raft_stereo',
+        'crestereo',
+        'cascade',
+        'igev_stereo',
+        'light_stereo',
+        'mobile',
+        'gmstereo',
+    ],
 )
 def test_official_code_is_called_as_its_authors_do(
     checkout, model, module, definition, channel, scaled
