@@ -10,8 +10,10 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +33,7 @@ from nndepth_core.engines.reference import textured_inputs, tolerated
 from nndepth_core.engines.torch import forward_maps, reference_of, small_size
 from nndepth_core.export.quantize import quantize
 from nndepth_core.files.writing import replaced_at_once
-from nndepth_core.models.base import Network
+from nndepth_core.models.base import Network, Prediction
 from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.description import Origin
 
@@ -41,14 +43,19 @@ CALIBRATION_SIZE = (256, 512)
 FIXED_SIZE = (480, 640)
 """Height and width of an export whose graph works at one size only."""
 _OFFICIAL_NODES = {
+    'gmstereo': '1771 with scale1, 4719 with scale2_regrefine',
     'igev_stereo': 'about 5000 at 2 iterations',
+    'lea_stereo': '11031',
     'light_stereo': 'about 5500',
+    'mobile_stereonet': '12579 in 2-D and 5194 in 3-D',
     'rt_igev': 'about 5000 at 2 iterations',
 }
 
 _AXES = {0: 'batch', 1: 'height', 2: 'width'}
 _ALLOWED = {'fp32': (1e-3, 0.1), 'fp16': (0.1, 10.0), 'int8': (0.5, 30.0)}
 """Mean and largest difference of the output that are allowed, in pixels; see `tolerated`."""
+_ROUNDINGS = 3.0
+"""A graph in float32 may differ by so many times what the network itself rounds."""
 _ALLOWED_CONFIDENCE = 0.02
 """The mean difference of the confidence that is allowed."""
 
@@ -264,6 +271,13 @@ class _Export:
             tolerated(spec, maps[0].numpy(), pixels) for pixels in _ALLOWED[self.precision]
         )
         wrong = not (check.mean <= mean and check.largest <= largest)
+        if wrong and self.precision == 'fp32':
+            noise = self.rounding(batches, maps[0])
+            mean, largest = (
+                max(allowed, _ROUNDINGS * float(value))
+                for allowed, value in ((mean, noise.mean()), (largest, noise.max()))
+            )
+            wrong = not (check.mean <= mean and check.largest <= largest)
         if wrong or (check.confidence or 0) > _ALLOWED_CONFIDENCE:
             raise ExportError(
                 f'at {width}x{height} the exported graph differs from torch by {check.mean:.2g} '
@@ -271,6 +285,23 @@ class _Export:
                 f'{mean:.2g} and {largest:.2g} are allowed; nothing was written'
             )
         return check
+
+    def rounding(self, batches: Sequence[Tensor], values: Tensor) -> Tensor:
+        """Compute how far float32 is from float64 in torch itself, pixel by pixel.
+
+        Args:
+            batches: the inputs.
+            values: the output in float32.
+        """
+        double = copy.deepcopy(self.network).double()
+
+        def run(*inputs: Tensor, **options: Any) -> Prediction:
+            return double(*(x.double() for x in inputs), **options)
+
+        with torch.inference_mode():
+            return (
+                forward_maps(run, self.network.spec, batches, self.iterations)[0] - values
+            ).abs()
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -236,6 +236,22 @@ class Wrong(Mean):
     traced = 1.1
 
 
+class Rounded(Mean):
+    """Loses digits to a large constant, others in the graph than in torch."""
+
+    def forward(self, left, right, iterations=None, confidence=False):
+        factor = 3.0 if torch.jit.is_tracing() else 1.0
+        return (super().forward(left, right) * factor + 1e6 - 1e6) / factor
+
+
+def test_a_graph_may_differ_by_what_the_network_itself_rounds(tmp_path, monkeypatch):
+    report = export_onnx(Rounded().eval(), tmp_path / 'rounded.onnx')
+    assert all(check.mean > 1e-3 for check in report.checks)
+    monkeypatch.setattr(export, '_ROUNDINGS', 0.1)
+    with pytest.raises(ExportError, match='differs from torch by'):
+        export_onnx(Rounded().eval(), tmp_path / 'rounded.onnx')
+
+
 def test_networks_without_confidence_export_none(tmp_path):
     report = export_onnx(Mean().eval(), tmp_path / 'mean.onnx')
     assert report.iterations == 0
