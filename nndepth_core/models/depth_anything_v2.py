@@ -134,6 +134,7 @@ class DepthAnythingV2(MonoNetwork):
         self.factor = float(max_depth or 1)
         self.normalize = ImageNetNorm()
         self.network = _from_library(
+            self.spec.name,
             {
                 'image_size': _PATCH * _GRID,
                 'patch_size': _PATCH,
@@ -181,7 +182,7 @@ class DepthAnythingV2(MonoNetwork):
         return super().unified(split)
 
 
-def _from_library(backbone: dict[str, Any], **settings: Any) -> Any:
+def _from_library(name: str, backbone: dict[str, Any], **settings: Any) -> Any:
     """Make the library's network with fresh weights."""
     try:
         from transformers import (
@@ -190,7 +191,7 @@ def _from_library(backbone: dict[str, Any], **settings: Any) -> Any:
             Dinov2Config,
         )
     except ImportError as error:
-        raise MissingPackageError('depth_anything_v2', 'transformers', 'mono') from error
+        raise MissingPackageError(name, 'transformers', 'mono') from error
     config = DepthAnythingConfig(backbone_config=Dinov2Config(**backbone), **settings)
     return DepthAnythingForDepthEstimation(config)
 

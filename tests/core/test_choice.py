@@ -170,7 +170,7 @@ def test_the_command_lists_what_fits(nndepth):
 
 
 def test_the_command_gives_json(nndepth):
-    _, out, _ = nndepth('--for', 'gpu', '--license', 'commercial', '--max-ms', '5', '--json')
+    _, out, _ = nndepth('--for', 'gpu', '--license', 'commercial', '--max-ms', '2', '--json')
     assert json.loads(out) == [
         {
             'model': 'nano_stereo',

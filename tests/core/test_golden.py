@@ -16,13 +16,11 @@ WITHOUT_GOLDEN = {
     ('nano_stereo', 'base'): 'our own',
     ('crestereo', 'cascade'): 'its golden holds the first pass only, see test_models_crestereo',
     ('dcvnet', 'stereo'): 'the authors have flow only; its volumes are in test_models_dcvnet',
-    (
-        'scv_stereo',
-        'eighth',
-    ): 'its authors have no code; test_models_scv_stereo has the flow network',
+    ('scv_stereo', 'eighth'): 'no code; test_models_scv_stereo has the network for flow',
     ('scv_stereo', 'quarter'): 'the same',
     **{
-        ('depth_anything_v2', variant): 'compared in test_models_depth_anything_v2, part by part'
+        (name, variant): f'compared in test_models_{name}, part by part'
+        for name in ('depth_anything_v1', 'depth_anything_v2')
         for variant in ('small', 'base', 'large')
     },
 }
