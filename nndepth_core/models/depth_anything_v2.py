@@ -16,25 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nndepth_core.blocks.norm import ImageNetNorm
-from nndepth_core.models.base import MissingPackageError, MonoNetwork, substitute
+from nndepth_core.models.library_network import LibraryNetwork
 from nndepth_core.spec import ModelSpec, Preferred
 
 _PATCH = 14
 _GRID = 37
 """Patches along a side of the images of the training, hence of the table of positions."""
-_STABLE = (
-    (r'^network\.', ''),
-    (r'\.attention\.q_proj\.', '.attention.attention.query.'),
-    (r'\.attention\.k_proj\.', '.attention.attention.key.'),
-    (r'\.attention\.v_proj\.', '.attention.attention.value.'),
-    (r'\.attention\.o_proj\.', '.attention.output.dense.'),
-)
-"""From entry names inside of the library, which change with its version, to those of its files."""
 _FUSED = r'pretrained\.blocks\.(\d+)\.attn\.qkv\.(\w+)'
 """The authors' projection to queries, keys and values, one matrix."""
 
 
-class DepthAnythingV2(MonoNetwork):
+class DepthAnythingV2(LibraryNetwork):
     """A vision transformer (DINOv2) with a dense prediction head (DPT).
 
     The entries of its state dict are named as those of the files on Hugging Face.
@@ -63,6 +55,12 @@ class DepthAnythingV2(MonoNetwork):
         preferred=Preferred(_PATCH * _GRID, 'outside'),
     )
     one_size_graph = True
+    stable_names = (
+        (r'\.attention\.q_proj\.', '.attention.attention.query.'),
+        (r'\.attention\.k_proj\.', '.attention.attention.key.'),
+        (r'\.attention\.v_proj\.', '.attention.attention.value.'),
+        (r'\.attention\.o_proj\.', '.attention.output.dense.'),
+    )
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         'small': {
             'width': 384,
@@ -133,28 +131,32 @@ class DepthAnythingV2(MonoNetwork):
         self.specify(output=output, value_range=(0.0, float(max_depth)) if max_depth else None)
         self.factor = float(max_depth or 1)
         self.normalize = ImageNetNorm()
-        self.network = _from_library(
-            self.spec.name,
-            {
-                'image_size': _PATCH * _GRID,
-                'patch_size': _PATCH,
-                'hidden_size': width,
-                'num_hidden_layers': layers,
-                'num_attention_heads': width // 64,
-                'out_indices': list(taps),
-                'reshape_hidden_states': False,
-            },
-            patch_size=_PATCH,
-            reassemble_hidden_size=width,
-            neck_hidden_sizes=list(neck),
-            fusion_hidden_size=fusion,
-            depth_estimation_type='metric' if metric else 'relative',
-            max_depth=1,
+        backbone = {
+            'image_size': _PATCH * _GRID,
+            'patch_size': _PATCH,
+            'hidden_size': width,
+            'num_hidden_layers': layers,
+            'num_attention_heads': width // 64,
+            'out_indices': list(taps),
+            'reshape_hidden_states': False,
+        }
+        head = {
+            'patch_size': _PATCH,
+            'reassemble_hidden_size': width,
+            'neck_hidden_sizes': list(neck),
+            'fusion_hidden_size': fusion,
+            'depth_estimation_type': 'metric' if metric else 'relative',
+            'max_depth': 1,
+        }
+        self.adopt(
+            lambda library: library.DepthAnythingForDepthEstimation(
+                library.DepthAnythingConfig(
+                    backbone_config=library.Dinov2Config(**backbone), **head
+                )
+            )
         )
         embeddings = self.network.backbone.embeddings
         embeddings.interpolate_pos_encoding = MethodType(_positions, embeddings)
-        self.register_state_dict_post_hook(_to_stable)
-        self.register_load_state_dict_pre_hook(_from_stable)
 
     @classmethod
     def settings_from_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,20 +184,6 @@ class DepthAnythingV2(MonoNetwork):
         return super().unified(split)
 
 
-def _from_library(name: str, backbone: dict[str, Any], **settings: Any) -> Any:
-    """Make the library's network with fresh weights."""
-    try:
-        from transformers import (
-            DepthAnythingConfig,
-            DepthAnythingForDepthEstimation,
-            Dinov2Config,
-        )
-    except ImportError as error:
-        raise MissingPackageError(name, 'transformers', 'mono') from error
-    config = DepthAnythingConfig(backbone_config=Dinov2Config(**backbone), **settings)
-    return DepthAnythingForDepthEstimation(config)
-
-
 def _positions(self: Any, tokens: Tensor, height: int, width: int) -> Tensor:
     """Resize the table of positions to the patches of an image of height x width.
 
@@ -213,22 +201,3 @@ def _positions(self: Any, tokens: Tensor, height: int, width: int) -> Tensor:
     factors = [(side + 0.1) / _GRID for side in sides]
     grid = F.interpolate(grid.float(), scale_factor=factors, mode='bicubic').to(table.dtype)
     return torch.cat((table[:, :1], grid.flatten(2).transpose(1, 2)), 1)
-
-
-def _to_stable(
-    network: DepthAnythingV2, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
-) -> None:
-    """Give the entries of a state dict their stable names, in place."""
-    for name in [name for name in state if name.startswith(prefix)]:
-        state[prefix + substitute(name.removeprefix(prefix), _STABLE)] = state.pop(name)
-
-
-def _from_stable(
-    network: DepthAnythingV2, state: dict[str, Any], prefix: str, *others: Any
-) -> None:
-    """Give the entries of a state dict the library's names, in place."""
-    for name in network.network.state_dict():
-        own = f'network.{name}'
-        stable = prefix + substitute(own, _STABLE)
-        if stable in state:
-            state[prefix + own] = state.pop(stable)

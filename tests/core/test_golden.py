@@ -23,6 +23,11 @@ WITHOUT_GOLDEN = {
         for name in ('depth_anything_v1', 'depth_anything_v2')
         for variant in ('small', 'base', 'large')
     },
+    **{
+        ('midas_dpt', f'{backbone}_{size}'): "compared with the library's in test_models_midas_dpt"
+        for backbone in ('swin2', 'beit')
+        for size in ('tiny', 'base', 'large', 'large_512')
+    },
 }
 
 

@@ -1,0 +1,65 @@
+"""What the networks have in common that the transformers library implements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from torch import nn
+
+from nndepth_core.models.base import MissingPackageError, MonoNetwork, substitute
+
+
+class LibraryNetwork(MonoNetwork):
+    """Base of networks of the library, held as `network`.
+
+    The entries of the state dict are named as in the files on Hugging Face, which stay the same
+    while names inside of the library change with its version.
+
+    Attributes:
+        stable_names: patterns and replacements from the library's names to those of its files.
+    """
+
+    network: Any
+    stable_names: ClassVar[Sequence[tuple[str, str]]] = ()
+
+    def adopt(self, make: Callable[[Any], nn.Module]) -> None:
+        """Make the library's network with fresh weights, and translate the names of its entries.
+
+        Args:
+            make: takes the module `transformers`.
+
+        Raises:
+            MissingPackageError: the library is not installed.
+        """
+        try:
+            import transformers
+
+            self.network = make(transformers)
+        except ImportError as error:
+            raise MissingPackageError(self.spec.name, 'transformers', 'mono') from error
+        self.register_state_dict_post_hook(_to_stable)
+        self.register_load_state_dict_pre_hook(_from_stable)
+
+    def stable_name(self, name: str) -> str:
+        """The name in files of an entry that the library calls `name`."""
+        return substitute(name.removeprefix('network.'), self.stable_names)
+
+
+def _to_stable(
+    network: LibraryNetwork, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
+    """Give the entries of a state dict their stable names, in place."""
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[prefix + network.stable_name(name.removeprefix(prefix))] = state.pop(name)
+
+
+def _from_stable(
+    network: LibraryNetwork, state: dict[str, Any], prefix: str, *others: Any
+) -> None:
+    """Give the entries of a state dict the library's names, in place."""
+    for name in network.network.state_dict():
+        own = f'network.{name}'
+        stable = prefix + network.stable_name(own)
+        if stable in state:
+            state[prefix + own] = state.pop(stable)

@@ -1,0 +1,172 @@
+"""MiDaS 3.1 through the transformers library: transformers with a dense prediction head (DPT).
+
+Birkl, Wofk and Mueller, "MiDaS v3.1 - A Model Zoo for Robust Monocular Relative Depth
+Estimation", arXiv 2307.14460; the head is that of Ranftl et al., ICCV 2021, arXiv 2103.13413.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from nndepth_core.models.library_network import LibraryNetwork
+from nndepth_core.spec import ModelSpec, Preferred
+
+Backbone = Literal['beit', 'swin2']
+
+_STEP = 32
+_BEIT_BASE = {'width': 768, 'depths': (12,), 'heads': (12,), 'neck': (96, 192, 384, 768)}
+_BEIT_LARGE = {'width': 1024, 'depths': (24,), 'heads': (16,), 'neck': (256, 512, 1024, 1024)}
+
+
+class MidasDpt(LibraryNetwork):
+    """A vision transformer, BEiT or Swin V2, with a dense prediction head.
+
+    BEiT takes any size; Swin V2 takes the square that it was trained with, to which the images
+    are resized without regard to their aspect ratio, as the authors do.
+
+    Args:
+        backbone: 'beit' or 'swin2'.
+        side: the side of the square of the training, in pixels.
+        width: channels of the transformer, of its first stage with Swin V2.
+        depths: layers of the stages; BEiT has one stage.
+        heads: attention heads of the stages.
+        neck: channels of the four maps that the head takes.
+        window: side of the windows of Swin V2, in tokens.
+        pretrained: sides of the windows of the pre-training of Swin V2, 0 where they are the same.
+        fusion: channels of the head.
+    """
+
+    spec = ModelSpec(
+        'midas_dpt', inputs=('image',), output='inverse_depth', value_range=None, multiple=_STEP
+    )
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        'swin2_tiny': {
+            'backbone': 'swin2',
+            'side': 256,
+            'width': 96,
+            'depths': (2, 2, 6, 2),
+            'heads': (3, 6, 12, 24),
+            'neck': (96, 192, 384, 768),
+            'window': 16,
+        },
+        'swin2_base': {
+            'backbone': 'swin2',
+            'side': 384,
+            'width': 128,
+            'depths': (2, 2, 18, 2),
+            'heads': (4, 8, 16, 32),
+            'neck': (128, 256, 512, 1024),
+            'window': 24,
+            'pretrained': (12, 12, 12, 6),
+        },
+        'swin2_large': {
+            'backbone': 'swin2',
+            'side': 384,
+            'width': 192,
+            'depths': (2, 2, 18, 2),
+            'heads': (6, 12, 24, 48),
+            'neck': (192, 384, 768, 1536),
+            'window': 24,
+            'pretrained': (12, 12, 12, 6),
+        },
+        'beit_base': {'backbone': 'beit', 'side': 384, **_BEIT_BASE},
+        'beit_large': {'backbone': 'beit', 'side': 384, **_BEIT_LARGE},
+        'beit_large_512': {'backbone': 'beit', 'side': 512, **_BEIT_LARGE},
+    }
+    stable_names = (
+        (r'^backbone\.beit\.layers\.', 'backbone.encoder.layer.'),
+        (r'^backbone\.beit\.', 'backbone.'),
+        (r'\.attention\.q_proj\.', '.attention.attention.query.'),
+        (r'\.attention\.k_proj\.', '.attention.attention.key.'),
+        (r'\.attention\.v_proj\.', '.attention.attention.value.'),
+        (r'\.attention\.o_proj\.', '.attention.output.dense.'),
+        (r'\.relative_position_bias\.(?=\w+$)', '.attention.attention.relative_position_bias.'),
+        (r'(\.layer\.\d+)\.mlp\.fc1\.', r'\1.intermediate.dense.'),
+        (r'(\.layer\.\d+)\.mlp\.fc2\.', r'\1.output.dense.'),
+    )
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        side: int,
+        width: int,
+        depths: Sequence[int],
+        heads: Sequence[int],
+        neck: Sequence[int],
+        window: int = 0,
+        pretrained: Sequence[int] = (0, 0, 0, 0),
+        fusion: int = 256,
+    ) -> None:
+        super().__init__()
+        if backbone not in ('beit', 'swin2'):
+            raise ValueError(f'backbone is {backbone!r}; choose beit or swin2')
+        if backbone == 'beit':
+            self.specify(preferred=Preferred(side, 'inside'))
+        else:
+            self.specify(fixed_size=(side, side))
+        kind = {'beit': _beit, 'swin2': _swin2}[backbone]
+        settings = kind(side, width, depths, heads, window, pretrained)
+        head = {
+            'hidden_size': neck[-1],
+            'neck_hidden_sizes': list(neck),
+            'fusion_hidden_size': fusion,
+            'add_projection': False,
+        }
+        self.adopt(
+            lambda library: library.DPTForDepthEstimation(
+                library.DPTConfig(backbone_config=library.AutoConfig.for_model(**settings), **head)
+            )
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map an image (N, 3, H, W) to its inverse depth, (N, 1, H, W)."""
+        self.check_images(image)
+        return self.network(image * (2 / 255) - 1).predicted_depth.unsqueeze(1)
+
+
+def _beit(
+    side: int,
+    width: int,
+    depths: Sequence[int],
+    heads: Sequence[int],
+    window: int,
+    pretrained: Sequence[int],
+) -> dict[str, Any]:
+    """The library's settings of BEiT, whose four taps divide its layers evenly."""
+    (layers,), (count,) = depths, heads
+    return {
+        'model_type': 'beit',
+        'image_size': side,
+        'hidden_size': width,
+        'num_hidden_layers': layers,
+        'num_attention_heads': count,
+        'intermediate_size': 4 * width,
+        'use_relative_position_bias': True,
+        'reshape_hidden_states': False,
+        'layer_norm_eps': 1e-6,  # the authors'; the library's files say 1e-12
+        'out_features': [f'stage{layers * quarter // 4}' for quarter in (1, 2, 3, 4)],
+    }
+
+
+def _swin2(
+    side: int,
+    width: int,
+    depths: Sequence[int],
+    heads: Sequence[int],
+    window: int,
+    pretrained: Sequence[int],
+) -> dict[str, Any]:
+    """The library's settings of Swin V2, whose stages are the four taps."""
+    return {
+        'model_type': 'swinv2',
+        'image_size': side,
+        'embed_dim': width,
+        'depths': list(depths),
+        'num_heads': list(heads),
+        'window_size': window,
+        'pretrained_window_sizes': list(pretrained),
+        'out_features': [f'stage{stage}' for stage in (1, 2, 3, 4)],
+    }
