@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core.config.settings import dataset_classes, explain
-from nndepth_core.data.datasets import Mixture, MonoDataset, StereoDataset, StereoSource
-from nndepth_core.data.synthetic.procedural import ProceduralStereo
+from nndepth_core.data.datasets import (
+    Mixture,
+    MonoDataset,
+    MonoSource,
+    StereoDataset,
+    StereoSource,
+)
+from nndepth_core.data.synthetic.procedural import ProceduralMono, ProceduralStereo
 from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.spec import Task
 
@@ -45,7 +51,7 @@ def load_dataset(source: str, settings: Sequence[str] = (), task: Task = 'stereo
     Args:
         source: what `--data` says, see `HELP`.
         settings: the first result of `split_settings`.
-        task: 'stereo' for a `StereoSource`, 'mono' for a `MonoDataset`.
+        task: 'stereo' for a `StereoSource`, 'mono' for a `MonoSource`.
 
     Raises:
         ValueError: there is no such class, a setting is wrong, or the data set lacks files.
@@ -67,7 +73,7 @@ def load_dataset(source: str, settings: Sequence[str] = (), task: Task = 'stereo
             f'{folder}a YAML file or the dotted path of a class'
         )
     parser = ArgumentParser(exit_on_error=False)
-    base = StereoSource if task == 'stereo' else MonoDataset
+    base = StereoSource if task == 'stereo' else MonoSource
     parser.add_argument('--data', type=base, required=True)
     try:
         return parser.instantiate(parser.parse_args([f'--data={source}', *settings])).data
@@ -77,7 +83,10 @@ def load_dataset(source: str, settings: Sequence[str] = (), task: Task = 'stereo
 
 def _classes(task: Task) -> dict[str, type]:
     """Return the data sets of the library that fit models of a task."""
-    bases = (StereoDataset, Mixture, ProceduralStereo) if task == 'stereo' else (MonoDataset,)
+    bases = {
+        'stereo': (StereoDataset, Mixture, ProceduralStereo),
+        'mono': (MonoDataset, ProceduralMono),
+    }[task]
     return {name: cls for name, cls in dataset_classes().items() if issubclass(cls, bases)}
 
 

@@ -12,7 +12,7 @@ from inspect import signature
 from typing import Any
 
 from nndepth_core.data import datasets
-from nndepth_core.data.synthetic.procedural import ProceduralStereo
+from nndepth_core.data.synthetic.procedural import ProceduralMono, ProceduralStereo
 
 _NOISE = re.compile(
     r'Does not validate|Subtypes:|Errors:|Given value|Expected a <class .NoneType.>|'
@@ -30,7 +30,7 @@ def dataset_classes() -> dict[str, type]:
     """The data sets of this library by name, those of pairs and those of single images."""
     exported = [getattr(datasets, name) for name in datasets.__all__]
     classes = [cls for cls in exported if cls.__module__ != datasets.base.__name__]
-    return {cls.__name__: cls for cls in (*classes, ProceduralStereo)}
+    return {cls.__name__: cls for cls in (*classes, ProceduralMono, ProceduralStereo)}
 
 
 def class_at(path: str) -> Any:

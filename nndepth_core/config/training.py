@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -23,26 +23,37 @@ from nndepth_core.config.settings import (
     setting,
     unknown_setting,
 )
-from nndepth_core.data.augment import StereoAugmentation
+from nndepth_core.data.augment import MonoAugmentation, StereoAugmentation
+from nndepth_core.data.loader import TrainingData
 from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.models import model_names, network_class
 from nndepth_core.models.base import Network
 from nndepth_core.training import TrainingError
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss
+from nndepth_core.training.mono import MonoData, MonoTrainer
+from nndepth_core.training.mono_losses import ScaleInvariantLogLoss, ScaleShiftInvariantLoss
 from nndepth_core.training.nano_loss import NanoLoss
 from nndepth_core.training.stereo import StereoData, StereoTrainer
 from nndepth_core.training.trainer import BaseTrainer
 
 _PARTS = {
-    'model': (Network, 'The network.'),
-    'data': (StereoData, 'What it learns from.'),
-    'trainer': (BaseTrainer, 'How it learns.'),
+    'model': 'The network.',
+    'data': 'What it learns from.',
+    'trainer': 'How it learns.',
 }
 _DESCRIPTION = """Train a network. --model takes its name, as in raft_stereo-rvc, and its published
 training is taken where there is no --trainer. --model, --data and --trainer take YAML files too,
 and --config one of all three. Single settings are set as in --trainer.max_steps 1000 and win over
 files. `nndepth config CLASS` writes the settings of a class."""
-_LOSSES = (SequenceLoss, MultiScaleLoss, NanoLoss)
+_LOSSES: dict[type, tuple[type, ...]] = {
+    StereoTrainer: (SequenceLoss, MultiScaleLoss, NanoLoss),
+    MonoTrainer: (ScaleShiftInvariantLoss, ScaleInvariantLogLoss),
+}
+_DATA: dict[type, tuple[type, type]] = {
+    StereoTrainer: (StereoData, StereoAugmentation),
+    MonoTrainer: (MonoData, MonoAugmentation),
+}
+"""What trainers learn from, and what changes it at random."""
 _RENAMED = {'training/default_model.yaml': 'training/nano_stereo.yaml'}
 set_parsing_settings(subclasses_enabled=[BaseTrainer])
 
@@ -59,7 +70,7 @@ class Run:
     """
 
     model: Network
-    data: StereoData
+    data: TrainingData
     trainer: BaseTrainer
     text: str
 
@@ -76,11 +87,13 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
         ValueError: What is described cannot be made, e.g. a data set lacks files.
         SystemExit: Help or the configuration was asked for, and is printed.
     """
+    content, overrides = _read_files(arguments)
+    trainer = _trainer(content)
+    kinds = {'model': Network, 'data': _DATA[trainer][0], 'trainer': BaseTrainer}
     parser = ArgumentParser(prog=program, description=_DESCRIPTION, exit_on_error=False)
     parser.add_argument('--config', action='config', help='A YAML file of the whole run.')
-    for name, (kind, text) in _PARTS.items():
-        parser.add_argument(f'--{name}', type=kind, required=True, help=text)
-    content, overrides = _read_files(arguments)
+    for name, text in _PARTS.items():
+        parser.add_argument(f'--{name}', type=kinds[name], required=True, help=text)
     if (name := network_name(content.get('model'))) and 'trainer' not in content:
         raise TrainingError(
             f'no published training of {name} is known here; describe one by --trainer FILE.yaml'
@@ -90,7 +103,7 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
     try:
         config = parser.parse_args(['--config', yaml.safe_dump(content), *overrides])
     except (argparse.ArgumentError, TypeError) as error:
-        raise TrainingError(_explain(str(error))) from error
+        raise TrainingError(_explain(str(error), trainer)) from error
     parser.description = None  # which would head the YAML
     text = parser.dump(config, skip_unset=False, with_comments=True)
     if printing:
@@ -105,7 +118,8 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
 def known_classes() -> dict[str, type]:
     """The classes that a configuration may name without their module."""
     classes: list[type] = [network_class(name) for name in model_names()]
-    classes += [StereoData, StereoAugmentation, StereoTrainer, *_LOSSES]
+    for trainer, losses in _LOSSES.items():
+        classes += [*_DATA[trainer], trainer, *losses]
     return {cls.__name__: cls for cls in classes} | dataset_classes()
 
 
@@ -125,7 +139,7 @@ def class_yaml(name: str) -> str:
         parser.set_defaults(dict(next(iter(cls.variants.values()))))
     defaults = parser.get_defaults(skip_validation=True)
     text = parser.dump(defaults, skip_unset=False, skip_validation=True, with_comments=True)
-    if cls in (StereoData, StereoAugmentation):  # always the class of their place
+    if any(cls in placed for placed in _DATA.values()):  # always the class of their place
         return text
     return f'class_path: {name}\ninit_args:\n{textwrap.indent(text, "  ")}'
 
@@ -201,12 +215,24 @@ def _variant(model: Network, config: Namespace) -> str:
     return 'custom'
 
 
-def _explain(message: str) -> str:
+def _trainer(content: Mapping[str, Any]) -> type:
+    """The trainer of this library that a described trainer is or derives from."""
+    described = content.get('trainer')
+    path = str(described.get('class_path', '')) if isinstance(described, dict) else ''
+    try:
+        cls = known_classes().get(path) or class_at(path)
+    except ValueError:  # the parser will say so
+        cls = StereoTrainer
+    derived = isinstance(cls, type) and issubclass(cls, MonoTrainer)
+    return MonoTrainer if derived else StereoTrainer
+
+
+def _explain(message: str, trainer: type) -> str:
     """Make a sentence of what jsonargparse says of a wrong run, with what is allowed."""
-    if match := re.search(r"Group '(\w+)' does not accept option '(\w+)", message):
-        return unknown_setting(f'{match[1]}.{match[2]}', _PARTS[match[1]][0])
-    if match := re.search(r'unrecognized arguments: --(data)\.(\w+)', message):
-        return unknown_setting(f'data.{match[2]}', StereoData)
+    if match := re.search(r"Group 'data' does not accept option '(\w+)", message):
+        return unknown_setting(f'data.{match[1]}', _DATA[trainer][0])
+    if match := re.search(r'unrecognized arguments: --data\.(\w+)', message):
+        return unknown_setting(f'data.{match[1]}', _DATA[trainer][0])
     if match := re.search(r'unrecognized arguments: (\S+)', message):
         allowed = ', '.join(f'--{name}' for name in ('config', *_PARTS))
         return f'{match[1]} is no argument; there are {allowed} and settings below them'
@@ -214,8 +240,8 @@ def _explain(message: str) -> str:
         key = setting(message)
         known = {
             'model': model_names(),
-            'trainer': (StereoTrainer.__name__,),
-            'loss': [loss.__name__ for loss in _LOSSES],
+            'trainer': [cls.__name__ for cls in _LOSSES],
+            'loss': [loss.__name__ for loss in _LOSSES[trainer]],
         }.get(key.rpartition('.')[2], dataset_classes())
         return f'{key}: {match[1]} is unknown; give one of {", ".join(known)}, or a dotted path'
     return explain(message)

@@ -86,10 +86,10 @@ def available_memory() -> int | None:
     It is the least of what the system has free, what the control groups of this process (as
     containers and services have them) leave, and its own limit of address space (`ulimit -v`).
     """
-    rooms = [_free_in_system(), _left_of_address_space()]
+    rooms = [_free_in_system(), _room_in_address_space()]
     for root, files, path in _control_groups():
         folders = [root.joinpath(*path[:depth]) for depth in range(len(path) + 1)]
-        rooms += [_left_in_group(folder, files) for folder in folders]
+        rooms += [_room_in_group(folder, files) for folder in folders]
     return min((room for room in rooms if room is not None), default=None)
 
 
@@ -97,7 +97,7 @@ def _free_in_system() -> int | None:
     return _kilobytes(_PROC / 'meminfo', 'MemAvailable')
 
 
-def _left_of_address_space() -> int | None:
+def _room_in_address_space() -> int | None:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     used = _kilobytes(_PROC / 'self/status', 'VmSize')
     return None if limit == resource.RLIM_INFINITY or used is None else limit - used
@@ -135,7 +135,7 @@ def _control_groups() -> list[tuple[Path, tuple[str, str, str], tuple[str, ...]]
     ]
 
 
-def _left_in_group(folder: Path, files: tuple[str, str, str]) -> int | None:
+def _room_in_group(folder: Path, files: tuple[str, str, str]) -> int | None:
     limit, used, freeable = files
     try:
         statistics = (folder / 'memory.stat').read_text().splitlines()

@@ -46,6 +46,7 @@ MAY_IMPORT = {
 }
 # Modules that are meant to know whether depth comes from a pair or from a single image.
 KNOW_THE_TASK = (
+    'nndepth_core.benchmark.authors',
     'nndepth_core.benchmark.measure',
     'nndepth_core.benchmark.official',
     'nndepth_core.blocks.correlation',
@@ -85,6 +86,8 @@ KNOW_THE_TASK = (
     'nndepth_core.rectification',
     'nndepth_core.spec',
     'nndepth_core.testing.fuzzing',
+    'nndepth_core.training.mono',
+    'nndepth_core.training.mono_losses',
     'nndepth_core.training.losses',
     'nndepth_core.training.nano_loss',
     'nndepth_core.training.stereo',

@@ -57,6 +57,7 @@ class Source(Protocol[SampleT]):
 
 
 StereoSource = Source[StereoSample]
+MonoSource = Source[MonoSample]
 
 
 class Dataset(Source[SampleT], ABC):

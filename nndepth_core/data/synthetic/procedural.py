@@ -1,15 +1,15 @@
-"""Endless stereo pairs with exact dense disparity, for training."""
+"""Endless rendered samples for training: pairs with disparity, and images with depth."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera, StereoCamera
-from nndepth_core.data.datasets.base import StereoSource
-from nndepth_core.data.sample import StereoSample
+from nndepth_core.data.datasets.base import MonoSource, StereoSource
+from nndepth_core.data.sample import MonoSample, StereoSample
 from nndepth_core.data.synthetic.layouts import LAYOUTS
 from nndepth_core.data.synthetic.materials import MaterialBank
 from nndepth_core.data.synthetic.patches import draw_pair, occlusion
@@ -75,3 +75,48 @@ class ProceduralStereo(StereoSource):
             rig,
             f'{self.seed}-{index:07d}',
         )
+
+
+@dataclass(frozen=True)
+class ProceduralMono(MonoSource):
+    """The left images of `ProceduralStereo` with their depth.
+
+    The scenes have no size of their own; the baseline decides how many metres they measure.
+
+    Args:
+        size: height and width, in pixels.
+        length: the number of samples.
+        seed: determines all samples.
+        baseline: that of the rendered pairs, metres.
+        effects: see `ProceduralStereo`.
+    """
+
+    size: tuple[int, int] = (320, 512)
+    length: int = 1_000_000
+    seed: int = 0
+    baseline: float = 0.1
+    effects: bool = True
+    name = 'procedural images'
+
+    def __post_init__(self) -> None:
+        if not 0 < self.baseline < float('inf'):
+            raise ValueError(f'baseline is {self.baseline}; give metres, more than 0')
+
+    def __len__(self) -> int:
+        return self.length
+
+    @cached_property
+    def pairs(self) -> ProceduralStereo:
+        """The pairs whose left images these are."""
+        return ProceduralStereo(self.size, self.length, self.seed, effects=self.effects)
+
+    def __getitem__(self, index: int) -> MonoSample:
+        """Render sample `index`.
+
+        Raises:
+            IndexError: it is not in 0..length - 1.
+        """
+        pair = self.pairs[index]
+        assert pair.camera is not None
+        camera = replace(pair.camera, baseline=self.baseline)
+        return MonoSample(pair.left, camera.disparity_to_depth(pair.disparity), name=pair.name)
