@@ -114,21 +114,15 @@ def replay(
     settings = settings or ReplaySettings()
     check_target(target, source, overwrite)
     for folder in leftovers(target):
-        _say(f'{folder} is of a replay that was ended or still runs; delete it if nobody uses it')
+        say(f'{folder} is of a replay that was ended or still runs; delete it if nobody uses it')
     clock = StageClock()
     with BagReader(source) as bag:
-        topics = find_topics(bag, settings.topics, bool(settings.calibration))
-        start = bag.start_time + round(settings.start * 1e9)
-        stop = None if math.isinf(settings.duration) else start + round(settings.duration * 1e9)
-        total = sum(bag.counts[topic] for topic in topics.all)
-        records = bag.messages(topics.all, stop=stop)
-        records = _watched(records, stopped, total=total, desc='reading', leave=False)
-        survey = make_survey(bag, topics, records, start, round(settings.sync_tolerance * 1e9))
+        topics, survey, start, stop = look_through(bag, settings, stopped)
         clock.lap('survey')
-        processor = _Processor(bag, topics, survey, estimator, settings)
+        processor = Processor(bag, topics, survey, estimator, settings)
 
         for damage in bag.damage:
-            _say(f'WARN: {damage}')
+            say(f'WARN: {damage}')
 
         def report(written: Mapping[str, int], output: Path) -> dict[str, Any]:
             clock.lap('processing')
@@ -153,7 +147,26 @@ def replay(
     return told
 
 
-def _watched(items: Iterable[T], stopped: Callable[[], bool], **bar: Any) -> Iterator[T]:
+def look_through(
+    bag: BagReader, settings: ReplaySettings, stopped: Callable[[], bool]
+) -> tuple[StereoTopics, Survey, int, int | None]:
+    """Find the pairs of a bag.
+
+    Returns:
+        The topics, what is in them, and the times at which processing begins and ends.
+    """
+    topics = find_topics(bag, settings.topics, bool(settings.calibration))
+    start = bag.start_time + round(settings.start * 1e9)
+    stop = None if math.isinf(settings.duration) else start + round(settings.duration * 1e9)
+    total = sum(bag.counts[topic] for topic in topics.all)
+    records = bag.messages(topics.all, stop=stop)
+    records = watched(records, stopped, total=total, desc='reading', leave=False)
+    survey = make_survey(bag, topics, records, start, round(settings.sync_tolerance * 1e9))
+    return topics, survey, start, stop
+
+
+def watched(items: Iterable[T], stopped: Callable[[], bool], **bar: Any) -> Iterator[T]:
+    """Yield items with a progress bar until it is to stop."""
     with tqdm(items, disable=None, **bar) as shown:
         for item in shown:
             if stopped():
@@ -167,7 +180,7 @@ def _copied(records: Iterable[Record], bag: BagReader, writer: BagWriter) -> Ite
         yield record
 
 
-def _matched(
+def matched(
     records: Iterable[Record], topics: StereoTopics, survey: Survey
 ) -> Iterator[MatchedPair]:
     """Yield the pairs of the survey with their messages as soon as both are read."""
@@ -190,8 +203,16 @@ def _matched(
         yield MatchedPair(*survey.pairs[place], left, right)
 
 
-class _Processor:
-    """Turns pairs into messages, and keeps what the report says of them."""
+class Processor:
+    """Turns pairs into messages, and keeps what the report says of them.
+
+    Args:
+        bag: the bag that is read.
+        topics: what to read of it.
+        survey: what is in it.
+        estimator: computes the disparity.
+        settings: outputs and limits.
+    """
 
     def __init__(
         self,
@@ -222,22 +243,26 @@ class _Processor:
         records = self._bag.messages(wanted, start, stop)
         if self._settings.copy_inputs:
             records = _copied(records, self._bag, writer)
-        pairs = _matched(records, topics, survey)
-        for pair in _watched(pairs, stopped, total=len(survey.pairs), unit='pair'):
-            self._process(pair, writer)
+
+        def write(pair: MatchedPair, estimate: Estimate) -> None:
+            for name, message in estimate.messages.items():
+                writer.write(f'{topics.namespace}/{name}', pair.left.time, message)
+
+        pairs = matched(records, topics, survey)
+        for pair in watched(pairs, stopped, total=len(survey.pairs), unit='pair'):
+            self.process(pair, write)
         if not self.outcome.densities:
             writer.discard()
 
-    def _process(self, pair: MatchedPair, writer: BagWriter) -> None:
-        """Estimate one pair and write its messages; a pair that fails is counted."""
+    def process(self, pair: MatchedPair, write: Callable[[MatchedPair, Estimate], None]) -> None:
+        """Estimate one pair and write what comes out; a pair that fails is counted."""
         clock = StageClock()
         try:
             estimate = self._estimate(pair, clock)
         except (ValueError, RuntimeError, cv2.error) as error:
             self._fail(pair.left_frame, error)
             return
-        for name, message in estimate.messages.items():
-            writer.write(f'{self._topics.namespace}/{name}', pair.left.time, message)
+        write(pair, estimate)
         clock.lap('write')
         self.outcome.processing_size = list(estimate.result.processing_size)
         self.outcome.densities.append(estimate.density)
@@ -281,17 +306,18 @@ class _Processor:
         self.outcome.failures.append({'stamp_ns': frame.stamp, 'reason': reason})
         if len(self.outcome.failures) <= SHOWN_FAILURES:
             seconds, nanoseconds = divmod(frame.stamp, 1_000_000_000)
-            _say(f'pair of stamp {seconds}.{nanoseconds:09d} failed: {reason}')
+            say(f'pair of stamp {seconds}.{nanoseconds:09d} failed: {reason}')
         elif len(self.outcome.failures) == SHOWN_FAILURES + 1:
-            _say('more pairs fail; the report names them all')
+            say('more pairs fail; the report names them all')
 
     def _find(self, found: Iterable[Finding]) -> None:
         for finding in found:
             if self.outcome.findings.setdefault(finding.code, finding) is finding:
-                _say(f'{finding.level.name}: {finding.text}')
+                say(f'{finding.level.name}: {finding.text}')
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line to stderr beside the progress bar."""
     tqdm.write(f'nndepth: {text}', file=sys.stderr)
 
 

@@ -9,14 +9,18 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nndepth_core import calibration
 from nndepth_core.cli import command_parser, options
 from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
+
+if TYPE_CHECKING:
+    from nndepth_ros.replay import ReplaySettings
 
 DESCRIPTION = """
 Runs every stereo pair of a rosbag2 through the estimator, in order and without ROS, and writes
@@ -47,6 +51,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('output', metavar='OUT', type=Path, help='folder for the new MCAP bag')
     add('--overwrite', action='store_true', help='replace OUT if it is a bag')
     add('--json', action='store_true', help='print the report instead of its summary')
+    add_selection(parser)
+    add(
+        '--topics',
+        type=_outputs,
+        metavar='OUTPUTS',
+        default=tuple(STEREO_OUTPUTS),
+        help=f'comma-separated, of {", ".join(STEREO_OUTPUTS)}; default: all',
+    )
+    add('--copy', action='store_true', help='write the input topics too')
+    add(
+        '--output-size',
+        choices=('camera', 'processing'),
+        default='camera',
+        help='size of the outputs: that of the camera, or of the processing; default: %(default)s',
+    )
+    _add_number(parser, '--min-depth', 0.0, 'nearer points are -inf in depth images', 'METRES')
+    _add_number(parser, '--max-depth', 0.0, 'farther points are +inf; 0: no limit', 'METRES')
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Declare what is read of a bag, and what estimates."""
+    add = parser.add_argument
     for side in ('left', 'right'):
         add(
             f'--{side}',
@@ -67,28 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help=f"used instead of the bag's camera_info: {calibration.LAYOUTS}",
     )
-    add(
-        '--topics',
-        type=_outputs,
-        metavar='OUTPUTS',
-        default=tuple(STEREO_OUTPUTS),
-        help=f'comma-separated, of {", ".join(STEREO_OUTPUTS)}; default: all',
-    )
-    add('--copy', action='store_true', help='write the input topics too')
     _add_number(parser, '--start', 0.0, 'leave out so much of the beginning of the bag')
     _add_number(parser, '--duration', math.inf, 'process only so much; default: to the end')
     _add_number(parser, '--sync-tolerance', 0.0, 'largest difference of the stamps of a pair')
     options.add_max_pixels(parser)
     options.add_estimator_arguments(parser)
     options.add_baseline_arguments(parser)
-    add(
-        '--output-size',
-        choices=('camera', 'processing'),
-        default='camera',
-        help='size of the outputs: that of the camera, or of the processing; default: %(default)s',
-    )
-    _add_number(parser, '--min-depth', 0.0, 'nearer points are -inf in depth images', 'METRES')
-    _add_number(parser, '--max-depth', 0.0, 'farther points are +inf; 0: no limit', 'METRES')
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -100,28 +110,35 @@ def main(arguments: Sequence[str]) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Process the bag and report the result."""
-    from nndepth_ros.bag_survey import StereoTopics
-    from nndepth_ros.replay import ReplaySettings, replay
+    from nndepth_ros.replay import replay as process
 
-    settings = ReplaySettings(
-        StereoTopics(args.left, args.right, args.left_info, args.right_info),
-        args.topics,
-        OutputSettings(args.min_depth, args.max_depth),
-        args.sync_tolerance,
-        args.start,
-        args.duration,
-        args.copy,
-        args.max_pixels,
-        options.baseline_limits(args),
-        calibration.parse(args.calibration) if args.calibration else None,
+    settings = replace(
+        selection(args),
+        outputs=args.topics,
+        messages=OutputSettings(args.min_depth, args.max_depth),
+        copy_inputs=args.copy,
     )
     keep_freed_memory()
     estimator = options.load_estimator(args, StereoEstimator.load, output=args.output_size)
-    with _interruption() as signals:
-        report = replay(
+    with interruption() as signals:
+        report = process(
             args.bag, args.output, estimator, settings, args.overwrite, lambda: bool(signals)
         )
-    print(json.dumps(report, indent=2) if args.json else _summary(report))
+    return conclude(args, report, signals, 'bag')
+
+
+def conclude(
+    args: argparse.Namespace, report: dict[str, Any], signals: Sequence[int], made: str
+) -> int:
+    """Print the report or its summary, and return the exit code.
+
+    Args:
+        args: the arguments.
+        report: what `replay` or `pseudo_label` returned.
+        signals: those that came meanwhile.
+        made: what was made, in a word.
+    """
+    print(json.dumps(report, indent=2) if args.json else _summary(report, made))
     if report['interrupted']:
         print('nndepth: interrupted', file=sys.stderr)
         return 128 + signals[0]
@@ -132,8 +149,24 @@ def run(args: argparse.Namespace) -> int:
     return 1 if report['problem'] or incomplete else 0
 
 
+def selection(args: argparse.Namespace) -> ReplaySettings:
+    """What the arguments of `add_selection` say of the bag."""
+    from nndepth_ros.bag_survey import StereoTopics
+    from nndepth_ros.replay import ReplaySettings
+
+    return ReplaySettings(
+        StereoTopics(args.left, args.right, args.left_info, args.right_info),
+        sync_tolerance=args.sync_tolerance,
+        start=args.start,
+        duration=args.duration,
+        max_pixels=args.max_pixels,
+        baseline=options.baseline_limits(args),
+        calibration=calibration.parse(args.calibration) if args.calibration else None,
+    )
+
+
 @contextmanager
-def _interruption() -> Iterator[list[int]]:
+def interruption() -> Iterator[list[int]]:
     """Hold the first SIGINT or SIGTERM in a list; the second one has its usual effect."""
     came: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -155,7 +188,7 @@ def _interruption() -> Iterator[list[int]]:
         restore()
 
 
-def _summary(report: dict[str, Any]) -> str:
+def _summary(report: dict[str, Any], made: str) -> str:
     from nndepth_ros.bag_storage import Damage
 
     pairs, model = report['pairs'], report['model']
@@ -172,7 +205,7 @@ def _summary(report: dict[str, Any]) -> str:
     lines += [f'{topic} is left out: {kind}' for topic, kind in report['left_out'].items()]
     if report['output']:
         density = 100 * report['density']['mean']
-        lines.append(f'density {density:.1f} %; bag and report.json are in {report["output"]}')
+        lines.append(f'density {density:.1f} %; {made} and report.json are in {report["output"]}')
     return '\n'.join(lines)
 
 

@@ -25,6 +25,10 @@ COMMANDS = {
     'export': ('nndepth_core.cli.export', 'write a network and its weights to an ONNX file'),
     'infer': ('nndepth_core.cli.infer', 'estimate disparity and depth of pairs or single images'),
     'models': ('nndepth_core.cli.models', 'list networks, published figures and stored weights'),
+    'pseudo-label': (
+        'nndepth_ros.pseudo_label_command',
+        'make images with depth from a bag',
+    ),
     'replay': ('nndepth_ros.replay_command', 'run a recorded ROS bag through the estimator'),
     'train': ('nndepth_core.cli.train', 'train or fine-tune a network'),
     'weights': ('nndepth_core.cli.weights', 'list, import, fetch, locate or remove weights'),

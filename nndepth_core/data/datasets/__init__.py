@@ -18,7 +18,7 @@ from nndepth_core.data.datasets.crestereo import CREStereoData
 from nndepth_core.data.datasets.diml import DIMLIndoor, DIMLOutdoor
 from nndepth_core.data.datasets.eth3d import ETH3D
 from nndepth_core.data.datasets.falling_things import FallingThings
-from nndepth_core.data.datasets.folder import FolderPairs
+from nndepth_core.data.datasets.folder import FolderDepth, FolderPairs
 from nndepth_core.data.datasets.hrwsi import HRWSI
 from nndepth_core.data.datasets.hypersim import Hypersim
 from nndepth_core.data.datasets.instereo2k import InStereo2K
@@ -48,6 +48,7 @@ __all__ = [
     'Dataset',
     'DatasetError',
     'FallingThings',
+    'FolderDepth',
     'FolderPairs',
     'Hypersim',
     'InStereo2K',

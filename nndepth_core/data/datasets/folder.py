@@ -1,14 +1,21 @@
-"""Your own pairs: pictures and disparity maps in folders."""
+"""Your own samples: pictures and disparity or depth maps in folders."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from nndepth_core import calibration, io
 from nndepth_core.camera import StereoCamera
-from nndepth_core.data.datasets.base import DatasetError, Entry, StereoDataset
+from nndepth_core.data.datasets.base import (
+    Dataset,
+    DatasetError,
+    Entry,
+    MonoDataset,
+    StereoDataset,
+)
 
 
 class FolderPairs(StereoDataset):
@@ -46,16 +53,7 @@ class FolderPairs(StereoDataset):
         self.scale = scale
         super().__init__(root)
         patterns = {'left': left, 'right': right, 'disparity': disparity, 'occluded': occluded}
-        kinds = [kind for kind, pattern in patterns.items() if pattern]
-        lists = [self._list(kind, patterns[kind]) for kind in kinds]
-        try:
-            rows = io.match_files(*lists)
-        except ValueError as error:
-            raise DatasetError(f'{self.name}: {error}') from error
-        self.entries = [
-            Entry(name, dict(zip(kinds, row, strict=True)), {})
-            for name, row in zip(io.distinct_names([row[0] for row in rows]), rows, strict=True)
-        ]
+        self.entries = list_entries(self, {kind: p for kind, p in patterns.items() if p})
         numbers = camera.count(',') > 1
         self.calibration = (
             calibration.parse(camera if numbers else self.root / camera) if camera else None
@@ -73,12 +71,63 @@ class FolderPairs(StereoDataset):
         """The rig of all pairs."""
         return self.calibration.camera((width, height)) if self.calibration else None
 
-    def _list(self, kind: str, pattern: str) -> list[Path]:
-        suffixes = io.DISPARITY_SUFFIXES if kind == 'disparity' else io.IMAGE_SUFFIXES
-        found = [path for path in self.root.glob(pattern) if io.is_one_of(path, suffixes)]
-        if not found:
-            raise DatasetError(
-                f'{self.name}: no {kind} of {", ".join(suffixes)} is at {self.root / pattern}; '
-                f'put them there, or set {kind} to the pattern of their paths below {self.root}'
-            )
-        return sorted(found)
+
+class FolderDepth(MonoDataset):
+    """Your own images with depth, such as `nndepth pseudo-label` writes.
+
+    The files of a sample have the same name (image/0001.png, depth/0001.png). If they have not,
+    they belong together in the order of their names.
+
+    Args:
+        root: the folder that holds them.
+        image: the images, a pattern of paths below root.
+        depth: their depth maps: .pfm or .npy in metres, or pictures of 16 bits.
+        scale: the stored value of one metre in pictures of 16 bits.
+    """
+
+    source = 'where you keep it'
+
+    def __init__(
+        self, root: Path, image: str = 'image/*', depth: str = 'depth/*', scale: float = 1000.0
+    ) -> None:
+        self.name = Path(root).name or str(root)
+        self.scale = scale
+        super().__init__(root)
+        self.entries = list_entries(self, {'image': image, 'depth': depth})
+
+    def read_depth(self, entry: Entry) -> np.ndarray:
+        """Depth, float32 (H, W) metres, NaN where unknown."""
+        return io.read_depth(entry['depth'], self.scale)
+
+
+def list_entries(dataset: Dataset, patterns: Mapping[str, str]) -> list[Entry]:
+    """Find the files of each kind below the root and match them.
+
+    Args:
+        dataset: the data set, which needs its name and root.
+        patterns: kind of files -> pattern of their paths.
+
+    Raises:
+        DatasetError: there are no files of a kind, or they do not match.
+    """
+    lists = [_list(dataset, kind, pattern) for kind, pattern in patterns.items()]
+    try:
+        rows = io.match_files(*lists)
+    except ValueError as error:
+        raise DatasetError(f'{dataset.name}: {error}') from error
+    return [
+        Entry(name, dict(zip(patterns, row, strict=True)), {})
+        for name, row in zip(io.distinct_names([row[0] for row in rows]), rows, strict=True)
+    ]
+
+
+def _list(dataset: Dataset, kind: str, pattern: str) -> list[Path]:
+    maps = {'disparity': io.DISPARITY_SUFFIXES, 'depth': io.DEPTH_SUFFIXES}
+    suffixes = maps.get(kind, io.IMAGE_SUFFIXES)
+    found = [path for path in dataset.root.glob(pattern) if io.is_one_of(path, suffixes)]
+    if not found:
+        raise DatasetError(
+            f'{dataset.name}: no {kind} of {", ".join(suffixes)} is at {dataset.root / pattern}; '
+            f'put them there, or set {kind} to the pattern of their paths below {dataset.root}'
+        )
+    return sorted(found)

@@ -1,0 +1,97 @@
+"""Writes the depth of a bag's stereo pairs as truth from which networks of single images learn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nndepth_core.estimator import StageClock, StereoEstimator
+from nndepth_core.io import write_depth, write_image
+from nndepth_ros.bag import BagReader
+from nndepth_ros.conversions import to_rgb
+from nndepth_ros.outputs import DEPTH
+from nndepth_ros.pipeline import Estimate
+from nndepth_ros.replay import (
+    MatchedPair,
+    Processor,
+    ReplaySettings,
+    look_through,
+    matched,
+    watched,
+)
+from nndepth_ros.replay_report import describe, describe_input
+
+FOLDERS = ('image', 'depth')
+
+
+def pseudo_label(
+    source: Path,
+    target: Path,
+    estimator: StereoEstimator,
+    settings: ReplaySettings,
+    every: int = 1,
+    stopped: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Estimate the depth of every so manieth pair and write it beside the left image.
+
+    Args:
+        source: a bag; see `replay`.
+        target: the folder to make. Its folders `image` and `depth` hold pictures of one name, the
+            stamp of the left image in nanoseconds; depth in 16-bit millimetres, 0 where it is
+            unknown, infinite or beyond 65.535 m. A picture is there once its depth is.
+        estimator: computes the disparity; what its threshold of the confidence removes is unknown.
+        settings: topics and limits; of the outputs only the depth is made.
+        every: 1 takes all pairs, 10 every tenth: neighbouring frames teach little.
+        stopped: asked before every message and pair.
+
+    Returns:
+        The report, which is in report.json too; `problem` says why no pair was processed.
+
+    Raises:
+        ValueError: `every` is less than 1, or there is something at `target`.
+        BagError: the bag cannot be read.
+        OSError: a file cannot be written.
+    """
+    if every < 1:
+        raise ValueError(f'every is {every}; give at least 1')
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f'{target} exists already; choose another folder')
+    clock = StageClock()
+    with BagReader(source) as bag:
+        topics, survey, start, stop = look_through(bag, settings, stopped)
+        clock.lap('survey')
+        settings = replace(settings, outputs=(DEPTH,))
+        processor = Processor(bag, topics, survey, estimator, settings)
+
+        def write(pair: MatchedPair, estimate: Estimate) -> None:
+            for folder in FOLDERS:
+                (target / folder).mkdir(parents=True, exist_ok=True)
+            message = estimate.messages[DEPTH]
+            depth = np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
+            name = f'{pair.left_frame.stamp}.png'
+            write_depth(target / 'depth' / name, depth)
+            write_image(target / 'image' / name, to_rgb(bag.decode(pair.left)))
+
+        records = bag.messages(topics.images, start, stop)
+        pairs = islice(matched(records, topics, survey), 0, None, every)
+        count = -(-len(survey.pairs) // every)
+        for pair in watched(pairs, stopped, total=count, unit='pair'):
+            processor.process(pair, write)
+        clock.lap('processing')
+        report = {
+            'input': str(source),
+            'output': str(target) if processor.outcome.densities else None,
+            'every': every,
+            'interrupted': stopped(),
+            **describe(processor.outcome, topics, survey, estimator, clock.milliseconds),
+            **describe_input(bag),
+        }
+    if processor.outcome.densities:
+        (target / 'report.json').write_text(json.dumps(report, indent=2) + '\n')
+    return report
