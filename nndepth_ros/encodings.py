@@ -38,21 +38,13 @@ class Packed:
 
     def decode(self, message: Any, used_bits: UsedBits | None = None) -> np.ndarray:
         """Return uint8 RGB (H, W, 3); rgb8 without row padding is a view of the message."""
-        height, width, step = int(message.height), int(message.width), int(message.step)
-        row = width * self.channels * self.bits // 8
-        if step < row:
-            raise ConversionError(
-                f'step is {step} but a row of {width} {message.encoding} pixels has {row} bytes'
-            )
+        height, width = int(message.height), int(message.width)
         if width % self.shared:
             raise ConversionError(
                 f'{message.encoding} image is {width} pixels wide; two pixels share their colour, '
                 'so the width must be even'
             )
-        data = np.frombuffer(message.data, np.uint8)
-        if data.size < step * (height - 1) + row:
-            raise _truncated(data.size, height, step, step * height)
-        pixels = _rows(data, height, row, step)
+        pixels = pixel_rows(message, self.channels * self.bits // 8)
         if self.bits == 16:
             order = '>u2' if message.is_bigendian else '<u2'
             pixels = eight_bits(np.ascontiguousarray(pixels).view(order), used_bits)
@@ -192,6 +184,24 @@ def decode_image(message: Any, used_bits: UsedBits | None = None) -> np.ndarray:
             f'encoding {message.encoding[:40]!r} is unknown; publish one of {", ".join(ENCODINGS)}'
         )
     return encoding.decode(message, used_bits)
+
+
+def pixel_rows(message: Any, size: int) -> np.ndarray:
+    """View an Image whose pixels have `size` bytes as rows of bytes, uint8 (H, W * size).
+
+    Raises:
+        ConversionError: the step does not fit, or data are missing.
+    """
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    row = width * size
+    if step < row:
+        raise ConversionError(
+            f'step is {step} but a row of {width} {message.encoding} pixels has {row} bytes'
+        )
+    data = np.frombuffer(message.data, np.uint8)
+    if data.size < step * (height - 1) + row:
+        raise _truncated(data.size, height, step, step * height)
+    return _rows(data, height, row, step)
 
 
 def _rows(data: np.ndarray, height: int, row: int, step: int) -> np.ndarray:

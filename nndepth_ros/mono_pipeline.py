@@ -19,10 +19,12 @@ from nndepth_core.plausibility import (
     examine_image_levels,
     share_inside,
 )
-from nndepth_core.spec import ModelSpec
+from nndepth_core.scale import ScaledResult, ScaleError
+from nndepth_core.spec import ModelSpec, Output
 from nndepth_core.visualization import colorize, value_range
 from nndepth_ros import conversions, doctor
-from nndepth_ros.conversions import ConversionError
+from nndepth_ros.conversions import ConversionError, MessageTypes
+from nndepth_ros.live_scale import SOURCES, LiveScale
 from nndepth_ros.outputs import (
     CONFIDENCE,
     DEPTH,
@@ -33,7 +35,7 @@ from nndepth_ros.outputs import (
     OutputSettings,
     depth_messages,
 )
-from nndepth_ros.pipeline import Moment, Pipeline
+from nndepth_ros.pipeline import Moment, Pipeline, Report
 
 CLIPPED = 2.0
 """Per cent of a map without scale that lie outside of its colours, at each end."""
@@ -84,11 +86,16 @@ def map_topic(spec: ModelSpec) -> str:
     return f'{spec.output}/image'
 
 
-def offered(spec: ModelSpec) -> set[str]:
-    """Those of MONO_OUTPUTS that a model can fill; only metric models give metres."""
+def offered(spec: ModelSpec, scaled: bool = False) -> set[str]:
+    """Those of MONO_OUTPUTS that a model can fill.
+
+    Args:
+        spec: the spec of the model.
+        scaled: whether something tells the scale of a model that does not give metres.
+    """
     topics = {map_topic(spec), DEPTH_COLOR}
-    if spec.output == 'depth':
-        topics |= {DEPTH_INFO, POINTS}
+    if spec.output == 'depth' or scaled:
+        topics |= {DEPTH, DEPTH_INFO, POINTS}
     if spec.confidence is not None:
         topics.add(CONFIDENCE)
     return topics
@@ -99,6 +106,10 @@ class MonoPipeline(Pipeline):
 
     sides = ('',)
     outputs = MONO_OUTPUTS
+
+    def __init__(self, types: MessageTypes, report: Report) -> None:
+        super().__init__(types, report)
+        self.scale = LiveScale()
 
     def decode(self, moment: Moment, max_pixels: int) -> MonoInput:
         """Decode the image.
@@ -114,9 +125,18 @@ class MonoPipeline(Pipeline):
         return MonoInput(image, info, message.header)
 
     def infer(self, estimator: MonoEstimator, frame: MonoInput, confidence: bool) -> DepthResult:
-        """Estimate the depth, or the kind of depth that the model gives."""
-        camera = frame.camera if estimator.engine.spec.needs_camera else None
-        return estimator(frame.image, camera, confidence)
+        """Estimate the depth, or what the model gives where no scale is known."""
+        spec = estimator.engine.spec
+        camera = frame.camera if spec.needs_camera else None
+        result = estimator(frame.image, camera, confidence)
+        settings, found = self.scale.settings, []
+        if settings.applies_to(spec):
+            try:
+                result = self.scale.scaled(frame, result, spec)
+            except ScaleError as refusal:
+                found = [_no_scale(settings.source, refusal)]
+        self._report('scale', found)
+        return result
 
     def values(self, result: DepthResult) -> np.ndarray:
         """The map of the result."""
@@ -134,21 +154,23 @@ class MonoPipeline(Pipeline):
 
         Those that need a camera that is not known are left out, which is reported.
         """
-        wanted = self._possible(offered(spec).intersection(wanted), frame)
+        unscaled = result.unscaled if isinstance(result, ScaledResult) else result
+        given = offered(spec, scaled=unscaled is not result)
+        wanted = self._possible(given.intersection(wanted), frame)
         types, header, values = self.types, frame.header, result.depth
         height, width = values.shape
         messages: dict[str, Any] = {}
         if DEPTH_COLOR in wanted:
-            near, far = colored_range(values, spec, settings)
+            near, far = colored_range(values, result.output, spec, settings)
             picture = colorize(values, far, near, order='bgr')
             messages[DEPTH_COLOR] = conversions.image_message(types, header, picture, 'bgr8')
         if CONFIDENCE in wanted and result.confidence is not None:
             messages[CONFIDENCE] = conversions.image_message(
                 types, header, result.confidence, '32FC1'
             )
-        if spec.output != 'depth':
-            if (topic := map_topic(spec)) in wanted:
-                messages[topic] = conversions.image_message(types, header, values, '32FC1')
+        if unscaled.output != 'depth' and (topic := map_topic(spec)) in wanted:
+            messages[topic] = conversions.image_message(types, header, unscaled.depth, '32FC1')
+        if result.output != 'depth':
             return messages
         if DEPTH_INFO in wanted:
             messages[DEPTH_INFO] = conversions.depth_camera_info(
@@ -204,14 +226,14 @@ class MonoPipeline(Pipeline):
 
 
 def colored_range(
-    values: np.ndarray, spec: ModelSpec, settings: OutputSettings
+    values: np.ndarray, output: Output, spec: ModelSpec, settings: OutputSettings
 ) -> tuple[float, float]:
     """The values of the nearest (red) and farthest (blue) end of the colours of a map.
 
     For metres these are the same in every image: those of the settings, or the model's range. A
-    map without scale is coloured by its own range.
+    map without scale, or of a model without a range, is coloured by its own range.
     """
-    metric = spec.output == 'depth'
+    metric = output == 'depth'
     if metric and any(settings.color_range):
         low, high = settings.color_range
     elif metric and spec.value_range is not None:
@@ -219,4 +241,15 @@ def colored_range(
     else:
         step = max(1, math.isqrt(values.size // _COLORED_BY))
         low, high = value_range(values[::step, ::step], CLIPPED)
-    return (high, low) if spec.output == 'inverse_depth' else (low, high)
+    return (high, low) if output == 'inverse_depth' else (low, high)
+
+
+def _no_scale(source: str, refusal: ScaleError) -> Finding:
+    """Say why there are no metres."""
+    topics = f' ({" or ".join(SOURCES[source])})' if SOURCES[source] else ''
+    text = (
+        f'scale_source is {source}{topics}, but there is no scale: {refusal}; until there is, '
+        f'{DEPTH}, {DEPTH_INFO} and {POINTS} are not published'
+    )
+    level = Level.WARN if refusal.code == 'scale_waiting' else Level.ERROR
+    return Finding(refusal.code, level, text)

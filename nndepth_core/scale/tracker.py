@@ -15,8 +15,8 @@ JUMP = 0.25
 """A scale that gives other values by more than this share is taken without smoothing."""
 MAPS = 20
 """The most maps that wait for true depths."""
-TRUTHS = 10
-"""The most true depths that wait for their map."""
+TRUTHS = 30
+"""The most true depths that wait for their map: those of a second, by most sensors."""
 LONGEST = 60.0
 """The largest time that a setting may have, seconds."""
 
@@ -68,14 +68,18 @@ class ScaleTracker(Generic[Map, Truth]):
         """Take a true depth."""
         self._truths.append((stamp, truth))
 
+    def forget(self) -> None:
+        """Forget the maps and what they told, as when they come from another model."""
+        self._maps.clear()
+        self._scale = self._refusal = self._apart = None
+
     def update(self, stamp: int, newest: Map) -> None:
         """Take a map, and learn from all true depths whose map is there.
 
         A stamp that is not later than the one before means that time begins anew.
         """
         if self._maps and stamp <= self._maps[-1][0]:
-            self._maps.clear()
-            self._scale = self._refusal = self._apart = None
+            self.forget()
         self._maps.append((stamp, newest))
         for _ in range(len(self._truths)):
             when, truth = self._truths.popleft()

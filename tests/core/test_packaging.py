@@ -102,6 +102,8 @@ KNOW_THE_TASK = (
     'nndepth_ros.doctor',
     'nndepth_ros.encodings',
     'nndepth_ros.fuzzing',
+    'nndepth_ros.known_depths',
+    'nndepth_ros.live_scale',
     'nndepth_ros.mono_node',
     'nndepth_ros.mono_pipeline',
     'nndepth_ros.node_benchmark',
