@@ -18,6 +18,7 @@ from nndepth_core.engines import Engine
 from nndepth_core.estimator import StageClock
 from nndepth_ros import diagnostics, doctor
 from nndepth_ros.conversions import ros_message_types, stamp_ns
+from nndepth_ros.doctor import InputState
 from nndepth_ros.log import describe
 from nndepth_ros.mailbox import Mailbox
 from nndepth_ros.model_node import ModelNode
@@ -29,6 +30,8 @@ from nndepth_ros.subscriptions import Inputs
 from nndepth_ros.synchronizer import CameraInfoCache, Stamped
 
 LIVE_STAGES = (*STAGES, 'publish')
+SCALE_FIELDS = ('scale', 'scale_shift', 'scale_residual', 'scale_inliers', 'scale_points')
+"""Those fields of InferenceStats that diagnostics show where something tells the scale."""
 
 
 class DepthNode(ModelNode):
@@ -62,6 +65,16 @@ class DepthNode(ModelNode):
     def needs_info(self) -> bool:
         """Whether an image cannot be used without its camera_info."""
         return True
+
+    def needed(self, states: list[InputState]) -> list[InputState]:
+        """Those of the inputs whose silence is a fault."""
+        if self.needs_info():
+            return states
+        return [state for state in states if state.topic not in self.info_topics.values()]
+
+    def measured(self, result: Any) -> dict[str, Any]:
+        """Fields of InferenceStats for what only one kind of node knows of a result."""
+        return {}
 
     def limits(self) -> dict[str, Any]:
         """What the examination of the calibration needs to know in addition to it."""
@@ -277,6 +290,7 @@ class DepthNode(ModelNode):
             late=self.mailbox.late,
             failed=self.failed,
             **self.counts(),
+            **self.measured(estimate.result),
         )
         if len(moment.images) > 1:
             stats.right_stamp = moment.images[1].header.stamp
@@ -291,9 +305,8 @@ class DepthNode(ModelNode):
         """Examine inputs and calibration, other publishers, and work that takes long."""
         self.update_inputs()
         now, begun = time.monotonic(), self._busy_since
-        timeout, states = self.config.inputs.input_timeout, self.inputs.states()
-        if self.active and not self.needs_info():
-            states = [state for state in states if state.topic not in self.info_topics.values()]
+        timeout = self.config.inputs.input_timeout
+        states = self.needed(self.inputs.states()) if self.active else []
         self.record('silence', doctor.examine_silence(states, timeout, now))
         busy = None if begun is None else now - begun
         self.record('work', doctor.examine_work(busy, self._kind))
@@ -315,13 +328,16 @@ class DepthNode(ModelNode):
         name = self.get_fully_qualified_name()
         if not self.active:
             return [diagnostics.status(f'{name}: inference', name, 'not active', {})]
-        values = {**self.counts(), 'failed': self.failed}
+        values: dict[str, Any] = {**self.counts(), 'failed': self.failed}
         values |= {'dropped': self.mailbox.dropped, 'late': self.mailbox.late}
         stats = self.last_stats
         if stats is not None:
             values |= {field: getattr(stats, field) for field in ('model', 'engine', 'device')}
             for field in ('inference_ms', 'total_ms', 'age_ms'):
                 values[field] = round(getattr(stats, field), 1)
+            if stats.scale_source:
+                values['scale_source'] = stats.scale_source
+                values |= {field: f'{getattr(stats, field):.5g}' for field in SCALE_FIELDS}
         message = 'running' if self.wanted() else 'idle: nobody subscribes'
         return [diagnostics.status(f'{name}: inference', name, message, values)]
 

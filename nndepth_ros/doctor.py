@@ -132,13 +132,25 @@ def examine_missing(topics: Collection[str], spec: ModelSpec) -> list[Finding]:
         gives, cure = 'depth in metres', ''
         if spec.output != 'depth':
             gives = f'{spec.output.replace("_", " ")} without a scale, never metres'
-            cure = ', or set the parameter model to a network that gives metres'
+            cure = (
+                ', set the parameter scale_source to what tells the scale, or model to a network '
+                'that gives metres'
+            )
         text = (
             f'nothing comes on {", ".join(others)}: {spec.title} gives {gives}; subscribe to '
             f'{spec.output}/image{cure}'
         )
         found.append(Finding('not_given', Level.WARN, text))
     return found
+
+
+def scale_without_use(source: str, spec: ModelSpec) -> Finding:
+    """Tell that a model gives metres although something else is to tell its scale."""
+    text = (
+        f'scale_source is {source}, but {spec.title} gives metres, which are published as they '
+        'are; set scale_source to none, or model to a network without a scale'
+    )
+    return Finding('scale_without_use', Level.WARN, text)
 
 
 def examine_headers(

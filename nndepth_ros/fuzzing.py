@@ -9,14 +9,17 @@ from types import SimpleNamespace
 from nndepth_core.camera import CalibrationError
 from nndepth_core.testing.fuzzing import Target
 from nndepth_ros.conversions import ConversionError, stereo_camera, to_rgb
+from nndepth_ros.known_depths import depth_of_disparity, depth_of_image, points_of_cloud
 
 _FIELDS = struct.Struct('<16sIIIB')
+_DISPARITY = struct.Struct('<3f')
+_CLOUD = struct.Struct('<IIIIB' + 3 * 'IB')
 _CAMERA = struct.Struct('<II12dIIIIII')
 _ENCODINGS = ('rgb8', 'mono8', 'mono16', 'bayer_rggb8', 'bayer_grbg16', 'yuv422_yuy2', '8UC4')
 
 
 def conversion_target() -> Target:
-    """Make images, compressed images and camera_info; only the fields of messages are used."""
+    """Make images, camera_info, and depths of all kinds; only the fields of messages are used."""
     images = [
         b'i' + _FIELDS.pack(encoding.encode(), 4, 8, 64, 0) + bytes(64 * 4)
         for encoding in _ENCODINGS
@@ -24,7 +27,14 @@ def conversion_target() -> Target:
     compressed = [b'c' + b'jpeg'.ljust(16, b'\0') + b'\xff\xd8' + bytes(64) + b'\xff\xd9']
     p = (500.0, 0.0, 320.0, 0.0, 0.0, 500.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     cameras = [b'p' + _CAMERA.pack(640, 480, *p, 1, 1, 0, 0, 0, 0)]
-    return Target(_read, [*images, *compressed, *cameras], (ConversionError, CalibrationError))
+    depths = [
+        b'd' + _FIELDS.pack(encoding.encode(), 4, 8, 32, 0) + bytes(32 * 4)
+        for encoding in ('32FC1', '16UC1')
+    ]
+    disparities = [b's' + _DISPARITY.pack(500.0, 0.1, 1.0) + depths[0][1:]]
+    clouds = [b'x' + _CLOUD.pack(2, 4, 16, 64, 0, 0, 7, 4, 7, 8, 7) + bytes(128)]
+    seeds = [*images, *compressed, *cameras, *depths, *disparities, *clouds]
+    return Target(_read, seeds, (ConversionError, CalibrationError))
 
 
 def _read(data: bytes, folder: Path) -> None:
@@ -34,18 +44,43 @@ def _read(data: bytes, folder: Path) -> None:
         to_rgb(SimpleNamespace(format=name, data=rest[16:]))
     elif kind == b'p' and len(rest) >= _CAMERA.size:
         _camera(rest)
+    elif kind == b'x' and len(rest) >= _CLOUD.size:
+        points_of_cloud(_cloud(rest))
+    elif kind == b's' and len(rest) >= _DISPARITY.size + _FIELDS.size:
+        f, t, low = _DISPARITY.unpack_from(rest)
+        image = _image(rest[_DISPARITY.size :])
+        depth_of_disparity(SimpleNamespace(f=f, t=t, min_disparity=low, image=image))
     elif len(rest) >= _FIELDS.size:
-        name, height, width, step, big = _FIELDS.unpack_from(rest)
-        to_rgb(
-            SimpleNamespace(
-                encoding=name.decode(errors='replace').strip('\0'),
-                height=height,
-                width=width,
-                step=step,
-                is_bigendian=big,
-                data=rest[_FIELDS.size :],
-            )
-        )
+        (depth_of_image if kind == b'd' else to_rgb)(_image(rest))
+
+
+def _image(data: bytes) -> SimpleNamespace:
+    name, height, width, step, big = _FIELDS.unpack_from(data)
+    return SimpleNamespace(
+        encoding=name.decode(errors='replace').strip('\0'),
+        height=height,
+        width=width,
+        step=step,
+        is_bigendian=big,
+        data=data[_FIELDS.size :],
+    )
+
+
+def _cloud(data: bytes) -> SimpleNamespace:
+    height, width, step, row, big, *layout = _CLOUD.unpack_from(data)
+    fields = [
+        SimpleNamespace(name=name, offset=offset, datatype=kind)
+        for name, offset, kind in zip('xyz', layout[::2], layout[1::2], strict=True)
+    ]
+    return SimpleNamespace(
+        height=height,
+        width=width,
+        point_step=step,
+        row_step=row,
+        is_bigendian=big,
+        fields=fields,
+        data=data[_CLOUD.size :],
+    )
 
 
 def _camera(data: bytes) -> None:

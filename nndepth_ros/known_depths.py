@@ -32,7 +32,8 @@ def depth_of_image(message: Any) -> np.ndarray:
             f'encoding {message.encoding[:40]!r} is none of depth; publish {", ".join(_METRES)}'
         )
     kind, unit = _METRES[message.encoding]
-    return _values(message, kind) * np.float32(unit)
+    with np.errstate(invalid='ignore'):  # some of the numbers that are none
+        return _values(message, kind) * np.float32(unit)
 
 
 def depth_of_disparity(message: Any) -> np.ndarray:

@@ -6,8 +6,9 @@ It needs the packages launch and launch_ros, which come with ROS but not as whee
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -76,12 +77,15 @@ class NodeLaunch:
         config: the folder of these files.
         sides: the sides of its cameras; a single camera has the side ''.
         frame: the fixed frame of rviz if none is given.
+        topics: its further input topics, each with what it brings; the argument that remaps
+            scale/depth is scale_depth.
     """
 
     task: str
     config: Path
     sides: tuple[str, ...]
     frame: str
+    topics: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def node(self) -> str:
@@ -103,6 +107,8 @@ class NodeLaunch:
             rows.append((name, topic(side, 'image_rect'), text, None))
             text = f'Topic of the {whose}calibration; empty: camera_info beside {name}.'
             rows.append((argument(side, 'camera_info'), '', text, None))
+        for name, what in self.topics.items():
+            rows.append((name.replace('/', '_'), name, f'Topic of {what}.', None))
         text = 'YAML file of the node parameters.'
         rows.append(('params_file', str(self.config / f'{self.task}.yaml'), text, None))
         rows += ARGUMENTS
@@ -114,14 +120,14 @@ class NodeLaunch:
         ]
 
     def _remappings(self, arguments: dict[str, str]) -> list[tuple[str, str]]:
-        """Map images to the named topics, and calibrations next to them unless they are named."""
+        """Map inputs to the named topics, and calibrations beside images unless they are named."""
         rules = []
         for side in self.sides:
             image = arguments[argument(side, 'image')]
             beside = image[: image.rfind('/') + 1] + 'camera_info'
             info = arguments[argument(side, 'camera_info')] or beside
             rules += [(topic(side, 'image_rect'), image), (topic(side, 'camera_info'), info)]
-        return rules
+        return rules + [(name, arguments[name.replace('/', '_')]) for name in self.topics]
 
     # --- actions ---------------------------------------------------------------------------------
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from nndepth_core.engines import AUTO, EngineError
 from nndepth_core.estimator import MonoEstimator
+from nndepth_core.scale import ScaledResult
 from nndepth_ros import doctor
 from nndepth_ros.depth_node import DepthNode
+from nndepth_ros.doctor import InputState
+from nndepth_ros.live_scale import NONE, SCALE_INPUTS, SOURCES
 from nndepth_ros.mono_pipeline import MonoPipeline, offered
 from nndepth_ros.outputs import STATS
 from nndepth_ros.parameters import MONO_PARAMETERS, MonoConfig
@@ -26,6 +30,7 @@ class MonoNode(DepthNode):
     config: MonoConfig
     estimator_class = MonoEstimator
     pipeline_class = MonoPipeline
+    pipeline: MonoPipeline
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('mono_node', MONO_PARAMETERS, **node_options)
@@ -55,20 +60,81 @@ class MonoNode(DepthNode):
 
     def wanted(self) -> set[str]:
         """The topics that somebody subscribes to and that the model can fill."""
-        return super().wanted() & {*offered(self.estimator.engine.spec), STATS}
+        spec = self.estimator.engine.spec
+        given = offered(spec, self.config.scale.applies_to(spec))
+        return super().wanted() & {*given, STATS}
 
     def needs_info(self) -> bool:
         """Whether the model needs the camera; an output that does is left out without it."""
         return self.estimator.engine.spec.needs_camera
 
     def examine(self) -> None:
-        """Also find subscribers of what the model does not give."""
+        """Also find subscribers of what the model does not give, and a scale it does not need."""
         super().examine()
-        found = []
+        found, scale = [], self.config.scale
         if self.active:
+            spec = self.estimator.engine.spec
             missing = self.outputs.subscribed() - self.wanted()
-            found = doctor.examine_missing(missing, self.estimator.engine.spec)
+            found = doctor.examine_missing(missing, spec)
+            if not scale.applies_to(spec):
+                self.record('scale', [])
+                if scale.source != NONE:
+                    found.append(doctor.scale_without_use(scale.source, spec))
         self.record('outputs', found)
+
+    # --- the scale of networks without metres ----------------------------------------------------
+
+    def begin(self) -> None:
+        """Start with empty queues and counts, and without a scale."""
+        super().begin()
+        self.pipeline.scale.configure(self.config.scale)
+
+    def on_config(self) -> None:
+        """Apply the parameters that can change while the node runs."""
+        super().on_config()
+        self.pipeline.scale.configure(self.config.scale)
+
+    def update_inputs(self) -> None:
+        """Subscribe also to what tells the scale, while somebody wants a result that needs it."""
+        super().update_inputs()
+        if not self.active:
+            return
+        scale = self.config.scale
+        needed = bool(self.wanted()) and scale.applies_to(self.estimator.engine.spec)
+        for name, kind in SCALE_INPUTS.items():
+            topic = self.resolve_topic_name(name)
+            listen = needed and name in SOURCES[scale.source]
+            if listen and topic not in self.inputs:
+                take = partial(self.pipeline.scale.offer, name)
+                self.inputs.open(topic, getattr(self._types, kind), take)
+            elif not listen and topic in self.inputs:
+                self.inputs.close(topic)
+
+    def needed(self, states: list[InputState]) -> list[InputState]:
+        """Those of the inputs whose silence is a fault; one that tells the scale is enough."""
+        choices = {self.resolve_topic_name(name) for name in SCALE_INPUTS}
+        return [
+            state
+            for state in super().needed(states)
+            if state.publishers or state.heard is not None or state.topic not in choices
+        ]
+
+    def measured(self, result: Any) -> dict[str, Any]:
+        """The scale with which a result was brought to metres."""
+        source = self.config.scale.source
+        if source == NONE:
+            return {}
+        if not isinstance(result, ScaledResult):
+            return {'scale_source': source}
+        scale = result.scale
+        return {
+            'scale_source': source,
+            'scale': scale.factor,
+            'scale_shift': scale.shift,
+            'scale_residual': scale.residual,
+            'scale_inliers': scale.inliers,
+            'scale_points': scale.points,
+        }
 
 
 def main(args: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ up to half of it may be wrong, as where a sensor beside the camera looks behind 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,9 +64,9 @@ class Scale:
 
     def depth(self, values: np.ndarray) -> np.ndarray:
         """Turn a map into metres, float32; infinity where an inverse depth is not positive."""
-        metres = np.float32(self.factor) * values + np.float32(self.shift)
-        if self.output == 'inverse_depth':
-            with np.errstate(divide='ignore', over='ignore'):
+        with np.errstate(all='ignore'):  # values beyond the range of float32 become infinite
+            metres = np.float32(self.factor) * values + np.float32(self.shift)
+            if self.output == 'inverse_depth':
                 metres = 1 / np.maximum(metres, 0)
         return metres.astype(np.float32, copy=False)
 
@@ -104,7 +105,6 @@ def fit_scale(values: np.ndarray, depth: np.ndarray, output: Output = 'inverse_d
     """
     found, truth = _common(values, depth)
     _check_points(values, found, truth, depth)
-    found, truth = thinned(found, truth)
     target = 1 / truth if output == 'inverse_depth' else truth
     fit = fit_linear(np.stack([found, np.ones_like(found)], axis=1), target)
     factor, shift = fit.coefficients.tolist()
@@ -127,16 +127,19 @@ def fit_scale(values: np.ndarray, depth: np.ndarray, output: Output = 'inverse_d
 
 
 def _common(values: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values and depths of the pixels that have both, float64 (N,)."""
+    """Return the values and depths of at most MOST pixels that have both, float64 (N,)."""
     with np.errstate(invalid='ignore'):
-        rows, columns = np.nonzero(np.isfinite(depth) & (depth > 0))
+        (places,) = thinned(np.flatnonzero((depth > 0) & (depth < np.inf)), most=2 * MOST)
     at = [
         ((place + 0.5) * (side / of)).astype(int)
-        for place, side, of in zip((rows, columns), values.shape, depth.shape, strict=True)
+        for place, side, of in zip(
+            np.divmod(places, depth.shape[1]), values.shape, depth.shape, strict=True
+        )
     ]
     found = values[at[0], at[1]].astype(np.float64)
     known = np.isfinite(found)
-    return found[known], depth[rows, columns][known].astype(np.float64)
+    found, truth = thinned(found[known], depth.ravel()[places[known]].astype(np.float64))
+    return found, truth
 
 
 def _check_points(
@@ -155,7 +158,10 @@ def _check_points(
             f'{truth.size} known depths lie on the image; {ENOUGH} are needed at least',
         )
     spread = np.ptp(np.percentile(found, _ENDS))
-    whole = np.ptp(np.percentile(values[np.isfinite(values)], _ENDS))
+    step = max(1, math.isqrt(values.size // MOST))
+    some = values[::step, ::step]
+    some = np.concatenate([some[np.isfinite(some)], found])
+    whole = np.ptp(np.percentile(some, _ENDS))
     if spread <= _SPREAD * whole or spread <= 1e-6 * np.abs(found).max():
         raise ScaleError(
             'scale_no_spread',
@@ -164,10 +170,10 @@ def _check_points(
         )
 
 
-def thinned(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Take at most MOST of the entries of arrays of one length, the same of each."""
+def thinned(*arrays: np.ndarray, most: int = MOST) -> tuple[np.ndarray, ...]:
+    """Take at most so many entries of arrays of one length, at random, the same of each."""
     count = len(arrays[0])
-    if count <= MOST:
+    if count <= most:
         return arrays
-    taken = np.random.default_rng(0).choice(count, MOST, replace=False)
+    taken = np.random.default_rng(0).choice(count, most, replace=False, shuffle=False)
     return tuple(values[taken] for values in arrays)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nndepth_core.engines import AUTO
+from nndepth_ros.live_scale import ScaleSettings
 from nndepth_ros.outputs import FARTHEST, OutputSettings
 from nndepth_ros.parameters.inputs import INPUT_PARAMETERS, InputConfig, max_age
 from nndepth_ros.parameters.model import MODEL_PARAMETERS, ModelConfig
 from nndepth_ros.parameters.outputs import OUTPUT_PARAMETERS, color_parameters, output_settings
+from nndepth_ros.parameters.scale import SCALE_PARAMETERS, scale_settings
 from nndepth_ros.parameters.table import Parameter, check_choices, filled
 
 MONO_PARAMETERS: tuple[Parameter, ...] = (
@@ -23,6 +25,7 @@ MONO_PARAMETERS: tuple[Parameter, ...] = (
     *MODEL_PARAMETERS,
     *INPUT_PARAMETERS,
     max_age('Images'),
+    *SCALE_PARAMETERS,
     *OUTPUT_PARAMETERS,
     *color_parameters('depth', 'metres', 0.0, FARTHEST, ends=('red', 'blue')),
 )
@@ -35,6 +38,7 @@ class MonoConfig:
     model: ModelConfig
     inputs: InputConfig
     outputs: OutputSettings
+    scale: ScaleSettings
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> MonoConfig:
@@ -48,4 +52,5 @@ class MonoConfig:
             filled(ModelConfig, values),
             filled(InputConfig, values),
             output_settings(values, 'depth'),
+            scale_settings(values),
         )

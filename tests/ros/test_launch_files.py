@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from nndepth_ros.live_scale import SCALE_INPUTS
 from nndepth_ros.outputs import MONO_OUTPUTS, STEREO_OUTPUTS
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,7 @@ def test_the_mono_node_has_one_camera(launched):
     assert (node.node_package, node.node_executable) == ('nndepth', 'mono_node')
     words = command(context, node)
     expected = {'image_rect:=/cam/image', 'camera_info:=/cam/camera_info'}
+    expected |= {f'{topic}:={topic}' for topic in SCALE_INPUTS}
     assert remapped(words) == remapped(command(context, rviz)) == expected
     defaults = yaml.safe_load((ROOT / 'config' / 'mono.yaml').read_text())
     assert parameters(words) == [
@@ -289,9 +291,15 @@ def test_replay_offers_the_arguments_of_both():
     assert set(declared(REPLAY)) == {*declared(STEREO), 'bag', 'rate', 'loop', 'start_offset'}
 
 
-def test_stereo_and_mono_differ_in_the_cameras_only():
+def test_stereo_and_mono_differ_in_the_inputs_only():
     cameras = {'left_image', 'right_image', 'left_camera_info', 'right_camera_info'}
-    assert set(declared(STEREO)) - cameras == set(declared(MONO)) - {'image', 'camera_info'}
+    single = {'image', 'camera_info', *(topic.replace('/', '_') for topic in SCALE_INPUTS)}
+    assert set(declared(STEREO)) - cameras == set(declared(MONO)) - single
+
+
+def test_depths_that_tell_the_scale_can_be_remapped(launched):
+    context, (_, node, _) = launched(MONO, scale_points='/lidar/points')
+    assert 'scale/points:=/lidar/points' in remapped(command(context, node))
 
 
 @pytest.mark.parametrize('path', [STEREO, MONO, REPLAY], ids=lambda path: path.name)

@@ -88,8 +88,8 @@ def test_a_relative_network_never_gives_metres(make_mono_rig, relative):
     rig = make_mono_rig(outputs=(*topics, *metres), model=relative)
     rig.wait_diagnostic(
         f'nothing comes on depth/camera_info, depth/image, points2: {NAME} gives inverse depth '
-        'without a scale, never metres; subscribe to inverse_depth/image, or set the parameter '
-        'model to a network that gives metres'
+        'without a scale, never metres; subscribe to inverse_depth/image, set the parameter '
+        'scale_source to what tells the scale, or model to a network that gives metres'
     )
     rig.send(STAMP, IMAGE)
     inverse, color = (rig.wait_for(topic)[0] for topic in topics)
