@@ -26,7 +26,8 @@ from nndepth_core.scale import (
     project_points,
 )
 from nndepth_core.scale.ground import LARGEST_PITCH
-from nndepth_core.spec import ModelSpec
+from nndepth_core.scale.tracker import MAPS
+from nndepth_core.spec import ModelSpec, Output
 from nndepth_ros.conversions import stamp_ns
 from nndepth_ros.encodings import ConversionError
 from nndepth_ros.known_depths import depth_of_disparity, depth_of_image, points_of_cloud
@@ -87,15 +88,38 @@ class ScaleSettings:
 
 
 class _Seen(NamedTuple):
-    """One image with the result of the network."""
+    """The map of an image, without the image, since several wait for their depths.
 
-    frame: MonoInput
-    result: DepthResult
+    Attributes:
+        values: float32 (H, W), what the network gave.
+        output: what that holds.
+        frame_id: the frame of the image.
+        size: (width, height) of the image.
+        camera: the camera at the size of the map, or why it is not known.
+    """
 
-    def camera(self) -> PinholeCamera:
-        """The camera at the size of the map; CalibrationError if it is not known."""
-        height, width = self.result.depth.shape
-        return self.frame.camera.resized(width, height)
+    values: np.ndarray
+    output: Output
+    frame_id: str
+    size: tuple[int, int]
+    camera: PinholeCamera | CalibrationError
+
+    @classmethod
+    def of(cls, frame: MonoInput, result: DepthResult) -> _Seen:
+        """Take what is needed of an image and its result."""
+        height, width = result.depth.shape
+        camera: PinholeCamera | CalibrationError
+        try:
+            camera = frame.camera.resized(width, height)
+        except CalibrationError as error:
+            camera = error
+        return cls(result.depth, result.output, frame.header.frame_id, frame.size, camera)
+
+    def known_camera(self) -> PinholeCamera:
+        """Return the camera; CalibrationError if it is not known."""
+        if isinstance(self.camera, CalibrationError):
+            raise self.camera
+        return self.camera
 
 
 class _Known(NamedTuple):
@@ -138,21 +162,21 @@ class LiveScale:
             tracker.forget()
         if self.settings.source == HEIGHT:
             tracker.offer(stamp, _Known('', None))
-        tracker.update(stamp, _Seen(frame, result))
+        tracker.update(stamp, _Seen.of(frame, result))
         return ScaledResult.of(result, tracker.current(stamp))
 
     def _new_tracker(self) -> ScaleTracker[_Seen, _Known]:
-        return ScaleTracker(self.settings.following, self._measure)
+        maps = 1 if self.settings.source == HEIGHT else MAPS
+        return ScaleTracker(self.settings.following, self._measure, maps)
 
     def _measure(self, seen: _Seen, known: _Known) -> Scale:
-        values, output = seen.result.depth, seen.result.output
         settings = self.settings
         try:
             if not known.topic:
                 height, pitch = settings.camera_height, settings.camera_pitch
-                return fit_ground(values, seen.camera(), height, pitch, output)
+                return fit_ground(seen.values, seen.known_camera(), height, pitch, seen.output)
             _check_frame(seen, known)
-            return fit_scale(values, _depth(seen, known), output)
+            return fit_scale(seen.values, _depth(seen, known), seen.output)
         except ScaleError as refusal:
             raise ScaleError(refusal.code, _said(known, refusal)) from refusal
         except CalibrationError as error:
@@ -167,7 +191,7 @@ def _said(known: _Known, error: Exception) -> str:
 
 def _check_frame(seen: _Seen, known: _Known) -> None:
     """Raise ScaleError unless known depths are in the frame of the images."""
-    here, there = seen.frame.header.frame_id, known.message.header.frame_id
+    here, there = seen.frame_id, known.message.header.frame_id
     if here != there:
         raise ScaleError(
             'scale_frame',
@@ -184,12 +208,12 @@ def _depth(seen: _Seen, known: _Known) -> np.ndarray:
         ConversionError, CalibrationError: a message or the camera cannot be used.
     """
     if known.topic == SCALE_POINTS:
-        return project_points(points_of_cloud(known.message), seen.camera())
+        return project_points(points_of_cloud(known.message), seen.known_camera())
     if known.topic == SCALE_DISPARITY:
         depth = depth_of_disparity(known.message)
     else:
         depth = depth_of_image(known.message)
-    (height, width), (columns, rows) = depth.shape, seen.frame.size
+    (height, width), (columns, rows) = depth.shape, seen.size
     if abs(width * rows - height * columns) > _ASPECT * height * columns:
         raise ScaleError(
             'scale_size',

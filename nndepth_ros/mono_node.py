@@ -121,14 +121,14 @@ class MonoNode(DepthNode):
 
     def measured(self, result: Any) -> dict[str, Any]:
         """The scale with which a result was brought to metres."""
-        source = self.config.scale.source
-        if source == NONE:
+        settings = self.config.scale
+        if not settings.applies_to(self.estimator.engine.spec):
             return {}
         if not isinstance(result, ScaledResult):
-            return {'scale_source': source}
+            return {'scale_source': settings.source}
         scale = result.scale
         return {
-            'scale_source': source,
+            'scale_source': settings.source,
             'scale': scale.factor,
             'scale_shift': scale.shift,
             'scale_residual': scale.residual,

@@ -52,12 +52,15 @@ class ScaleTracker(Generic[Map, Truth]):
     Args:
         settings: tolerance, smoothing and age.
         measure: finds the scale of a map with a true depth; ScaleError if there is none.
+        maps: the most maps that wait; 1 is enough where true depths never come late.
     """
 
-    def __init__(self, settings: TrackerSettings, measure: Callable[[Map, Truth], Scale]) -> None:
+    def __init__(
+        self, settings: TrackerSettings, measure: Callable[[Map, Truth], Scale], maps: int = MAPS
+    ) -> None:
         self._settings = settings
         self._measure = measure
-        self._maps: deque[tuple[int, Map]] = deque(maxlen=MAPS)
+        self._maps: deque[tuple[int, Map]] = deque(maxlen=maps)
         self._truths: deque[tuple[int, Truth]] = deque(maxlen=TRUTHS)
         self._scale: Scale | None = None
         self._found = 0

@@ -97,6 +97,30 @@ def test_known_depths_bring_metres(make_mono_rig, relative, source, topic):
     rig.wait_diagnostic('scale_inliers=15360 | scale_points=15360')
 
 
+def test_the_stereo_node_brings_metres(make_rig, make_mono_rig, relative):
+    """A step from 2.5 m to 1.25 m, seen by both nodes, with sgbm exact to a quarter of a pixel.
+
+    The stereo node stands in scale/, so that its topics are those of the mono node.
+    """
+    rig = make_mono_rig(
+        outputs=('depth/image', 'stats'), model=relative, parameters={'scale_source': 'stereo'}
+    )
+    pair = make_rig(outputs=('disparity',), namespace=f'{rig.namespace}/scale')
+    heard = rig.node.inputs._inputs[f'{rig.namespace}/scale/disparity']
+    rig.wait_until(lambda: heard.state.publishers, 'the stereo node')
+    left, right = np.random.default_rng(1).integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
+    right[:, :72] = left[:, 8:80]
+    right[:, 64:144] = left[:, 80:]
+    pair.send_pair(STAMP, (left, right))
+    rig.wait_until(lambda: heard.state.heard, 'a disparity')
+    step = np.full((HEIGHT, WIDTH, 3), 50, np.uint8)
+    step[:, 80:] = 150
+    near = FOCAL * BASELINE / 16
+    rig.send(STAMP, step)
+    depth = map_of(rig.wait_for('depth/image')[0])
+    np.testing.assert_allclose(depth, np.where(step[..., 0] > 100, near, 2 * near), rtol=0.03)
+
+
 def test_depths_that_come_late_serve_the_images_that_follow(make_mono_rig, relative):
     parameters = {'scale_source': 'sparse_depth', 'scale_max_age': 2.0}
     rig = make_mono_rig(outputs=OUTPUTS, model=relative, parameters=parameters)
