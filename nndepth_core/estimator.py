@@ -19,6 +19,7 @@ from nndepth_core.engines.maps import (
     resampled_disparity,
 )
 from nndepth_core.engines.memory import check_processing_size
+from nndepth_core.point_maps import metric_depth
 from nndepth_core.spec import Output, Task
 
 if TYPE_CHECKING:
@@ -248,9 +249,9 @@ class Estimator:
         values = np.ascontiguousarray(maps[name])
         resample = resampled_disparity if name == 'disparity' else resampled_depth
         enlarged: dict[str, np.ndarray] = {name: resample(values, width, height)}
-        if 'confidence' in maps:
-            enlarged['confidence'] = cv2.resize(
-                np.ascontiguousarray(maps['confidence']),
+        for other in maps.keys() - {name}:
+            enlarged[other] = cv2.resize(
+                np.ascontiguousarray(maps[other]),
                 (width, height),
                 interpolation=cv2.INTER_LINEAR,
             )
@@ -322,7 +323,8 @@ class MonoEstimator(Estimator):
 
         Args:
             image: the image.
-            camera: the camera, at the size of the image; only some networks need it.
+            camera: the camera, at the size of the image; only some networks need it. Those that
+                give points up to a shift find a better one with its focal length.
             confidence: whether to return the confidence too, if the model has one.
 
         Raises:
@@ -346,12 +348,17 @@ class MonoEstimator(Estimator):
                 [[used.fx, 0, used.cx + left], [0, used.fy, used.cy + above], [0, 0, 1]],
                 np.float32,
             )
-        maps, size = self._run({'image': image}, clock, numbers, confidence)
+        given = self._run({'image': image}, clock, numbers, confidence or spec.affine_points)
+        maps, size = given
         depth = maps[spec.output]
+        if spec.affine_points:
+            focal = camera and camera.resized(*depth.shape[::-1]).fx
+            depth = metric_depth(maps['x'], maps['y'], depth, maps['confidence'], focal)
         if used is not None and spec.canonical_focal is not None:
             depth = depth * np.float32(used.fx / spec.canonical_focal)
         clock.lap('postprocess')
-        return DepthResult(depth, maps.get('confidence'), spec.output, size, clock.milliseconds)
+        sure = maps.get('confidence') if confidence else None
+        return DepthResult(depth, sure, spec.output, size, clock.milliseconds)
 
 
 def load_estimator(

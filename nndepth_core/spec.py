@@ -70,6 +70,9 @@ class ModelSpec:
         resolution: the smallest step of the output; 0 if there is none.
         canonical_focal: the focal length in pixels that the network assumes for all images; None
             if it does not assume one.
+        affine_points: whether it gives the maps 'x' and 'y' besides 'depth' and 'confidence': where
+            the points lie that pixels show, to the right and below the axis of the camera. Its
+            depth lacks a shift then, which follows from them (see `nndepth_core.point_maps`).
         bytes_per_pixel: the memory that a run on the CPU needs at least for each pixel
             (nano_stereo, the smallest network, was measured at 286).
     """
@@ -88,6 +91,7 @@ class ModelSpec:
     fixed_size: tuple[int, int] | None = None
     resolution: float = 0.0
     canonical_focal: float | None = None
+    affine_points: bool = False
     bytes_per_pixel: int = 150
 
     def __post_init__(self) -> None:
@@ -105,6 +109,10 @@ class ModelSpec:
                 raise ValueError(f'value_range is {low:g},{high:g}; the second must be larger')
         if self.confidence is not None:
             choice('confidence', self.confidence, get_args(Confidence))
+        if self.affine_points not in (False, True):
+            raise ValueError(f'affine_points is {self.affine_points!r}; give true or false')
+        if self.affine_points and (self.output != 'depth' or self.confidence is None):
+            raise ValueError('a model of affine_points has the output depth and a confidence')
         choice('placement', self.placement, get_args(Placement))
         integer('iterations', self.iterations, 0, 1000)
         integer('multiple', self.multiple, 1, 4096)
@@ -155,6 +163,12 @@ class ModelSpec:
     def task(self) -> Task:
         """The task of the model, which follows from its inputs."""
         return _INPUTS[self.inputs]
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that the model gives, in their order."""
+        confidence = ('confidence',) if self.confidence else ()
+        return (self.output, *confidence, *(('x', 'y') if self.affine_points else ()))
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -1,7 +1,8 @@
-"""Attention between the pixels of feature maps."""
+"""Attention between the pixels or patches of images."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -92,3 +93,37 @@ class LinearTransformerLayer(TransformerLayer):
         """See `linear_attention`; (N, L, channels)."""
         parts = (x.unflatten(2, (self.heads, -1)) for x in (queries, keys, values))
         return linear_attention(*parts).flatten(2)
+
+
+class SelfAttention(nn.Module):
+    """Attention between all tokens, in several heads (Vaswani et al., NeurIPS 2017, 3.2).
+
+    Args:
+        channels: width of the tokens.
+        heads: number of attention heads; divides `channels`.
+        norm: whether queries and keys pass a layer norm of their own in each head.
+    """
+
+    def __init__(self, channels: int, heads: int, *, norm: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project = nn.Linear(channels, 3 * channels)
+        self.merge = nn.Linear(channels, channels)
+        width = channels // heads
+        self.query_norm = nn.LayerNorm(width) if norm else nn.Identity()
+        self.key_norm = nn.LayerNorm(width) if norm else nn.Identity()
+
+    def forward(self, tokens: Tensor, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Map tokens (N, L, channels) to the same shape.
+
+        Args:
+            tokens: what attends to itself.
+            place: puts the positions of the tokens into queries and keys (N, heads, L, D).
+        """
+        parts = self.project(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        queries, keys, values = parts.unbind()
+        queries, keys = self.query_norm(queries), self.key_norm(keys)
+        if place is not None:
+            queries, keys = place(queries), place(keys)
+        mixed = F.scaled_dot_product_attention(queries, keys, values)
+        return self.merge(mixed.transpose(1, 2).flatten(2))

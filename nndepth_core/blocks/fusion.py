@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Margin = Literal['zeros', 'replicate']
 
 
 class ResidualConvUnit(nn.Module):
@@ -11,12 +15,13 @@ class ResidualConvUnit(nn.Module):
 
     Args:
         channels: channels of input and output.
+        margin: what stands around the map, as `nn.Conv2d` calls it.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, margin: Margin = 'zeros') -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, padding_mode=margin)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, padding_mode=margin)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, h, w) to the same shape."""

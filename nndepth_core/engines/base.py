@@ -39,7 +39,7 @@ class Engine(Protocol):
             inputs: arrays by the names in `spec.inputs`; images are uint8 RGB (N, H, W, 3).
 
         Returns:
-            Arrays float32 (N, H, W) by name. The model's output has the name in `spec.output`:
+            Arrays float32 (N, H, W) by the names in `spec.maps`. The model's output comes first:
             'disparity', for example, is in pixels of the input and NaN where it is unknown. If
             the model has a confidence, 'confidence' is in 0..1.
         """

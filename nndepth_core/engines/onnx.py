@@ -125,7 +125,8 @@ class OnnxEngine:
             maps = [read_map(values, shape) for values in outputs]
         if self.contract.factor != 1:
             maps[0] = (maps[0] * self.contract.factor).astype(np.float32, copy=False)
-        return dict(zip((self.spec.output, 'confidence'), maps, strict=False))
+        names = self.spec.maps if self.card else (self.spec.output, 'confidence')
+        return dict(zip(names, maps, strict=False))
 
     def self_test(self) -> None:
         """Compare with what torch computed at the export; see `check_contract` for other files."""

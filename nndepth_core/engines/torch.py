@@ -260,7 +260,7 @@ def forward_maps(
         iterations: the steps of an iterative network; 0 takes its default.
 
     Returns:
-        The output and, if the network has one, the confidence, float32 (N, H, W) each.
+        The maps that `spec.maps` names, float32 (N, H, W) each.
     """
     # Cast first: some backends can do nothing else with uint8. The permuted map is channels-last.
     values = [
@@ -294,8 +294,7 @@ def compute_batch(
     """
     check_inputs(spec, inputs)
     maps = compute([torch.tensor(inputs[name], device=device) for name in spec.inputs])
-    names = spec.output, 'confidence'
-    return {name: x.cpu().numpy() for name, x in zip(names, maps, strict=False)}
+    return {name: x.cpu().numpy() for name, x in zip(spec.maps, maps, strict=False)}
 
 
 def _find_device(wanted: str) -> str:

@@ -221,8 +221,8 @@ class _Export:
                     tuple(batch),
                     str(file),
                     input_names=list(spec.inputs),
-                    output_names=list(_outputs(spec)),
-                    dynamic_axes={name: free for name in (*spec.images, *_outputs(spec))},
+                    output_names=list(spec.maps),
+                    dynamic_axes={name: free for name in (*spec.images, *spec.maps)},
                     opset_version=self.opset,
                     dynamo=False,
                 )
@@ -241,7 +241,7 @@ class _Export:
             reference=reference_of(network, self.precision, self.iterations, size),
             contract=Contract(
                 inputs=network.spec.images,
-                outputs=_outputs(network.spec),
+                outputs=network.spec.maps,
                 layout='nhwc',
                 channels='rgb',
                 input_range=PIXEL_RANGE,
@@ -366,7 +366,3 @@ def fixed_size(spec: ModelSpec) -> tuple[int, int]:
     """The height and width to which a graph is bound if it does not work at every size."""
     width, height = spec.working_size(*FIXED_SIZE[::-1])
     return spec.padded_size(height, width)
-
-
-def _outputs(spec: ModelSpec) -> tuple[str, ...]:
-    return (spec.output, 'confidence') if spec.confidence else (spec.output,)

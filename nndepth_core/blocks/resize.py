@@ -1,0 +1,69 @@
+"""Resizing by a product with one matrix per axis, whose graph serves every size.
+
+The exporter of TorchScript has no antialiased resize, and binds one by a factor to the size that it
+was traced at. Both are products with weights, which a graph can make of the size of its input.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def resize_antialiased(image: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
+    """Resize as `F.interpolate` does with mode 'bilinear' and antialias.
+
+    Args:
+        image: (N, C, H, W).
+        height: rows of the result; a tensor without dimensions while a graph is traced.
+        width: columns of the result, likewise.
+
+    Returns:
+        (N, C, height, width).
+    """
+    down = _triangles(image.shape[-2], height, image.device)
+    across = _triangles(image.shape[-1], width, image.device)
+    return down @ (image @ across.t())
+
+
+def _triangles(size: int, wanted: int | Tensor, device: torch.device) -> Tensor:
+    """Weights (wanted, size) that fall off linearly to the next sample or, if farther, pixel."""
+    step = size / wanted
+    centres = (torch.arange(wanted, device=device).float() + 0.5) * step - 0.5
+    away = (torch.arange(size, device=device).float() - centres[:, None]).abs()
+    weights = torch.maximum(1 - away, 1 - away / step).clamp(min=0)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def resize_bicubic(
+    table: Tensor, height: int | Tensor, width: int | Tensor, excess: float | Tensor = 0.0
+) -> Tensor:
+    """Resize as `F.interpolate` does with mode 'bicubic' and a factor for each axis.
+
+    Args:
+        table: (C, H, W); sizes are fixed.
+        height: rows of the result; a tensor without dimensions while a graph is traced.
+        width: columns of the result, likewise.
+        excess: the factors are (height + excess) / H and (width + excess) / W, which moves the
+            samples; with 0 they cover the table exactly.
+
+    Returns:
+        (C, height, width).
+    """
+    down = _cubics(table.shape[-2], height, excess, table.device)
+    across = _cubics(table.shape[-1], width, excess, table.device)
+    return down @ table @ across.t()
+
+
+def _cubics(
+    size: int, wanted: int | Tensor, excess: float | Tensor, device: torch.device
+) -> Tensor:
+    """Weights (wanted, size) of cubic convolution with the parameter -0.75 (Keys, 1981)."""
+    step = size / (wanted + excess)
+    centres = (torch.arange(wanted, device=device).float() + 0.5) * step - 0.5
+    x = (torch.arange(-2, size + 2, device=device).float() - centres[:, None]).abs()
+    near = (1.25 * x - 2.25) * x * x + 1
+    far = ((-0.75 * x + 3.75) * x - 6) * x + 3
+    weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+    first, inner, last = weights.split((3, size - 2, 3), 1)  # outside the border's value holds
+    return torch.cat((first.sum(1, keepdim=True), inner, last.sum(1, keepdim=True)), 1)
