@@ -348,11 +348,11 @@ class MonoEstimator(Estimator):
                 [[used.fx, 0, used.cx + left], [0, used.fy, used.cy + above], [0, 0, 1]],
                 np.float32,
             )
-        given = self._run({'image': image}, clock, numbers, confidence or spec.affine_points)
-        maps, size = given
+        masked = spec.affine_points
+        maps, size = self._run({'image': image}, clock, numbers, confidence or masked)
         depth = maps[spec.output]
-        if spec.affine_points:
-            focal = camera and camera.resized(*depth.shape[::-1]).fx
+        if masked:
+            focal = camera.fx * depth.shape[1] / width if camera else None
             depth = metric_depth(maps['x'], maps['y'], depth, maps['confidence'], focal)
         if used is not None and spec.canonical_focal is not None:
             depth = depth * np.float32(used.fx / spec.canonical_focal)

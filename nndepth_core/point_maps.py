@@ -86,7 +86,7 @@ def focal_and_shift(
 
 
 def _fitted(points: np.ndarray, pixels: np.ndarray, focal: float | None) -> tuple[float, float]:
-    """Find focal length and shift by which points (n, 3) project to pixels (n, 2) from the axis."""
+    """Find what lets points (n, 3) project to pixels (n, 2), which are counted from the axis."""
     fit = _Fit.of(points, pixels, focal, 0.0)
     damping = 1e-3
     for _ in range(_STEPS):
@@ -124,9 +124,7 @@ class _Fit:
     error: float
 
     @classmethod
-    def of(
-        cls, points: np.ndarray, pixels: np.ndarray, focal: float | None, shift: float
-    ) -> _Fit:
+    def of(cls, points: np.ndarray, pixels: np.ndarray, focal: float | None, shift: float) -> _Fit:
         """Project points (n, 3) and compare them with pixels (n, 2)."""
         distances = points[:, 2:] + shift
         with np.errstate(divide='ignore', invalid='ignore'):  # a step may meet a depth of zero

@@ -70,7 +70,7 @@ class ModelSpec:
         resolution: the smallest step of the output; 0 if there is none.
         canonical_focal: the focal length in pixels that the network assumes for all images; None
             if it does not assume one.
-        affine_points: whether it gives the maps 'x' and 'y' besides 'depth' and 'confidence': where
+        affine_points: whether it gives maps 'x' and 'y' besides 'depth' and 'confidence': where
             the points lie that pixels show, to the right and below the axis of the camera. Its
             depth lacks a shift then, which follows from them (see `nndepth_core.point_maps`).
         bytes_per_pixel: the memory that a run on the CPU needs at least for each pixel

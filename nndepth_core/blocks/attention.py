@@ -107,11 +107,11 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int, *, norm: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.width = channels // heads
         self.project = nn.Linear(channels, 3 * channels)
         self.merge = nn.Linear(channels, channels)
-        width = channels // heads
-        self.query_norm = nn.LayerNorm(width) if norm else nn.Identity()
-        self.key_norm = nn.LayerNorm(width) if norm else nn.Identity()
+        self.query_norm = nn.LayerNorm(self.width) if norm else nn.Identity()
+        self.key_norm = nn.LayerNorm(self.width) if norm else nn.Identity()
 
     def forward(self, tokens: Tensor, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Map tokens (N, L, channels) to the same shape.
@@ -120,10 +120,11 @@ class SelfAttention(nn.Module):
             tokens: what attends to itself.
             place: puts the positions of the tokens into queries and keys (N, heads, L, D).
         """
-        parts = self.project(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        queries, keys, values = parts.unbind()
+        parts = self.project(tokens).unflatten(2, (3, self.heads, self.width))
+        queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind()
         queries, keys = self.query_norm(queries), self.key_norm(keys)
         if place is not None:
             queries, keys = place(queries), place(keys)
-        mixed = F.scaled_dot_product_attention(queries, keys, values)
+        # Given the scale, the exporter does not compute it from shapes in each layer.
+        mixed = F.scaled_dot_product_attention(queries, keys, values, scale=self.width**-0.5)
         return self.merge(mixed.transpose(1, 2).flatten(2))

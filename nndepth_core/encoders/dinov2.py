@@ -137,8 +137,7 @@ class Dinov2(nn.Module):
         """
         table = self.positions[0, 1:].t().unflatten(1, (_GRID, _GRID))
         excess = self.excess * ((rows != _GRID) | (columns != _GRID))
-        with torch.autocast(table.device.type, enabled=False):  # half precision would move samples
-            return resize_bicubic(table, rows, columns, excess).flatten(1).t().unsqueeze(0)
+        return resize_bicubic(table, rows, columns, excess).flatten(1).t().unsqueeze(0)
 
 
 class Block(nn.Module):

@@ -50,8 +50,8 @@ class Contract:
         inputs: the names of the input tensors: two for left and right; one if both images are
             stacked along the channels; four if left and right come at half their size first.
             With () the graph decides.
-        outputs: the names of the disparity and, if there is one, of the confidence. With () the
-            graph decides.
+        outputs: the names of the disparity and, if there is one, of the confidence; four names
+            for a model of points, see `ModelSpec.maps`. With () the graph decides.
         layout: 'nchw' or 'nhwc'; with 'auto' the shapes decide.
         channels: 'rgb', 'bgr' or 'grey'; 'auto' means grey for one channel and rgb otherwise.
         input_range: what the pixel values 0 and 255 become; with None, which means that nothing
@@ -79,7 +79,7 @@ class Contract:
         if self.preset:
             choice('preset', self.preset, PRESETS)
         tuple_of('inputs', self.inputs, (0, 1, 2, 4), text)
-        tuple_of('outputs', self.outputs, (0, 1, 2), text)
+        tuple_of('outputs', self.outputs, (0, 1, 2, 4), text)
         for kind, names in (('inputs', self.inputs), ('outputs', self.outputs)):
             if len(set(names)) < len(names):
                 raise ValueError(f'{kind} is {",".join(names)}; name each tensor once')

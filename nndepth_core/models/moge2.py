@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nndepth_core.blocks.fusion import ResidualConvUnit
 from nndepth_core.blocks.norm import ImageNetNorm
-from nndepth_core.blocks.resize import resize_antialiased
+from nndepth_core.blocks.resize import resize_antialiased, steps
 from nndepth_core.encoders.dinov2 import PATCH, Dinov2, Size
 from nndepth_core.models.base import MonoNetwork
 from nndepth_core.spec import ModelSpec
@@ -140,7 +140,8 @@ class Moge2(MonoNetwork):
     def describe(self, image: Tensor, num_tokens: int | None) -> tuple[list[Tensor], Tensor]:
         """Compute what the heads share: the five maps of the neck and the metric scale."""
         self.check_images(image)
-        rows, columns = token_grid(*image.shape[-2:], num_tokens or self.num_tokens)
+        height, width = image.shape[-2:]
+        rows, columns = token_grid(height, width, num_tokens or self.num_tokens)
         small = resize_antialiased(image, PATCH * rows, PATCH * columns)
         tapped = self.encoder(self.normalize(small), self.taps)
         features = torch.stack(
@@ -226,9 +227,8 @@ def token_grid(
     The sides are tensors without dimensions while a graph is traced, and so is the result then.
     """
     if isinstance(height, Tensor) and isinstance(width, Tensor):
-        aspect = width.double() / height.double()
-        rows, columns = (tokens / aspect).sqrt().round(), (tokens * aspect).sqrt().round()
-        return rows.long(), columns.long()
+        share = height.double() / width.double()
+        return (tokens * share).sqrt().round().long(), (tokens / share).sqrt().round().long()
     aspect = width / height
     return round(math.sqrt(tokens / aspect)), round(math.sqrt(tokens * aspect))
 
@@ -242,8 +242,8 @@ def view_planes(image: Tensor, rows: int | Tensor, columns: int | Tensor) -> Ten
     diagonal = (height * height + width * width) ** 0.5
     planes = []
     for side, count in ((width, columns), (height, rows)):
-        steps = torch.arange(count, device=image.device).float()
-        planes.append(((2 * steps + 1) / count - 1) * (side / diagonal))
+        centres = (2 * steps(count, image.device) + 1) / count - 1
+        planes.append(centres * (side / diagonal))
     right, down = planes
     return torch.stack((right.expand(rows, columns), down[:, None].expand(rows, columns)))[None]
 
