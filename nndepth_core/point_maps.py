@@ -82,7 +82,8 @@ def focal_and_shift(
         return focal or math.hypot(height, width) / 2, 0.0
     points = np.stack([values[grid][counts] for values in (x, y, depth)], 1).astype(np.float64)
     across, down = np.meshgrid(columns + (1 - width) / 2, rows + (1 - height) / 2)
-    return _fitted(points, np.stack([across[counts], down[counts]], 1), focal)
+    with np.errstate(divide='ignore', invalid='ignore'):  # a step may meet a depth of zero
+        return _fitted(points, np.stack([across[counts], down[counts]], 1), focal)
 
 
 def _fitted(points: np.ndarray, pixels: np.ndarray, focal: float | None) -> tuple[float, float]:
@@ -91,7 +92,7 @@ def _fitted(points: np.ndarray, pixels: np.ndarray, focal: float | None) -> tupl
     damping = 1e-3
     for _ in range(_STEPS):
         slope = fit.slope(pixels, focal)
-        step = -(slope * fit.off).sum() / ((1 + damping) * (slope * slope).sum())
+        step = -float((slope * fit.off).sum() / ((1 + damping) * (slope * slope).sum()))
         better = _Fit.of(points, pixels, focal, fit.shift + step)
         if not better.error < fit.error:
             damping *= 10
@@ -127,10 +128,9 @@ class _Fit:
     def of(cls, points: np.ndarray, pixels: np.ndarray, focal: float | None, shift: float) -> _Fit:
         """Project points (n, 3) and compare them with pixels (n, 2)."""
         distances = points[:, 2:] + shift
-        with np.errstate(divide='ignore', invalid='ignore'):  # a step may meet a depth of zero
-            rays = points[:, :2] / distances
-            used = focal or float((rays * pixels).sum() / (rays * rays).sum())
-            off = used * rays - pixels
+        rays = points[:, :2] / distances
+        used = focal or float((rays * pixels).sum() / (rays * rays).sum())
+        off = used * rays - pixels
         return cls(shift, used, distances, rays, off, float((off * off).sum()))
 
     def slope(self, pixels: np.ndarray, focal: float | None) -> np.ndarray:

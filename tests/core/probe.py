@@ -85,7 +85,7 @@ def run_golden(
     """What a network gives on the inputs of its golden, in eval mode, on its device."""
     inputs = [torch.from_numpy(arrays[name]).to(device).float() for name in network.spec.inputs]
     steps = {'iterations': facts['iterations']} if network.spec.iterations else {}
-    return network(*inputs, **steps)
+    return network(*inputs, **steps, **facts.get('settings', {}))
 
 
 @dataclass

@@ -126,6 +126,7 @@ def test_parameters(name, variant):
         ('nano_stereo', 'base'),
         ('scv_stereo', 'eighth'),
         ('midas_small', 'base'),
+        ('moge2', 'vits_normal'),
         ('depth_anything_v2', 'small'),
     ],
 )

@@ -19,6 +19,10 @@ WITHOUT_GOLDEN = {
     ('scv_stereo', 'eighth'): 'no code; test_models_scv_stereo has the network for flow',
     ('scv_stereo', 'quarter'): 'the same',
     **{
+        ('moge2', variant): 'too large; only widths and counts differ from vits_normal'
+        for variant in ('vitb_normal', 'vitl_normal', 'vitl')
+    },
+    **{
         (name, variant): f'compared in test_models_{name}, part by part'
         for name in ('depth_anything_v1', 'depth_anything_v2')
         for variant in ('small', 'base', 'large')
