@@ -42,7 +42,9 @@ def test_names_of_the_authors():
     entries = ['attn.proj', 'attn.qkv', 'mlp.fc1', 'mlp.fc2', 'norm1', 'norm2']
     placed = ['attn.k_norm', 'attn.q_norm']
     for index, parts in ((3, entries), (4, entries + placed)):
-        expected = {f'blocks.{index}.{part}.{kind}' for part in parts for kind in ('weight', 'bias')}
+        expected = {
+            f'blocks.{index}.{part}.{kind}' for part in parts for kind in ('weight', 'bias')
+        }
         expected |= {f'blocks.{index}.ls{number}.gamma' for number in (1, 2)}
         assert {name for name in names if name.startswith(f'blocks.{index}.')} == expected
 
@@ -81,6 +83,22 @@ def test_the_grid_of_the_training_takes_the_table_as_it_is(excess):
     own = encoder.positions[:, 1:].unflatten(1, (37, 37))
     moved = (oblong.unflatten(1, (37, 36))[:, :, 0] - own[:, :, 0]).abs().max()
     assert moved > 1e-3
+
+
+def test_a_graph_resizes_the_table_to_any_image(tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    encoder = Dinov2('small', registers=1)
+    encoder.forward = encoder.embed
+    path = str(tmp_path / 'embed.onnx')
+    axes = {'image': {0: 'batch', 2: 'height', 3: 'width'}}
+    options = {'input_names': ['image'], 'dynamic_axes': axes, 'opset_version': 17}
+    torch.onnx.export(encoder, (torch.zeros(1, 3, 28, 42),), path, dynamo=False, **options)
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    for shape in ((2, 3, 56, 14), (1, 3, 518, 518), (1, 3, 518, 532)):
+        image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        (found,) = session.run(None, {'image': image.numpy()})
+        expected = encoder.embed(image).detach()
+        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.inference_mode()
