@@ -81,7 +81,8 @@ class Estimator:
             their own size, or takes the size that the model prefers; if only one value is 0, it
             follows from the other by the aspect ratio.
         output: 'camera' returns maps of the size of the images, 'processing' of the engine's size.
-        confidence_threshold: estimates with less confidence than this become NaN; 0 keeps all.
+        confidence_threshold: estimates with less confidence than this become NaN; 0 keeps all of
+            which the model says that they stand for something.
     """
 
     task: ClassVar[Task]
@@ -107,7 +108,7 @@ class Estimator:
         self.engine = engine
         self.processing_size = processing_size
         self.output = output
-        self.confidence_threshold = confidence_threshold
+        self.confidence_threshold = max(confidence_threshold, engine.spec.least_confidence)
         self._checked: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     @classmethod
@@ -348,17 +349,15 @@ class MonoEstimator(Estimator):
                 [[used.fx, 0, used.cx + left], [0, used.fy, used.cy + above], [0, 0, 1]],
                 np.float32,
             )
-        masked = spec.affine_points
-        maps, size = self._run({'image': image}, clock, numbers, confidence or masked)
+        maps, size = self._run({'image': image}, clock, numbers, confidence)
         depth = maps[spec.output]
-        if masked:
+        if spec.affine_points:
             focal = camera.fx * depth.shape[1] / width if camera else None
-            depth = metric_depth(maps['x'], maps['y'], depth, maps['confidence'], focal)
+            depth = metric_depth(maps['x'], maps['y'], depth, focal)
         if used is not None and spec.canonical_focal is not None:
             depth = depth * np.float32(used.fx / spec.canonical_focal)
         clock.lap('postprocess')
-        sure = maps.get('confidence') if confidence else None
-        return DepthResult(depth, sure, spec.output, size, clock.milliseconds)
+        return DepthResult(depth, maps.get('confidence'), spec.output, size, clock.milliseconds)
 
 
 def load_estimator(

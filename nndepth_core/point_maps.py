@@ -17,8 +17,6 @@ import numpy as np
 
 _SAMPLES = 64
 """Rows and columns of points that the shift is found with."""
-_VALID = 0.5
-"""The mask's probability above which a pixel shows a point."""
 _STEPS = 100
 _ENOUGH = 1e-10
 """The share of the squared error by which a last step improves it."""
@@ -28,7 +26,6 @@ def metric_depth(
     x: np.ndarray,
     y: np.ndarray,
     depth: np.ndarray,
-    mask: np.ndarray,
     focal: float | None = None,
 ) -> np.ndarray:
     """Add the shift to the depth of points.
@@ -36,25 +33,21 @@ def metric_depth(
     Args:
         x: float (H, W), right of the optical axis, in metres.
         y: likewise, below it.
-        depth: likewise, along the axis, up to a shift.
-        mask: the probability that a pixel shows a point, float (H, W).
+        depth: likewise, along the axis, up to a shift; NaN where a pixel shows no point.
         focal: the focal length in pixels of these maps; None if it is not known.
 
     Returns:
-        Depth in metres, float32 (H, W); NaN where the mask says so or a point would lie behind the
-        camera.
+        Depth in metres, float32 (H, W); NaN where it was or a point would lie behind the camera.
     """
-    valid = mask > _VALID
-    _, shift = focal_and_shift(x, y, depth, valid, focal)
+    _, shift = focal_and_shift(x, y, depth, focal)
     shifted = depth + np.float32(shift)
-    return np.where(valid & (shifted > 0), shifted, np.nan).astype(np.float32)
+    return np.where(shifted > 0, shifted, np.nan).astype(np.float32)
 
 
 def focal_and_shift(
     x: np.ndarray,
     y: np.ndarray,
     depth: np.ndarray,
-    valid: np.ndarray,
     focal: float | None = None,
 ) -> tuple[float, float]:
     """Find the shift of the depth, and the focal length if it is None.
@@ -67,7 +60,6 @@ def focal_and_shift(
         x: as in `metric_depth`, in any unit, which is that of the shift.
         y: likewise.
         depth: likewise.
-        valid: whether a pixel counts, bool (H, W).
         focal: the focal length in pixels of these maps.
 
     Returns:
@@ -77,7 +69,7 @@ def focal_and_shift(
     height, width = depth.shape
     rows, columns = (np.arange(_SAMPLES) * side // _SAMPLES for side in (height, width))
     grid = np.ix_(rows, columns)
-    counts = valid[grid] & np.isfinite(depth[grid])
+    counts = np.isfinite(depth[grid])
     if np.count_nonzero(counts) < 2:
         return focal or math.hypot(height, width) / 2, 0.0
     points = np.stack([values[grid][counts] for values in (x, y, depth)], 1).astype(np.float64)

@@ -70,6 +70,7 @@ class ModelSpec:
         resolution: the smallest step of the output; 0 if there is none.
         canonical_focal: the focal length in pixels that the network assumes for all images; None
             if it does not assume one.
+        least_confidence: the confidence below which an estimate stands for nothing, such as sky.
         affine_points: whether it gives maps 'x' and 'y' besides 'depth' and 'confidence': where
             the points lie that pixels show, to the right and below the axis of the camera. Its
             depth lacks a shift then, which follows from them (see `nndepth_core.point_maps`).
@@ -91,6 +92,7 @@ class ModelSpec:
     fixed_size: tuple[int, int] | None = None
     resolution: float = 0.0
     canonical_focal: float | None = None
+    least_confidence: float = 0.0
     affine_points: bool = False
     bytes_per_pixel: int = 150
 
@@ -113,6 +115,8 @@ class ModelSpec:
             raise ValueError(f'affine_points is {self.affine_points!r}; give true or false')
         if self.affine_points and (self.output != 'depth' or self.confidence is None):
             raise ValueError('a model of affine_points has the output depth and a confidence')
+        if number('least_confidence', self.least_confidence, 0, 1) and self.confidence is None:
+            raise ValueError('a model of a least_confidence has a confidence')
         choice('placement', self.placement, get_args(Placement))
         integer('iterations', self.iterations, 0, 1000)
         integer('multiple', self.multiple, 1, 4096)

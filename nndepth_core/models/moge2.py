@@ -64,6 +64,7 @@ class Moge2(MonoNetwork):
         output='depth',
         value_range=None,
         confidence='head',
+        least_confidence=0.5,
         affine_points=True,
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {

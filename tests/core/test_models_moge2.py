@@ -145,7 +145,8 @@ def test_estimates_metres_and_leaves_out_what_shows_no_point(network):
     assert 0 < valid.mean() < 1
     for camera in (None, PinholeCamera(80, 60, 70.0, 70.0, 39.5, 29.5)):
         focal = camera.fx if camera else None
-        _, shift = focal_and_shift(maps['x'], maps['y'], maps['depth'], valid, focal)
+        seen = np.where(valid, maps['depth'], np.nan)
+        _, shift = focal_and_shift(maps['x'], maps['y'], seen, focal)
         result = MonoEstimator(engine)(image, camera)
         assert (result.output, result.confidence) == ('depth', None)
         shifted = maps['depth'] + np.float32(shift)
@@ -165,6 +166,7 @@ class WallEngine:
         output='depth',
         value_range=None,
         confidence='head',
+        least_confidence=0.5,
         affine_points=True,
     )
 
@@ -194,6 +196,7 @@ def test_the_shift_is_found_at_any_processing_size(size, known):
     [
         ({'confidence': None}, 'has the output depth and a confidence'),
         ({'output': 'inverse_depth'}, 'has the output depth and a confidence'),
+        ({'confidence': None, 'affine_points': False}, 'a least_confidence has a confidence'),
         ({'affine_points': 'yes'}, "affine_points is 'yes'"),
     ],
 )

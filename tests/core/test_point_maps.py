@@ -36,12 +36,13 @@ def focal_of(fov: float, width: int) -> float:
 )
 def test_equals_the_official_implementation(golden, key, fov, tolerance):
     x, y, z = np.moveaxis(golden['points'][0] * golden['metric_scale'], 2, 0)
+    z = np.where(golden['mask'][0] > 0.5, z, np.nan)
     degrees = float(golden[fov][0]) if isinstance(fov, str) else fov
     focal = degrees and focal_of(degrees, z.shape[1])
-    found = metric_depth(x, y, z, golden['mask'][0], focal)
+    found = metric_depth(x, y, z, focal)
     expected = np.where(golden['mask_out'][0], golden[f'{key}_depth'][0, 0], np.nan)
     np.testing.assert_allclose(found, expected, rtol=tolerance)
-    used, shift = focal_and_shift(x, y, z, golden['mask'][0] > 0.5, focal)
+    used, shift = focal_and_shift(x, y, z, focal)
     scale = golden['metric_scale'][0]
     assert shift / scale == pytest.approx(golden[f'{key}_shift'][0], abs=tolerance)
     if focal is None:
@@ -52,7 +53,7 @@ def test_equals_the_official_implementation(golden, key, fov, tolerance):
 
 def test_without_a_mask_equals_the_official_implementation(golden):
     x, y, z = np.moveaxis(golden['points'][0], 2, 0)
-    focal, shift = focal_and_shift(x, y, z, np.ones(z.shape, bool))
+    focal, shift = focal_and_shift(x, y, z)
     assert shift == pytest.approx(golden['unknown_nomask_shift'][0], abs=1e-6)
     known = golden['unknown_nomask_intrinsics'][0, 0, 0]
     assert focal / z.shape[1] == pytest.approx(known, rel=1e-6)
@@ -63,38 +64,32 @@ def test_without_a_mask_equals_the_official_implementation(golden):
 def test_takes_a_shift_back(size, known):
     focal = 1.3 * size[1]
     x, y, depth = scene(*size, focal)
-    mask = np.ones(size)
     given = focal if known else None
-    found, shift = focal_and_shift(x, y, depth - HALF_METRE, mask > 0, given)
+    found, shift = focal_and_shift(x, y, depth - HALF_METRE, given)
     assert (found, shift) == pytest.approx((focal, 0.5), rel=1e-4)
-    shifted = metric_depth(x, y, depth - HALF_METRE, mask, given)
+    shifted = metric_depth(x, y, depth - HALF_METRE, given)
     assert shifted.dtype == np.float32
     np.testing.assert_allclose(shifted, depth, rtol=1e-4)
 
 
 def test_unknown_pixels_take_no_part_and_stay_unknown():
     x, y, depth = scene(48, 64, 70)
-    mask = np.ones(depth.shape)
-    mask[:20], x[:20], depth[:20] = 0.4, 99, 1
-    depth[30, :] = np.nan
-    found = metric_depth(x, y, depth - HALF_METRE, mask)
-    assert np.isnan(found[:20]).all()
-    assert np.isnan(found[30]).all()
-    kept = np.arange(20, 48) != 30
-    np.testing.assert_allclose(found[20:][kept], depth[20:][kept], rtol=1e-4)
+    x[:20], depth[:20] = 99, np.nan
+    found = metric_depth(x, y, depth - HALF_METRE)
+    np.testing.assert_allclose(found, depth, rtol=1e-4)
 
 
 @pytest.mark.parametrize('focal', [None, 40.0])
 def test_too_few_points_have_no_shift(focal):
     x, y, depth = scene(96, 128, 90)
-    valid = np.zeros(depth.shape, bool)
-    valid[3, 4] = True
-    assert focal_and_shift(x, y, depth, valid, focal) == (focal or 80, 0)
+    seen = np.full_like(depth, np.nan)
+    seen[3, 4] = depth[3, 4]
+    assert focal_and_shift(x, y, seen, focal) == (focal or 80, 0)
 
 
 def test_points_on_the_axis_have_no_shift():
     zeros = np.zeros((8, 8))
-    _, shift = focal_and_shift(zeros, zeros, zeros + 2, zeros == 0)
+    _, shift = focal_and_shift(zeros, zeros, zeros + 2)
     assert shift == 0
 
 
@@ -104,6 +99,6 @@ def test_points_behind_the_camera_are_unknown():
     lifted[40:45, 10:15] = 0.3
     for side in (x, y):  # a point on the axis says nothing of the shift
         side[40:45, 10:15] = 0
-    found = metric_depth(x, y, lifted, np.ones(depth.shape), 70)
+    found = metric_depth(x, y, lifted, 70)
     assert np.isnan(found[40:45, 10:15]).all()
     assert np.isnan(found).sum() == 25
