@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ class ResidualConvUnit(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Adds a refined skip connection, refines the sum, doubles its size and projects it.
+    """Adds a refined skip connection, refines the sum, enlarges it and projects it.
 
     Args:
         inputs: channels of the running map and of the skip connection.
@@ -43,9 +44,26 @@ class FusionBlock(nn.Module):
         self.refine = ResidualConvUnit(inputs)
         self.project = nn.Conv2d(inputs, outputs, 1)
 
-    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """Map x and, if there is one, the skip, (N, inputs, h, w) to (N, outputs, 2h, 2w)."""
+    def forward(
+        self, x: Tensor, skip: Tensor | None = None, size: torch.Size | None = None
+    ) -> Tensor:
+        """Fuse a running map with a skip connection.
+
+        Args:
+            x: the running map (N, inputs, h, w).
+            skip: the skip connection, of the same shape; None for a block without.
+            size: height and width of the result; None doubles them.
+
+        Returns:
+            (N, outputs, height, width).
+        """
         if self.refine_skip is not None:
             x = x + self.refine_skip(skip)
-        x = F.interpolate(self.refine(x), scale_factor=2.0, mode='bilinear', align_corners=True)
+        x = F.interpolate(
+            self.refine(x),
+            size,
+            scale_factor=2.0 if size is None else None,
+            mode='bilinear',
+            align_corners=True,
+        )
         return self.project(x)

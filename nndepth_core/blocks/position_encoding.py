@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nndepth_core.blocks.resize import steps
+
 
 def sine_encoding(height: int, width: int, frequencies: Tensor) -> Tensor:
     """Encode columns and rows, counted from 1, by sines and cosines.
@@ -52,6 +54,26 @@ def window_encoding(height: int, width: int, windows: int, channels: int, like: 
     of_row = axis(height)[:, None].expand(height, width, 2 * count)
     of_column = axis(width)[None].expand(height, width, 2 * count)
     return torch.cat((of_row, of_column), 2)
+
+
+def grid_places(image: Tensor, rows: int | Tensor, columns: int | Tensor) -> tuple[Tensor, Tensor]:
+    """Where the pixels of a grid lie in an image whose half diagonal is 1 (MoGe, CVPR 2025).
+
+    Args:
+        image: (..., H, W), of which the aspect ratio and the device count.
+        rows: of the grid; a tensor without dimensions while a graph is traced.
+        columns: likewise.
+
+    Returns:
+        Positions to the right (1, columns) and below (rows, 1) of the centre.
+    """
+    height, width = image.shape[-2:]
+    diagonal = (height * height + width * width) ** 0.5
+    right, down = (
+        ((2 * steps(count, image.device) + 1) / count - 1) * (side / diagonal)
+        for side, count in ((width, columns), (height, rows))
+    )
+    return right[None], down[:, None]
 
 
 def _waves(positions: Tensor, frequencies: Tensor) -> Tensor:

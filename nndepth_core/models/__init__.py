@@ -13,6 +13,7 @@ __all__ = ['create_model', 'model_names', 'network_class']
 _NETWORKS = {
     'crestereo': ('nndepth_core.models.crestereo', 'CreStereo'),
     'dcvnet': ('nndepth_core.models.dcvnet', 'DcvNet'),
+    'depth_anything_3': ('nndepth_core.models.depth_anything_3', 'DepthAnything3'),
     'depth_anything_v1': ('nndepth_core.models.depth_anything_v1', 'DepthAnythingV1'),
     'depth_anything_v2': ('nndepth_core.models.depth_anything_v2', 'DepthAnythingV2'),
     'gmstereo': ('nndepth_core.models.gmstereo', 'GmStereo'),

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from nndepth_core.blocks.fusion import ResidualConvUnit
 from nndepth_core.blocks.norm import ImageNetNorm
-from nndepth_core.blocks.resize import resize_antialiased, steps
+from nndepth_core.blocks.position_encoding import grid_places
+from nndepth_core.blocks.resize import resize_antialiased
 from nndepth_core.encoders.dinov2 import PATCH, Dinov2, Size
 from nndepth_core.models.base import MonoNetwork
 from nndepth_core.spec import ModelSpec
@@ -151,7 +152,8 @@ class Moge2(MonoNetwork):
                 for project, tokens in zip(self.projections, tapped, strict=True)
             ]
         ).sum(0)
-        views = [view_planes(image, rows * 2**level, columns * 2**level) for level in range(5)]
+        places = [grid_places(image, rows * 2**level, columns * 2**level) for level in range(5)]
+        views = [torch.stack(torch.broadcast_tensors(*axes))[None] for axes in places]
         coarsest = torch.cat((features, views[0].expand(image.shape[0], -1, -1, -1)), 1)
         scale = self.scale_head(tapped[-1][:, 0]).exp()[:, :, None, None]
         return self.neck([coarsest, *views[1:]]), scale
@@ -232,21 +234,6 @@ def token_grid(
         return (tokens * share).sqrt().round().long(), (tokens / share).sqrt().round().long()
     aspect = width / height
     return round(math.sqrt(tokens / aspect)), round(math.sqrt(tokens * aspect))
-
-
-def view_planes(image: Tensor, rows: int | Tensor, columns: int | Tensor) -> Tensor:
-    """Where the pixels of a grid lie in an image, (1, 2, rows, columns): right and down.
-
-    The centre is 0, and half the diagonal of the image is 1.
-    """
-    height, width = image.shape[-2:]
-    diagonal = (height * height + width * width) ** 0.5
-    planes = []
-    for side, count in ((width, columns), (height, rows)):
-        centres = (2 * steps(count, image.device) + 1) / count - 1
-        planes.append(centres * (side / diagonal))
-    right, down = planes
-    return torch.stack((right.expand(rows, columns), down[:, None].expand(rows, columns)))[None]
 
 
 def _resized(x: Tensor, image: Tensor) -> Tensor:

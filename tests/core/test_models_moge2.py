@@ -11,11 +11,12 @@ torch = pytest.importorskip('torch')
 from fill import load_golden  # noqa: E402
 from probe import every, official_state, record  # noqa: E402
 
+from nndepth_core.blocks.position_encoding import grid_places  # noqa: E402
 from nndepth_core.camera import PinholeCamera  # noqa: E402
 from nndepth_core.engines.torch import ModuleEngine  # noqa: E402
 from nndepth_core.estimator import MonoEstimator  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
-from nndepth_core.models.moge2 import ConvStack, token_grid, view_planes  # noqa: E402
+from nndepth_core.models.moge2 import ConvStack, token_grid  # noqa: E402
 from nndepth_core.point_maps import focal_and_shift  # noqa: E402
 from nndepth_core.spec import ModelSpec  # noqa: E402
 from nndepth_core.weights import CheckpointError, load_official, matching_models  # noqa: E402
@@ -93,12 +94,10 @@ def test_the_grid_keeps_the_aspect_ratio(size, tokens, grid):
     assert tuple(map(int, traced)) == grid
 
 
-def test_planes_reach_from_edge_to_edge_of_half_a_diagonal_of_one():
-    image = torch.empty(1, 3, 30, 40)
-    right, down = view_planes(image, 4, 5)[0]
-    expected = torch.tensor([-0.8, -0.4, 0.0, 0.4, 0.8]) * 40 / 50
-    torch.testing.assert_close(right, expected.expand(4, 5))
-    torch.testing.assert_close(down[:, 0], torch.tensor([-0.75, -0.25, 0.25, 0.75]) * 30 / 50)
+def test_places_reach_from_edge_to_edge_of_a_half_diagonal_of_one():
+    right, down = grid_places(torch.empty(1, 3, 30, 40), 4, 5)
+    torch.testing.assert_close(right, torch.tensor([[-0.8, -0.4, 0.0, 0.4, 0.8]]) * 40 / 50)
+    torch.testing.assert_close(down.t(), torch.tensor([[-0.75, -0.25, 0.25, 0.75]]) * 30 / 50)
 
 
 @torch.inference_mode()
