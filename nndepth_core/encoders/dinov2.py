@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -178,6 +178,15 @@ class Gate(nn.Module):
         """Map (..., 2 C) to (..., C)."""
         gates, values = x.chunk(2, -1)
         return F.silu(gates) * values
+
+
+def patch_map(tokens: Tensor, rows: int | Tensor, columns: int | Tensor) -> Tensor:
+    """Arrange the tokens of patches (N, rows * columns, C) as a map (N, C, rows, columns).
+
+    The sizes are written out: behind `unflatten` the exporter takes that of the trace for fixed.
+    """
+    grid = cast(int, rows), cast(int, columns)
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)
 
 
 def _learned(count: int, width: int) -> nn.Parameter:

@@ -17,7 +17,7 @@ from nndepth_core.blocks.fusion import FusionBlock
 from nndepth_core.blocks.norm import ImageNetNorm
 from nndepth_core.blocks.position_encoding import grid_places
 from nndepth_core.blocks.resize import steps
-from nndepth_core.encoders.dinov2 import PATCH, Dinov2, Size
+from nndepth_core.encoders.dinov2 import PATCH, Dinov2, Size, patch_map
 from nndepth_core.models.base import MonoNetwork
 from nndepth_core.spec import ModelSpec, Preferred
 
@@ -175,8 +175,8 @@ class DepthAnything3(MonoNetwork):
         for tokens, project, resize, reduce in zip(
             taps, self.project, self.resize, self.reduce, strict=True
         ):
-            grid = self.tap_norm(tokens).transpose(1, 2).unflatten(2, (rows, columns))
-            levels.append(reduce(resize(self._placed(project(grid), image))))
+            grid = project(patch_map(self.tap_norm(tokens), rows, columns))
+            levels.append(reduce(resize(self._placed(grid, image))))
         x = self.fuse[3](levels[3], size=levels[2].shape[-2:])
         x = self.fuse[2](x, levels[2], levels[1].shape[-2:])
         x = self.fuse[1](x, levels[1], levels[0].shape[-2:])

@@ -19,7 +19,7 @@ from nndepth_core.blocks.fusion import ResidualConvUnit
 from nndepth_core.blocks.norm import ImageNetNorm
 from nndepth_core.blocks.position_encoding import grid_places
 from nndepth_core.blocks.resize import resize_antialiased
-from nndepth_core.encoders.dinov2 import PATCH, Dinov2, Size
+from nndepth_core.encoders.dinov2 import PATCH, Dinov2, Size, patch_map
 from nndepth_core.models.base import MonoNetwork
 from nndepth_core.spec import ModelSpec
 
@@ -148,7 +148,7 @@ class Moge2(MonoNetwork):
         tapped = self.encoder(self.normalize(small), self.taps)
         features = torch.stack(
             [
-                project(tokens[:, 1:].transpose(1, 2).unflatten(2, (rows, columns)))
+                project(patch_map(tokens[:, 1:], rows, columns))
                 for project, tokens in zip(self.projections, tapped, strict=True)
             ]
         ).sum(0)

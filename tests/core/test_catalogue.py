@@ -126,6 +126,8 @@ def test_parameters(name, variant):
         ('nano_stereo', 'base'),
         ('scv_stereo', 'eighth'),
         ('midas_small', 'base'),
+        ('depth_anything_3', 'small'),
+        ('depth_anything_3', 'metric_large'),
         ('moge2', 'vits_normal'),
         ('depth_anything_v2', 'small'),
     ],

@@ -18,6 +18,12 @@ WITHOUT_GOLDEN = {
     ('dcvnet', 'stereo'): 'the authors have flow only; its volumes are in test_models_dcvnet',
     ('scv_stereo', 'eighth'): 'no code; test_models_scv_stereo has the network for flow',
     ('scv_stereo', 'quarter'): 'the same',
+    ('depth_anything_3', 'base'): 'only widths differ from small',
+    (
+        'depth_anything_3',
+        'metric_large',
+    ): 'compared in test_models_depth_anything_3, since its weights take long to fill',
+    ('depth_anything_3', 'mono_large'): 'only its weights differ from metric_large',
     **{
         ('moge2', variant): 'too large; only widths and counts differ from vits_normal'
         for variant in ('vitb_normal', 'vitl_normal', 'vitl')
