@@ -65,15 +65,16 @@ def grid_places(image: Tensor, rows: int | Tensor, columns: int | Tensor) -> tup
         columns: likewise.
 
     Returns:
-        Positions to the right (1, columns) and below (rows, 1) of the centre.
+        Positions from the centre, of columns (1, columns) and of rows (rows, 1); they grow along the
+        axes of the image.
     """
     height, width = image.shape[-2:]
     diagonal = (height * height + width * width) ** 0.5
-    right, down = (
+    across, down = (
         ((2 * steps(count, image.device) + 1) / count - 1) * (side / diagonal)
         for side, count in ((width, columns), (height, rows))
     )
-    return right[None], down[:, None]
+    return across[None], down[:, None]
 
 
 def _waves(positions: Tensor, frequencies: Tensor) -> Tensor:
