@@ -65,8 +65,7 @@ def grid_places(image: Tensor, rows: int | Tensor, columns: int | Tensor) -> tup
         columns: likewise.
 
     Returns:
-        Positions from the centre, of columns (1, columns) and of rows (rows, 1); they grow along the
-        axes of the image.
+        Positions from the centre, those of columns (1, columns) and those of rows (rows, 1).
     """
     height, width = image.shape[-2:]
     diagonal = (height * height + width * width) ** 0.5

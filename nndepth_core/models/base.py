@@ -143,7 +143,8 @@ class StereoNetwork(Network):
 class MonoNetwork(Network):
     """Base of the networks that take a single image.
 
-    In eval mode, `forward(image)` returns what `spec.output` says, (N, 1, H, W).
+    In eval mode, `forward(image)` returns what `spec.output` says, (N, 1, H, W). A network whose
+    spec has a confidence takes `confidence=True` and returns the maps that `spec.maps` names then.
     """
 
 
