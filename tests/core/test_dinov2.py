@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
+
+from fill import GOLDEN, fill  # noqa: E402
 
 from nndepth_core.blocks.attention import SelfAttention  # noqa: E402
 from nndepth_core.encoders.dinov2 import Block, Dinov2, Gate  # noqa: E402
@@ -24,6 +27,52 @@ def test_sizes(size):
     with torch.device('meta'):
         encoder = Dinov2(size)
     assert sum(parameter.numel() for parameter in encoder.parameters()) == PARAMETERS[size]
+
+
+@pytest.fixture(scope='module')
+def golden():
+    """Inputs and tokens of the encoders in the official code of Metric3D and of UniDepth."""
+    with np.load(GOLDEN / 'dinov2_small.npz') as arrays:
+        return {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+
+def filled(prefix, blocks, gains, **settings):
+    """An encoder under the golden weights of a network that names its entries by a prefix."""
+    encoder = Dinov2('small', **settings).eval()
+    state = {}
+    for name, values in encoder.state_dict().items():
+        official = substitute(name, Dinov2.official_rules).replace('blocks.', blocks)
+        gain = 6 if official.endswith('gamma') else gains.get(official, 1)
+        state[name] = gain * torch.from_numpy(fill(prefix + official, tuple(values.shape)))
+    encoder.load_state_dict(state)
+    return encoder
+
+
+@torch.inference_mode()
+def test_with_registers_equals_the_encoder_of_metric3d(golden):
+    gains = {'pos_embed': 400, 'cls_token': 10, 'register_tokens': 20}
+    encoder = filled('depth_model.encoder.', 'blocks.0.', gains, registers=4)
+    image = golden['registers_image']
+    places = torch.cat((encoder.positions[:, :1], encoder.places(4, 6)), 1)
+    found = {
+        'places': places[:, ::4],
+        'block0': encoder(image, (1,), norm=False)[0][:, ::4],
+        'tokens': encoder(image, (12,))[0][..., ::4],
+    }
+    for name, values in found.items():
+        expected = golden[f'registers_{name}']
+        torch.testing.assert_close(values, expected, rtol=0, atol=5e-5, msg=name)
+
+
+@torch.inference_mode()
+def test_resized_by_size_equals_the_encoder_of_unidepth(golden):
+    gains = {'pos_embed': 400, 'cls_token': 10}
+    encoder = filled('pixel_encoder.', 'blocks.', gains, excess=0.0, epsilon=1e-5)
+    taps = encoder(golden['sized_image'], (3, 12))
+    for number, tokens in zip((3, 12), taps, strict=True):
+        for name, values in (('class', tokens[:, 0]), ('patches', tokens[:, 1:, ::4])):
+            expected = golden[f'sized_{name}_{number}'].view_as(values)
+            torch.testing.assert_close(values, expected, rtol=0, atol=5e-5)
 
 
 def test_names_of_the_authors():

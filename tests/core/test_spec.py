@@ -19,6 +19,7 @@ MIDAS = ModelSpec(
     preferred=Preferred(256, 'inside'),
 )
 DEPTH_ANYTHING = dataclasses.replace(MIDAS, multiple=14, preferred=Preferred(518, 'outside'))
+DEPTH_ANYTHING_3 = dataclasses.replace(MIDAS, multiple=14, preferred=Preferred(504, 'inside'))
 SIDES = st.integers(1, 4000)
 
 
@@ -34,6 +35,9 @@ def test_a_spec_comes_back_from_json(spec):
         (MIDAS, (640, 480), (256, 192)),
         (MIDAS, (256, 256), (256, 256)),
         (MIDAS, (1242, 375), (256, 64)),
+        (DEPTH_ANYTHING_3, (640, 480), (504, 378)),
+        (DEPTH_ANYTHING_3, (1242, 375), (504, 154)),
+        (DEPTH_ANYTHING_3, (1920, 1080), (504, 280)),
         (DEPTH_ANYTHING, (640, 480), (686, 518)),
         (DEPTH_ANYTHING, (320, 240), (686, 518)),
         (DEPTH_ANYTHING, (1242, 375), (1722, 518)),
