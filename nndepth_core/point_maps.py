@@ -17,6 +17,8 @@ import numpy as np
 
 _SAMPLES = 64
 """Rows and columns of points that the shift is found with."""
+_NARROWEST = math.radians(10)
+"""The angle along the diagonal that every camera is assumed to see."""
 _STEPS = 100
 _ENOUGH = 1e-10
 """The share of the squared error by which a last step improves it."""
@@ -64,23 +66,30 @@ def focal_and_shift(
 
     Returns:
         The focal length in pixels and the shift. With fewer than two points there is no shift,
-        and an unknown focal length is half the diagonal of the maps.
+        and an unknown focal length is half the diagonal of the maps. A wall that faces a camera
+        of unknown focal length looks alike from everywhere: where the best camera would see less
+        than 10 degrees, there is no shift either, and the focal length is the best without.
     """
     height, width = depth.shape
+    half_diagonal = math.hypot(height, width) / 2
     rows, columns = (np.arange(_SAMPLES) * side // _SAMPLES for side in (height, width))
     grid = np.ix_(rows, columns)
     counts = np.isfinite(depth[grid])
     if np.count_nonzero(counts) < 2:
-        return focal or math.hypot(height, width) / 2, 0.0
+        return focal or half_diagonal, 0.0
     points = np.stack([values[grid][counts] for values in (x, y, depth)], 1).astype(np.float64)
     across, down = np.meshgrid(columns + (1 - width) / 2, rows + (1 - height) / 2)
     with np.errstate(divide='ignore', invalid='ignore'):  # a step may meet a depth of zero
-        return _fitted(points, np.stack([across[counts], down[counts]], 1), focal)
+        pixels = np.stack([across[counts], down[counts]], 1)
+        start = _Fit.of(points, pixels, focal, 0.0)
+        fit = _improved(start, points, pixels, focal)
+    if focal is None and not 0 < fit.focal < half_diagonal / math.tan(_NARROWEST / 2):
+        fit = start
+    return fit.focal, fit.shift
 
 
-def _fitted(points: np.ndarray, pixels: np.ndarray, focal: float | None) -> tuple[float, float]:
-    """Find what lets points (n, 3) project to pixels (n, 2), which are counted from the axis."""
-    fit = _Fit.of(points, pixels, focal, 0.0)
+def _improved(fit: _Fit, points: np.ndarray, pixels: np.ndarray, focal: float | None) -> _Fit:
+    """Find the shift with which points (n, 3) project best to pixels (n, 2) from the axis."""
     damping = 1e-3
     for _ in range(_STEPS):
         slope = fit.slope(pixels, focal)
@@ -93,7 +102,7 @@ def _fitted(points: np.ndarray, pixels: np.ndarray, focal: float | None) -> tupl
         fit, damping = better, damping / 10
         if done:
             break
-    return fit.focal, fit.shift
+    return fit
 
 
 @dataclass(frozen=True)

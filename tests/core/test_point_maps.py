@@ -87,6 +87,18 @@ def test_too_few_points_have_no_shift(focal):
     assert focal_and_shift(x, y, seen, focal) == (focal or 80, 0)
 
 
+@pytest.mark.parametrize('noise', [0, 1e-4, 1e-2])
+def test_a_wall_that_faces_the_camera_needs_a_focal_length(noise):
+    """Without one it might as well be far away, seen through a long lens."""
+    x, y, depth = scene(96, 128, 90)
+    x, y = (2 * side / depth for side in (x, y))
+    depth = 1.7 * (1 + noise * np.random.default_rng(0).standard_normal(depth.shape))
+    focal, shift = focal_and_shift(x, y, depth)
+    assert shift == 0
+    assert focal == pytest.approx(90 * 1.7 / 2, rel=0.01)
+    assert focal_and_shift(x, y, depth, 90.0) == (90, pytest.approx(0.3, abs=0.01))
+
+
 def test_points_on_the_axis_have_no_shift():
     zeros = np.zeros((8, 8))
     _, shift = focal_and_shift(zeros, zeros, zeros + 2)
