@@ -195,19 +195,8 @@ class ConvStack(nn.Module):
             for width, count in zip(widths, (0, units, units, units, 0), strict=True)
         )
         self.enlarge = nn.ModuleList(
-            nn.Sequential(
-                nn.ConvTranspose2d(coarse, fine, 2, 2)
-                if fine != widths[-1]
-                else nn.Upsample(scale_factor=2, mode='bilinear'),
-                nn.Conv2d(
-                    fine if fine != widths[-1] else coarse,
-                    fine,
-                    3,
-                    padding=1,
-                    padding_mode='replicate',
-                ),
-            )
-            for coarse, fine in pairwise(widths)
+            _doubled(coarse, fine, learned=level < 3)
+            for level, (coarse, fine) in enumerate(pairwise(widths))
         )
         self.give = nn.Conv2d(widths[-1], outputs, 1) if outputs else nn.Identity()
 
@@ -230,10 +219,22 @@ def token_grid(
     The sides are tensors without dimensions while a graph is traced, and so is the result then.
     """
     if isinstance(height, Tensor) and isinstance(width, Tensor):
-        share = height.double() / width.double()
+        share = height / width  # in float32, since TensorRT has no other
         return (tokens * share).sqrt().round().long(), (tokens / share).sqrt().round().long()
     aspect = width / height
     return round(math.sqrt(tokens / aspect)), round(math.sqrt(tokens * aspect))
+
+
+def _doubled(inputs: int, outputs: int, *, learned: bool) -> nn.Sequential:
+    """Double a map by a transposed convolution or bilinear interpolation, and smooth it."""
+    double = (
+        nn.ConvTranspose2d(inputs, outputs, 2, 2)
+        if learned
+        else nn.Upsample(scale_factor=2, mode='bilinear')
+    )
+    channels = outputs if learned else inputs
+    smooth = nn.Conv2d(channels, outputs, 3, padding=1, padding_mode='replicate')
+    return nn.Sequential(double, smooth)
 
 
 def _resized(x: Tensor, image: Tensor) -> Tensor:
