@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -128,6 +129,9 @@ class MonoPipeline(Pipeline):
         """Estimate the depth, or what the model gives where no scale is known."""
         spec = estimator.engine.spec
         camera = frame.camera if spec.needs_camera else None
+        if spec.affine_points:  # which are better with a camera, but do not need one
+            with suppress(CalibrationError):
+                camera = frame.camera
         result = estimator(frame.image, camera, confidence)
         settings, found = self.scale.settings, []
         if settings.applies_to(spec):

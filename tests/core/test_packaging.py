@@ -110,6 +110,8 @@ KNOW_THE_TASK = (
     'nndepth_ros.outputs',
     'nndepth_ros.parameters.mono',
     'nndepth_ros.parameters.stereo',
+    'nndepth_ros.pseudo_label',
+    'nndepth_ros.pseudo_label_command',
     'nndepth_ros.replay',
     'nndepth_ros.replay_command',
     'nndepth_ros.replay_report',
