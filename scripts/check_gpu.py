@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT), str(TESTS)]
 from nndepth_core.benchmark.plan import Outcome, Step, run_plan  # noqa: E402
 from nndepth_core.cli.table import table  # noqa: E402
 from nndepth_core.engines import DEFAULT_NETWORK, EngineError, split_model  # noqa: E402
+from nndepth_core.files.values import number  # noqa: E402
 from nndepth_core.files.writing import write_at_once  # noqa: E402
 from nndepth_core.weights.catalogue import catalogue  # noqa: E402
 from nndepth_core.weights.measured import today  # noqa: E402
@@ -59,6 +60,9 @@ def main() -> int:
     add('--dry', action='store_true', help='try the script: small sizes, on the CPU')
     args = parser.parse_args()
     try:
+        number('minutes', args.minutes, 0.1, 10_000)
+        if not args.out.absolute().parent.is_dir():
+            raise ValueError(f'--out {args.out}: there is no folder {args.out.parent}')
         steps = plan(args)
     except (ValueError, EngineError) as error:
         print(error, file=sys.stderr)
@@ -188,6 +192,8 @@ def _official(text: str) -> tuple[str, str]:
     name, _, place = text.partition('=')
     if not place:
         raise ValueError(f'--official {text}: write NAME=PATH, or NAME=PATH:MODULE:CALLABLE')
+    if not Path(place.partition(':')[0]).is_dir():
+        raise ValueError(f'--official {text}: there is no folder {place.partition(":")[0]}')
     return '-'.join(split_model(name)), place
 
 

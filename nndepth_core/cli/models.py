@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from nndepth_core.cli import command_parser
 from nndepth_core.cli.models_fitting import show
+from nndepth_core.cli.options import image_size
 from nndepth_core.cli.table import table
 from nndepth_core.files.values import number
 from nndepth_core.weights.catalogue import BENCHMARKS, Checkpoint, Network, catalogue, find_network
@@ -36,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument('--json', action='store_true', help='print JSON instead of the table')
     _declare_choice(parser)
     args = parser.parse_args(arguments)
-    if args.device or args.license or args.max_ms is not None:
+    if args.device or args.license or args.size or args.max_ms is not None:
         _show_fitting(args)
         return 0
-    networks = [find_network(args.name)] if args.name else [*catalogue().values()]
+    networks = [_named(args.name)] if args.name else [*catalogue().values()]
     stored = list_stored()
     if args.json:
         print(json.dumps([_record(network, stored) for network in networks], indent=2))
@@ -48,6 +49,17 @@ def main(arguments: Sequence[str]) -> int:
     else:
         print(_overview(networks, stored), _FOOTER, sep='\n\n')
     return 0
+
+
+def _named(text: str) -> Network:
+    """Find a network by its name, which may have a variant as in las2-s."""
+    name, _, variant = text.partition('-')
+    network = find_network(name)
+    if variant and variant not in network.variants:
+        raise ValueError(
+            f'{name} has no variant {variant!r}; choose one of {", ".join(network.variants)}'
+        )
+    return network
 
 
 def _declare_choice(parser: ArgumentParser) -> None:
@@ -60,22 +72,25 @@ def _declare_choice(parser: ArgumentParser) -> None:
     )
     group.add_argument('--max-ms', type=float, metavar='MS', help='the largest latency')
     group.add_argument(
-        '--size', metavar='WxH', help=f'of measured latencies; default: {DEFAULT_SIZE}'
+        '--size',
+        type=image_size,
+        metavar='WxH',
+        help=f'of measured latencies; default: {DEFAULT_SIZE}',
     )
 
 
 def _show_fitting(args: Namespace) -> None:
     if not args.device:
-        raise ValueError('--license and --max-ms need --for cpu or --for gpu')
+        raise ValueError('--license, --max-ms and --size need --for cpu or --for gpu')
     if args.name:
         raise ValueError(f'--for lists models; leave out {args.name}, or --for')
     if args.max_ms is not None:
         number('max-ms', args.max_ms, 0, 1e9)
-    size = args.size or DEFAULT_SIZE
+    size = '{}x{}'.format(*args.size) if args.size else DEFAULT_SIZE
     sizes = sorted({row.size for row in measured()})
-    if args.size and args.size not in sizes:
+    if args.size and size not in sizes:
         known = f'choose one of {", ".join(sizes)}' if sizes else 'leave it out'
-        raise ValueError(f'size {args.size} was not measured; {known}')
+        raise ValueError(f'size {size} was not measured; {known}')
     show(*choose(args.device, args.license is not None, args.max_ms, size), args.json)
 
 

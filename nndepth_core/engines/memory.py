@@ -14,6 +14,8 @@ ALWAYS_ALLOWED = 4_000_000
 _SMALLEST = 64
 """The smallest side in pixels that is worth to be proposed."""
 
+_MARGIN = 0.9
+"""The share of the free memory that a proposed size needs."""
 _PROC = Path('/proc')
 _CGROUP = Path('/sys/fs/cgroup')
 
@@ -66,7 +68,8 @@ def check_fixed_size(size: tuple[int, int], bytes_per_pixel: int) -> None:
 def _check_memory(size: tuple[int, int], bytes_per_pixel: int, cure: str) -> None:
     needed, available = size[0] * size[1] * bytes_per_pixel, available_memory()
     if available is not None and needed > available:
-        width, height = largest_size(size, available / bytes_per_pixel)
+        # what is free changes from one moment to the next
+        width, height = largest_size(size, _MARGIN * available / bytes_per_pixel)
         enough = f', enough for {width}x{height}' if min(width, height) >= _SMALLEST else ''
         raise ValueError(
             f'processing at {size[0]}x{size[1]} takes at least {needed / 1e9:.1f} GB of memory '

@@ -8,6 +8,7 @@ float32 (N, H, W). Its metadata hold a `ModelCard`.
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ from nndepth_core.weights.description import Origin
 
 OPSET = 17
 PRECISIONS = ('fp32', 'fp16', 'int8')
+_log = logging.getLogger(__name__)
+
 CALIBRATION_SIZE = (256, 512)
 FIXED_SIZE = (480, 640)
 """Height and width of an export whose graph works at one size only."""
@@ -264,6 +267,12 @@ class _Export:
         with torch.inference_mode():
             batches = [torch.from_numpy(values) for values in inputs.values()]
             maps = forward_maps(self.network, spec, batches, self.iterations)
+        if count > 1 and np.ptp(maps[0].numpy()) <= tolerated(spec, maps[0].numpy(), 1e-3):
+            _log.warning(
+                '%s gives one value at all pixels with these weights, so that its equality with '
+                'torch says little; export trained weights',
+                spec.title,
+            )
         off = [np.abs(values - x.numpy()) for values, x in zip(found.values(), maps, strict=True)]
         means = [float(values.mean()) for values in off]
         check = Check(shape, float(off[0].max()), means[0], means[1] if len(off) > 1 else None)

@@ -172,6 +172,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path, kind: str) -> Any:
     import torch
 
+    if kind == TORCH_ZIP and (damaged := _damaged_part(path)):
+        raise CheckpointError(
+            f'{path} is damaged: its part {damaged} differs from what was stored; copy or '
+            'download the file again'
+        )
     names = _pickled_names(path, kind)
     inert: list[Any] = [_inert(name) for name in names if name.startswith(_HARMLESS)]
     try:
@@ -195,6 +200,15 @@ def _read_torch(path: Path, kind: str) -> Any:
         ) from error
     except Exception as error:
         raise _unreadable(path, 'a file of torch.save', error) from error
+
+
+def _damaged_part(path: Path) -> str:
+    """The first part of a zip archive whose check sum is wrong, which torch does not look at."""
+    try:
+        with ZipFile(path) as archive:
+            return archive.testzip() or ''
+    except Exception:  # torch tells what is wrong
+        return ''
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> CheckpointError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nndepth_core.models import create_model, model_names, network_class
+from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint, some, unwrap
 from nndepth_core.weights.description import recognize
 from nndepth_core.weights.settings import check_settings, snapshot_settings
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nndepth_core.models.base import Network, Source
+
+
+_LEAST = 0.3
+"""The smallest part of a checkpoint that a network may read."""
 
 
 def settings_of(model: str, path: str | Path) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def load_entries(network: Network, state: Mapping[str, Tensor], path: str | Path
     try:
         load_official(network, state)
     except CheckpointError as error:
-        raise CheckpointError(f'{path}: {error}') from None
+        raise CheckpointError(f'{path}: {_own_part(network, state) or error}') from None
 
 
 def load_official(network: Network, state_dict: Mapping[str, Any]) -> None:
@@ -127,16 +132,43 @@ def fitting_variants(
 def matching_models(state_dict: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return every (network, variant) that the entries of a checkpoint fit exactly.
 
-    Makes all networks, which takes seconds; those whose packages are missing are left out.
+    Makes the networks with about as many parameters, which takes seconds; those whose packages
+    are missing are left out.
     """
     state = unwrap(state_dict)
+    values = sum(value.numel() for value in state.values())
     matches = []
     for name in model_names():
+        known = catalogue()[name].variants
+        likely = [
+            variant
+            for variant in network_class(name).variants
+            if variant not in known or _LEAST * values <= known[variant].parameters <= values
+        ]
         try:
-            matches += [(name, variant) for variant in fitting_variants(name, state)]
+            fitting = fitting_variants(name, state, likely) if likely else ()
         except ModuleNotFoundError:
             continue
+        matches += [(name, variant) for variant in fitting]
     return matches
+
+
+def _own_part(network: Network, state: Mapping[str, Tensor]) -> str:
+    """Say what differs from the network's own entries; empty where most names are others."""
+    own = network.state_dict()
+    shared = [name for name in state if name in own]
+    if 2 * len(shared) <= len(state):
+        return ''
+    kinds = {
+        'missing': [name for name in own if name not in state],
+        'unexpected': [name for name in state if name not in own],
+        'of another shape': [name for name in shared if state[name].shape != own[name].shape],
+    }
+    return f'it is a part of {network.spec.title}: {_listed(kinds)}'
+
+
+def _listed(kinds: Mapping[str, Sequence[str]]) -> str:
+    return ', '.join(f'{len(n)} {kind} ({some(n)})' for kind, n in kinds.items() if n)
 
 
 def _is_own(network: Network, state: Mapping[str, Tensor]) -> bool:
@@ -194,7 +226,7 @@ class _Fit:
             'unexpected': self.unexpected,
             'of another shape': self.misshapen,
         }
-        return ', '.join(f'{len(n)} {kind} ({some(n)})' for kind, n in kinds.items() if n)
+        return _listed(kinds)
 
 
 def _size(shape: Iterable[int]) -> str:

@@ -195,6 +195,10 @@ def test_everything_on_the_cpu_without_other_packages(tmp_path):
     [
         (['--networks', 'raft'], "network 'raft' is unknown"),
         (['--official', 'raft_stereo'], 'write NAME=PATH'),
+        (['--official', 'raft_stereo=nowhere'], 'there is no folder nowhere'),
+        (['--out', 'nowhere/report.json'], 'there is no folder nowhere'),
+        (['--minutes', '0'], 'minutes is 0'),
+        (['--minutes', 'nan'], 'minutes is nan'),
     ],
 )
 def test_wrong_options_are_named(tmp_path, arguments, words):
@@ -203,11 +207,12 @@ def test_wrong_options_are_named(tmp_path, arguments, words):
     assert words in done.stderr
 
 
-def test_every_network_is_in_the_plan_and_the_default_comes_first(monkeypatch):
+def test_every_network_is_in_the_plan_and_the_default_comes_first(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, 'path', [*sys.path, str(SCRIPT.parent)])
     import check_gpu
 
-    arguments = check_gpu.argparse.Namespace(dry=False, networks='', official=['raft_stereo=x'])
+    official = [f'raft_stereo={tmp_path}']
+    arguments = check_gpu.argparse.Namespace(dry=False, networks='', official=official)
     steps = [step.labels for step in check_gpu.plan(arguments)]
     kinds = [labels['kind'] for labels in steps]
     variants = {f'{name}-{key}' for name, net in catalogue().items() for key in net.variants}

@@ -13,6 +13,7 @@ from nndepth_core.models import create_model, model_names, network_class  # noqa
 from nndepth_core.weights import (  # noqa: E402
     CheckpointError,
     load_official,
+    load_weights,
     matching_models,
     read_checkpoint,
 )
@@ -75,6 +76,20 @@ def test_reads_safetensors(tmp_path, small):
     save_file = pytest.importorskip('safetensors.torch').save_file
     save_file({'module.' + k: v for k, v in small.items()}, tmp_path / 'weights.safetensors')
     assert read_checkpoint(tmp_path / 'weights.safetensors').keys() == small.keys()
+
+
+def test_altered_values_are_refused(tmp_path, small):
+    """Torch does not look at the check sums of its files."""
+    path = tmp_path / 'weights.pth'
+    torch.save({'values': torch.zeros(4000), **small}, path)
+    content = bytearray(path.read_bytes())
+    at = content.index(bytes(16000)) + 8000
+    content[at : at + 100] = b'x' * 100
+    path.write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=r'damaged: its part .*/data/\d+ differs'
+    ):
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize('name', ['weights.pth', 'weights.safetensors'])
@@ -143,6 +158,17 @@ def test_differences_are_named(realtime):
     assert '1 unexpected (surplus)' in message
     assert 'update_block.mask.2.bias is 144' in message
     assert 'fits no model' in message
+
+
+def test_a_part_of_our_own_entries_is_named_by_them(tmp_path):
+    network = create_model('nano_stereo')
+    state = network.state_dict()
+    name = next(iter(state))
+    del state[name]
+    torch.save(state, tmp_path / 'part.pth')
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(network, tmp_path / 'part.pth')
+    assert f'it is a part of nano_stereo-base: 1 missing ({name})' in str(caught.value)
 
 
 def test_parts_that_do_not_join_are_named(realtime):

@@ -195,6 +195,8 @@ def test_the_command_gives_json(nndepth):
     ('arguments', 'words'),
     [
         (['--max-ms', '50'], 'need --for cpu or --for gpu'),
+        (['--size', '640x480'], 'need --for cpu or --for gpu'),
+        (['las2-x'], "las2 has no variant 'x'; choose one of s, m, l, h, las1"),
         (['raft_stereo', '--for', 'cpu'], 'leave out raft_stereo, or --for'),
         (['--for', 'cpu', '--max-ms', '-1'], 'max-ms is -1'),
         (
@@ -207,3 +209,8 @@ def test_wrong_calls_are_named(nndepth, arguments, words):
     code, out, err = nndepth(*arguments)
     assert (code, out) == (2, '')
     assert words in err
+
+
+def test_a_network_may_be_named_with_its_variant(nndepth):
+    code, out, _ = nndepth('las2-s')
+    assert (code, out) == (0, nndepth('las2')[1])

@@ -252,6 +252,19 @@ def test_a_graph_may_differ_by_what_the_network_itself_rounds(tmp_path, monkeypa
         export_onnx(Rounded().eval(), tmp_path / 'rounded.onnx')
 
 
+class Constant(Mean):
+    """Gives one value everywhere, as untrained networks may."""
+
+    def forward(self, left, right, iterations=None, confidence=False):
+        return super().forward(left, right) * 0 + 7
+
+
+def test_a_constant_result_is_told_since_it_proves_little(tmp_path, caplog):
+    export_onnx(Constant().eval(), tmp_path / 'constant.onnx')
+    assert 'mean gives one value at all pixels with these weights' in caplog.text
+    assert len(caplog.records) == 1
+
+
 def test_networks_without_confidence_export_none(tmp_path):
     report = export_onnx(Mean().eval(), tmp_path / 'mean.onnx')
     assert report.iterations == 0
