@@ -7,9 +7,9 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nndepth_core.blocks.norm import InstanceNorm
+from nndepth_core.blocks.norm import ChannelNorm, InstanceNorm
 
-Norm = Literal['batch', 'instance']
+Norm = Literal['batch', 'instance', 'channel']
 
 _CONVOLUTIONS: dict[tuple[int, bool], type[nn.Module]] = {
     (2, False): nn.Conv2d,
@@ -66,7 +66,7 @@ class ConvBlock(nn.Module):
         outputs: output channels.
         kernel: kernel size.
         stride: stride, or the factor of enlargement where transposed.
-        norm: 'batch', 'instance' or None.
+        norm: 'batch', 'instance', 'channel' (of a pixel, for images only) or None.
         activation: module applied last, e.g. `nn.ReLU(inplace=True)`, or None.
         dims: 2 for images, 3 for cost volumes.
         transposed: use the transposed convolution.
@@ -107,8 +107,10 @@ class ConvBlock(nn.Module):
                 inputs, outputs, kernel, stride, padding, **extra
             )
         self.norm: nn.Module = nn.Identity()
-        if norm is not None:
-            self.norm = InstanceNorm() if norm == 'instance' else _BATCH_NORMS[dims](outputs)
+        if norm == 'batch':
+            self.norm = _BATCH_NORMS[dims](outputs)
+        elif norm is not None:
+            self.norm = InstanceNorm() if norm == 'instance' else ChannelNorm(outputs, 1e-5)
         self.activation = nn.Identity() if activation is None else activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,7 +128,7 @@ class ResidualBlock(nn.Module):
         inputs: input channels.
         outputs: output channels.
         stride: stride of the first convolution and of the shortcut.
-        norm: 'batch' or 'instance'.
+        norm: 'batch', 'instance' or 'channel'.
         project: whether the shortcut has a convolution even if size and width stay.
         bias: whether the two 3x3 convolutions have a bias.
         activation: takes the place of ReLU.

@@ -6,22 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nndepth_core.blocks.norm import ChannelNorm
+
 _EPSILON = 1e-6
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of every pixel.
-
-    Args:
-        channels: width of the map.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=_EPSILON)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, channels, h, w) to the same shape."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ConvNextBlock(nn.Module):

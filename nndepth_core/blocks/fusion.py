@@ -17,16 +17,21 @@ class ResidualConvUnit(nn.Module):
     Args:
         channels: channels of input and output.
         margin: what stands around the map, as `nn.Conv2d` calls it.
+        rectified: whether the ReLU's result is what the convolutions' result is added to.
     """
 
-    def __init__(self, channels: int, margin: Margin = 'zeros') -> None:
+    def __init__(
+        self, channels: int, margin: Margin = 'zeros', *, rectified: bool = False
+    ) -> None:
         super().__init__()
+        self.rectified = rectified
         self.first = nn.Conv2d(channels, channels, 3, padding=1, padding_mode=margin)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, padding_mode=margin)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, h, w) to the same shape."""
-        return x + self.second(F.relu(self.first(F.relu(x))))
+        active = F.relu(x)
+        return (active if self.rectified else x) + self.second(F.relu(self.first(active)))
 
 
 class FusionBlock(nn.Module):
@@ -36,12 +41,15 @@ class FusionBlock(nn.Module):
         inputs: channels of the running map and of the skip connection.
         outputs: channels of the result.
         skip: whether there is a skip connection; the coarsest block of a pyramid has none.
+        rectified: see `ResidualConvUnit`.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, skip: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, skip: bool = True, rectified: bool = False
+    ) -> None:
         super().__init__()
-        self.refine_skip = ResidualConvUnit(inputs) if skip else None
-        self.refine = ResidualConvUnit(inputs)
+        self.refine_skip = ResidualConvUnit(inputs, rectified=rectified) if skip else None
+        self.refine = ResidualConvUnit(inputs, rectified=rectified)
         self.project = nn.Conv2d(inputs, outputs, 1)
 
     def forward(

@@ -1,4 +1,4 @@
-"""Instance norm without weights, and the normalisation of images for ImageNet encoders."""
+"""Norms of maps, and the normalisation of images for ImageNet encoders."""
 
 from __future__ import annotations
 
@@ -34,3 +34,19 @@ class InstanceNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, h, ...) over all axes except the first two."""
         return F.instance_norm(x, eps=self.epsilon)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of every pixel.
+
+    Args:
+        channels: width of the map.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, channels: int, epsilon: float = 1e-6) -> None:
+        super().__init__(channels, eps=epsilon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels, h, w) to the same shape."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

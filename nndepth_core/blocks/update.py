@@ -118,13 +118,16 @@ class MultiLevelGru(nn.Module):
     """GRUs at several resolutions that exchange their states (RAFT-Stereo, 3.3).
 
     Args:
-        levels: number of GRUs, each at half the resolution of the one before.
+        levels: number of GRUs, from the finest to the coarsest.
         hidden: channels of every state.
         motion: channels of the input of the finest GRU.
+        halved: whether each level is at half the resolution of the one before, which is what
+            pooling makes of it; if not, what is pooled is resized.
     """
 
-    def __init__(self, levels: int, hidden: int, motion: int) -> None:
+    def __init__(self, levels: int, hidden: int, motion: int, *, halved: bool = True) -> None:
         super().__init__()
+        self.halved = halved
         self.grus = nn.ModuleList(
             ConvGru(hidden, (hidden if level else motion) + (hidden if level < levels - 1 else 0))
             for level in range(levels)
@@ -140,24 +143,24 @@ class MultiLevelGru(nn.Module):
         """Update the states from the coarsest to the level `finest`; finer states stay.
 
         Args:
-            states: (N, hidden, h / 2**i, w / 2**i), finest first.
-            contexts: (N, 3 * hidden, h / 2**i, w / 2**i), finest first.
+            states: (N, hidden, h / 2**i, w / 2**i) if each level is half, finest first.
+            contexts: (N, 3 * hidden) by the sizes of the states, finest first.
             motion: (N, motion, h, w), read by level 0 only.
             finest: the finest level that is updated.
         """
         states = list(states)
         for level in reversed(range(finest, len(states))):
-            heard = _listen(states, motion, level)
+            heard = self._listen(states, motion, level)
             states[level] = self.grus[level](states[level], heard, contexts[level])
         return states
 
-
-def _listen(states: Sequence[Tensor], motion: Tensor, level: int) -> Tensor:
-    """Join the next finer state, or the motion, with the next coarser state if there is one."""
-    inputs = [F.avg_pool2d(states[level - 1], 3, 2, 1)] if level else [motion]
-    if level + 1 < len(states):
-        inputs.append(resize_like(states[level + 1], states[level]))
-    return torch.cat(inputs, 1)
+    def _listen(self, states: Sequence[Tensor], motion: Tensor, level: int) -> Tensor:
+        """Join the next finer state, or the motion, with the next coarser state if there is one."""
+        finer = F.avg_pool2d(states[level - 1], 3, 2, 1) if level else motion
+        inputs = [finer if self.halved or not level else resize_like(finer, states[level])]
+        if level + 1 < len(states):
+            inputs.append(resize_like(states[level + 1], states[level]))
+        return torch.cat(inputs, 1)
 
 
 class MotionEncoder(nn.Module):

@@ -21,6 +21,7 @@ _NETWORKS = {
     'las2': ('nndepth_core.models.las2', 'Las2'),
     'lea_stereo': ('nndepth_core.models.lea_stereo', 'LeaStereo'),
     'light_stereo': ('nndepth_core.models.light_stereo', 'LightStereo'),
+    'metric3d': ('nndepth_core.models.metric3d', 'Metric3d'),
     'midas_dpt': ('nndepth_core.models.midas_dpt', 'MidasDpt'),
     'midas_small': ('nndepth_core.models.midas_small', 'MidasSmall'),
     'mobile_stereonet': ('nndepth_core.models.mobile_stereonet', 'MobileStereoNet'),

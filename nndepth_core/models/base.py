@@ -94,6 +94,17 @@ class Network(nn.Module):
             if name == first or first not in official
         }
 
+    def steps(self, iterations: int | None) -> range:
+        """The iterations to run; None stands for the network's default.
+
+        Raises:
+            ValueError: there are fewer than one.
+        """
+        count = self.spec.iterations if iterations is None else iterations
+        if count < 1:
+            raise ValueError(f'iterations is {count}; give at least 1')
+        return range(count)
+
     def check_images(self, *images: Tensor) -> None:
         """Refuse images that the network cannot process.
 
@@ -127,17 +138,6 @@ class StereoNetwork(Network):
     train mode it returns the list of tensors that its loss needs. For most networks these are
     disparities (N, 1, H, W), of which the last one is the result.
     """
-
-    def steps(self, iterations: int | None) -> range:
-        """The iterations to run; None stands for the network's default.
-
-        Raises:
-            ValueError: there are fewer than one.
-        """
-        count = self.spec.iterations if iterations is None else iterations
-        if count < 1:
-            raise ValueError(f'iterations is {count}; give at least 1')
-        return range(count)
 
 
 class MonoNetwork(Network):

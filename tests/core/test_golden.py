@@ -24,6 +24,8 @@ WITHOUT_GOLDEN = {
         'metric_large',
     ): 'compared in test_models_depth_anything_3, since its weights take long to fill',
     ('depth_anything_3', 'mono_large'): 'only its weights differ from metric_large',
+    ('metric3d', 'vit_large'): 'too large; only widths and counts differ from vit_small',
+    ('metric3d', 'vit_giant2'): 'too large; it differs in widths, counts and taps',
     **{
         ('moge2', variant): 'too large; only widths and counts differ from vits_normal'
         for variant in ('vitb_normal', 'vitl_normal', 'vitl')
