@@ -37,14 +37,19 @@ class Preferred:
         side: the side of a square, in pixels.
         fit: 'inside' if images of another aspect ratio must fit into the square, 'outside' if
             their shorter side must be equal to the side of the square.
+        longest: the most that the longer side may have then, which very wide images are made to
+            fit; None if there is no limit.
     """
 
     side: int
     fit: Literal['inside', 'outside']
+    longest: int | None = None
 
     def __post_init__(self) -> None:
         integer('preferred side', self.side, 1, 16384)
         choice('preferred fit', self.fit, ('inside', 'outside'))
+        if self.longest is not None:
+            integer('longest side', self.longest, self.side, 16384)
 
 
 @dataclass(frozen=True)
@@ -208,6 +213,9 @@ class ModelSpec:
             return width, height
         side, step = self.preferred.side, self.multiple
         inside = self.preferred.fit == 'inside'
+        longest = self.preferred.longest
+        if longest is not None and side * max(width, height) > longest * min(width, height):
+            side, inside = longest, True
         scale = side / (max if inside else min)(width, height)
 
         def stepped(length: int) -> int:

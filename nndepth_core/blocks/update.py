@@ -155,7 +155,7 @@ class MultiLevelGru(nn.Module):
         return states
 
     def _listen(self, states: Sequence[Tensor], motion: Tensor, level: int) -> Tensor:
-        """Join the next finer state, or the motion, with the next coarser state if there is one."""
+        """Join the next finer state, or the motion, with the next coarser state, if any."""
         finer = F.avg_pool2d(states[level - 1], 3, 2, 1) if level else motion
         inputs = [finer if self.halved or not level else resize_like(finer, states[level])]
         if level + 1 < len(states):

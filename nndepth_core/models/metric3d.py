@@ -75,7 +75,7 @@ class Metric3d(MonoNetwork):
         multiple=2 * PATCH,
         minimum=(2 * PATCH, 2 * PATCH),
         placement='centre',
-        preferred=Preferred(616, 'outside'),
+        preferred=Preferred(616, 'outside', longest=1064),
         canonical_focal=1000.0,
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {
@@ -222,7 +222,7 @@ class Metric3d(MonoNetwork):
         x = self.fuse[0](coarsest, size=coarsest.shape[-2:])
         x = self.fuse[1](x, skip, seventh.shape[-2:])
         x = self.fuse[2](x, seventh, quarter.shape[-2:])
-        features, confidence, concentration = x.tensor_split((-2, -1), 1)
+        features, confidence, concentration = x[:, :-2], x[:, -2:-1], x[:, -1:]
         shares = self.bins(features).softmax(1)
         depth = (shares * self.anchors).sum(1, keepdim=True).clamp(_NEAREST, _FARTHEST)
         normal = _normal(self.normals(features), concentration)

@@ -128,6 +128,8 @@ def test_parameters(name, variant):
         ('midas_small', 'base'),
         ('depth_anything_3', 'small'),
         ('depth_anything_3', 'metric_large'),
+        ('metric3d', 'vit_small'),
+        ('metric3d', 'vit_large'),
         ('moge2', 'vits_normal'),
         ('depth_anything_v2', 'small'),
     ],

@@ -60,6 +60,7 @@ def test_only_what_is_stated_to_be_free_is_commercial(entry):
     [
         ('nano_stereo/default', True),
         ('midas_small/v21_256', True),
+        ('metric3d/vit_small', False),
         ('moge2/vits_normal', True),
         ('depth_anything_3/metric_large', True),
         ('depth_anything_v2/small', True),
