@@ -20,10 +20,13 @@ MIDAS = ModelSpec(
 )
 DEPTH_ANYTHING = dataclasses.replace(MIDAS, multiple=14, preferred=Preferred(518, 'outside'))
 DEPTH_ANYTHING_3 = dataclasses.replace(MIDAS, multiple=14, preferred=Preferred(504, 'inside'))
+METRIC3D = dataclasses.replace(MIDAS, multiple=28, preferred=Preferred(616, 'outside', 1064))
 SIDES = st.integers(1, 4000)
 
 
-@pytest.mark.parametrize('spec', [MIDAS, ModelSpec('a', 'b', fixed_size=(64, 96), minimum=(8, 9))])
+@pytest.mark.parametrize(
+    'spec', [MIDAS, METRIC3D, ModelSpec('a', 'b', fixed_size=(64, 96), minimum=(8, 9))]
+)
 def test_a_spec_comes_back_from_json(spec):
     assert ModelSpec.of(json.loads(json.dumps(spec.settings()))) == spec
 
@@ -42,6 +45,10 @@ def test_a_spec_comes_back_from_json(spec):
         (DEPTH_ANYTHING, (320, 240), (686, 518)),
         (DEPTH_ANYTHING, (1242, 375), (1722, 518)),
         (DEPTH_ANYTHING, (1920, 1080), (924, 518)),
+        (METRIC3D, (640, 480), (812, 616)),
+        (METRIC3D, (480, 640), (616, 812)),
+        (METRIC3D, (1242, 375), (1064, 308)),
+        (METRIC3D, (1920, 1080), (1064, 588)),
         (ModelSpec('a'), (123, 45), (123, 45)),
     ],
 )
@@ -58,6 +65,7 @@ def test_working_sizes_fit_and_keep_their_side(width, height):
             assert min(found) >= 518
         else:
             assert max(found) <= 256
+    assert max(METRIC3D.working_size(width, height)) <= 1064
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(['centre', 'top_right']))
@@ -83,6 +91,10 @@ def test_padding_fits_and_comes_off_again(height, width, placement):
         ({'name': 'a', 'minimum': [1, 0]}, 'minimum is 0'),
         ({'name': 'a', 'confidence': 'yes'}, "confidence is 'yes'"),
         ({'name': 'a', 'preferred': {'side': 3}}, 'preferred must have side and fit'),
+        (
+            {'name': 'a', 'preferred': {'side': 9, 'fit': 'outside', 'longest': 8}},
+            'longest side is 8',
+        ),
         ({'name': 'a', 'preferred': 3}, 'preferred must have side and fit'),
     ],
 )
