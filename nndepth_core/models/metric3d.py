@@ -133,6 +133,7 @@ class Metric3d(MonoNetwork):
         self.specify(iterations=iterations)
         self.taps = tuple(taps)
         self.norm = norm
+        self.gated = size == 'giant'
         self.normalize = ImageNetNorm()
         self.encoder = Dinov2(size, registers=_REGISTERS)
         width = self.encoder.width
@@ -231,7 +232,7 @@ class Metric3d(MonoNetwork):
     def official_sources(self) -> dict[str, Source]:
         """Tell, for each of our entries, which official entries it comes from."""
         sources = super().official_sources()
-        if not self.norm:
+        if self.gated:
             sources = {
                 ours: Source((substitute(source.names[0], _GATED_RULES),))
                 for ours, source in sources.items()
