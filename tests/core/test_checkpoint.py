@@ -86,9 +86,7 @@ def test_altered_values_are_refused(tmp_path, small):
     at = content.index(bytes(16000)) + 8000
     content[at : at + 100] = b'x' * 100
     path.write_bytes(content)
-    with pytest.raises(
-        CheckpointError, match=r'damaged: its part .*/data/\d+ differs'
-    ):
+    with pytest.raises(CheckpointError, match=r'damaged: its part .*/data/\d+ differs'):
         read_checkpoint(path)
 
 
