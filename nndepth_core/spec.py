@@ -71,6 +71,8 @@ class ModelSpec:
             'top_right' puts all rows above and all columns to the right. The border is replicated.
         minimum: the smallest (height, width), before padding, with a useful result.
         preferred: the size at which it works best; None if that is the size of the images.
+        pixels: the smallest and largest number of pixels at which it works well; images with fewer
+            or more are best resized. None if it does not matter.
         fixed_size: the only (height, width) that it takes; None if it takes any.
         resolution: the smallest step of the output; 0 if there is none.
         canonical_focal: the focal length in pixels that the network assumes for all images; None
@@ -94,6 +96,7 @@ class ModelSpec:
     placement: Placement = 'bottom_right'
     minimum: tuple[int, int] = (1, 1)
     preferred: Preferred | None = None
+    pixels: tuple[int, int] | None = None
     fixed_size: tuple[int, int] | None = None
     resolution: float = 0.0
     canonical_focal: float | None = None
@@ -122,6 +125,12 @@ class ModelSpec:
             raise ValueError('a model of affine_points has the output depth and a confidence')
         if number('least_confidence', self.least_confidence, 0, 1) and self.confidence is None:
             raise ValueError('a model of a least_confidence has a confidence')
+        if self.pixels is not None:
+            fewest, most = tuple_of('pixels', self.pixels, (2,), _count)
+            if fewest > most:
+                raise ValueError(f'pixels are {fewest},{most}; the second must not be smaller')
+            if self.preferred is not None:
+                raise ValueError('a model has a preferred size or a number of pixels, not both')
         choice('placement', self.placement, get_args(Placement))
         integer('iterations', self.iterations, 0, 1000)
         integer('multiple', self.multiple, 1, 4096)
@@ -209,6 +218,10 @@ class ModelSpec:
 
         The aspect ratio is kept as well as these steps allow.
         """
+        if self.pixels is not None:
+            fewest, most = self.pixels
+            scale = math.sqrt(min(max(width * height, fewest), most) / (width * height))
+            return self._rounded_up(width * scale), self._rounded_up(height * scale)
         if self.preferred is None:
             return width, height
         side, step = self.preferred.side, self.multiple
@@ -228,6 +241,10 @@ class ModelSpec:
             return step * max(1, count)
 
         return stepped(width), stepped(height)
+
+    def _rounded_up(self, length: float) -> int:
+        """The next multiple of `multiple` that is not below the whole part of a length."""
+        return self.multiple * max(1, math.ceil(int(length) / self.multiple))
 
     def check_size(self, height: int, width: int) -> None:
         """Refuse a size that the model cannot take without padding.
@@ -275,6 +292,10 @@ class ModelSpec:
 
 def _value(name: str, value: float) -> float:
     return number(name, value, -1e6, 1e6)
+
+
+def _count(name: str, value: int) -> int:
+    return integer(name, value, 1, 10**9)
 
 
 def _side(name: str, value: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -17,21 +18,33 @@ class ResidualConvUnit(nn.Module):
     Args:
         channels: channels of input and output.
         margin: what stands around the map, as `nn.Conv2d` calls it.
-        rectified: whether the ReLU's result is what the convolutions' result is added to.
+        rectified: whether the activation's result is what the convolutions' result is added to.
+        activate: what stands in place of the ReLU.
+        scaled: whether each channel has a learned factor before it is added.
     """
 
     def __init__(
-        self, channels: int, margin: Margin = 'zeros', *, rectified: bool = False
+        self,
+        channels: int,
+        margin: Margin = 'zeros',
+        *,
+        rectified: bool = False,
+        activate: Callable[[Tensor], Tensor] = F.relu,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         self.rectified = rectified
+        self.activate = activate
         self.first = nn.Conv2d(channels, channels, 3, padding=1, padding_mode=margin)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, padding_mode=margin)
+        self.scale = nn.Parameter(torch.ones(1, channels, 1, 1)) if scaled else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, h, w) to the same shape."""
-        active = F.relu(x)
-        return (active if self.rectified else x) + self.second(F.relu(self.first(active)))
+        active = self.activate(x)
+        change = self.second(self.activate(self.first(active)))
+        base = active if self.rectified else x
+        return base + (change if self.scale is None else self.scale * change)
 
 
 class FusionBlock(nn.Module):

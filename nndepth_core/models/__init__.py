@@ -30,6 +30,7 @@ _NETWORKS = {
     'raft_stereo': ('nndepth_core.models.raft_stereo', 'RaftStereo'),
     'rt_igev': ('nndepth_core.models.rt_igev', 'RtIgev'),
     'scv_stereo': ('nndepth_core.models.scv_stereo', 'ScvStereo'),
+    'unidepth': ('nndepth_core.models.unidepth', 'Unidepth'),
 }
 
 
