@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ from nndepth_core.spec import ModelSpec
 _EPSILON = 1e-5
 _HEADS = 8
 _ATTENDING = r'(?:camera\.blocks|prompt)'
+_FINE = 32
+"""Channels at the size of the image, in all variants."""
 _LIMIT = 8.0
 """The largest magnitude of the logarithms that the heads give."""
 
@@ -57,7 +60,7 @@ class Unidepth(MonoNetwork):
         size: of the transformer.
         taps: the blocks whose tokens are decoded, counted from one.
         channels: of the decoder's coarsest map.
-        outputs: channels of the heads at the size of the image.
+        outputs: channels of the maps that the heads enlarge to the size of the image.
         camera: 'estimated' if the network itself finds the intrinsics, 'given' if they are an
             input. The weights are the same.
     """
@@ -155,7 +158,7 @@ class Unidepth(MonoNetwork):
         )
         self.narrow = nn.ModuleList(
             nn.Sequential(nn.Conv2d(wide, less, 1), nn.Upsample(scale_factor=2, mode='bilinear'))
-            for wide, less in zip(widths, widths[1:], strict=False)
+            for wide, less in pairwise(widths)
         )
         self.radius = Readout(widths[3], outputs)
         self.error = Readout(widths[3], outputs)
@@ -246,11 +249,11 @@ class CrossAttention(nn.Module):
         if places is not None:
             queries = queries + places
         keys, values = self.to_context(self.context_norm(context)).chunk(2, 2)
-        parts = (
+        queries, keys, values = (
             x.unflatten(2, (_HEADS, self.width)).transpose(1, 2) for x in (queries, keys, values)
         )
         # Given the scale, the exporter does not compute it from shapes in each layer.
-        mixed = F.scaled_dot_product_attention(*parts, scale=self.width**-0.5)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, scale=self.width**-0.5)
         attended = self.merge(mixed.transpose(1, 2).flatten(2))
         tokens = tokens + self.attention_scale * attended
         return tokens + self.mlp_scale * self.mlp(tokens)
@@ -290,7 +293,7 @@ class Readout(nn.Module):
 
     Args:
         channels: of the features.
-        outputs: channels at the size of the image.
+        outputs: channels of the map that is enlarged.
     """
 
     def __init__(self, channels: int, outputs: int) -> None:
@@ -298,9 +301,9 @@ class Readout(nn.Module):
         self.mix = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, channels))
         self.coarse = nn.Conv2d(channels, outputs, 3, padding=1, padding_mode='reflect')
         self.fine = nn.Sequential(
-            nn.Conv2d(outputs, outputs, 3, padding=1, padding_mode='reflect'),
+            nn.Conv2d(outputs, _FINE, 3, padding=1, padding_mode='reflect'),
             nn.LeakyReLU(),
-            nn.Conv2d(outputs, 1, 1),
+            nn.Conv2d(_FINE, 1, 1),
         )
 
     def forward(self, features: Tensor, image: Tensor) -> Tensor:
@@ -343,10 +346,10 @@ def ray_code(rays: Tensor, rows: int | Tensor, columns: int | Tensor, channels: 
     x, y, z = seen.flatten(2).unsqueeze(3).unbind(1)
     away = torch.where(x < 0, -1.0, 1.0) * x.abs().clamp(min=1e-3)  # keeps off the axis
     angles = z.acos(), torch.atan2(y, away)
-    longer = (rows + columns + abs(rows - columns)) // 2
-    octaves = torch.as_tensor(longer // 2, device=rays.device).float().log2()
-    ramp = torch.linspace(0, 1, channels // 2, device=rays.device)
-    frequencies = math.pi * (octaves * ramp).exp2()
+    # A comparison of traced sizes would fix its result in the graph; this is half the longer side.
+    halves = (rows + columns + cast(int, abs(rows - columns))) // 4
+    finest = torch.as_tensor(halves, device=rays.device).float()
+    frequencies = math.pi * finest ** torch.linspace(0, 1, channels // 2, device=rays.device)
     return torch.cat([(angle * frequencies).sin() for angle in angles], 2)
 
 
