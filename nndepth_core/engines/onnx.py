@@ -83,6 +83,7 @@ class OnnxEngine:
         self._threads = threads or physical_cores()
         self._bindings: dict[tuple[int, ...], Binding] = {}
         self._inputs: list[ImageTensor] = []
+        self._numbers: list[ort.NodeArg] = []
         self.contract = Contract()
         self.spec = ModelSpec(self.path.stem)
         devices = find_devices(device)
@@ -118,8 +119,10 @@ class OnnxEngine:
         images = [inputs[name] for name in self.spec.images]
         with self._explained(f'fails on {self.device} at {_size(shape)}'):
             binding = self._bindings.get(shape) or self._prepare(shape)
-            for tensor, buffer in zip(self._inputs, binding.buffers, strict=True):
-                buffer.update_inplace(tensor.convert(images))
+            values = [tensor.convert(images) for tensor in self._inputs]
+            values += [np.ascontiguousarray(inputs[x.name], np.float32) for x in self._numbers]
+            for buffer, content in zip(binding.buffers, values, strict=True):
+                buffer.update_inplace(content)
             binding.session.run_with_iobinding(binding.io)
             outputs = binding.io.copy_outputs_to_cpu()
             maps = [read_map(values, shape) for values in outputs]
@@ -151,9 +154,11 @@ class OnnxEngine:
             )
         else:
             contract = self.card.contract
-        self._arguments = session.get_inputs()
         if self.card is not None:
             self.spec = self.card.spec
+        numbers = set(self.spec.inputs) - set(self.spec.images)
+        self._numbers = [x for x in session.get_inputs() if x.name in numbers]
+        self._arguments = [x for x in session.get_inputs() if x.name not in numbers]
         self._adopt(contract)
         height, width = self._inputs[-1].axes[1:]
         fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
@@ -268,10 +273,12 @@ class OnnxEngine:
         on_gpu = self.device != 'cpu'
         io = session.io_binding()
         buffers = []
-        for tensor in self._inputs:
-            blank = tensor.convert([np.zeros((*shape, 3), np.uint8)] * 2)
+        pixels = [np.zeros((*shape, 3), np.uint8)] * 2
+        blanks = [(tensor.name, tensor.convert(pixels)) for tensor in self._inputs]
+        blanks += [(x.name, np.ones((shape[0], *x.shape[1:]), np.float32)) for x in self._numbers]
+        for name, blank in blanks:
             buffers.append(ort.OrtValue.ortvalue_from_numpy(blank, 'cuda' if on_gpu else 'cpu', 0))
-            io.bind_ortvalue_input(tensor.name, buffers[-1])
+            io.bind_ortvalue_input(name, buffers[-1])
         for name in self._outputs:
             io.bind_output(name, 'cuda' if on_gpu else 'cpu')
         if on_gpu:

@@ -211,7 +211,8 @@ class _Export:
         """
         graph = _Graph(self.network, self.iterations, self.precision).eval()
         spec = self.network.spec
-        free = {0: _AXES[0]} if size else _AXES
+        each = {0: _AXES[0]}
+        free = each if size else _AXES
         batch = [
             torch.from_numpy(np.repeat(values, 2, axis=0))
             for values in textured_inputs(spec, *(size or small_size(spec))).values()
@@ -225,7 +226,8 @@ class _Export:
                     str(file),
                     input_names=list(spec.inputs),
                     output_names=list(spec.maps),
-                    dynamic_axes={name: free for name in (*spec.images, *spec.maps)},
+                    dynamic_axes=dict.fromkeys(spec.inputs, each)
+                    | dict.fromkeys((*spec.images, *spec.maps), free),
                     opset_version=self.opset,
                     dynamo=False,
                 )

@@ -131,6 +131,8 @@ def test_parameters(name, variant):
         ('metric3d', 'vit_small'),
         ('metric3d', 'vit_large'),
         ('moge2', 'vits_normal'),
+        ('unidepth', 'v2_vits14'),
+        ('unidepth', 'v2_vitl14'),
         ('depth_anything_v2', 'small'),
     ],
 )

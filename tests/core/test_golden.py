@@ -30,6 +30,8 @@ WITHOUT_GOLDEN = {
         ('moge2', variant): 'too large; only widths and counts differ from vits_normal'
         for variant in ('vitb_normal', 'vitl_normal', 'vitl')
     },
+    ('unidepth', 'v2_vitb14'): 'only widths and counts differ from v2_vits14',
+    ('unidepth', 'v2_vitl14'): 'the same',
     **{
         (name, variant): f'compared in test_models_{name}, part by part'
         for name in ('depth_anything_v1', 'depth_anything_v2')

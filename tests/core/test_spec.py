@@ -21,11 +21,13 @@ MIDAS = ModelSpec(
 DEPTH_ANYTHING = dataclasses.replace(MIDAS, multiple=14, preferred=Preferred(518, 'outside'))
 DEPTH_ANYTHING_3 = dataclasses.replace(MIDAS, multiple=14, preferred=Preferred(504, 'inside'))
 METRIC3D = dataclasses.replace(MIDAS, multiple=28, preferred=Preferred(616, 'outside', 1064))
+UNIDEPTH = dataclasses.replace(MIDAS, multiple=14, preferred=None, pixels=(200_000, 600_000))
 SIDES = st.integers(1, 4000)
 
 
 @pytest.mark.parametrize(
-    'spec', [MIDAS, METRIC3D, ModelSpec('a', 'b', fixed_size=(64, 96), minimum=(8, 9))]
+    'spec',
+    [MIDAS, METRIC3D, UNIDEPTH, ModelSpec('a', 'b', fixed_size=(64, 96), minimum=(8, 9))],
 )
 def test_a_spec_comes_back_from_json(spec):
     assert ModelSpec.of(json.loads(json.dumps(spec.settings()))) == spec
@@ -49,6 +51,9 @@ def test_a_spec_comes_back_from_json(spec):
         (METRIC3D, (480, 640), (616, 812)),
         (METRIC3D, (1242, 375), (1064, 308)),
         (METRIC3D, (1920, 1080), (1064, 588)),
+        (UNIDEPTH, (640, 480), (644, 490)),
+        (UNIDEPTH, (200, 80), (714, 294)),
+        (UNIDEPTH, (1920, 1080), (1036, 588)),
         (ModelSpec('a'), (123, 45), (123, 45)),
     ],
 )
@@ -96,6 +101,11 @@ def test_padding_fits_and_comes_off_again(height, width, placement):
             'longest side is 8',
         ),
         ({'name': 'a', 'preferred': 3}, 'preferred must have side and fit'),
+        ({'name': 'a', 'pixels': [9, 8]}, 'the second must not be smaller'),
+        (
+            {'name': 'a', 'pixels': [8, 9], 'preferred': {'side': 3, 'fit': 'inside'}},
+            'a preferred size or a number of pixels, not both',
+        ),
     ],
 )
 def test_odd_settings_are_refused(settings, said):
