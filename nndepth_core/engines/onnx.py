@@ -273,8 +273,11 @@ class OnnxEngine:
         on_gpu = self.device != 'cpu'
         io = session.io_binding()
         buffers = []
-        pixels = [np.zeros((*shape, 3), np.uint8)] * 2
-        blanks = [(tensor.name, tensor.convert(pixels)) for tensor in self._inputs]
+        # Each tensor has pixels of its own, since on the CPU they may become its buffer.
+        blanks = [
+            (tensor.name, tensor.convert([np.zeros((*shape, 3), np.uint8)] * 2))
+            for tensor in self._inputs
+        ]
         blanks += [(x.name, np.ones((shape[0], *x.shape[1:]), np.float32)) for x in self._numbers]
         for name, blank in blanks:
             buffers.append(ort.OrtValue.ortvalue_from_numpy(blank, 'cuda' if on_gpu else 'cpu', 0))
