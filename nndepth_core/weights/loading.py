@@ -73,7 +73,7 @@ def load_entries(network: Network, state: Mapping[str, Tensor], path: str | Path
     try:
         load_official(network, state)
     except CheckpointError as error:
-        raise CheckpointError(f'{path}: {_own_part(network, state) or error}') from None
+        raise CheckpointError(f'{path}: {error}') from None
 
 
 def load_official(network: Network, state_dict: Mapping[str, Any]) -> None:
@@ -94,7 +94,8 @@ def load_official(network: Network, state_dict: Mapping[str, Any]) -> None:
         if fitting := ' or '.join(f'{name}-{variant}' for name, variant in matching_models(state)):
             raise CheckpointError(f'it is not {ours}, but {fitting}')
         raise CheckpointError(
-            f'it is not one of {ours}: {fit.report()}; it fits no model known here'
+            f'it is not one of {ours}: {_own_part(network, state) or fit.report()}; it fits no '
+            'model known here'
         )
     network.load_state_dict(fit.entries, strict=False)
 
@@ -139,7 +140,8 @@ def matching_models(state_dict: Mapping[str, Any]) -> list[tuple[str, str]]:
     values = sum(value.numel() for value in state.values())
     matches = []
     for name in model_names():
-        known = catalogue()[name].variants
+        listed = catalogue().get(name)
+        known = listed.variants if listed else {}
         likely = [
             variant
             for variant in network_class(name).variants
@@ -164,7 +166,7 @@ def _own_part(network: Network, state: Mapping[str, Tensor]) -> str:
         'unexpected': [name for name in state if name not in own],
         'of another shape': [name for name in shared if state[name].shape != own[name].shape],
     }
-    return f'it is a part of {network.spec.title}: {_listed(kinds)}'
+    return _listed(kinds)
 
 
 def _listed(kinds: Mapping[str, Sequence[str]]) -> str:

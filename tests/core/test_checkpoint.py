@@ -166,7 +166,7 @@ def test_a_part_of_our_own_entries_is_named_by_them(tmp_path):
     torch.save(state, tmp_path / 'part.pth')
     with pytest.raises(CheckpointError) as caught:
         load_weights(network, tmp_path / 'part.pth')
-    assert f'it is a part of nano_stereo-base: 1 missing ({name})' in str(caught.value)
+    assert f'it is not one of nano_stereo-base: 1 missing ({name}); it fits' in str(caught.value)
 
 
 def test_parts_that_do_not_join_are_named(realtime):

@@ -179,7 +179,7 @@ def test_it_learns(tmp_path):
     assert len(list((tmp_path / 'pictures').iterdir())) == 4 * 15
 
 
-class MonoTrainer(BaseTrainer):
+class TinyMonoTrainer(BaseTrainer):
     """The least that a trainer of another task needs."""
 
     def count_targets(self, batch):
@@ -213,7 +213,7 @@ def test_depth_of_single_images_is_learned_too(tmp_path):
         workers=0,
     )
     changes = {'max_steps': 60, 'validate_every': 20, 'metric': 'error', 'learning_rate': 0.1}
-    MonoTrainer(**settings(tmp_path, **changes)).train(TinyMono(), data)
+    TinyMonoTrainer(**settings(tmp_path, **changes)).train(TinyMono(), data)
     lines = figures(tmp_path)
     errors = [x['validation/error'] for x in lines if 'validation/error' in x]
     assert len(errors) == 3
