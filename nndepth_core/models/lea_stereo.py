@@ -43,7 +43,7 @@ class LeaStereo(StereoNetwork):
         confidence='softmax_peak',
         multiple=24,
         minimum=(24, 24),
-        bytes_per_pixel=6000,
+        bytes_per_pixel=5000,
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {'default': {'max_disparity': 192}}
 
