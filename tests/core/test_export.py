@@ -252,6 +252,22 @@ def test_a_graph_may_differ_by_what_the_network_itself_rounds(tmp_path, monkeypa
         export_onnx(Rounded().eval(), tmp_path / 'rounded.onnx')
 
 
+class Bound(Wrong):
+    """Wrong once it is traced, and computes in float32 only."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(1, 1, 1)
+
+    def forward(self, left, right, iterations=None, confidence=False):
+        return self.layer(super().forward(left, right).float())
+
+
+def test_a_network_that_knows_no_float64_is_refused_as_others(tmp_path):
+    with pytest.raises(ExportError, match='differs from torch by'):
+        export_onnx(Bound().eval(), tmp_path / 'bound.onnx')
+
+
 class Constant(Mean):
     """Gives one value everywhere, as untrained networks may."""
 
