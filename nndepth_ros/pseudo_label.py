@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nndepth_core.estimator import StageClock, StereoEstimator
+from nndepth_core.files.writing import write_at_once
 from nndepth_core.io import write_depth, write_image
 from nndepth_ros.bag import BagReader
 from nndepth_ros.conversions import to_rgb
@@ -38,7 +39,7 @@ def pseudo_label(
     every: int = 1,
     stopped: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Estimate the depth of every so manieth pair and write it beside the left image.
+    """Estimate the depth of pairs and write it beside their left images.
 
     Args:
         source: a bag; see `replay`.
@@ -93,5 +94,5 @@ def pseudo_label(
             **describe_input(bag),
         }
     if processor.outcome.densities:
-        (target / 'report.json').write_text(json.dumps(report, indent=2) + '\n')
+        write_at_once(target / 'report.json', json.dumps(report, indent=2) + '\n')
     return report

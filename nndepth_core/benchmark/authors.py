@@ -115,11 +115,9 @@ def _gmstereo(settings: dict[str, Any]) -> Call:
 
 def _normalized(image: Tensor) -> Tensor:
     """Normalise an image in 0..255 by the mean and deviation of ImageNet."""
-    mean, deviation = (
-        image.new_tensor(rgb).view(3, 1, 1)
-        for rgb in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    )
-    return (image / 255 - mean) / deviation
+    from nndepth_core.blocks.norm import ImageNetNorm
+
+    return ImageNetNorm().to(image.device)(image)
 
 
 _RAFT = Official(

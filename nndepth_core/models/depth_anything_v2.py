@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nndepth_core.blocks.norm import ImageNetNorm
-from nndepth_core.models.library_network import LibraryNetwork
+from nndepth_core.models.library_network import ATTENTION_NAMES, LibraryNetwork
 from nndepth_core.spec import ModelSpec, Preferred
 
 _PATCH = 14
@@ -55,12 +55,7 @@ class DepthAnythingV2(LibraryNetwork):
         preferred=Preferred(_PATCH * _GRID, 'outside'),
     )
     one_size_graph = True
-    stable_names = (
-        (r'\.attention\.q_proj\.', '.attention.attention.query.'),
-        (r'\.attention\.k_proj\.', '.attention.attention.key.'),
-        (r'\.attention\.v_proj\.', '.attention.attention.value.'),
-        (r'\.attention\.o_proj\.', '.attention.output.dense.'),
-    )
+    stable_names = ATTENTION_NAMES
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         'small': {
             'width': 384,

@@ -9,6 +9,14 @@ from torch import nn
 
 from nndepth_core.models.base import MissingPackageError, MonoNetwork, substitute
 
+ATTENTION_NAMES = (
+    (r'\.attention\.q_proj\.', '.attention.attention.query.'),
+    (r'\.attention\.k_proj\.', '.attention.attention.key.'),
+    (r'\.attention\.v_proj\.', '.attention.attention.value.'),
+    (r'\.attention\.o_proj\.', '.attention.output.dense.'),
+)
+"""Stable names of the attention in vision transformers, see `LibraryNetwork`."""
+
 
 class LibraryNetwork(MonoNetwork):
     """Base of networks of the library, held as `network`.

@@ -11,13 +11,20 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from nndepth_core.models.library_network import LibraryNetwork
+from nndepth_core.models.library_network import ATTENTION_NAMES, LibraryNetwork
 from nndepth_core.spec import ModelSpec, Preferred
 
 Backbone = Literal['beit', 'swin2']
 
 _STEP = 32
 _BEIT_BASE = {'width': 768, 'depths': (12,), 'heads': (12,), 'neck': (96, 192, 384, 768)}
+_SWIN2_384 = {
+    'backbone': 'swin2',
+    'side': 384,
+    'depths': (2, 2, 18, 2),
+    'window': 24,
+    'pretrained': (12, 12, 12, 6),
+}
 _BEIT_LARGE = {'width': 1024, 'depths': (24,), 'heads': (16,), 'neck': (256, 512, 1024, 1024)}
 
 
@@ -53,24 +60,16 @@ class MidasDpt(LibraryNetwork):
             'window': 16,
         },
         'swin2_base': {
-            'backbone': 'swin2',
-            'side': 384,
+            **_SWIN2_384,
             'width': 128,
-            'depths': (2, 2, 18, 2),
             'heads': (4, 8, 16, 32),
             'neck': (128, 256, 512, 1024),
-            'window': 24,
-            'pretrained': (12, 12, 12, 6),
         },
         'swin2_large': {
-            'backbone': 'swin2',
-            'side': 384,
+            **_SWIN2_384,
             'width': 192,
-            'depths': (2, 2, 18, 2),
             'heads': (6, 12, 24, 48),
             'neck': (192, 384, 768, 1536),
-            'window': 24,
-            'pretrained': (12, 12, 12, 6),
         },
         'beit_base': {'backbone': 'beit', 'side': 384, **_BEIT_BASE},
         'beit_large': {'backbone': 'beit', 'side': 384, **_BEIT_LARGE},
@@ -79,10 +78,7 @@ class MidasDpt(LibraryNetwork):
     stable_names = (
         (r'^backbone\.beit\.layers\.', 'backbone.encoder.layer.'),
         (r'^backbone\.beit\.', 'backbone.'),
-        (r'\.attention\.q_proj\.', '.attention.attention.query.'),
-        (r'\.attention\.k_proj\.', '.attention.attention.key.'),
-        (r'\.attention\.v_proj\.', '.attention.attention.value.'),
-        (r'\.attention\.o_proj\.', '.attention.output.dense.'),
+        *ATTENTION_NAMES,
         (r'\.relative_position_bias\.(?=\w+$)', '.attention.attention.relative_position_bias.'),
         (r'(\.layer\.\d+)\.mlp\.fc1\.', r'\1.intermediate.dense.'),
         (r'(\.layer\.\d+)\.mlp\.fc2\.', r'\1.output.dense.'),
@@ -105,10 +101,10 @@ class MidasDpt(LibraryNetwork):
             raise ValueError(f'backbone is {backbone!r}; choose beit or swin2')
         if backbone == 'beit':
             self.specify(preferred=Preferred(side, 'inside'))
+            settings = _beit(side, width, depths, heads)
         else:
             self.specify(fixed_size=(side, side))
-        kind = {'beit': _beit, 'swin2': _swin2}[backbone]
-        settings = kind(side, width, depths, heads, window, pretrained)
+            settings = _swin2(side, width, depths, heads, window, pretrained)
         head = {
             'hidden_size': neck[-1],
             'neck_hidden_sizes': list(neck),
@@ -127,14 +123,7 @@ class MidasDpt(LibraryNetwork):
         return self.network(image * (2 / 255) - 1).predicted_depth.unsqueeze(1)
 
 
-def _beit(
-    side: int,
-    width: int,
-    depths: Sequence[int],
-    heads: Sequence[int],
-    window: int,
-    pretrained: Sequence[int],
-) -> dict[str, Any]:
+def _beit(side: int, width: int, depths: Sequence[int], heads: Sequence[int]) -> dict[str, Any]:
     """The library's settings of BEiT, whose four taps divide its layers evenly."""
     (layers,), (count,) = depths, heads
     return {

@@ -320,7 +320,7 @@ class SeparableHourglass(nn.Module):
         super().__init__()
         half, quarter = 2 * width, 4 * width
 
-        def enlarge(inputs: int, outputs: int) -> ConvBlock:
+        def double(inputs: int, outputs: int) -> ConvBlock:
             return ConvBlock(inputs, outputs, 3, 2, dims=dims, transposed=True)
 
         self.down = nn.ModuleList(
@@ -331,7 +331,7 @@ class SeparableHourglass(nn.Module):
                 block(quarter, quarter, 1, 2),
             ]
         )
-        self.up = nn.ModuleList([enlarge(quarter, half), enlarge(half, width)])
+        self.up = nn.ModuleList([double(quarter, half), double(half, width)])
         self.skip = nn.ModuleList([block(half, half, 1, 2), block(width, width, 1, 2)])
 
     def forward(self, volume: Tensor) -> Tensor:
