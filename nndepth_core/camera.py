@@ -15,6 +15,11 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from nndepth_core.files.values import number
+
+FARTHEST = 1e6
+"""The largest limit of depth, in metres."""
+
 
 class CalibrationError(ValueError):
     """No depth can be computed from a calibration; the message names the value and the cure."""
@@ -117,13 +122,13 @@ class PinholeCamera:
         """
         return cv2.merge(self._coordinates(depth))
 
-    def colored_points(self, depth: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-        """Reproject depth (H, W) to (H, W, 4) float32: x, y, z and the colour in the fourth.
+    def colored_points(self, depth: np.ndarray, rgb: np.ndarray, *more: np.ndarray) -> np.ndarray:
+        """Reproject depth (H, W) to (H, W, 4 + N) float32: x, y, z, the colour, and N more maps.
 
         The colour is PointCloud2's `rgb` field: bytes B, G, R and an unused one, read as a float.
         """
         color = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view(np.float32)[..., 0]
-        return cv2.merge([*self._coordinates(depth), color])
+        return cv2.merge([*self._coordinates(depth), color, *more])
 
     def _coordinates(self, depth: np.ndarray) -> list[np.ndarray]:
         x, y = self.rays()
@@ -252,6 +257,22 @@ class StereoCamera:
             depth = np.asarray(depth, np.float32)
             disparity = np.float32(self.focal_baseline) / depth + np.float32(self.cx_offset)
         return np.where(depth > 0, disparity, np.float32(np.nan)).astype(np.float32)
+
+
+def depth_limits(min_depth: float, max_depth: float) -> tuple[float, float]:
+    """Check limits of depth in metres, where 0 sets none; return the smallest and largest depth.
+
+    Raises:
+        ValueError: one is out of range, or nothing is between them.
+    """
+    for name, value in (('min_depth', min_depth), ('max_depth', max_depth)):
+        number(name, value, 0, FARTHEST)
+    if 0 < max_depth <= min_depth:
+        raise ValueError(
+            f'max_depth is {max_depth} and min_depth {min_depth}; max_depth must be larger (or 0 '
+            'for no limit)'
+        )
+    return min_depth, max_depth or math.inf
 
 
 def limited_depth(

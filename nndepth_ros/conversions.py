@@ -212,12 +212,12 @@ def disparity_message(
 
 
 def cloud_message(types: MessageTypes, header: Any, points: np.ndarray) -> Any:
-    """Make an organised PointCloud2 of (H, W, 4) float32: x, y, z, rgb; 16 bytes per point."""
-    height, width = points.shape[:2]
+    """Make an organised PointCloud2 of float32 (H, W, 4), x, y, z, rgb, or (H, W, 5), sigma."""
+    height, width, count = points.shape
     float32 = 7
     fields = [
         types.point_field(name=name, offset=4 * i, datatype=float32, count=1)
-        for i, name in enumerate(('x', 'y', 'z', 'rgb'))
+        for i, name in enumerate(('x', 'y', 'z', 'rgb', 'sigma')[:count])
     ]
     cloud = {
         'header': header,
@@ -225,8 +225,8 @@ def cloud_message(types: MessageTypes, header: Any, points: np.ndarray) -> Any:
         'width': width,
         'fields': fields,
         'is_bigendian': False,
-        'point_step': 16,
-        'row_step': 16 * width,
+        'point_step': 4 * count,
+        'row_step': 4 * count * width,
         'is_dense': False,
     }
     return types.with_data(types.point_cloud, points, cloud)

@@ -23,7 +23,7 @@ from nndepth_core.plausibility.projections import examine_projections
 from nndepth_core.rectification.alignment import measure_alignment
 from nndepth_core.spec import ModelSpec
 from nndepth_ros.conversions import effective_camera, stamp_ns, stereo_camera
-from nndepth_ros.outputs import CONFIDENCE, DEPTH_INFO, POINTS
+from nndepth_ros.outputs import CONFIDENCE, DEPTH_INFO, POINTS, SIGMA
 from nndepth_ros.synchronizer import SyncCounts
 
 ENOUGH_MESSAGES = 10
@@ -142,6 +142,25 @@ def examine_missing(topics: Collection[str], spec: ModelSpec) -> list[Finding]:
         )
         found.append(Finding('not_given', Level.WARN, text))
     return found
+
+
+def no_sigma(spec: ModelSpec) -> Finding:
+    """Tell that nothing says how precise the disparities of a model are."""
+    text = (
+        f'{SIGMA} and the sigma of points are not known: {spec.title} has no confidence that is '
+        'calibrated in pixels; set disparity_sigma to the standard deviation of its disparities '
+        'in pixels, or model to one that has (nano_stereo)'
+    )
+    return Finding('no_sigma', Level.WARN, text)
+
+
+def filters_without_use(spec: ModelSpec) -> Finding:
+    """Tell that filters are on, but the model gives no metres, which they need."""
+    text = (
+        f'filters are on, but {spec.title} gives no metres, and what has no scale is not '
+        'filtered; set scale_source to what tells the scale, or filter.* to 0'
+    )
+    return Finding('filters_without_use', Level.WARN, text)
 
 
 def scale_without_use(source: str, spec: ModelSpec) -> Finding:

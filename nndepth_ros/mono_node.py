@@ -80,6 +80,8 @@ class MonoNode(DepthNode):
                 self.record('scale', [])
                 if scale.source != NONE:
                     found.append(doctor.scale_without_use(scale.source, spec))
+                if spec.output != 'depth' and self.config.outputs.filters.any:
+                    found.append(doctor.filters_without_use(spec))
         self.record('outputs', found)
 
     # --- the scale of networks without metres ----------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 
 from nndepth_core.camera import CalibrationError, PinholeCamera, limited_depth
 from nndepth_core.estimator import DepthResult, MonoEstimator
+from nndepth_core.filters import View
 from nndepth_core.plausibility import (
     Finding,
     Level,
@@ -141,6 +142,16 @@ class MonoPipeline(Pipeline):
                 found = [_no_scale(settings.source, refusal)]
         self._report('scale', found)
         return result
+
+    def filtered(
+        self, frame: MonoInput, result: DepthResult, settings: OutputSettings
+    ) -> DepthResult:
+        """Let the filters clean a depth in metres."""
+        camera = None
+        with suppress(CalibrationError):
+            camera = frame.camera
+        view = View(frame.image, camera, conversions.stamp_ns(frame.header.stamp))
+        return self.filters.depth(result, settings.filters, view)
 
     def values(self, result: DepthResult) -> np.ndarray:
         """The map of the result."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
 
-from nndepth_core.camera import PinholeCamera
+from nndepth_core.camera import PinholeCamera, depth_limits
 from nndepth_core.files.values import number
+from nndepth_core.filters import FilterSettings
 from nndepth_ros import conversions
 from nndepth_ros.conversions import MessageTypes
 
@@ -23,6 +23,7 @@ INVERSE_DEPTH = 'inverse_depth/image'
 RELATIVE_DEPTH = 'relative_depth/image'
 DEPTH_COLOR = 'depth/image_color'
 CONFIDENCE = 'confidence'
+SIGMA = 'depth/sigma'
 POINTS = 'points2'
 STATS = 'stats'
 STEREO_OUTPUTS: Mapping[str, str] = {
@@ -31,9 +32,12 @@ STEREO_OUTPUTS: Mapping[str, str] = {
     DEPTH: 'image',
     DEPTH_INFO: 'camera_info',
     CONFIDENCE: 'image',
+    SIGMA: 'image',
     POINTS: 'point_cloud',
 }
 """The topics of the outputs for a stereo pair, each with the name of its class in MessageTypes."""
+USUAL_OUTPUTS = tuple(topic for topic in STEREO_OUTPUTS if topic != SIGMA)
+"""Those of them that every model can fill."""
 MONO_OUTPUTS: Mapping[str, str] = {
     DEPTH: 'image',
     INVERSE_DEPTH: 'image',
@@ -44,8 +48,8 @@ MONO_OUTPUTS: Mapping[str, str] = {
     POINTS: 'point_cloud',
 }
 """The same for a single image; no model gives all of them."""
-FARTHEST = 1e6
-"""The largest limit of depth, in metres."""
+LARGEST_SIGMA = 100.0
+"""The largest standard deviation of disparities that can be given, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -57,25 +61,27 @@ class OutputSettings:
         max_depth: in metres; farther points are +inf. 0 sets no limit.
         color_range: the values at the ends of the colour map: disparities, or metres of a network
             that gives depth; (0, 0) takes the model's range.
+        filters: what cleans the estimates before.
+        disparity_sigma: the standard deviation of disparities, in pixels of the images; 0 takes
+            what the confidence of the model says.
+        cloud_sigma: whether points have the standard deviation of their depth.
     """
 
     min_depth: float = 0.0
     max_depth: float = 0.0
     color_range: tuple[float, float] = (0.0, 0.0)
+    filters: FilterSettings = field(default_factory=FilterSettings)
+    disparity_sigma: float = 0.0
+    cloud_sigma: bool = False
 
     def __post_init__(self) -> None:
-        for name in ('min_depth', 'max_depth'):
-            number(name, getattr(self, name), 0, FARTHEST)
-        if 0 < self.max_depth <= self.min_depth:
-            raise ValueError(
-                f'max_depth is {self.max_depth} and min_depth {self.min_depth}; max_depth must be '
-                'larger (or 0 for no limit)'
-            )
+        depth_limits(self.min_depth, self.max_depth)
+        number('disparity_sigma', self.disparity_sigma, 0, LARGEST_SIGMA)
 
     @property
     def depth_limits(self) -> tuple[float, float]:
         """The smallest and largest depth in metres; infinite if there is no largest."""
-        return self.min_depth, self.max_depth or math.inf
+        return depth_limits(self.min_depth, self.max_depth)
 
 
 def depth_messages(
@@ -85,6 +91,7 @@ def depth_messages(
     depth: np.ndarray,
     rgb: np.ndarray,
     camera: PinholeCamera | None,
+    *more: np.ndarray,
 ) -> dict[str, Any]:
     """Make the depth image and the coloured points, if they are in `wanted`.
 
@@ -95,6 +102,7 @@ def depth_messages(
         depth: float32 (H, W), in metres, NaN where unknown, infinite outside of the limits.
         rgb: uint8 (H, W, 3) of any size, the colours of the points.
         camera: the camera at the size of the depth; only needed for points.
+        more: float32 (H, W), the sigma of the points, if they have one.
     """
     messages = {}
     if DEPTH in wanted:
@@ -103,6 +111,6 @@ def depth_messages(
         height, width = depth.shape
         if rgb.shape[:2] != (height, width):
             rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-        points = camera.colored_points(depth, rgb)
+        points = camera.colored_points(depth, rgb, *more)
         messages[POINTS] = conversions.cloud_message(types, header, points)
     return messages

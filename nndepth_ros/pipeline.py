@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nndepth_core.estimator import StageClock
+from nndepth_core.filters import DepthFilters
 from nndepth_core.plausibility import Finding, UsedBits
 from nndepth_core.spec import ModelSpec
 from nndepth_ros import doctor
@@ -41,8 +42,8 @@ class Estimate:
     """The result for one moment.
 
     Attributes:
-        result: the result of the estimator.
-        messages: the messages by topic.
+        result: the result of the estimator, as it was before it was filtered.
+        messages: the messages by topic, of what the filters left.
         size: (width, height) of the maps.
         density: the share of pixels with a finite value inside the limits, 0..1.
         milliseconds: the time of each stage in STAGES.
@@ -73,6 +74,7 @@ class Pipeline:
         self.to_examine = EXAMINED
         self.calibration: Any = None
         self.used_bits = UsedBits()
+        self.filters = DepthFilters()
         self._report = report
         self._next_examination = 0
 
@@ -84,6 +86,16 @@ class Pipeline:
 
     def infer(self, estimator: Any, frame: Any, confidence: bool) -> Any:
         """Run the estimator on what `decode` returned."""
+        raise NotImplementedError
+
+    def needs_confidence(
+        self, wanted: Collection[str], spec: ModelSpec, settings: OutputSettings
+    ) -> bool:
+        """Whether messages of the wanted topics tell the confidence, or what follows from it."""
+        return CONFIDENCE in wanted
+
+    def filtered(self, frame: Any, result: Any, settings: OutputSettings) -> Any:
+        """Let the filters clean a result."""
         raise NotImplementedError
 
     def values(self, result: Any) -> np.ndarray:
@@ -135,15 +147,17 @@ class Pipeline:
             estimator: the estimator of the task.
             frame: what `decode` returned.
             wanted: the topics to make.
-            settings: limits of depth and colours.
+            settings: filters, limits of depth, colours.
             clock: a clock that was started before decoding and has timed that.
 
         Raises:
             ValueError, RuntimeError: this frame fails.
         """
-        result = self.infer(estimator, frame, CONFIDENCE in wanted)
+        spec = estimator.engine.spec
+        result = self.infer(estimator, frame, self.needs_confidence(wanted, spec, settings))
         clock.lap('estimate')
-        messages = self.messages(wanted, frame, result, estimator.engine.spec, settings)
+        filtered = self.filtered(frame, result, settings)
+        messages = self.messages(wanted, frame, filtered, spec, settings)
         clock.lap('geometry')
         times = {**clock.milliseconds, **result.milliseconds}
         height, width = self.values(result).shape
@@ -151,7 +165,7 @@ class Pipeline:
             result,
             messages,
             (width, height),
-            self.density(frame, result, settings),
+            self.density(frame, filtered, settings),
             {stage: times[stage] for stage in STAGES},
         )
 

@@ -28,7 +28,7 @@ from nndepth_ros.bag_survey import Frame, StereoTopics, Survey, find_topics, mak
 from nndepth_ros.bag_writer import BagWriter, check_target, leftovers
 from nndepth_ros.calibration_file import CalibrationFile
 from nndepth_ros.doctor import Finding, Level
-from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
+from nndepth_ros.outputs import USUAL_OUTPUTS, OutputSettings
 from nndepth_ros.pipeline import Estimate, Moment
 from nndepth_ros.replay_report import Outcome, describe, describe_input
 from nndepth_ros.stereo_pipeline import StereoPipeline
@@ -57,7 +57,7 @@ class ReplaySettings:
     """
 
     topics: StereoTopics = field(default_factory=StereoTopics)
-    outputs: tuple[str, ...] = tuple(STEREO_OUTPUTS)
+    outputs: tuple[str, ...] = USUAL_OUTPUTS
     messages: OutputSettings = field(default_factory=OutputSettings)
     sync_tolerance: float = 0.0
     start: float = 0.0

@@ -17,7 +17,7 @@ from nndepth_core import calibration
 from nndepth_core.cli import command_parser, options
 from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.allocator import keep_freed_memory
-from nndepth_ros.outputs import STEREO_OUTPUTS, OutputSettings
+from nndepth_ros.outputs import SIGMA, STEREO_OUTPUTS, USUAL_OUTPUTS, OutputSettings
 
 if TYPE_CHECKING:
     from nndepth_ros.replay import ReplaySettings
@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--topics',
         type=_outputs,
         metavar='OUTPUTS',
-        default=tuple(STEREO_OUTPUTS),
-        help=f'comma-separated, of {", ".join(STEREO_OUTPUTS)}; default: all',
+        default=USUAL_OUTPUTS,
+        help=f'comma-separated, of {", ".join(STEREO_OUTPUTS)}; default: all but {SIGMA}',
     )
     add('--copy', action='store_true', help='write the input topics too')
     add(
@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='camera',
         help='size of the outputs: that of the camera, or of the processing; default: %(default)s',
     )
-    _add_number(parser, '--min-depth', 0.0, 'nearer points are -inf in depth images', 'METRES')
-    _add_number(parser, '--max-depth', 0.0, 'farther points are +inf; 0: no limit', 'METRES')
+    options.add_depth_arguments(parser)
+    add('--cloud-sigma', action='store_true', help='give the points of points2 a field sigma')
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +115,13 @@ def run(args: argparse.Namespace) -> int:
     settings = replace(
         selection(args),
         outputs=args.topics,
-        messages=OutputSettings(args.min_depth, args.max_depth),
+        messages=OutputSettings(
+            args.min_depth,
+            args.max_depth,
+            filters=options.filter_settings(args),
+            disparity_sigma=args.disparity_sigma,
+            cloud_sigma=args.cloud_sigma,
+        ),
         copy_inputs=args.copy,
     )
     keep_freed_memory()

@@ -12,8 +12,10 @@ import numpy as np
 from nndepth_core.camera import StereoCamera
 from nndepth_core.estimator import StereoEstimator, StereoResult
 from nndepth_core.files.picture import MAX_PIXELS
+from nndepth_core.filters import View
 from nndepth_core.plausibility import BaselineLimits, Finding, UsedBits, density, examine_estimate
 from nndepth_core.spec import ModelSpec
+from nndepth_core.uncertainty import depth_sigma, disparity_sigma, is_calibrated
 from nndepth_core.visualization import colorize
 from nndepth_ros import conversions, doctor
 from nndepth_ros.outputs import (
@@ -23,6 +25,7 @@ from nndepth_ros.outputs import (
     DEPTH_INFO,
     DISPARITY,
     POINTS,
+    SIGMA,
     STEREO_OUTPUTS,
     OutputSettings,
     depth_messages,
@@ -111,6 +114,18 @@ def _by_side(images: Mapping[str, Any], convert: Callable[[Any], T]) -> dict[str
     return converted
 
 
+def wants_sigma(wanted: Collection[str], settings: OutputSettings) -> bool:
+    """Whether a wanted topic tells sigma."""
+    return SIGMA in wanted or (POINTS in wanted and settings.cloud_sigma)
+
+
+def sigma_source(spec: ModelSpec, settings: OutputSettings) -> str:
+    """What tells sigma: 'disparity_sigma', the parameter; 'confidence', or '' for nothing."""
+    if settings.disparity_sigma:
+        return 'disparity_sigma'
+    return CONFIDENCE if is_calibrated(spec) else ''
+
+
 class StereoPipeline(Pipeline):
     """The steps of a rectified pair."""
 
@@ -129,6 +144,22 @@ class StereoPipeline(Pipeline):
     ) -> StereoResult:
         """Estimate the disparity."""
         return estimator(frame.left, frame.right, confidence)
+
+    def needs_confidence(
+        self, wanted: Collection[str], spec: ModelSpec, settings: OutputSettings
+    ) -> bool:
+        """Whether confidence or sigma is wanted, if that follows from the confidence."""
+        of_sigma = wants_sigma(wanted, settings) and sigma_source(spec, settings) == CONFIDENCE
+        return of_sigma or super().needs_confidence(wanted, spec, settings)
+
+    def filtered(
+        self, frame: StereoInput, result: StereoResult, settings: OutputSettings
+    ) -> StereoResult:
+        """Let the filters clean the disparity."""
+        height, width = result.disparity.shape
+        camera = frame.camera.resized(width, height)
+        view = View(frame.left, camera, conversions.stamp_ns(frame.header.stamp))
+        return self.filters.disparity(result, settings.filters, view)
 
     def values(self, result: StereoResult) -> np.ndarray:
         """The disparity."""
@@ -165,10 +196,37 @@ class StereoPipeline(Pipeline):
             messages[CONFIDENCE] = conversions.image_message(
                 types, header, result.confidence, '32FC1'
             )
-        if DEPTH in wanted or POINTS in wanted:
+        if {DEPTH, POINTS, SIGMA}.intersection(wanted):
             depth = camera.disparity_to_depth(result.disparity, *settings.depth_limits)
-            messages |= depth_messages(types, wanted, header, depth, frame.left, camera.left)
+            sigma = self._sigma(wanted, depth, camera, result, spec, settings)
+            more = []
+            if settings.cloud_sigma:
+                more = [np.full_like(depth, np.nan) if sigma is None else sigma]
+            messages |= depth_messages(
+                types, wanted, header, depth, frame.left, camera.left, *more
+            )
+            if SIGMA in wanted and sigma is not None:
+                messages[SIGMA] = conversions.image_message(types, header, sigma, '32FC1')
         return messages
+
+    def _sigma(
+        self,
+        wanted: Collection[str],
+        depth: np.ndarray,
+        camera: StereoCamera,
+        result: StereoResult,
+        spec: ModelSpec,
+        settings: OutputSettings,
+    ) -> np.ndarray | None:
+        """The sigma of a depth, None if it is not wanted or, which is reported, not known."""
+        asked, source = wants_sigma(wanted, settings), sigma_source(spec, settings)
+        self._report('sigma', [doctor.no_sigma(spec)] if asked and not source else [])
+        if not asked or not source:
+            return None
+        given: np.ndarray | float = settings.disparity_sigma * result.scale
+        if source == CONFIDENCE and result.confidence is not None:
+            given = disparity_sigma(result.confidence, result.scale)
+        return depth_sigma(depth, given, camera)
 
     def density(self, frame: StereoInput, result: StereoResult, settings: OutputSettings) -> float:
         """The share of pixels with a finite depth inside the limits, 0..1."""

@@ -23,7 +23,7 @@ from nndepth_core.evaluation.tables import finite
 from nndepth_core.files.writing import check_folder, write_at_once
 from nndepth_core.plausibility import Finding, Once
 
-FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply')
+FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply', 'sigma')
 EXAMINED_SAMPLES = 10
 
 Inference = StereoInference | MonoInference
@@ -97,11 +97,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_formats,
         help=f'what is written, separated by commas, out of {", ".join(FORMATS)}; kitti is a '
         '16-bit PNG of 256 times the disparity, depth is a float32 NPY in metres and a 16-bit PNG '
-        'in millimetres; a model that gives no metres has neither depth nor ply; default: '
+        'in millimetres, sigma a float32 NPY of how precise it is, in metres; a model that gives '
+        'no metres has neither depth nor ply; default: '
         'pfm,color, and depth where it is known in metres',
     )
     options.add_estimator_arguments(parser)
     options.add_baseline_arguments(parser)
+    options.add_depth_arguments(parser)
     add('--confidence', action='store_true', help='write the confidence too, as an 8-bit picture')
     options.add_truth_arguments(parser)
     options.add_max_pixels(parser)

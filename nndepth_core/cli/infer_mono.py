@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from nndepth_core import calibration, io, visualization
-from nndepth_core.camera import PinholeCamera
+from nndepth_core.camera import PinholeCamera, depth_limits, limited_depth
 from nndepth_core.cli import options
 from nndepth_core.cli.infer_files import OutputFiles, depth_picture
 from nndepth_core.data.image_files import SingleImages
 from nndepth_core.data.sample import MonoSample
 from nndepth_core.estimator import DepthResult, MonoEstimator, load_estimator
 from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, mono_metrics
+from nndepth_core.filters import DepthFilters, View
 from nndepth_core.plausibility import Finding
 
 
@@ -39,6 +41,12 @@ class MonoInference:
         self.source = calibration.parse_single(args.calibration) if args.calibration else None
         self.formats = args.formats or ()
         self.confidence = args.confidence
+        self.depth_limits = depth_limits(args.min_depth, args.max_depth)
+        self.filters = options.filter_settings(args, streams=False)
+        if 'sigma' in self.formats or args.disparity_sigma:
+            raise ValueError(
+                'sigma is of disparities; leave it and --disparity-sigma out for single images'
+            )
 
     def load(self, args: argparse.Namespace) -> None:
         """Make the estimator; a stereo model, and what the model cannot give, are refused."""
@@ -61,6 +69,12 @@ class MonoInference:
                 f'{spec.output.replace("_", " ")} without a scale; choose of pfm, npy and color, '
                 'or a model that gives metres'
             )
+        if not metric and (self.filters.any or self.depth_limits != (0, math.inf)):
+            raise ValueError(
+                'filters and limits of depth need metres, and '
+                f'{spec.title} gives {spec.output.replace("_", " ")} without a scale; leave '
+                '--filter-..., --min-depth and --max-depth out'
+            )
         if 'ply' in self.formats and self.source is None:
             raise ValueError('ply cannot be written without --calibration')
         self.estimator = estimator
@@ -71,6 +85,10 @@ class MonoInference:
         size = sample.image.shape[1], sample.image.shape[0]
         camera = self.source.left_camera(size) if self.source else None
         result = self.estimator(sample.image, camera, confidence=self.confidence)
+        result = DepthFilters().depth(result, self.filters, View(sample.image, camera))
+        if result.output == 'depth':
+            depth = limited_depth(result.depth.copy(), *self.depth_limits)
+            result = replace(result, depth=depth)
         return MonoPicture(self.images.files[index], sample, result, camera)
 
 

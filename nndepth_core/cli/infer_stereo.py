@@ -11,17 +11,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nndepth_core import calibration, io, plausibility, visualization
-from nndepth_core.camera import StereoCamera
+from nndepth_core.camera import StereoCamera, depth_limits
 from nndepth_core.cli import options
 from nndepth_core.cli.infer_files import OutputFiles, depth_picture
 from nndepth_core.data.image_files import ImagePairs
 from nndepth_core.data.sample import StereoSample
 from nndepth_core.estimator import StereoEstimator, StereoResult, load_estimator
 from nndepth_core.evaluation.metrics import stereo_metrics
+from nndepth_core.filters import DepthFilters, View
 from nndepth_core.plausibility import Finding
 from nndepth_core.plausibility.projections import examine_projections
+from nndepth_core.uncertainty import depth_sigma, disparity_sigma, is_calibrated
 
-CALIBRATED_FORMATS = ('depth', 'ply')
+CALIBRATED_FORMATS = ('depth', 'ply', 'sigma')
 
 
 class StereoInference:
@@ -48,6 +50,9 @@ class StereoInference:
             raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
         self.limits = options.baseline_limits(args)
         self.confidence = args.confidence
+        self.depth_limits = depth_limits(args.min_depth, args.max_depth)
+        self.filters = options.filter_settings(args, streams=False)
+        self.sigma = args.disparity_sigma
 
     def load(self, args: argparse.Namespace) -> None:
         """Make the estimator; a model of single images is refused."""
@@ -58,6 +63,12 @@ class StereoInference:
                 'IMAGE (a folder or a quoted glob stands for several), or choose a stereo model '
                 'by --model'
             )
+        spec = estimator.engine.spec
+        if 'sigma' in self.formats and not (self.sigma or is_calibrated(spec)):
+            raise ValueError(
+                f'sigma cannot be written, for {spec.title} has no confidence that is calibrated '
+                'in pixels; give the standard deviation of its disparities by --disparity-sigma'
+            )
         self.estimator = estimator
 
     def __call__(self, index: int) -> StereoPicture:
@@ -65,9 +76,15 @@ class StereoInference:
         sample = self.images[index]
         size = sample.left.shape[1], sample.left.shape[0]
         camera = self.source.camera(size) if self.source else None
-        result = self.estimator(sample.left, sample.right, confidence=self.confidence)
-        depth = camera.disparity_to_depth(result.disparity) if camera else None
-        return StereoPicture(self, self.images.files[index], sample, result, camera, depth)
+        confidence = self.confidence or ('sigma' in self.formats and not self.sigma)
+        estimate = self.estimator(sample.left, sample.right, confidence)
+        view = View(sample.left, camera)
+        result = DepthFilters().disparity(estimate, self.filters, view)
+        depth = None
+        if camera is not None:
+            depth = camera.disparity_to_depth(result.disparity, *self.depth_limits)
+        files = self.images.files[index]
+        return StereoPicture(self, files, sample, estimate, result, camera, depth)
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,7 @@ class StereoPicture:
     inference: StereoInference
     files: tuple[Path, ...]
     sample: StereoSample
+    estimate: StereoResult
     result: StereoResult
     camera: StereoCamera | None
     depth: np.ndarray | None
@@ -88,7 +106,7 @@ class StereoPicture:
 
     def record(self) -> dict[str, Any]:
         """Figures for results.json."""
-        disparity = self.result.disparity
+        disparity, limits = self.result.disparity, self.inference.depth_limits
         record: dict[str, Any] = {
             'name': self.sample.name,
             'left': str(self.files[0]),
@@ -96,7 +114,7 @@ class StereoPicture:
             'width': disparity.shape[1],
             'height': disparity.shape[0],
             'milliseconds': self.result.milliseconds,
-            'density': 100 * plausibility.density(disparity, self.camera),
+            'density': 100 * plausibility.density(disparity, self.camera, limits),
         }
         if self.truth is not None:
             record['metrics'] = stereo_metrics(disparity, self.truth)
@@ -105,7 +123,7 @@ class StereoPicture:
     def examine(self) -> list[Finding]:
         """Examine whether images, calibration, truth and disparity can be true."""
         left, right, camera = self.sample.left, self.sample.right, self.camera
-        disparity, source = self.result.disparity, self.inference.source
+        disparity, source = self.estimate.disparity, self.inference.source
         found = plausibility.examine_levels(left, right)
         if camera is not None and source is not None:
             limits = self.inference.limits
@@ -115,7 +133,9 @@ class StereoPicture:
         if self.truth is not None and self.truth.shape == disparity.shape:
             found += plausibility.examine_truth(left, right, self.truth)
         largest = self.inference.estimator.engine.spec.bounds[1] * self.result.scale
-        return found + plausibility.examine_estimate(left, right, disparity, camera, largest)
+        return found + plausibility.examine_estimate(
+            left, right, disparity, camera, largest, self.inference.depth_limits
+        )
 
     def write(self, folder: Path, formats: Collection[str]) -> list[str]:
         """Write what was asked for and the pictures side by side; return the files' names."""
@@ -128,8 +148,19 @@ class StereoPicture:
             io.write_image(files.path('disparity_color.png'), pictures[1][1])
         if self.camera is not None and self.depth is not None:
             files.write_depth(formats, self.depth, self.sample.left, self.camera.left)
-        files.write_pictures(dict(pictures), self.result.confidence)
+            if 'sigma' in formats:
+                io.write_map(files.path('sigma.npy'), self._sigma(self.depth, self.camera))
+        confidence = self.result.confidence if self.inference.confidence else None
+        files.write_pictures(dict(pictures), confidence)
         return files.names
+
+    def _sigma(self, depth: np.ndarray, camera: StereoCamera) -> np.ndarray:
+        """The sigma of the depth (H, W) in metres."""
+        scale, confidence = self.result.scale, self.result.confidence
+        given: np.ndarray | float = self.inference.sigma * scale
+        if not self.inference.sigma and confidence is not None:
+            given = disparity_sigma(confidence, scale)
+        return depth_sigma(depth, given, camera)
 
     def _pictures(self) -> list[tuple[str, np.ndarray]]:
         """Title and picture of the left image, disparity, depth and error, where there are any."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from nndepth_core.engines import (
@@ -21,6 +22,8 @@ from nndepth_core.engines.sgbm import RANGES
 from nndepth_core.estimator import DEFAULT_MODEL, Estimator
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.files.values import integer
+from nndepth_core.filters import FilterSettings
+from nndepth_core.filters.settings import MEANING
 from nndepth_core.plausibility import BaselineLimits
 
 EstimatorT = TypeVar('EstimatorT', bound=Estimator)
@@ -140,6 +143,59 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
         help='the stored value that stands for one pixel of disparity or for one metre of depth; '
         'default: 256 and 1000 in 16-bit pictures',
     )
+
+
+def add_depth_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the limits of depth, the filters, and the sigma of disparities."""
+    for end, which, value in (('min', 'nearer', '-inf'), ('max', 'farther', '+inf')):
+        parser.add_argument(
+            f'--{end}-depth',
+            type=float,
+            default=0.0,
+            metavar='METRES',
+            help=f'{which} points are {value} in depth images; 0: no limit',
+        )
+    for field in fields(FilterSettings):
+        parser.add_argument(
+            f'--{_filter_flag(field.name)}',
+            type=type(field.default),
+            default=field.default,
+            metavar=field.name.rpartition('_')[2].upper(),
+            help=f'{MEANING[field.name]}; default: %(default)s',
+        )
+    parser.add_argument(
+        '--disparity-sigma',
+        type=float,
+        default=0.0,
+        metavar='PIXELS',
+        help='the standard deviation of disparities, in pixels of the processed image, from which '
+        'that of depths follows; default: by the confidence of models where it is calibrated',
+    )
+
+
+def filter_settings(args: argparse.Namespace, streams: bool = True) -> FilterSettings:
+    """Return the settings of the filters; a ValueError says what is not allowed.
+
+    Args:
+        args: what `add_depth_arguments` has declared.
+        streams: whether images have a time, which the mean over time needs.
+    """
+    names = {field.name: _filter_flag(field.name) for field in fields(FilterSettings)}
+    values = {name: getattr(args, flag.replace('-', '_')) for name, flag in names.items()}
+    try:
+        settings = FilterSettings(**values)
+    except ValueError as error:
+        raise ValueError(f'--filter-{str(error).replace("_", "-")}') from error
+    if settings.smoothing and not streams:
+        raise ValueError(
+            f'--filter-smoothing is {settings.smoothing:g}, but files have no time; leave it out, '
+            'or give a bag to nndepth replay'
+        )
+    return settings
+
+
+def _filter_flag(name: str) -> str:
+    return f'filter-{name.replace("_", "-")}'
 
 
 def add_baseline_arguments(parser: argparse.ArgumentParser) -> None:

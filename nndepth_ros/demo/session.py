@@ -24,12 +24,12 @@ from nndepth_ros.bag import TYPES, Record
 from nndepth_ros.bag_writer import BagWriter
 from nndepth_ros.demo import DemoError
 from nndepth_ros.demo.sequence import INPUTS, NAMESPACE, read_inputs
-from nndepth_ros.outputs import STEREO_OUTPUTS
+from nndepth_ros.outputs import STEREO_OUTPUTS, USUAL_OUTPUTS
 from nndepth_ros.publishers import message_classes
 
 PACKAGE = 'nndepth'
 Frame = dict[str, bytes | memoryview]  # serialised message by topic
-OUTPUTS = message_classes(STEREO_OUTPUTS)
+OUTPUTS = message_classes({topic: STEREO_OUTPUTS[topic] for topic in USUAL_OUTPUTS})
 _PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _STAMP = struct.Struct('<iI')  # every message begins with a header, which begins with its stamp,
 _STAMP_OFFSET = 4  # after the four bytes that name the encoding (CDR, little endian)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nndepth_core.camera import FARTHEST
 from nndepth_core.engines import AUTO
 from nndepth_ros.live_scale import ScaleSettings
-from nndepth_ros.outputs import FARTHEST, OutputSettings
+from nndepth_ros.outputs import OutputSettings
 from nndepth_ros.parameters.inputs import INPUT_PARAMETERS, InputConfig, max_age
 from nndepth_ros.parameters.model import MODEL_PARAMETERS, ModelConfig
 from nndepth_ros.parameters.outputs import OUTPUT_PARAMETERS, color_parameters, output_settings

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nndepth_ros.outputs import FARTHEST, OutputSettings
-from nndepth_ros.parameters.table import Parameter
+from nndepth_core.camera import FARTHEST
+from nndepth_ros.outputs import OutputSettings
+from nndepth_ros.parameters.filters import FILTER_PARAMETERS, filter_settings
+from nndepth_ros.parameters.table import Parameter, filled
 
 OUTPUT_PARAMETERS = (
     Parameter(
@@ -21,6 +23,7 @@ OUTPUT_PARAMETERS = (
         'Farther points are +inf in depth images, metres; 0: no limit.',
         high=FARTHEST,
     ),
+    *FILTER_PARAMETERS,
 )
 
 
@@ -50,10 +53,10 @@ def color_parameters(
 
 
 def output_settings(values: Mapping[str, Any], quantity: str) -> OutputSettings:
-    """Read the rows above; `quantity` is that of `color_parameters`.
+    """Read the rows above, and those of sigma where they are; `quantity` as in `color_parameters`.
 
     Raises:
-        ValueError: a maximum is not larger than its minimum.
+        ValueError: a maximum is not larger than its minimum, or a value out of its range.
     """
     low, high = values[f'color_min_{quantity}'], values[f'color_max_{quantity}']
     if (low or high) and high <= low:
@@ -61,4 +64,4 @@ def output_settings(values: Mapping[str, Any], quantity: str) -> OutputSettings:
             f'color_max_{quantity} is {high} and color_min_{quantity} {low}; '
             'the maximum must be larger (or both 0)'
         )
-    return OutputSettings(values['min_depth'], values['max_depth'], (low, high))
+    return filled(OutputSettings, values, color_range=(low, high), filters=filter_settings(values))

@@ -11,7 +11,7 @@ from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.contract import Contract
 from nndepth_core.engines.sgbm import MODES, RANGES
 from nndepth_core.plausibility import BaselineLimits
-from nndepth_ros.outputs import OutputSettings
+from nndepth_ros.outputs import LARGEST_SIGMA, OutputSettings
 from nndepth_ros.parameters.inputs import INPUT_PARAMETERS, InputConfig, max_age
 from nndepth_ros.parameters.model import MODEL_PARAMETERS, ModelConfig
 from nndepth_ros.parameters.outputs import OUTPUT_PARAMETERS, color_parameters, output_settings
@@ -67,6 +67,14 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         high=1e4,
     ),
     *OUTPUT_PARAMETERS,
+    Parameter(
+        'disparity_sigma',
+        0.0,
+        'Standard deviation of disparities for depth/sigma, pixels of the processed image; 0: by '
+        'the confidence of models whose confidence is calibrated.',
+        high=LARGEST_SIGMA,
+    ),
+    Parameter('cloud_sigma', False, 'Give the points of points2 a field sigma, metres.'),
     *color_parameters('disparity', 'pixels', -4096.0, 4096.0),
     *(
         Parameter(

@@ -80,6 +80,7 @@ KNOW_THE_TASK = (
     'nndepth_core.evaluation.regions',
     'nndepth_core.evaluation.stereo',
     'nndepth_core.export.quantize',
+    'nndepth_core.filters.chain',
     'nndepth_core.io',
     'nndepth_core.models',
     'nndepth_core.plausibility',
@@ -91,6 +92,7 @@ KNOW_THE_TASK = (
     'nndepth_core.training.losses',
     'nndepth_core.training.nano_loss',
     'nndepth_core.training.stereo',
+    'nndepth_core.uncertainty',
     'nndepth_core.visualization',
     'nndepth_ros.bag',
     'nndepth_ros.bag_survey',
@@ -289,7 +291,7 @@ def test_files_named_by_cmake_exist():
 def test_parameter_file_holds_every_parameter_at_its_default(task, table):
     text = (ROOT / 'config' / f'{task}.yaml').read_text()
     values = yaml.safe_load(text)['/**']['ros__parameters']
-    for group in ('sgbm', 'onnx'):
+    for group in ('filter', 'sgbm', 'onnx'):
         values |= {f'{group}.{name}': value for name, value in values.pop(group, {}).items()}
     defaults = {row.name: row.default for row in table}
     assert values == defaults

@@ -282,7 +282,7 @@ def test_all_outputs_of_a_pair_agree(library, size, processed):
     disparity = np.linspace(2, 25, width * height, dtype=np.float32).reshape(height, width)
     disparity[0, 0] = np.nan
     result = StereoResult(disparity, np.full_like(disparity, 0.5), processed)
-    spec = ModelSpec('any', value_range=(0.0, 15.0), resolution=0.5)
+    spec = ModelSpec('any', value_range=(0.0, 15.0), confidence='head', resolution=0.5)
     limits = OutputSettings(min_depth=0.5, max_depth=3.0)
     pipeline = StereoPipeline(library.types, lambda *_: None)
     out = pipeline.messages(STEREO_OUTPUTS, pair, result, spec, limits)
@@ -308,3 +308,7 @@ def test_all_outputs_of_a_pair_agree(library, size, processed):
     np.testing.assert_allclose(projected[:2] / projected[2], [columns, rows], atol=1e-4)
     assert out['disparity/image_color'].encoding == 'bgr8'
     assert (_floats(out['confidence']) == 0.5).all()
+    # 1.5 pixels of the processed image at a confidence of a half
+    per_pixel = z**2 / (image.f * image.t)
+    sigma = np.where(known, 1.5 * width / processed[0] * per_pixel, np.nan)
+    np.testing.assert_allclose(_floats(out['depth/sigma']), sigma, rtol=1e-4)

@@ -17,7 +17,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.bag import BagReader
 from nndepth_ros.conversions import stamp_ns
-from nndepth_ros.outputs import DISPARITY, STEREO_OUTPUTS, OutputSettings
+from nndepth_ros.outputs import DISPARITY, USUAL_OUTPUTS, OutputSettings
 from nndepth_ros.replay import ReplaySettings, replay
 
 SQLITE3, MCAP = StoragePlugin.SQLITE3, StoragePlugin.MCAP
@@ -62,7 +62,7 @@ def disparities(path: Path, topic: str = '/stereo/disparity') -> list[tuple[int,
 def test_every_output_of_every_pair(run, tmp_path, storage, name):
     report = run(bags.frames(3, name=name), ReplaySettings(), storage=storage)
     found = bags.read_bag(tmp_path / 'out')
-    assert set(found) == {f'/stereo/{output}' for output in STEREO_OUTPUTS}
+    assert set(found) == {f'/stereo/{output}' for output in USUAL_OUTPUTS}
     for messages in found.values():
         stamps = [START + number * PERIOD for number in range(3)]
         assert [stamp_ns(message.header.stamp) for _, message in messages] == stamps
@@ -93,7 +93,7 @@ def test_every_output_of_every_pair(run, tmp_path, storage, name):
     assert report['pairs'] == {'found': 3, 'processed': 3, 'failed': 0}
     assert report['coverage'] == 1
     assert report['images']['left'] == {'count': 3, 'rate_hz': pytest.approx(10), 'unpaired': {}}
-    assert report['written'] == {f'/stereo/{output}': 3 for output in STEREO_OUTPUTS}
+    assert report['written'] == {f'/stereo/{output}': 3 for output in USUAL_OUTPUTS}
     assert report['density']['mean'] > 0.6
     assert report['model']['name'] == 'sgbm'
     assert report['model']['processing_size'] == [WIDTH, HEIGHT]

@@ -1,0 +1,34 @@
+"""Fills holes from the background."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def fill_holes(values: np.ndarray, widest: int) -> np.ndarray:
+    """Fill the gaps in the rows of a map with the farther of the values at both ends, in place.
+
+    The gaps that matching leaves beside a surface show what is behind it. A gap at the border of
+    the map has only one end, and stays.
+
+    Args:
+        values: float32 (H, W), the inverse of the depth, NaN where unknown.
+        widest: the number of pixels of the widest gap that is filled.
+
+    Returns:
+        The indices (K,) of the pixels in the flat map that were filled.
+    """
+    height, width = values.shape
+    unknown = np.zeros((height, width + 2), bool)  # every gap begins and ends in its row
+    np.isnan(values, out=unknown[:, 1:-1])
+    before, after = unknown.reshape(-1)[:-1], unknown.reshape(-1)[1:]
+    row, begin = np.divmod(np.flatnonzero(before < after), width + 2)
+    end = np.flatnonzero(before > after) % (width + 2)
+    filled = (begin > 0) & (end < width) & (end - begin <= widest)
+    row, begin, end = row[filled], begin[filled], end[filled]
+    farther = np.minimum(values[row, begin - 1], values[row, end])
+    length = end - begin
+    within = np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
+    at = np.repeat(row * width + begin, length) + within
+    values.reshape(-1)[at] = np.repeat(farther, length)
+    return at
