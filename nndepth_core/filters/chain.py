@@ -94,6 +94,7 @@ class DepthFilters:
             depth = np.where(values == inverse, result.depth, 1 / values)
         return replace(result, depth=depth, confidence=_doubted(result.confidence, filled))
 
+    @np.errstate(invalid='ignore', over='ignore')
     def _filtered(
         self,
         values: np.ndarray,

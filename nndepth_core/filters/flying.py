@@ -58,12 +58,11 @@ def _along(
     jump = width * (1 if axis else values.shape[1])
     first, second = flat[at] - flat[at - jump], flat[at + jump] - flat[at]
     whole = first + second
-    differs = (
-        np.minimum(first * np.sign(whole), second * np.sign(whole)) > tolerance.reshape(-1)[at]
-    )
+    direction = np.sign(whole)
+    smaller = np.minimum(first * direction, second * direction)
     outside = np.stack(
         [flat[at - jump] - flat[at - 3 * jump], flat[at + 3 * jump] - flat[at + jump]]
     )
-    outside = np.where(np.isnan(outside), outside[::-1], outside) * np.sign(whole)
+    outside = np.where(np.isnan(outside), outside[::-1], outside) * direction
     ends = np.maximum(outside, 0).sum(axis=0) < CONTINUED * np.abs(whole)
-    return at[differs & ends]
+    return at[ends & (smaller > tolerance.reshape(-1)[at])]
