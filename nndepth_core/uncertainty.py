@@ -18,6 +18,9 @@ from nndepth_core.spec import ModelSpec
 CONFIDENCE_SCALE = 1.5
 """The error in pixels of the processed image at which a learned confidence is 1 / e."""
 
+LARGEST_SIGMA = 100.0
+"""The largest sigma of disparities that a user can give, in pixels."""
+
 
 def is_calibrated(spec: ModelSpec) -> bool:
     """Whether the confidence of a model promises errors in pixels; only a learned one can."""

@@ -12,6 +12,7 @@ import numpy as np
 from nndepth_core.camera import PinholeCamera, depth_limits
 from nndepth_core.files.values import number
 from nndepth_core.filters import FilterSettings
+from nndepth_core.uncertainty import LARGEST_SIGMA
 from nndepth_ros import conversions
 from nndepth_ros.conversions import MessageTypes
 
@@ -48,8 +49,6 @@ MONO_OUTPUTS: Mapping[str, str] = {
     POINTS: 'point_cloud',
 }
 """The same for a single image; no model gives all of them."""
-LARGEST_SIGMA = 100.0
-"""The largest standard deviation of disparities that can be given, in pixels."""
 
 
 @dataclass(frozen=True)

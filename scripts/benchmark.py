@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure speed: `benchmark.py models`, `survey`, `record`, `node` and `renderer`.
+"""Measure speed: `benchmark.py models`, `survey`, `record`, `node`, `filters` and `renderer`.
 
 `survey` measures every network within limits of time and memory and can be ended and continued;
 `record` keeps what it, or scripts/check_gpu.py, found for `nndepth models` and docs/models.md. Run
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -32,8 +33,11 @@ from nndepth_core.benchmark.measure import (
 )
 from nndepth_core.benchmark.survey import Limits, all_models, cases_of, survey
 from nndepth_core.cli.options import image_size
+from nndepth_core.cli.table import table
+from nndepth_core.data.synthetic import render_sequence
 from nndepth_core.engines import AUTO, DEVICES, MODELS, PRECISIONS
 from nndepth_core.engines.memory import available_memory
+from nndepth_core.estimator import StereoEstimator
 from nndepth_core.weights.measured import FILE as MEASURED
 from nndepth_core.weights.measured import Measured, write_measured
 
@@ -61,6 +65,14 @@ def main() -> int:
     node.add_argument('--outputs', choices=NODE_OUTPUTS, nargs='*', default=list(NODE_OUTPUTS))
     node.add_argument('-p', '--parameter', action='append', default=[], metavar='NAME:=VALUE')
     node.add_argument('--json', action='store_true', help='print the figures as JSON only')
+    filters = commands.add_parser('filters', help='cost of filters, and what they do to the demo')
+    filters.set_defaults(run=_filters)
+    filters.add_argument(
+        '--models', type=_list, default=['nano_stereo', 'sgbm'], metavar='NAME,...'
+    )
+    filters.add_argument('--size', type=image_size, default=(1280, 720), metavar='WxH')
+    filters.add_argument('--frames', type=int, default=40)
+    filters.add_argument('--json', action='store_true', help='print the figures as JSON only')
     renderer = commands.add_parser('renderer', help='training pairs rendered a second')
     renderer.set_defaults(run=_renderer)
     renderer.add_argument('--size', type=image_size, default=(512, 320), metavar='WxH')
@@ -189,6 +201,33 @@ def _node(arguments: argparse.Namespace) -> int:
         print(f'{", ".join(NODE_OUTPUTS[name])} at {"x".join(map(str, arguments.size))}')
         for stage, (p50, p95) in stages.items():
             print(f'  {stage:12} p50 {p50:8.2f} ms   p95 {p95:8.2f} ms')
+    return 0
+
+
+def _filters(arguments: argparse.Namespace) -> int:
+    from nndepth_core.benchmark.filters import measure_filters
+    from nndepth_ros.allocator import keep_freed_memory
+    from nndepth_ros.demo.sequence import RIG, SequenceSettings
+
+    keep_freed_memory()
+    demo = SequenceSettings(frames=arguments.frames)
+    moving = list(render_sequence(demo.seed, demo.frames, RIG, demo.fps))
+    static = list(render_sequence(demo.seed, demo.frames, RIG, math.inf))
+    report = {
+        model: measure_filters(StereoEstimator.load(model), moving, static, arguments.size)
+        for model in arguments.models
+    }
+    if arguments.json:
+        print(json.dumps({'machine': describe_machine(), **report}, indent=2))
+        return 0
+    for model, tables in report.items():
+        for title, rows in tables.items():
+            columns = list(next(iter(rows.values())))
+            cells = [
+                [name, *(f'{row[column]:.3g}' for column in columns)] for name, row in rows.items()
+            ]
+            print(f'\n{model}: {title}')
+            print(table([['', *columns], *cells], right=range(1, len(columns) + 1)))
     return 0
 
 

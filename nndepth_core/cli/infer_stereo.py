@@ -18,10 +18,11 @@ from nndepth_core.data.image_files import ImagePairs
 from nndepth_core.data.sample import StereoSample
 from nndepth_core.estimator import StereoEstimator, StereoResult, load_estimator
 from nndepth_core.evaluation.metrics import stereo_metrics
+from nndepth_core.files.values import number
 from nndepth_core.filters import DepthFilters, View
 from nndepth_core.plausibility import Finding
 from nndepth_core.plausibility.projections import examine_projections
-from nndepth_core.uncertainty import depth_sigma, disparity_sigma, is_calibrated
+from nndepth_core.uncertainty import LARGEST_SIGMA, depth_sigma, disparity_sigma, is_calibrated
 
 CALIBRATED_FORMATS = ('depth', 'ply', 'sigma')
 
@@ -52,7 +53,7 @@ class StereoInference:
         self.confidence = args.confidence
         self.depth_limits = depth_limits(args.min_depth, args.max_depth)
         self.filters = options.filter_settings(args, streams=False)
-        self.sigma = args.disparity_sigma
+        self.sigma = number('--disparity-sigma', args.disparity_sigma, 0, LARGEST_SIGMA)
 
     def load(self, args: argparse.Namespace) -> None:
         """Make the estimator; a model of single images is refused."""

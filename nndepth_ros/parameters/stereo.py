@@ -11,7 +11,8 @@ from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.contract import Contract
 from nndepth_core.engines.sgbm import MODES, RANGES
 from nndepth_core.plausibility import BaselineLimits
-from nndepth_ros.outputs import LARGEST_SIGMA, OutputSettings
+from nndepth_core.uncertainty import LARGEST_SIGMA
+from nndepth_ros.outputs import OutputSettings
 from nndepth_ros.parameters.inputs import INPUT_PARAMETERS, InputConfig, max_age
 from nndepth_ros.parameters.model import MODEL_PARAMETERS, ModelConfig
 from nndepth_ros.parameters.outputs import OUTPUT_PARAMETERS, color_parameters, output_settings

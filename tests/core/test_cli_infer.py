@@ -129,6 +129,30 @@ def test_processing_size_and_threshold(infer):
     assert 'confidence' not in ' '.join(json.loads(out)['pairs'][0]['files'])
 
 
+def test_filters_limits_and_sigma(infer):
+    code, _, err = infer(
+        'left.png', 'right.png', '--calibration', CAMERA, '--output', 'out', '--formats',
+        'npy,depth,sigma', '--disparity-sigma', 0.5, '--filter-border', 12, '--max-depth', 1.5,
+    )  # fmt: skip
+    assert code == 0
+    assert '(median 2 m) are farther than max_depth (1.5 m)' in err
+    disparity, depth, sigma = (
+        np.load(f'out/left_{name}.npy') for name in ('disparity', 'depth', 'sigma')
+    )
+    kept = np.zeros((HEIGHT, WIDTH), bool)
+    kept[12:-12, 12 + SHIFT : -12] = True
+    np.testing.assert_array_equal(np.isfinite(disparity), kept)
+    assert (depth[kept] == np.inf).all()
+    assert np.isnan(depth[~kept]).all()
+    assert np.isnan(sigma).all()
+    infer(
+        'left.png', 'right.png', '--calibration', CAMERA, '--output', 'out', '--formats',
+        'npy,depth,sigma', '--disparity-sigma', 0.5,
+    )  # fmt: skip
+    depth, sigma = (np.load(f'out/left_{name}.npy') for name in ('depth', 'sigma'))
+    np.testing.assert_allclose(sigma, 0.5 * depth**2 / 18, rtol=1e-5)
+
+
 def test_folders_match_by_name_and_a_bad_pair_does_not_stop_the_rest(infer, folder):
     for seed, name in enumerate(('a.png', 'b.png', 'c.png', 'd.png')):
         make_pair(folder, f'l/{name}', f'r/{name}', seed)
@@ -213,6 +237,19 @@ WRONG_CALLS = {
         'third.png',
     ],
 }
+
+
+WRONG_CALLS |= {
+    '--filter-flying is -2; give a whole number in 0..100': ['--filter-flying', '-2'],
+    '--filter-speckle-size is -1; give': ['--filter-speckle-size', '-1'],
+    '--filter-smoothing is nan; give': ['--filter-smoothing', 'nan'],
+    '--filter-smoothing is 0.5, but files have no time': ['--filter-smoothing', '0.5'],
+    'max_depth must be larger': ['--min-depth', '3', '--max-depth', '2'],
+    '--disparity-sigma is -1.0; give': ['--disparity-sigma', '-1'],
+    'sgbm has no confidence that is calibrated': [
+        '--formats', 'sigma', '--calibration', CAMERA,
+    ],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(('words', 'arguments'), WRONG_CALLS.items())

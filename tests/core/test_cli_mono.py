@@ -48,6 +48,34 @@ def outputs(folder: str) -> set[str]:
 # --- infer ---------------------------------------------------------------------------------------
 
 
+def test_metres_are_filtered_and_limited(command):
+    code, _, err = command(
+        'infer', 'images/0.png', '--model', 'depth.onnx', '--formats', 'npy', '--output', 'out',
+        '--filter-border', 7, '--max-depth', 1.9,
+    )  # fmt: skip
+    assert (code, err) == (0, '')
+    depth, expected = np.load('out/0_depth.npy'), reds() / 100
+    inside = np.s_[7:-7, 7:-7]
+    expected[expected > 1.9] = np.inf
+    np.testing.assert_allclose(depth[inside], expected[inside], rtol=1e-6)
+    assert np.isnan(depth).sum() == HEIGHT * WIDTH - (HEIGHT - 14) * (WIDTH - 14)
+
+
+@pytest.mark.parametrize(
+    ('model', 'arguments', 'words'),
+    [
+        ('inverse_depth', ['--filter-flying', 3], 'filters and limits of depth need metres'),
+        ('relative_depth', ['--max-depth', 3], 'gives relative depth without a scale; leave'),
+        ('depth', ['--formats', 'sigma'], 'sigma is of disparities'),
+        ('depth', ['--disparity-sigma', 1], 'sigma is of disparities'),
+    ],
+)
+def test_what_single_images_do_not_have_is_refused(command, model, arguments, words):
+    code, _, err = command('infer', 'images/0.png', '--model', f'{model}.onnx', *arguments)
+    assert code == 2
+    assert words in err
+
+
 def test_metric_depth_in_every_format(command):
     code, out, err = command(
         'infer', 'images/0.png', '--model', 'depth.onnx', '--calibration', '100,100,60,30',

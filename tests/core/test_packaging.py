@@ -47,6 +47,7 @@ MAY_IMPORT = {
 # Modules that are meant to know whether depth comes from a pair or from a single image.
 KNOW_THE_TASK = (
     'nndepth_core.benchmark.authors',
+    'nndepth_core.benchmark.filters',
     'nndepth_core.benchmark.measure',
     'nndepth_core.benchmark.official',
     'nndepth_core.blocks.correlation',

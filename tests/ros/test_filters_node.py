@@ -84,7 +84,8 @@ def _gentle_pair() -> tuple[np.ndarray, np.ndarray]:
 def test_values_without_meaning_are_refused(make_rig, name, value, says):
     rig = make_rig(outputs=())
     refusal = rig.set_parameters(**{name.replace('.', '__'): value})
-    assert refusal == f'Parameter {name} out of range {says}'
+    assert refusal.startswith(f'Parameter {name} out of range')
+    assert refusal.endswith(says)
 
 
 def test_sigma_follows_from_the_confidence_of_the_default_model(make_rig):

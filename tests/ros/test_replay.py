@@ -15,6 +15,7 @@ from bags import DELAY, DEPTH, HEIGHT, PERIOD, SHIFT, START, WIDTH
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
 from nndepth_core.estimator import StereoEstimator
+from nndepth_core.filters import FilterSettings
 from nndepth_ros.bag import BagReader
 from nndepth_ros.conversions import stamp_ns
 from nndepth_ros.outputs import DISPARITY, USUAL_OUTPUTS, OutputSettings
@@ -192,6 +193,25 @@ def test_output_size_and_depth_limits(tmp_path):
     assert np.median(bags.float_pixels(depth)[8:-8, 12:-12]) == np.inf
     assert info.p[0] == bags.FOCAL / 2
     assert report['model']['processing_size'] == [WIDTH // 2, HEIGHT // 2]
+
+
+def test_filters_and_sigma(run, tmp_path):
+    """The mean over time begins with the second pair; sigma is what the user says it is."""
+    filters = FilterSettings(border=9, smoothing=1.0)
+    given = OutputSettings(filters=filters, disparity_sigma=0.5, cloud_sigma=True)
+    outputs = ('depth/image', 'depth/sigma', 'points2')
+    run(bags.frames(2), ReplaySettings(outputs=outputs, messages=given))
+    found = bags.read_bag(tmp_path / 'out')
+    for _, message in found['/stereo/depth/image']:
+        depth = bags.float_pixels(message)
+        kept = np.zeros_like(depth, bool)
+        kept[9:-9, 9 + SHIFT : -9] = True
+        assert not np.isfinite(depth[~kept]).any()
+        assert np.nanmedian(depth) == pytest.approx(DEPTH)
+    sigma = bags.float_pixels(found['/stereo/depth/sigma'][1][1])
+    np.testing.assert_allclose(sigma, 0.5 * depth**2 / (DEPTH * SHIFT), rtol=1e-5)
+    names = [field.name for field in found['/stereo/points2'][1][1].fields]
+    assert names == ['x', 'y', 'z', 'rgb', 'sigma']
 
 
 # --- pairs ---------------------------------------------------------------------------------------
