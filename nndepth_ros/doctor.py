@@ -23,7 +23,7 @@ from nndepth_core.plausibility.projections import examine_projections
 from nndepth_core.rectification.alignment import measure_alignment
 from nndepth_core.spec import ModelSpec
 from nndepth_ros.conversions import effective_camera, stamp_ns, stereo_camera
-from nndepth_ros.outputs import CONFIDENCE, DEPTH_INFO, POINTS, SIGMA
+from nndepth_ros.outputs import CONFIDENCE, DEPTH_INFO, POINTS
 from nndepth_ros.synchronizer import SyncCounts
 
 ENOUGH_MESSAGES = 10
@@ -142,16 +142,6 @@ def examine_missing(topics: Collection[str], spec: ModelSpec) -> list[Finding]:
         )
         found.append(Finding('not_given', Level.WARN, text))
     return found
-
-
-def no_sigma(spec: ModelSpec) -> Finding:
-    """Tell that nothing says how precise the disparities of a model are."""
-    text = (
-        f'{SIGMA} and the sigma of points are not known: {spec.title} has no confidence that is '
-        'calibrated in pixels; set disparity_sigma to the standard deviation of its disparities '
-        'in pixels, or model to one that has (nano_stereo)'
-    )
-    return Finding('no_sigma', Level.WARN, text)
 
 
 def filters_without_use(spec: ModelSpec) -> Finding:

@@ -13,7 +13,14 @@ from nndepth_core.camera import StereoCamera
 from nndepth_core.estimator import StereoEstimator, StereoResult
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.filters import View
-from nndepth_core.plausibility import BaselineLimits, Finding, UsedBits, density, examine_estimate
+from nndepth_core.plausibility import (
+    BaselineLimits,
+    Finding,
+    Level,
+    UsedBits,
+    density,
+    examine_estimate,
+)
 from nndepth_core.spec import ModelSpec
 from nndepth_core.uncertainty import depth_sigma, disparity_sigma, is_calibrated
 from nndepth_core.visualization import colorize
@@ -220,7 +227,7 @@ class StereoPipeline(Pipeline):
     ) -> np.ndarray | None:
         """The sigma of a depth, None if it is not wanted or, which is reported, not known."""
         asked, source = wants_sigma(wanted, settings), sigma_source(spec, settings)
-        self._report('sigma', [doctor.no_sigma(spec)] if asked and not source else [])
+        self._report('sigma', [_no_sigma(spec)] if asked and not source else [])
         if not asked or not source:
             return None
         given: np.ndarray | float = settings.disparity_sigma * result.scale
@@ -259,3 +266,13 @@ class StereoPipeline(Pipeline):
         """Check that both camera_info make a stereo camera."""
         left, right = infos
         return doctor.examine_calibration(left, right, baseline=baseline)
+
+
+def _no_sigma(spec: ModelSpec) -> Finding:
+    """Tell that nothing says how precise the disparities of a model are."""
+    text = (
+        f'{SIGMA} and the sigma of points are not known: {spec.title} has no confidence that is '
+        'calibrated in pixels; set disparity_sigma to the standard deviation of its disparities '
+        'in pixels, or model to one that has (nano_stereo)'
+    )
+    return Finding('no_sigma', Level.WARN, text)

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 
 from nndepth_core.data.sample import StereoSample
+from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.engines.maps import resampled_disparity
 from nndepth_core.estimator import StereoEstimator, StereoResult
 from nndepth_core.filters import DepthFilters, FilterSettings, View
 from nndepth_core.filters.surfaces import tolerance
-from nndepth_core.uncertainty import disparity_sigma
+from nndepth_core.uncertainty import disparity_sigma, is_calibrated
 
 ONE_BY_ONE: Mapping[str, FilterSettings] = {
     'border': FilterSettings(border=8),
@@ -36,6 +37,8 @@ REMOVING = (
 THRESHOLDS = (0.3, 0.5, 0.6)
 SMOOTHING = (0.0, 0.2, 0.5, 1.0)
 SIGMA_RANGES = (0, 0.2, 0.3, 0.5, 1, 2, 4, math.inf)
+SIGMA_PAIRS, SIGMA_SEED = 24, 2
+"""Rendered pairs by which sigma is examined; the default model is not trained on them."""
 STEP, NOISE = FilterSettings.step, 1.0
 """What counts as wrong: the step between surfaces, and pixels of disparity."""
 REACH = 3
@@ -276,8 +279,13 @@ def measure_filters(
     for seconds in SMOOTHING:
         noise, error = over_time(still, seconds)['noise'], over_time(frames, seconds)['error']
         smoothed[f'smoothing {seconds}'] = {'noise px': noise, 'error of moving px': error}
-    return {
+    tables = {
         'microseconds for 1000 pixels': {name: {'cost': cost} for name, cost in costs.items()},
         'removed, per cent': removed,
         'over time': smoothed,
     }
+    if is_calibrated(estimator.engine.spec):
+        rendered = ProceduralStereo(size=(320, 512), length=SIGMA_PAIRS, seed=SIGMA_SEED)
+        pairs = (rendered[index] for index in range(len(rendered)))
+        tables['sigma on rendered pairs'] = sigma_table(estimated(estimator, pairs))
+    return tables
