@@ -39,12 +39,14 @@ class StereoResult:
         confidence: float32 (H, W) in 0..1, None if it was not asked for.
         processing_size: (width, height) of the images before padding, as the engine got them.
         milliseconds: the times of the stages 'preprocess', 'inference' and 'postprocess'.
+        filled: indices (K,) in the flat map of pixels that a filter filled, None for nowhere.
     """
 
     disparity: np.ndarray
     confidence: np.ndarray | None
     processing_size: tuple[int, int]
     milliseconds: dict[str, float] = field(default_factory=dict)
+    filled: np.ndarray | None = None
 
     @property
     def scale(self) -> float:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from nndepth_core.camera import StereoCamera
+from nndepth_core.estimator import StereoResult
 from nndepth_core.spec import ModelSpec
 
 CONFIDENCE_SCALE = 1.5
@@ -27,33 +28,47 @@ def is_calibrated(spec: ModelSpec) -> bool:
     return spec.output == 'disparity' and spec.confidence == 'head'
 
 
-def disparity_sigma(confidence: np.ndarray, scale: float = 1.0) -> np.ndarray:
-    """The sigma of disparities by a calibrated confidence.
-
-    Args:
-        confidence: float32, 0 to 1.
-        scale: pixels of the disparity in a pixel of the processed image.
+def confidence_sigma(confidence: np.ndarray) -> np.ndarray:
+    """The sigma of disparities by a calibrated confidence, float32 0 to 1 of any shape.
 
     Returns:
-        float32 of the same shape, in pixels; infinite where the confidence is 0.
+        float32 of the same shape, in pixels of the processed image; infinite for 0.
     """
     with np.errstate(divide='ignore'):
         doubt = np.float32(1) / confidence
-    return (doubt - 1) * np.float32(CONFIDENCE_SCALE * scale)
+    return (doubt - 1) * np.float32(CONFIDENCE_SCALE)
 
 
-def depth_sigma(depth: np.ndarray, sigma: np.ndarray | float, camera: StereoCamera) -> np.ndarray:
+def depth_sigma(
+    depth: np.ndarray, result: StereoResult, camera: StereoCamera, of_disparities: float = 0.0
+) -> np.ndarray:
     """The sigma of depths: Z^2 / (f B) times that of the disparities.
 
     Args:
         depth: float32 (H, W), in metres.
-        sigma: of the disparities, in pixels, (H, W) or for all alike.
+        result: what the depth is of; it needs a calibrated confidence unless sigma is given.
         camera: the camera at the size of the depth.
+        of_disparities: the sigma of all disparities, in pixels of the processed image; 0 takes
+            that of the confidence.
 
     Returns:
-        float32 (H, W), in metres; NaN where the depth is not finite, infinite where sigma is.
+        float32 (H, W), in metres; NaN where the depth is not finite, infinite where the confidence
+        is 0 and where a filter filled a hole.
+
+    Raises:
+        ValueError: there is neither a confidence nor a sigma.
     """
+    if not of_disparities and result.confidence is None:
+        raise ValueError(
+            'the result has no confidence; ask for it, or give a sigma of disparities'
+        )
     with np.errstate(invalid='ignore', over='ignore'):
-        squared = depth * depth
-        squared += 0 * depth  # infinities become NaN
-        return squared * (sigma / np.float32(camera.focal_baseline))
+        sigma = depth * depth * np.float32(result.scale / camera.focal_baseline)
+        sigma += 0 * depth  # infinities become NaN
+        if of_disparities:
+            sigma *= np.float32(of_disparities)
+        elif result.confidence is not None:
+            sigma *= confidence_sigma(result.confidence)
+    if result.filled is not None:
+        sigma.reshape(-1)[result.filled] = np.inf
+    return sigma

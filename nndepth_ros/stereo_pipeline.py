@@ -22,7 +22,7 @@ from nndepth_core.plausibility import (
     examine_estimate,
 )
 from nndepth_core.spec import ModelSpec
-from nndepth_core.uncertainty import depth_sigma, disparity_sigma, is_calibrated
+from nndepth_core.uncertainty import depth_sigma, is_calibrated
 from nndepth_core.visualization import colorize
 from nndepth_ros import conversions, doctor
 from nndepth_ros.outputs import (
@@ -230,10 +230,7 @@ class StereoPipeline(Pipeline):
         self._report('sigma', [_no_sigma(spec)] if asked and not source else [])
         if not asked or not source:
             return None
-        given: np.ndarray | float = settings.disparity_sigma * result.scale
-        if source == CONFIDENCE and result.confidence is not None:
-            given = disparity_sigma(result.confidence, result.scale)
-        return depth_sigma(depth, given, camera)
+        return depth_sigma(depth, result, camera, settings.disparity_sigma)
 
     def density(self, frame: StereoInput, result: StereoResult, settings: OutputSettings) -> float:
         """The share of pixels with a finite depth inside the limits, 0..1."""

@@ -18,7 +18,7 @@ from nndepth_core.engines.maps import resampled_disparity
 from nndepth_core.estimator import StereoEstimator, StereoResult
 from nndepth_core.filters import DepthFilters, FilterSettings, View
 from nndepth_core.filters.surfaces import tolerance
-from nndepth_core.uncertainty import disparity_sigma, is_calibrated
+from nndepth_core.uncertainty import confidence_sigma, is_calibrated
 
 ONE_BY_ONE: Mapping[str, FilterSettings] = {
     'border': FilterSettings(border=8),
@@ -225,7 +225,7 @@ def sigma_table(frames: Iterable[Frame]) -> dict[str, dict[str, float]]:
         if frame.result.confidence is None:
             raise ValueError('the estimates have no confidence')
         errors.append(error[known])
-        sigmas.append(disparity_sigma(frame.result.confidence, frame.result.scale)[known])
+        sigmas.append(frame.result.scale * confidence_sigma(frame.result.confidence)[known])
     error, sigma = np.concatenate(errors), np.concatenate(sigmas)
     rows = {}
     for low, high in [*pairwise(SIGMA_RANGES), (0.0, math.inf)]:

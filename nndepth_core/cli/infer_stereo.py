@@ -22,7 +22,7 @@ from nndepth_core.files.values import number
 from nndepth_core.filters import DepthFilters, View
 from nndepth_core.plausibility import Finding
 from nndepth_core.plausibility.projections import examine_projections
-from nndepth_core.uncertainty import LARGEST_SIGMA, depth_sigma, disparity_sigma, is_calibrated
+from nndepth_core.uncertainty import LARGEST_SIGMA, depth_sigma, is_calibrated
 
 CALIBRATED_FORMATS = ('depth', 'ply', 'sigma')
 
@@ -150,18 +150,12 @@ class StereoPicture:
         if self.camera is not None and self.depth is not None:
             files.write_depth(formats, self.depth, self.sample.left, self.camera.left)
             if 'sigma' in formats:
-                io.write_map(files.path('sigma.npy'), self._sigma(self.depth, self.camera))
+                given = self.inference.sigma
+                sigma = depth_sigma(self.depth, self.result, self.camera, given)
+                io.write_map(files.path('sigma.npy'), sigma)
         confidence = self.result.confidence if self.inference.confidence else None
         files.write_pictures(dict(pictures), confidence)
         return files.names
-
-    def _sigma(self, depth: np.ndarray, camera: StereoCamera) -> np.ndarray:
-        """The sigma of the depth (H, W) in metres."""
-        scale, confidence = self.result.scale, self.result.confidence
-        given: np.ndarray | float = self.inference.sigma * scale
-        if not self.inference.sigma and confidence is not None:
-            given = disparity_sigma(confidence, scale)
-        return depth_sigma(depth, given, camera)
 
     def _pictures(self) -> list[tuple[str, np.ndarray]]:
         """Title and picture of the left image, disparity, depth and error, where there are any."""

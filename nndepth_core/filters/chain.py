@@ -72,7 +72,7 @@ class DepthFilters:
             shift - offset, settings, NOISE * result.scale, view, shift
         )
         confidence = _doubted(result.confidence, filled)
-        return replace(result, disparity=values + offset, confidence=confidence)
+        return replace(result, disparity=values + offset, confidence=confidence, filled=filled)
 
     def depth(self, result: DepthResult, settings: FilterSettings, view: View) -> DepthResult:
         """Filter the depth of an image; one without metres comes back as it is.

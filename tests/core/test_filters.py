@@ -189,6 +189,8 @@ def test_holes_are_filled_from_the_background():
     assert (out.confidence[:, 20:30] == 0).all()
     assert (np.delete(out.confidence, np.s_[20:30], axis=1) == 0.5).all()
     assert (confidence == 0.5).all()
+    assert set(out.filled % WIDTH) == set(range(20, 30))
+    assert out.filled.size == 10 * HEIGHT
 
 
 def test_an_offset_of_cx_is_no_depth():

@@ -13,8 +13,8 @@ from nndepth_core.estimator import StereoEstimator, StereoResult
 from nndepth_core.models import model_names, network_class
 from nndepth_core.uncertainty import (
     CONFIDENCE_SCALE,
+    confidence_sigma,
     depth_sigma,
-    disparity_sigma,
     is_calibrated,
 )
 
@@ -25,30 +25,47 @@ CAMERA = StereoCamera(PinholeCamera(64, 48, 60.0, 60.0, 31.5, 23.5), 0.1, 31.5)
 def test_sigma_is_the_mean_of_exponential_errors_that_make_the_confidence(mean):
     errors = -mean * np.log(1 - (np.arange(200_000) + 0.5) / 200_000)  # quantiles
     confidence = np.float32(np.exp(-errors / CONFIDENCE_SCALE).mean())
-    assert disparity_sigma(confidence) == pytest.approx(mean, rel=1e-3)
-    assert disparity_sigma(confidence, scale=2.0) == pytest.approx(2 * mean, rel=1e-3)
+    assert confidence_sigma(confidence) == pytest.approx(mean, rel=1e-3)
 
 
 def test_the_ends_of_confidence():
-    sigma = disparity_sigma(np.array([0, 0.5, 1], np.float32))
+    sigma = confidence_sigma(np.array([0, 0.5, 1], np.float32))
     np.testing.assert_allclose(sigma, [np.inf, CONFIDENCE_SCALE, 0])
     assert sigma.dtype == np.float32
 
 
+def result(disparity: np.ndarray, confidence=None, scale: int = 1, filled=None) -> StereoResult:
+    height, width = disparity.shape
+    return StereoResult(disparity, confidence, (width // scale, height), filled=filled)
+
+
 def test_sigma_of_depth_is_the_slope_of_depth_times_that_of_disparity():
-    disparity = np.array([[2.0, 6.0, 30.0]], np.float32)
+    disparity = np.array([[2.0, 6.0, 30.0, 40.0]], np.float32)
     by_difference = np.abs(
         CAMERA.disparity_to_depth(disparity + 0.005) - CAMERA.disparity_to_depth(disparity - 0.005)
     )
     depth = CAMERA.disparity_to_depth(disparity)
-    np.testing.assert_allclose(depth_sigma(depth, 0.01, CAMERA), by_difference, rtol=1e-3)
+    found = depth_sigma(depth, result(disparity), CAMERA, 0.01)
+    np.testing.assert_allclose(found, by_difference, rtol=1e-3)
+    confidence = np.full((1, 4), CONFIDENCE_SCALE / (CONFIDENCE_SCALE + 0.01), np.float32)
+    found = depth_sigma(depth, result(disparity, confidence), CAMERA)
+    np.testing.assert_allclose(found, by_difference, rtol=1e-3)
+    found = depth_sigma(depth, result(disparity, confidence, scale=2), CAMERA)
+    np.testing.assert_allclose(found, 2 * by_difference, rtol=1e-3)
 
 
 def test_where_the_depth_is_not_known_its_sigma_is_not_either():
-    depth = np.array([np.nan, np.inf, -np.inf, 2, 2], np.float32)
-    sigma = depth_sigma(depth, np.array([1, 1, 1, 1, np.inf], np.float32), CAMERA)
-    np.testing.assert_allclose(sigma, [np.nan, np.nan, np.nan, 4 / 6, np.inf], rtol=1e-6)
+    depth = np.array([[np.nan, np.inf, -np.inf, 2, 2, 2]], np.float32)
+    confidence = np.array([[1, 1, 1, 0.6, 0, 1]], np.float32)
+    known = [[np.nan, np.nan, np.nan, 4 / 6, np.inf, 0]]
+    sigma = depth_sigma(depth, result(depth, confidence), CAMERA)
+    np.testing.assert_allclose(sigma, known, rtol=1e-6)
     assert sigma.dtype == np.float32
+    for given, of_disparities in ((confidence, 0.0), (None, 1.0)):
+        filled = result(depth, given, filled=np.array([3]))
+        assert depth_sigma(depth, filled, CAMERA, of_disparities)[0, 3] == np.inf
+    with pytest.raises(ValueError, match='the result has no confidence; ask for it'):
+        depth_sigma(depth, result(depth), CAMERA)
 
 
 def test_only_a_learned_confidence_of_disparities_is_calibrated():

@@ -9,7 +9,7 @@ pytest.importorskip('nndepth.msg', reason='the workspace is not built and source
 from rig import BASELINE, FOCAL, HEIGHT, SHIFT, WIDTH
 from tiny_networks import write_network
 
-from nndepth_core.uncertainty import disparity_sigma
+from nndepth_core.uncertainty import confidence_sigma
 
 STAMP = 1_700_000_000_000_000_000
 FRAME = 100_000_000
@@ -95,7 +95,7 @@ def test_sigma_follows_from_the_confidence_of_the_default_model(make_rig):
     depth, confidence, sigma = (map_of(rig.wait_for(name)[0]) for name in topics[:3])
     known = np.isfinite(depth)
     assert known.any()
-    expected = depth**2 / (FOCAL * BASELINE) * disparity_sigma(confidence)
+    expected = depth**2 / (FOCAL * BASELINE) * confidence_sigma(confidence)
     np.testing.assert_allclose(sigma[known], expected[known], rtol=1e-4)
     assert np.isnan(sigma[~known]).all()
     np.testing.assert_array_equal(fields_of(rig.wait_for('points2')[0])['sigma'], sigma)
