@@ -40,7 +40,7 @@ def surface_levels(values: np.ndarray, step: float, noise: float) -> np.ndarray:
         noise: the smallest step, in the unit of the values, larger than 0.
 
     Returns:
-        int16 (H, W), UNKNOWN where the value is unknown or infinite.
+        int16 (H, W), UNKNOWN where the value is unknown.
     """
     turn = noise / step
     scaled = values * np.float32(1 / turn)
@@ -49,5 +49,5 @@ def surface_levels(values: np.ndarray, step: float, noise: float) -> np.ndarray:
     levels += logarithm
     levels *= np.float32(LEVELS / step)
     np.clip(levels, -_LARGEST, _LARGEST, out=levels)
-    levels[~np.isfinite(values)] = UNKNOWN
+    cv2.patchNaNs(levels, UNKNOWN)
     return levels.astype(np.int16)

@@ -79,7 +79,8 @@ class TemporalMean:
         change = cv2.copyTo(change, same.view(np.uint8))
         drift = cv2.blur(change, (_AROUND, _AROUND))
         same &= np.abs(drift) <= np.float32(DRIFTED) * tolerance
-        count = np.minimum(memory.count, _MOST - 1) * same + np.uint8(1)
+        count = memory.count * same
+        count += count < _MOST
         kept = cv2.LUT(count, _weights(1 - math.exp(-passed / time_constant)))
         mean = values + cv2.multiply(cv2.copyTo(change, same.view(np.uint8)), kept)
         self._memory = _Memory(stream, mean, count, grey, stamp)
