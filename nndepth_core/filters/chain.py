@@ -68,9 +68,8 @@ class DepthFilters:
             return result
         camera, shift = view.camera, result.disparity
         offset = np.float32(camera.cx_offset if isinstance(camera, StereoCamera) else 0)
-        values, filled = self._filtered(
-            shift - offset, settings, NOISE * result.scale, view, shift
-        )
+        values = np.subtract(shift, offset, order='C')
+        values, filled = self._filtered(values, settings, NOISE * result.scale, view, shift)
         confidence = _doubted(result.confidence, filled)
         return replace(result, disparity=values + offset, confidence=confidence, filled=filled)
 
@@ -103,7 +102,7 @@ class DepthFilters:
         view: View,
         shift: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Run the filters on a map of the inverse depth, which is changed.
+        """Run the filters on a map of the inverse depth, which is changed; it is in order C.
 
         Returns:
             The filtered map, and the indices of the pixels in the flat map that were filled.

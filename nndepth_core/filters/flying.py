@@ -46,23 +46,18 @@ def _along(
         part = slice(margin + by, margin + by + inside)
         return array[:, part] if axis else array[part]
 
-    here, limit = moved(values, 0), moved(tolerance, 0)
-    before = cv2.subtract(here, moved(values, -width))
-    after = cv2.subtract(moved(values, width), here)
-    found = cv2.min(before, after) > limit
-    found |= cv2.max(before, after) < -limit
-    row, column = np.divmod(np.flatnonzero(found), found.shape[1])
+    changed = cv2.absdiff(moved(values, 0), moved(values, -width)) > moved(tolerance, 0)
+    row, column = np.divmod(np.flatnonzero(changed), changed.shape[1])
     at = (row + margin * (axis == 0)) * values.shape[1] + column + margin * (axis == 1)
-
-    # What follows is exact, also where values are unknown, and only for the few that are left.
     jump = width * (1 if axis else values.shape[1])
-    first, second = flat[at] - flat[at - jump], flat[at + jump] - flat[at]
-    whole = first + second
-    direction = np.sign(whole)
-    smaller = np.minimum(first * direction, second * direction)
-    outside = np.stack(
-        [flat[at - jump] - flat[at - 3 * jump], flat[at + 3 * jump] - flat[at + jump]]
-    )
-    outside = np.where(np.isnan(outside), outside[::-1], outside) * direction
-    ends = np.maximum(outside, 0).sum(axis=0) < CONTINUED * np.abs(whole)
-    return at[ends & (smaller > tolerance.reshape(-1)[at])]
+
+    def change(at: np.ndarray, start: int, end: int) -> np.ndarray:
+        return flat[at + end * jump] - flat[at + start * jump]
+
+    direction = np.sign(change(at, -1, 0))
+    goes_on = direction * change(at, 0, 1) > tolerance.reshape(-1)[at]
+    at, direction = at[goes_on], direction[goes_on]
+    outside = direction * np.stack([change(at, -3, -1), change(at, 1, 3)])
+    outside = np.where(np.isnan(outside), outside[::-1], outside)
+    ends = np.maximum(outside, 0).sum(axis=0) < CONTINUED * np.abs(change(at, -1, 1))
+    return at[ends]

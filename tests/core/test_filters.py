@@ -123,7 +123,7 @@ def test_a_veil_between_two_surfaces_goes_and_nothing_else(
         scene, veil = scene[:, ::-1], veil[:, ::-1]
     if upright:
         scene, veil = scene[:, :48].T, veil[:, :48].T
-    scene = np.ascontiguousarray(scene, np.float32)
+    scene = scene.astype(np.float32)
     out = filtered(scene, FilterSettings(flying=3))
     np.testing.assert_array_equal(np.isnan(out), veil)
     np.testing.assert_array_equal(out[~veil], scene[~veil])
