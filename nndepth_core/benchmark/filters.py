@@ -14,7 +14,6 @@ import numpy as np
 
 from nndepth_core.data.sample import StereoSample
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
-from nndepth_core.engines.maps import resampled_disparity
 from nndepth_core.estimator import StereoEstimator, StereoResult
 from nndepth_core.filters import DepthFilters, FilterSettings, View
 from nndepth_core.filters.surfaces import tolerance
@@ -85,8 +84,9 @@ def estimated(
 
 def enlarged(frame: Frame, size: tuple[int, int]) -> Frame:
     """A frame of another (width, height), by which costs are measured."""
-    width, height = size
-    disparity = resampled_disparity(frame.result.disparity, width, height)
+    before = frame.result.disparity
+    nearest = cv2.resize(before, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    disparity = np.multiply(nearest, size[0] / before.shape[1], dtype=np.float32)
     image = cv2.resize(frame.sample.left, size)
     return Frame(
         replace(frame.sample, left=image, camera=None), StereoResult(disparity, None, size)
