@@ -31,7 +31,7 @@ COMMANDS = {
     ),
     'replay': ('nndepth_ros.replay_command', 'run a recorded ROS bag through the estimator'),
     'train': ('nndepth_core.cli.train', 'train or fine-tune a network'),
-    'weights': ('nndepth_core.cli.weights', 'list, import, fetch, locate or remove weights'),
+    'weights': ('nndepth_core.cli.weights', 'list, show, import, fetch, locate or remove weights'),
 }
 
 

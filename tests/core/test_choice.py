@@ -9,8 +9,9 @@ from nndepth_core import cli
 from nndepth_core.cli import models as command
 from nndepth_core.engines import DEFAULT_NETWORK
 from nndepth_core.weights import choice
-from nndepth_core.weights.catalogue import COMMERCIAL, catalogue, find_checkpoint
+from nndepth_core.weights.catalogue import catalogue, find_checkpoint
 from nndepth_core.weights.choice import choose
+from nndepth_core.weights.licenses import COMMERCIAL
 from nndepth_core.weights.measured import Measured
 
 CHECKPOINTS = [entry for network in catalogue().values() for entry in network.checkpoints.values()]
