@@ -36,8 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     add(
         'source',
         metavar='SOURCE',
-        help='an official checkpoint, one of ours, a folder that transformers saved, or where such '
-        'weights lie on the Hugging Face hub: OWNER/NAME[@REVISION][/FILE]',
+        help='an official checkpoint, one of ours, a folder that transformers saved, or where '
+        'such weights lie on the Hugging Face hub: OWNER/NAME[@REVISION][/FILE]',
     )
     add(
         '--revision',

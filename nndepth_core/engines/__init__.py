@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
@@ -18,6 +19,10 @@ from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError
 from nndepth_core.weights.description import RANDOM, Origin
 from nndepth_core.weights.find import find_weights
+from nndepth_core.weights.licenses import commercial_use
+
+if TYPE_CHECKING:
+    from nndepth_core.engines.onnx import OnnxEngine
 
 __all__ = [
     'AUTO',
@@ -101,7 +106,10 @@ def create_engine(
             return SgbmEngine(SgbmSettings(**options))
         if Path(model).suffix == '.onnx':
             _refuse_unless(model, engine, 'onnxruntime')
-            return _onnx_engine(model, device, settings)
+            engine_of_file = _onnx_engine(model, device, settings)
+            if engine_of_file.card:
+                _tell_license(model, engine_of_file.card.license)
+            return engine_of_file
         return _network_engine(model, engine, device, weights, settings)
     except CheckpointError as error:
         raise EngineError(str(error)) from error
@@ -190,9 +198,11 @@ def _network_engine(
     if engine == 'opencv':
         raise EngineError(f'opencv runs sgbm only, not {model}; choose onnxruntime or torch')
     source = find_weights(name, variant, weights)
+    origin = Origin.of(name, source)
+    _tell_license(model, origin.license)
     special = settings.keys() - {'precision', 'iterations', 'threads'}  # settings of torch only
     if engine == 'onnxruntime' or (engine == 'auto' and not special and _onnx_serves(device)):
-        export = _find_export(name, variant, Origin.of(name, source), settings)
+        export = _find_export(name, variant, origin, settings)
         if export is not None:
             try:
                 return _onnx_engine(export, device, settings)
@@ -220,7 +230,7 @@ def _find_export(name: str, variant: str, origin: Origin, settings: dict[str, An
     return find_export(name, variant, origin, precision, settings['iterations'])
 
 
-def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> Engine:
+def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> OnnxEngine:
     if not _installed('onnxruntime'):
         raise EngineError(
             f'{path} needs onnxruntime: pip install "nndepth[cpu]", with an NVIDIA GPU '
@@ -229,6 +239,17 @@ def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> Eng
     from nndepth_core.engines.onnx import OnnxEngine
 
     return OnnxEngine(path, device, **settings)
+
+
+@cache
+def _tell_license(model: str, license: str | None) -> None:
+    """Log once that the licence of a model's weights forbids commercial use, if it does."""
+    if commercial_use(license) == 'forbidden':
+        _log.warning(
+            'the weights of %s are under the licence %s, which forbids commercial use',
+            model,
+            license,
+        )
 
 
 def _onnx_serves(device: str) -> bool:

@@ -185,6 +185,7 @@ def _may_be_address(text: str) -> bool:
 def _library() -> ModuleType:
     try:
         import huggingface_hub
+        import huggingface_hub.constants
         import huggingface_hub.errors
     except ModuleNotFoundError as error:
         raise CheckpointError(
