@@ -1,7 +1,8 @@
 """Weights on the Hugging Face hub, fetched through huggingface_hub into its cache.
 
-That library keeps what it fetched, goes on where a download stopped, and reads the user's
-settings: HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and `hf auth login`.
+That library keeps what it fetched, goes on where a connection broke, lets one of several processes
+fetch a file, and reads the user's settings: HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and
+`hf auth login`.
 """
 
 from __future__ import annotations
@@ -222,7 +223,7 @@ def _list(hub: ModuleType, address: HubAddress) -> _Listing:
 def _list_cached(hub: ModuleType, address: HubAddress) -> _Listing | None:
     """What the cache holds of a revision; None where that is no weights."""
     try:
-        repositories = hub.scan_cache_dir().repos
+        repositories = hub.scan_cache_dir(hub.constants.HF_HUB_CACHE).repos
     except hub.CacheNotFound:
         return None
     for repository in repositories:

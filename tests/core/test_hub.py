@@ -306,15 +306,12 @@ def run_command(server, tmp_path):
     )
 
 
-def test_a_kill_leaves_nothing_and_the_next_goes_on(server, published, tmp_path):
+def test_a_kill_leaves_nothing_stored_and_two_at_once_fetch_once(server, published, tmp_path):
     cut, ended = Event(), Event()
     server.wait = lambda: (cut.set(), ended.wait(60))
     published.cut = 12_000_000
     killed = run_command(server, tmp_path)
     assert cut.wait(60)
-    (part,) = (tmp_path / 'home').rglob('*.incomplete')
-    while part.stat().st_size == 0 and killed.poll() is None:
-        pass
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     ended.set()
@@ -326,5 +323,4 @@ def test_a_kill_leaves_nothing_and_the_next_goes_on(server, published, tmp_path)
     (stored,) = list_stored()
     assert describe(stored.path).hub == f'{ID}@{COMMIT}/model.safetensors'
     starts = [start for file, start in server.downloads if file == 'model.safetensors']
-    assert len(starts) == 2
-    assert starts[1] > 0
+    assert starts == [0, 0]
