@@ -11,7 +11,7 @@ from nndepth_core.engines import DEFAULT_NETWORK
 from nndepth_core.weights import choice
 from nndepth_core.weights.catalogue import catalogue, find_checkpoint
 from nndepth_core.weights.choice import choose
-from nndepth_core.weights.licenses import COMMERCIAL
+from nndepth_core.weights.licenses import COMMERCIAL, commercial_use
 from nndepth_core.weights.measured import Measured
 
 CHECKPOINTS = [entry for network in catalogue().values() for entry in network.checkpoints.values()]
@@ -189,6 +189,7 @@ def test_the_command_gives_json(nndepth):
                 'machine': 'a processor, 2 cores (torch 1, fp16, graph)',
             },
             'weights': {'default': 'Apache-2.0'},
+            'commercial_use': {'default': 'allowed'},
             'cautions': [],
         }
     ]
@@ -217,3 +218,18 @@ def test_wrong_calls_are_named(nndepth, arguments, words):
 def test_a_network_may_be_named_with_its_variant(nndepth):
     code, out, _ = nndepth('las2-s')
     assert (code, out) == (0, nndepth('las2')[1])
+
+
+@pytest.mark.parametrize(
+    ('license', 'use'),
+    [
+        ('MIT', 'allowed'),
+        ('CC BY-NC 4.0', 'forbidden'),
+        ('academic only', 'forbidden'),
+        ('not stated', 'not stated'),
+        ('openrail', 'not stated'),
+        (None, 'not stated'),
+    ],
+)
+def test_commercial_use(license, use):
+    assert commercial_use(license) == use

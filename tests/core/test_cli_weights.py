@@ -191,7 +191,7 @@ def test_import_list_and_table(nndepth, folder, publish, checkpoint):
     (folder / 'here' / NAME).write_bytes(checkpoint)
     _, out, _ = nndepth('weights', 'import', NAME, '--name', 'trained')
     assert '  known file: no, though called like raft_stereo/realtime\n' in out
-    nndepth('weights', 'import', 'trained.pth', '--model', 'raft_stereo')
+    assert nndepth('weights', 'import', 'trained.pth', '--model', 'raft_stereo')[0] == 0
     _, out, _ = nndepth('weights', 'list')
     rows = [line.split() for line in out.splitlines()]
     assert rows[1] == [
