@@ -47,10 +47,10 @@ fetch`, or imported by `nndepth weights import`; only those of `nano_stereo` com
 
 `nndepth weights import OWNER/NAME` takes them from the Hugging Face hub as well, with `--revision`
 or as `OWNER/NAME@REVISION/FILE`; a path that exists is taken for a path. Files come through
-`huggingface_hub` (`nndepth[torch]`) and its cache, and its settings hold: `HF_HOME`, `HF_ENDPOINT`,
-`HF_HUB_OFFLINE`, `HF_TOKEN`. The commit is stored with the weights. `nndepth weights show
-MODEL/NAME` prints licence, commercial use and SHA-256. A broken connection is taken up again; after
-a kill the file begins anew.
+`huggingface_hub` (`nndepth[torch]`) and its cache. Its settings hold: `HF_HOME`, `HF_ENDPOINT`,
+`HF_HUB_OFFLINE`, `HF_TOKEN`. The commit is stored with the weights. A broken connection is
+taken up again; after a kill the file begins anew. `nndepth weights show MODEL/NAME` prints
+licence, commercial use and SHA-256.
 """
 COLUMNS = [
     'model',

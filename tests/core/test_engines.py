@@ -573,3 +573,15 @@ def test_weights_of_another_network_are_refused(realtime, tmp_path):
 def test_each_kind_of_model_takes_the_options_that_are_its_own(model, names):
     values = {'weights': 'x', 'threads': 2, 'num_disparities': 64, 'layout': 'nchw', 'more': 1}
     assert options_for(model, values) == {name: values[name] for name in names}
+
+
+def test_a_licence_that_forbids_commercial_use_is_logged_once(onnx_engine, tmp_path, caplog):
+    free = write_model(tmp_path / 'free.onnx', card=card_of())
+    bound = write_model(tmp_path / 'bound.onnx', card=card_of(license='CC BY-NC 4.0'))
+    with caplog.at_level(logging.WARNING):
+        for path in (free, bound, bound):
+            create_engine(str(path), device='cpu')
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f'the weights of {bound} are under the licence CC BY-NC 4.0, which forbids commercial use'
+    ]

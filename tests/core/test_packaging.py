@@ -148,6 +148,7 @@ ONLY_FROM_PIP = {
     'rosbags',
     'safetensors',
     'torch',
+    'huggingface_hub',
     'transformers',
 }
 
