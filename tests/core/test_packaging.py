@@ -138,6 +138,7 @@ ONLY_FROM_PIP = {
     'backports',
     'compression',
     'h5py',
+    'huggingface_hub',
     'jsonargparse',
     'lz4',
     'mcap',
@@ -148,7 +149,6 @@ ONLY_FROM_PIP = {
     'rosbags',
     'safetensors',
     'torch',
-    'huggingface_hub',
     'transformers',
 }
 
