@@ -63,7 +63,7 @@ def download_from_hub(checkpoint: Checkpoint) -> HubFile:
         _verify(fetched.path, checkpoint.sha256)
     except (HubError, DownloadError) as error:
         raise DownloadError(
-            f'{checkpoint.id} was not downloaded: {error}; or '
+            f'{checkpoint.id} was not downloaded: {error}; '
             f'{by_hand(address, _options(checkpoint))}'
         ) from error
     return fetched
