@@ -39,7 +39,8 @@ class DepthAnythingV2(LibraryNetwork):
         fusion: channels of the head.
         output: 'inverse_depth' or 'depth' in metres, as the weights were trained.
         max_depth: of weights for 'depth' alone the largest depth in metres, which they scale with;
-            20 for those trained indoors, 80 outdoors.
+            20 for those trained indoors, 80 outdoors. What lies beyond was left out of the
+            training: where the sigmoid reaches its end, the estimator gives +inf.
 
     Raises:
         MissingPackageError: transformers is not installed.
@@ -123,7 +124,8 @@ class DepthAnythingV2(LibraryNetwork):
             )
         if max_depth is not None and not 0 < max_depth < math.inf:
             raise ValueError(f'max_depth is {max_depth}; give the positive one of the weights')
-        self.specify(output=output, value_range=(0.0, float(max_depth)) if max_depth else None)
+        value_range = (0.0, float(max_depth)) if max_depth else None
+        self.specify(output=output, value_range=value_range, saturates=metric)
         self.factor = float(max_depth or 1)
         self.normalize = ImageNetNorm()
         backbone = {

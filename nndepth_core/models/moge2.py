@@ -48,7 +48,8 @@ class Geometry(NamedTuple):
 class Moge2(MonoNetwork):
     """A vision transformer, a neck that enlarges its tokens, and a head for each kind of map.
 
-    An image of any size is resized inside to a number of tokens; the maps have its size.
+    An image of any size is resized inside to a number of tokens; the maps have its size. Where the
+    mask says that a pixel shows no point at a finite distance, such as in the sky, depth is +inf.
 
     Args:
         size: of the transformer.

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from nndepth_core import MonoEstimator, PinholeCamera, StereoEstimator, load_estimator
 from nndepth_core.engines import EngineError
-from nndepth_core.engines.maps import resampled_depth
+from nndepth_core.engines.maps import resampled_map
 from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.spec import ModelSpec, Preferred
 
@@ -70,7 +70,7 @@ def test_no_value_floats_between_two_surfaces(rows, columns, seed, shift):
     """Blocks of two values stay blocks of these, whatever is added to all of them."""
     blocks = np.random.default_rng(seed).choice(np.float32([1, 5]), (rows, columns))
     small = np.repeat(np.repeat(blocks, 3, axis=0), 3, axis=1) + np.float32(shift)
-    large = resampled_depth(small, 7 * columns, 8 * rows)
+    large = resampled_map(small, 7 * columns, 8 * rows, 'inverse_depth')
     assert set(np.unique(large)) <= set(np.unique(small))
 
 
@@ -80,7 +80,7 @@ def test_no_value_floats_between_two_surfaces(rows, columns, seed, shift):
     st.integers(1, 40),
 )
 def test_values_stay_within_their_neighbourhood(values, width, height):
-    large = resampled_depth(values, width, height)
+    large = resampled_map(values, width, height, 'inverse_depth')
     known = values[~np.isnan(values)]
     found = large[~np.isnan(large)]
     if found.size:
@@ -92,7 +92,7 @@ def test_slopes_have_no_stairs():
     """Inverse depth of a ground plane, whose every row differs from the next one."""
     rows = np.arange(64, dtype=np.float32)[:, None]
     small = np.repeat(np.maximum(rows - 20, 0), 96, axis=1) / 100
-    large = resampled_depth(small, 480, 320)
+    large = resampled_map(small, 480, 320, 'inverse_depth')
     exact = np.maximum((np.arange(320) + 0.5) / 5 - 0.5 - 20, 0) / 100
     inside = slice(130, 310)
     np.testing.assert_allclose(large[inside, 200], exact[inside], atol=1e-6)
