@@ -2,20 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 
 from nndepth_core import MonoEstimator, PinholeCamera, StereoEstimator, load_estimator
 from nndepth_core.engines import EngineError
-from nndepth_core.engines.maps import resampled_map
 from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.spec import ModelSpec, Preferred
-
-ODD_VALUES = st.one_of(
-    st.floats(-100, 100, width=32), st.just(float('nan')), st.sampled_from([0.0, 50.0])
-)
-
 
 class BrightnessEngine:
     """The red value over 100 is the output; records what it was given."""
@@ -62,40 +53,6 @@ def test_the_size_a_model_prefers_is_taken_unless_another_is_asked_for():
     assert MonoEstimator(engine, (320, 0))(steps(480, 640)).processing_size == (320, 240)
     small = MonoEstimator(engine, output='processing')(steps(480, 640))
     assert small.depth.shape == (192, 256)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(3, 9), st.integers(3, 9), st.integers(0, 2**32 - 1), st.floats(-100, 100))
-def test_no_value_floats_between_two_surfaces(rows, columns, seed, shift):
-    """Blocks of two values stay blocks of these, whatever is added to all of them."""
-    blocks = np.random.default_rng(seed).choice(np.float32([1, 5]), (rows, columns))
-    small = np.repeat(np.repeat(blocks, 3, axis=0), 3, axis=1) + np.float32(shift)
-    large = resampled_map(small, 7 * columns, 8 * rows, 'inverse_depth')
-    assert set(np.unique(large)) <= set(np.unique(small))
-
-
-@given(
-    arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=ODD_VALUES),
-    st.integers(1, 40),
-    st.integers(1, 40),
-)
-def test_values_stay_within_their_neighbourhood(values, width, height):
-    large = resampled_map(values, width, height, 'inverse_depth')
-    known = values[~np.isnan(values)]
-    found = large[~np.isnan(large)]
-    if found.size:
-        assert found.min() >= known.min() - 1e-4
-        assert found.max() <= known.max() + 1e-4
-
-
-def test_slopes_have_no_stairs():
-    """Inverse depth of a ground plane, whose every row differs from the next one."""
-    rows = np.arange(64, dtype=np.float32)[:, None]
-    small = np.repeat(np.maximum(rows - 20, 0), 96, axis=1) / 100
-    large = resampled_map(small, 480, 320, 'inverse_depth')
-    exact = np.maximum((np.arange(320) + 0.5) / 5 - 0.5 - 20, 0) / 100
-    inside = slice(130, 310)
-    np.testing.assert_allclose(large[inside, 200], exact[inside], atol=1e-6)
 
 
 def test_metres_of_a_canonical_camera_become_those_of_this_one():
