@@ -149,6 +149,20 @@ def test_estimates_metres_without_and_with_the_camera(network, informed, golden)
     np.testing.assert_allclose(result.depth, arrays['given_output'][0, 0], rtol=1e-4)
 
 
+def test_wide_images_are_widened_as_the_authors_do(network, golden):
+    """They add the margins before they resize, so that borders differ by less than a pixel."""
+    arrays = golden[1]
+    image = np.ascontiguousarray(arrays['whole_image'][0].transpose(1, 2, 0))
+    assert network.spec.working_size(200, 60) == (714, 220)
+    assert network.spec.margins(220, 714) == (37, 37, 0, 0)
+    result = MonoEstimator(ModuleEngine(network, network.spec))(image, confidence=True)
+    assert result.depth.shape == (60, 200)
+    depth = arrays['whole_points'][0, 2]
+    np.testing.assert_allclose(every(torch.from_numpy(result.depth), 7, 3), depth, rtol=0.03)
+    error = every(torch.from_numpy(1 / result.confidence - 1), 7, 3)
+    np.testing.assert_allclose(error, arrays['whole_error'][0, 0], rtol=0.05)
+
+
 @torch.inference_mode()
 def test_images_of_a_batch_do_not_mix(informed):
     generator = torch.Generator().manual_seed(0)

@@ -8,6 +8,7 @@ from nndepth_core.engines import EngineError
 from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.spec import ModelSpec, Preferred
 
+
 class BrightnessEngine:
     """The red value over 100 is the output; records what it was given."""
 
@@ -86,12 +87,105 @@ def test_estimates_below_the_threshold_are_unknown():
         MonoEstimator(BrightnessEngine(), confidence_threshold=0.5)
 
 
+@pytest.mark.parametrize('size', [(0, 0), (15, 10), (60, 40)])
+@pytest.mark.parametrize('output', ['depth', 'relative_depth'])
+def test_the_sky_is_infinitely_far(size, output):
+    """What a model calls sky is +inf, what the user wants to be surer of is NaN."""
+    engine = BrightnessEngine(output=output, confidence='head', least_confidence=0.5)
+    result = MonoEstimator(engine, size)(steps(20, 30))
+    np.testing.assert_array_equal(result.depth[:, :14], np.inf)
+    np.testing.assert_allclose(result.depth[:, 17:], 2.5, rtol=1e-6)
+    assert result.confidence is None
+    strict = MonoEstimator(engine, size, confidence_threshold=0.95)(steps(20, 30))
+    np.testing.assert_array_equal(strict.depth[:, :14], np.inf)
+    assert np.isnan(strict.depth[:, 17:]).all()
+
+
+def test_the_end_of_the_range_means_infinity():
+    ends = BrightnessEngine(value_range=(0.0, 2.5), saturates=True)
+    depth = MonoEstimator(ends)(steps(20, 30)).depth
+    assert (depth[:, :15] == 0).all()
+    assert np.isposinf(depth[:, 15:]).all()
+    goes_on = BrightnessEngine(value_range=(0.0, 2.5))
+    assert (MonoEstimator(goes_on)(steps(20, 30)).depth[:, 15:] == 2.5).all()
+
+
+@pytest.mark.parametrize(('focal', 'far'), [(500.0, 2.5), (599.0, 2.995), (600.0, np.inf)])
+def test_metres_are_cut_off_after_they_are_those_of_the_camera(focal, far):
+    engine = BrightnessEngine(canonical_focal=500.0, max_depth=3.0)
+    camera = PinholeCamera(30, 20, focal, focal, 14.5, 9.5)
+    depth = MonoEstimator(engine)(steps(20, 30), camera).depth
+    np.testing.assert_allclose(depth[:, 15:], far, rtol=1e-6)
+
+
+def test_widened_images_bring_their_intrinsics_along_and_lose_their_margins():
+    engine = BrightnessEngine(
+        inputs=('image', 'intrinsics'),
+        multiple=4,
+        placement='centre',
+        border='mean',
+        aspect=(0.5, 2.5),
+    )
+    image = np.random.default_rng(0).integers(0, 255, (20, 100, 3), dtype=np.uint8)
+    camera = PinholeCamera(100, 20, 50.0, 52.0, 49.5, 9.5)
+    result = MonoEstimator(engine)(image, camera)
+    assert engine.seen['image'].shape == (1, 40, 100, 3)
+    assert engine.seen['image'][0, 0, 0].tolist() == [124, 116, 104]
+    expected = [[[50, 0, 49.5], [0, 52, 19.5], [0, 0, 1]]]
+    np.testing.assert_array_equal(engine.seen['intrinsics'], np.float32(expected))
+    np.testing.assert_array_equal(result.depth, image[..., 0].astype(np.float32) / 100)
+
+
 @pytest.mark.parametrize(
     'image', [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)], ids=['grey', 'float']
 )
 def test_other_images_are_refused(image):
     with pytest.raises(ValueError, match=r'image is .*; give uint8 RGB'):
         MonoEstimator(BrightnessEngine())(image)
+
+
+@pytest.mark.parametrize(
+    ('image', 'said'),
+    [
+        ([[0]], 'image is a list; give an array'),
+        (np.zeros((0, 4, 3), np.uint8), r'image is uint8 \(0, 4, 3\)'),
+        (
+            np.zeros((20, 5, 3), np.uint8),
+            'processed at 5x20; bright needs at least 16x16 .*larger',
+        ),
+    ],
+)
+def test_images_without_enough_pixels_are_refused(image, said):
+    with pytest.raises(ValueError, match=said):
+        MonoEstimator(BrightnessEngine(minimum=(16, 16)))(image)
+
+
+def test_a_camera_of_another_size_is_refused_by_any_model():
+    camera = PinholeCamera(60, 40, 50.0, 50.0, 29.5, 19.5)
+    with pytest.raises(ValueError, match='for images of 60x40 and the image is 30x20'):
+        MonoEstimator(BrightnessEngine())(np.zeros((20, 30, 3), np.uint8), camera)
+
+
+def test_views_and_mirrored_images_are_taken():
+    image = np.random.default_rng(0).integers(0, 255, (20, 60, 3), dtype=np.uint8)[:, ::-2]
+    result = MonoEstimator(BrightnessEngine(), (60, 40))(image)
+    assert result.depth.shape == (20, 30)
+
+
+class UnknownEngine(BrightnessEngine):
+    """Gives NaN alone."""
+
+    def run(self, inputs):
+        return {name: values * np.float32(np.nan) for name, values in super().run(inputs).items()}
+
+
+@pytest.mark.parametrize('size', [(0, 0), (15, 10), (60, 40)])
+@pytest.mark.parametrize('output', ['depth', 'inverse_depth'])
+def test_what_a_model_does_not_know_stays_unknown(size, output):
+    engine = UnknownEngine(output=output, confidence='head')
+    result = MonoEstimator(engine, size)(np.zeros((20, 30, 3), np.uint8), confidence=True)
+    assert np.isnan(result.depth).all()
+    assert result.depth.shape == result.confidence.shape == (20, 30)
 
 
 def test_models_of_the_other_task_are_refused():
