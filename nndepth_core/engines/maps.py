@@ -76,9 +76,7 @@ def resampled_map(values: np.ndarray, width: int, height: int, output: Output) -
         with np.errstate(divide='ignore'):
             np.divide(1, result, out=result)
     cv2.copyTo(nearest, squares.take(columns, 1).take(rows, 0), result)
-    if output == 'disparity':
-        result *= np.float32(width / values.shape[1])
-    return result
+    return result * np.float32(width / values.shape[1]) if output == 'disparity' else result
 
 
 def _noise(values: np.ndarray, output: Output) -> float | None:

@@ -157,10 +157,11 @@ def test_wide_images_are_widened_as_the_authors_do(network, golden):
     assert network.spec.margins(220, 714) == (37, 37, 0, 0)
     result = MonoEstimator(ModuleEngine(network, network.spec))(image, confidence=True)
     assert result.depth.shape == (60, 200)
-    depth = arrays['whole_points'][0, 2]
-    np.testing.assert_allclose(every(torch.from_numpy(result.depth), 7, 3), depth, rtol=0.03)
-    error = every(torch.from_numpy(1 / result.confidence - 1), 7, 3)
-    np.testing.assert_allclose(error, arrays['whole_error'][0, 0], rtol=0.05)
+    error = 1 / result.confidence - 1
+    for found, name in ((result.depth, 'whole_points'), (error, 'whole_error')):
+        off = np.abs(found[:, ::7] / arrays[name][0, -1] - 1)
+        assert np.median(off) < 0.02, name  # without margins, depth is off by 27 per cent
+        assert np.quantile(off, 0.9) < 0.06, name
 
 
 @torch.inference_mode()
