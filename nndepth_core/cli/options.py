@@ -142,7 +142,7 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_baseline_arguments(parser: argparse.ArgumentParser) -> None:
+def add_baseline_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare `--min-baseline` and `--max-baseline`."""
     for end, default, which in (
         ('min', BaselineLimits.low, 'shorter'),
