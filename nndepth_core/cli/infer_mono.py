@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from nndepth_core.cli.infer_files import OutputFiles, depth_picture
 from nndepth_core.data.image_files import SingleImages
 from nndepth_core.data.sample import MonoSample
 from nndepth_core.estimator import DepthResult, MonoEstimator, load_estimator
-from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, mono_metrics
-from nndepth_core.plausibility import Finding
+from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, FITTED, align_depth, mono_metrics
+from nndepth_core.plausibility import Finding, examine_depth, examine_image_levels
+
+WORST = 25.0
+"""The error in per cent of the truth that pictures show in red."""
 
 
 class MonoInference:
@@ -65,6 +69,18 @@ class MonoInference:
             raise ValueError('ply cannot be written without --calibration')
         self.estimator = estimator
 
+    @property
+    def note(self) -> str:
+        """What the user must know of the figures, '' for nothing."""
+        output = self.estimator.engine.spec.output
+        fitted = FITTED[ALIGNMENTS[output]]
+        return (
+            f'{fitted} of each {output.replace("_", " ")} are fitted to the truth before it is '
+            'measured'
+            if fitted
+            else ''
+        )
+
     def __call__(self, index: int) -> MonoPicture:
         """Read one image and estimate its depth."""
         sample = self.images[index]
@@ -98,11 +114,13 @@ class MonoPicture:
         if len(self.files) > 1:
             alignment = ALIGNMENTS[output]
             record['metrics'] = mono_metrics(depth, self.sample.depth, output, alignment)
+            record['alignment'] = alignment
         return record
 
     def examine(self) -> list[Finding]:
-        """Find nothing: no check exists for the depth of a single image."""
-        return []
+        """Examine whether image and depth can be true."""
+        limits = (0.0, math.inf) if self.result.output == 'depth' else None
+        return examine_image_levels(self.sample.image) + examine_depth(self.result.depth, limits)
 
     def write(self, folder: Path, formats: Collection[str]) -> list[str]:
         """Write what was asked for and the pictures side by side; return the files' names."""
@@ -117,8 +135,20 @@ class MonoPicture:
             io.write_image(files.path(f'{output}_color.png'), picture)
         files.write_depth(formats, values, self.sample.image, self.camera)
         pictures = {'image': self.sample.image, title: picture}
+        if len(self.files) > 1:
+            pictures |= self._error()
         files.write_pictures(pictures, self.result.confidence)
         return files.names
+
+    def _error(self) -> dict[str, np.ndarray]:
+        """Make the picture of the error, under a title that says what was fitted to the truth."""
+        truth, output = self.sample.depth, self.result.output
+        alignment = ALIGNMENTS[output]
+        depth = align_depth(self.result.depth, truth, output, alignment)
+        with np.errstate(divide='ignore', invalid='ignore'):
+            picture = visualization.error_map(100 * depth / truth, 100 * truth / truth, WORST)
+        fitted = f' after a fit of {FITTED[alignment]}' if FITTED[alignment] else ''
+        return {f'error{fitted}, 0 (blue) to {WORST:g} % (red)': picture}
 
     def _picture(self) -> tuple[str, np.ndarray]:
         """Make the title and the picture of the map, in which near points are red."""

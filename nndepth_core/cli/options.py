@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from nndepth_core.calibration import SINGLE_LAYOUTS
 from nndepth_core.engines import (
     DEVICES,
     ENGINES,
@@ -139,6 +140,16 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='S',
         help='the stored value that stands for one pixel of disparity or for one metre of depth; '
         'default: 256 and 1000 in 16-bit pictures',
+    )
+
+
+def add_single_calibration(parser: argparse.ArgumentParser) -> None:
+    """Declare `--calibration` of single images."""
+    parser.add_argument(
+        '--calibration',
+        metavar='SOURCE',
+        help='the camera of single images, for models that need it or gain by it and data that '
+        f'do not tell it: {SINGLE_LAYOUTS}, or that of a pair, whose left camera is taken',
     )
 
 

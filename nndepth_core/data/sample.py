@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from nndepth_core.camera import StereoCamera
+from nndepth_core.camera import PinholeCamera, StereoCamera
 
 
 class Sample(Protocol):
@@ -64,12 +64,14 @@ class MonoSample:
             'relative_inverse', inverse depth up to an unknown scale and shift.
         meaning: What `depth` holds.
         name: What to call the sample in messages and file names; unique in its data set.
+        camera: The camera; None where the data set does not say.
     """
 
     image: np.ndarray
     depth: np.ndarray
     meaning: Literal['metric', 'relative_inverse'] = 'metric'
     name: str = ''
+    camera: PinholeCamera | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """See `Sample`: image and depth."""

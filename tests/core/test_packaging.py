@@ -63,6 +63,7 @@ KNOW_THE_TASK = (
     'nndepth_core.data.datasets',
     'nndepth_core.data.image_files',
     'nndepth_core.data.inspect',
+    'nndepth_core.data.inspect_depth',
     'nndepth_core.data.sample',
     'nndepth_core.data.synthetic',
     'nndepth_core.data.window',
