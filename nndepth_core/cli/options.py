@@ -99,6 +99,15 @@ def add_network_arguments(parser: argparse.ArgumentParser, precisions: Sequence[
         'that were stored last',
     )
     add(
+        '--set',
+        dest='network_settings',
+        action='append',
+        default=[],
+        metavar='NAME=VALUE',
+        help='a setting of the network in place of its own, such as num_tokens=1200, with which '
+        'moge2 is faster and less precise; it may be given several times',
+    )
+    add(
         '--precision',
         default=precisions[0],
         help=f'the arithmetic of a network: one of {", ".join(precisions)}; default: %(default)s',
@@ -214,6 +223,7 @@ def load_estimator(
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """The engine's options that are not left at their defaults."""
     values = {name: getattr(args, name) for name in (*NETWORK_OPTIONS, *CONTRACT_OPTIONS)}
+    values['network_settings'] = ' '.join(args.network_settings)
     given = {name: value for name, value in values.items() if value not in ('', 0, 'auto')}
     if args.max_disparity is not None:
         most = RANGES['num_disparities']['high']
@@ -223,7 +233,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _flag(name: str) -> str:
-    return f'--{name.replace("_", "-")}'
+    return '--set' if name == 'network_settings' else f'--{name.replace("_", "-")}'
 
 
 def positive(text: str) -> float:

@@ -60,6 +60,7 @@ def create_engine(
     device: str = 'auto',
     *,
     weights: str | Path = '',
+    network_settings: str = '',
     precision: str = 'auto',
     iterations: int = 0,
     threads: int = 0,
@@ -73,11 +74,13 @@ def create_engine(
             'raft_stereo-realtime'), the path of an .onnx file, or 'auto' (see `resolve_model`).
         engine: a name of ENGINES. With 'auto', OpenCV runs sgbm and ONNX Runtime runs files. A
             network is run by ONNX Runtime if `nndepth export` has put a file with the same
-            weights, iterations and precision into the cache, and otherwise by torch.
+            weights, settings, iterations and precision into the cache, and otherwise by torch.
         device: a name of DEVICES; sgbm always runs on the CPU.
         weights: for a network: the path of a checkpoint file, the name of a stored checkpoint
             ('middlebury'), '' for the one that was stored last, or 'random' for random numbers,
             which only serve to measure speed.
+        network_settings: for a network, settings of its constructor in place of its own, each as
+            NAME=VALUE, with blanks between them.
         precision: for a network, a name of PRECISIONS; 'auto' takes what suits the device.
         iterations: for an iterative network, the number of iterations; 0 takes its default.
         threads: for a network on the CPU, the number of threads; 0 takes one per physical core.
@@ -110,7 +113,7 @@ def create_engine(
             if engine_of_file.card:
                 _tell_license(model, engine_of_file.card.license)
             return engine_of_file
-        return _network_engine(model, engine, device, weights, settings)
+        return _network_engine(model, engine, device, weights, network_settings, settings)
     except CheckpointError as error:
         raise EngineError(str(error)) from error
     except (TypeError, ValueError) as error:
@@ -192,7 +195,12 @@ def split_model(model: str) -> tuple[str, str]:
 
 
 def _network_engine(
-    model: str, engine: str, device: str, weights: str | Path, settings: dict[str, Any]
+    model: str,
+    engine: str,
+    device: str,
+    weights: str | Path,
+    network_settings: str,
+    settings: dict[str, Any],
 ) -> Engine:
     name, variant = split_model(model)
     if engine == 'opencv':
@@ -202,7 +210,7 @@ def _network_engine(
     _tell_license(model, origin.license)
     special = settings.keys() - {'precision', 'iterations', 'threads'}  # settings of torch only
     if engine == 'onnxruntime' or (engine == 'auto' and not special and _onnx_serves(device)):
-        export = _find_export(name, variant, origin, settings)
+        export = _find_export(name, variant, origin, network_settings, settings)
         if export is not None:
             try:
                 return _onnx_engine(export, device, settings)
@@ -212,7 +220,7 @@ def _network_engine(
                 _log.warning('%s; torch takes its place', error)
         elif engine == 'onnxruntime':
             raise EngineError(
-                f'{model} has no export of these weights, iterations and precision; run '
+                f'{model} has no export of these weights, settings, iterations and precision; run '
                 f'`nndepth export {model}` with the same, or choose engine torch'
             )
     if not _installed('torch', *(() if source == RANDOM else ('safetensors',))):
@@ -222,12 +230,14 @@ def _network_engine(
         )
     from nndepth_core.engines.torch import TorchEngine, load_network
 
-    return TorchEngine(load_network(name, variant, source), device, **settings)
+    return TorchEngine(load_network(name, variant, source, network_settings), device, **settings)
 
 
-def _find_export(name: str, variant: str, origin: Origin, settings: dict[str, Any]) -> Path | None:
+def _find_export(
+    name: str, variant: str, origin: Origin, network_settings: str, settings: dict[str, Any]
+) -> Path | None:
     precision = 'fp32' if settings['precision'] == 'auto' else settings['precision']
-    return find_export(name, variant, origin, precision, settings['iterations'])
+    return find_export(name, variant, origin, precision, settings['iterations'], network_settings)
 
 
 def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> OnnxEngine:

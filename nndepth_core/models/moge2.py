@@ -57,7 +57,8 @@ class Moge2(MonoNetwork):
         units: residual units at each of the neck's inner levels.
         normals: whether there is a head for normals.
         num_tokens: the number of tokens unless `forward` is given another one; the weights were
-            trained on 1200 to 3600, and fewer are faster.
+            trained on 1200 to 3600, which is the authors' default whatever runs the network; fewer
+            are faster.
     """
 
     spec = ModelSpec(
