@@ -228,7 +228,7 @@ def test_missing_packages_are_named(monkeypatch, model, words):
 
 
 def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
-    """Weights, settings, iterations and precision decide whether a cached export is the right one."""
+    """Weights, settings, iterations and precision decide whether a cached export is right."""
     weights = tmp_path / 'some.pth'
     weights.write_bytes(b'no checkpoint, but a hash')
     path = export_path('light_stereo', 's', Origin.of('light_stereo', weights), 'fp32')
