@@ -19,7 +19,7 @@ from nndepth_core.data.image_files import SingleImages
 from nndepth_core.data.sample import MonoSample
 from nndepth_core.estimator import DepthResult, MonoEstimator, load_estimator
 from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, FITTED, align_depth, mono_metrics
-from nndepth_core.plausibility import Finding, examine_depth, examine_image_levels
+from nndepth_core.plausibility import BaselineLimits, Finding, examine_depth, examine_image_levels
 
 WORST = 25.0
 """The error in per cent of the truth that pictures show in red."""
@@ -41,6 +41,8 @@ class MonoInference:
     def __init__(self, args: argparse.Namespace) -> None:
         self.images = SingleImages(args.images[0], args.truth, args.truth_scale, args.max_pixels)
         self.source = calibration.parse_single(args.calibration) if args.calibration else None
+        if options.baseline_limits(args) != BaselineLimits():
+            raise ValueError('--min-baseline and --max-baseline are for pairs; leave them out')
         self.formats = args.formats or ()
         self.confidence = args.confidence
 

@@ -59,9 +59,12 @@ class MonoProcessor(Processor):
         """Find images, camera_info and what tells the scale."""
         topics = super().find_topics()
         assert isinstance(topics, MonoTopics)
-        topics = topics.with_depths(self.bag, self.settings.scale.source)
+        spec, scale = self.estimator.engine.spec, self.settings.scale
+        if scale.source != NONE and not scale.applies_to(spec):
+            topics = MonoTopics(topics.image, topics.camera_info)
+        else:
+            topics = topics.with_depths(self.bag, scale.source)
         if not topics.camera_info and not self.settings.calibration and self.needs_info():
-            spec = self.estimator.engine.spec
             raise BagError(
                 f'{spec.title} needs the camera and there is no camera_info beside '
                 f'{topics.image}; give --camera-info or --calibration'

@@ -159,6 +159,7 @@ MONO = ('--model', 'depth.onnx')
         (['images', *MONO, '--formats', 'ply'], 'ply cannot be written without --calibration'),
         (['images', *MONO, '--confidence'], 'reddish has no confidence'),
         (['images', *MONO, '--truth', 'images/0.png'], '2 and 1 files cannot be matched'),
+        (['images', *MONO, '--max-baseline', '3'], '--max-baseline are for pairs; leave them out'),
         (['nowhere.png', *MONO], 'nowhere.png: no file there'),
         (
             ['images', '--model', 'inverse_depth.onnx', '--formats', 'depth,ply'],

@@ -279,8 +279,9 @@ def test_the_height_of_the_camera_needs_no_topic(run, relative):
     assert report['scale']['known'] == 1
 
 
-def test_a_scale_for_metres_is_without_use(run, metric):
-    report, found = run(metric, in_order(*images(1), known(0)), SPARSE)
+@pytest.mark.parametrize('depths', [(), (known(0),)])
+def test_a_scale_for_metres_is_without_use(run, metric, depths):
+    report, found = run(metric, in_order(*images(1), *depths), SPARSE)
     assert [finding['code'] for finding in report['findings']] == ['scale_without_use']
     depth = bags.float_pixels(found['/cam/depth/image'][0][1])
     np.testing.assert_allclose(depth, brightness(picture(0)), rtol=1e-6)
