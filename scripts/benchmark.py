@@ -29,8 +29,8 @@ from nndepth_core.benchmark.measure import (
     engines_of,
     format_table,
     measure,
-    rendering_rate,
 )
+from nndepth_core.benchmark.rendering import rendering_rate
 from nndepth_core.benchmark.survey import Limits, all_models, cases_of, survey
 from nndepth_core.cli.options import image_size
 from nndepth_core.engines import AUTO, DEVICES, MODELS, PRECISIONS

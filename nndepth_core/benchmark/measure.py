@@ -13,7 +13,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,6 @@ import cv2
 import numpy as np
 
 from nndepth_core.cli.table import table
-from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.engines import Engine, create_engine, split_model
 from nndepth_core.engines.reference import textured_inputs
 from nndepth_core.spec import ModelSpec
@@ -224,30 +223,6 @@ def measure_here(case: Case, runs: int, warm_up: int, seconds: float) -> Measure
         result.cpu_ms.append(cpu)
     result.memory, result.disparity = contender.needed_memory(), contender.output
     return result
-
-
-def rendering_rate(size: tuple[int, int], pairs: int, processes: int) -> float:
-    """Measure how many pairs `ProceduralStereo` renders per second.
-
-    Args:
-        size: (width, height) of the images.
-        pairs: the number of pairs to render.
-        processes: the number of processes that render at the same time, with one thread each.
-    """
-    data = ProceduralStereo(size=size[::-1], length=pairs)
-    shares = [range(first, pairs, processes) for first in range(processes)]
-    context = get_context('spawn')
-    with ProcessPoolExecutor(processes, context, cv2.setNumThreads, (1,)) as pool:
-        return pairs / max(pool.map(_rendering_time, [data] * processes, shares))
-
-
-def _rendering_time(data: ProceduralStereo, indices: Iterable[int]) -> float:
-    """Seconds that rendering takes, without the time for making tiles and noise."""
-    data[0]
-    begun = time.perf_counter()
-    for index in indices:
-        data[index]
-    return time.perf_counter() - begun
 
 
 def describe_machine() -> dict[str, Any]:

@@ -49,6 +49,7 @@ KNOW_THE_TASK = (
     'nndepth_core.benchmark.authors',
     'nndepth_core.benchmark.measure',
     'nndepth_core.benchmark.official',
+    'nndepth_core.benchmark.rendering',
     'nndepth_core.blocks.correlation',
     'nndepth_core.blocks.cost_volume',
     'nndepth_core.blocks.group_correlation',
