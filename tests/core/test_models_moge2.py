@@ -195,7 +195,10 @@ def test_the_shift_is_found_at_any_processing_size(size, known):
     [
         ({'confidence': None}, 'has the output depth and a confidence'),
         ({'output': 'inverse_depth'}, 'has the output depth and a confidence'),
-        ({'confidence': None, 'affine_points': False}, 'a least_confidence gives depth and a confidence'),
+        (
+            {'confidence': None, 'affine_points': False},
+            'a least_confidence gives depth and a confidence',
+        ),
         ({'affine_points': 'yes'}, "affine_points is 'yes'"),
     ],
 )
