@@ -6,12 +6,13 @@ Estimation", arXiv 2307.14460; the head is that of Ranftl et al., ICCV 2021, arX
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from nndepth_core.models.library_network import ATTENTION_NAMES, LibraryNetwork
+from nndepth_core.models.library_network import BEIT_NAMES, LibraryNetwork
+from nndepth_core.models.midas_names import MIDAS_ALIASES, MIDAS_UNUSED, split_timm_attention
 from nndepth_core.spec import ModelSpec, Preferred
 
 Backbone = Literal['beit', 'swin2']
@@ -75,14 +76,9 @@ class MidasDpt(LibraryNetwork):
         'beit_large': {'backbone': 'beit', 'side': 384, **_BEIT_LARGE},
         'beit_large_512': {'backbone': 'beit', 'side': 512, **_BEIT_LARGE},
     }
-    stable_names = (
-        (r'^backbone\.beit\.layers\.', 'backbone.encoder.layer.'),
-        (r'^backbone\.beit\.', 'backbone.'),
-        *ATTENTION_NAMES,
-        (r'\.relative_position_bias\.(?=\w+$)', '.attention.attention.relative_position_bias.'),
-        (r'(\.layer\.\d+)\.mlp\.fc1\.', r'\1.intermediate.dense.'),
-        (r'(\.layer\.\d+)\.mlp\.fc2\.', r'\1.output.dense.'),
-    )
+    stable_names = BEIT_NAMES
+    official_aliases = (*MIDAS_ALIASES, (r'^scratch\.output_conv\.', 'head.head.'))
+    official_unused = MIDAS_UNUSED
 
     def __init__(
         self,
@@ -121,6 +117,10 @@ class MidasDpt(LibraryNetwork):
         """Map an image (N, 3, H, W) to its inverse depth, (N, 1, H, W)."""
         self.check_images(image)
         return self.network(image * (2 / 255) - 1).predicted_depth.unsqueeze(1)
+
+    def unified(self, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Network`; splits what the authors' files hold as one matrix."""
+        return super().unified(split_timm_attention(official))
 
 
 def _beit(side: int, width: int, depths: Sequence[int], heads: Sequence[int]) -> dict[str, Any]:
