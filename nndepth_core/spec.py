@@ -37,22 +37,31 @@ class Preferred:
     """The size at which a network was trained, if its result depends on the size.
 
     Attributes:
-        side: the side of a square, in pixels.
+        side: the side of a square, or the height of a rectangle, in pixels.
         fit: 'inside' if images of another aspect ratio must fit into the square, 'outside' if
-            their shorter side must be equal to the side of the square.
-        longest: the most that the longer side may have then, which very wide images are made to
-            fit; None if there is no limit.
+            their shorter side must be equal to the side of the square, 'closest' if the one of
+            their sides is made equal to its own that changes them the least.
+        longest: the most that the longer side may have with 'outside', which very wide images are
+            made to fit; None if there is no limit.
+        width: of a rectangle with 'closest'; None if it is a square.
     """
 
     side: int
-    fit: Literal['inside', 'outside']
+    fit: Literal['inside', 'outside', 'closest']
     longest: int | None = None
+    width: int | None = None
 
     def __post_init__(self) -> None:
         integer('preferred side', self.side, 1, 16384)
-        choice('preferred fit', self.fit, ('inside', 'outside'))
+        choice('preferred fit', self.fit, ('inside', 'outside', 'closest'))
         if self.longest is not None:
             integer('longest side', self.longest, self.side, 16384)
+        if self.width is not None:
+            integer('preferred width', self.width, 1, 16384)
+            if self.fit != 'closest':
+                raise ValueError(
+                    f'preferred width is {self.width} and fit {self.fit}, not closest'
+                )
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,10 @@ class ModelSpec:
         aspect: the smallest and largest width over height; other images are padded until they fit.
             None if any will do.
         minimum: the smallest (height, width), before padding, with a useful result.
+        mirrored: how wide the border is in which images are mirrored before they are resized, and
+            which comes off the maps again: the rows, and columns, are this times the root of half
+            of their number in the image. Networks that saw frames around images find depth in them
+            without one.
         preferred: the size at which it works best; None if that is the size of the images.
         pixels: the smallest and largest number of pixels at which it works well; images with fewer
             or more are best resized. None if it does not matter.
@@ -108,6 +121,7 @@ class ModelSpec:
     border: Border = 'replicate'
     aspect: tuple[float, float] | None = None
     minimum: tuple[int, int] = (1, 1)
+    mirrored: float = 0.0
     preferred: Preferred | None = None
     pixels: tuple[int, int] | None = None
     fixed_size: tuple[int, int] | None = None
@@ -173,11 +187,14 @@ class ModelSpec:
             if fewest > most:
                 raise ValueError(f'pixels are {fewest},{most}; the second must not be smaller')
             if self.preferred is not None:
-                raise ValueError('a model has a preferred size or a number of pixels, not both')
-        if self.aspect is not None:
+                raise ValueError('a model has a preferred size or a number of pixels, not both')        if self.aspect is not None:
             low, high = tuple_of('aspect', self.aspect, (2,), _aspect)
             if not low <= 1 <= high:
                 raise ValueError(f'aspect is {low:g},{high:g}; a square image must fit')
+        if number('mirrored', self.mirrored, 0, 100) and (
+            self.task == 'stereo' or self.needs_camera
+        ):
+            raise ValueError('only a model of one image that needs no camera mirrors its border')
 
     # --- as text in files ------------------------------------------------------------------------
 
@@ -272,14 +289,18 @@ class ModelSpec:
         longest = self.preferred.longest
         if longest is not None and side * max(width, height) > longest * min(width, height):
             side, inside = longest, True
+        closest = self.preferred.fit == 'closest'
         scale = side / (max if inside else min)(width, height)
+        if closest:
+            scales = side / height, (self.preferred.width or side) / width
+            scale = min(scales, key=lambda scale: abs(1 - scale))
 
         def stepped(length: int) -> int:
             steps = length * scale / step
             count = round(steps)
             if inside and count * step > side:
                 count = math.floor(steps)
-            if not inside and count * step < side:
+            if not (inside or closest) and count * step < side:
                 count = math.ceil(steps)
             return step * max(1, count)
 
@@ -329,6 +350,18 @@ class ModelSpec:
         """The (height, width) of images with their margins."""
         above, below, left, right = self.margins(height, width)
         return above + height + below, left + width + right
+
+    def border_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows above and below, columns left and right, of the border of height x width images."""
+        rows, columns = (int(self.mirrored * math.sqrt(side / 2)) for side in (height, width))
+        return rows, columns
+
+    def bordered(self, image: np.ndarray) -> np.ndarray:
+        """Surround an image (H, W, 3) with its border, in which it is mirrored."""
+        rows, columns = self.border_size(*image.shape[:2])
+        if not (rows or columns):
+            return image
+        return cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_REFLECT_101)
 
     def pad(self, image: np.ndarray) -> np.ndarray:
         """Add the margins that an image (H, W, 3) needs."""

@@ -109,8 +109,9 @@ class Estimator:
             self.engine.iterations = count
 
     def processed_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) at which images of width x height are processed."""
+        """(width, height) at which images of width x height are processed, with their border."""
         spec = self.engine.spec
+        width, height = self._bordered(width, height)
         wanted_width, wanted_height = self.processing_size
         if wanted_width or wanted_height:
             wanted = (
@@ -167,7 +168,10 @@ class Estimator:
         """
         size = self._checked_size(next(iter(images.values())))
         spec = self.engine.spec
-        batch = {name: spec.pad(resampled(image, size))[None] for name, image in images.items()}
+        batch = {
+            name: spec.pad(resampled(spec.bordered(image), size))[None]
+            for name, image in images.items()
+        }
         batch |= {name: values[None] for name, values in (numbers or {}).items()}
         clock.lap('preprocess')
 
@@ -190,19 +194,38 @@ class Estimator:
         at_infinity = confidence < self.engine.spec.least_confidence
         return np.where(at_infinity, np.float32(np.inf), kept)
 
+    def _bordered(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of images of width x height with their mirrored border."""
+        rows, columns = self.engine.spec.border_size(height, width)
+        return width + 2 * columns, height + 2 * rows
+
     def _resized(
         self, maps: Mapping[str, np.ndarray], width: int, height: int
     ) -> dict[str, np.ndarray]:
-        """Bring the output and its confidence to the size of the images, if that is asked for."""
+        """Return the output and its confidence without border, at the size that is asked for."""
         output = self.engine.spec.output
         shown = {name: maps[name] for name in (output, 'confidence') if name in maps}
-        if self.output == 'processing' or shown[output].shape == (height, width):
-            return shown
-        for name, values in shown.items():
+        size = shown[output].shape[::-1] if self.output == 'processing' else (width, height)
+        rows, columns = self.engine.spec.border_size(height, width)
+        if rows or columns:
+            whole = self._at(shown, *self._bordered(width, height))
+            inner = np.s_[rows : rows + height, columns : columns + width]
+            shown = {name: values[inner] for name, values in whole.items()}
+        return self._at(shown, *size)
+
+    def _at(
+        self, maps: Mapping[str, np.ndarray], width: int, height: int
+    ) -> dict[str, np.ndarray]:
+        """Bring the output and its confidence to a size."""
+        output = self.engine.spec.output
+        if maps[output].shape == (height, width):
+            return dict(maps)
+        resized = {}
+        for name, values in maps.items():
             values = np.ascontiguousarray(values)
-            shown[name] = (
+            resized[name] = (
                 resampled_map(values, width, height, output)
                 if name == output
                 else cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
             )
-        return shown
+        return resized

@@ -31,6 +31,7 @@ _NETWORKS = {
     'rt_igev': ('nndepth_core.models.rt_igev', 'RtIgev'),
     'scv_stereo': ('nndepth_core.models.scv_stereo', 'ScvStereo'),
     'unidepth': ('nndepth_core.models.unidepth', 'Unidepth'),
+    'zoe_depth': ('nndepth_core.models.zoe_depth', 'ZoeDepth'),
 }
 
 

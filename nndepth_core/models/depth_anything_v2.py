@@ -162,6 +162,12 @@ class DepthAnythingV2(LibraryNetwork):
         max_depth = config.get('max_depth')
         return {'output': 'depth'} | ({'max_depth': float(max_depth)} if max_depth else {})
 
+    @classmethod
+    def is_of_config(cls, variant: str, config: Mapping[str, Any]) -> bool:
+        """See `Network`; the two versions differ in their taps alone."""
+        taps = (config.get('backbone_config') or {}).get('out_indices')
+        return taps is None or tuple(taps) == cls.variants[variant]['taps']
+
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (N, 3, H, W) to what `spec.output` says, (N, 1, H, W)."""
         self.check_images(image)

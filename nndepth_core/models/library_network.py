@@ -74,6 +74,29 @@ class LibraryNetwork(MonoNetwork):
         return substitute(name.removeprefix('network.'), self.stable_names)
 
 
+def beit_settings(side: int, width: int, layers: int, heads: int) -> dict[str, Any]:
+    """The library's settings of BEiT as in MiDaS, whose four taps divide its layers evenly.
+
+    Args:
+        side: of the square images of the training, in pixels.
+        width: of the transformer.
+        layers: its depth.
+        heads: of its attention.
+    """
+    return {
+        'model_type': 'beit',
+        'image_size': side,
+        'hidden_size': width,
+        'num_hidden_layers': layers,
+        'num_attention_heads': heads,
+        'intermediate_size': 4 * width,
+        'use_relative_position_bias': True,
+        'reshape_hidden_states': False,
+        'layer_norm_eps': 1e-6,  # the authors'; the library's files say 1e-12
+        'out_features': [f'stage{layers * quarter // 4}' for quarter in (1, 2, 3, 4)],
+    }
+
+
 def split_projections(
     official: Mapping[str, Tensor], pattern: str, target: str
 ) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from nndepth_core.models.library_network import BEIT_NAMES, LibraryNetwork
+from nndepth_core.models.library_network import BEIT_NAMES, LibraryNetwork, beit_settings
 from nndepth_core.models.midas_names import MIDAS_ALIASES, MIDAS_UNUSED, split_timm_attention
 from nndepth_core.spec import ModelSpec, Preferred
 
@@ -96,8 +96,9 @@ class MidasDpt(LibraryNetwork):
         if backbone not in ('beit', 'swin2'):
             raise ValueError(f'backbone is {backbone!r}; choose beit or swin2')
         if backbone == 'beit':
-            self.specify(preferred=Preferred(side, 'inside'))
-            settings = _beit(side, width, depths, heads)
+            self.specify(preferred=Preferred(side, 'closest'))
+            (layers,), (count,) = depths, heads
+            settings = beit_settings(side, width, layers, count)
         else:
             self.specify(fixed_size=(side, side))
             settings = _swin2(side, width, depths, heads, window, pretrained)
@@ -121,23 +122,6 @@ class MidasDpt(LibraryNetwork):
     def unified(self, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Network`; splits what the authors' files hold as one matrix."""
         return super().unified(split_timm_attention(official))
-
-
-def _beit(side: int, width: int, depths: Sequence[int], heads: Sequence[int]) -> dict[str, Any]:
-    """The library's settings of BEiT, whose four taps divide its layers evenly."""
-    (layers,), (count,) = depths, heads
-    return {
-        'model_type': 'beit',
-        'image_size': side,
-        'hidden_size': width,
-        'num_hidden_layers': layers,
-        'num_attention_heads': count,
-        'intermediate_size': 4 * width,
-        'use_relative_position_bias': True,
-        'reshape_hidden_states': False,
-        'layer_norm_eps': 1e-6,  # the authors'; the library's files say 1e-12
-        'out_features': [f'stage{layers * quarter // 4}' for quarter in (1, 2, 3, 4)],
-    }
 
 
 def _swin2(

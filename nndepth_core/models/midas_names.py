@@ -26,8 +26,8 @@ MIDAS_ALIASES = (
     (rf'{_BLOCK}\.attn\.(\w+_bias_table)$', r'\1.attn.relative_position_bias.\2'),
     (r'^pretrained\.model\.(layers\..+)\.attn\.', r'backbone.encoder.\1.attention.self.'),
     (r'^pretrained\.model\.layers\.', 'backbone.encoder.layers.'),
-    (r'^pretrained\.model\.blocks\.(.+)\.attn\.', r'backbone.encoder.layer.\1.attention.attention.'),
     (r'^pretrained\.model\.blocks\.', 'backbone.encoder.layer.'),
+    (r'^(backbone\.encoder\.layer\..+)\.attn\.', r'\1.attention.attention.'),
     (r'^pretrained\.model\.cls_token$', 'backbone.embeddings.cls_token'),
     (
         r'^pretrained\.model\.patch_embed\.proj\.',
@@ -60,5 +60,5 @@ The keys have no bias: where a file holds one, it is zero.
 def split_timm_attention(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Split the fused matrices of queries, keys and values in a file of MiDaS."""
     return split_projections(
-        official, r'(pretrained\.model\..+\.attn)\.qkv\.(weight|bias)', r'\1.{part}.\2'
+        official, r'(.*pretrained\.model\..+\.attn)\.qkv\.(weight|bias)', r'\1.{part}.\2'
     )

@@ -18,8 +18,8 @@ from nndepth_core.weights.loading import fitting_variants, load_entries, matchin
 from nndepth_core.weights.settings import (
     check_settings,
     parse_settings,
+    snapshot_config,
     snapshot_file,
-    snapshot_settings,
 )
 from nndepth_core.weights.store import new_path
 
@@ -72,6 +72,8 @@ def import_weights(
     known = recognize(file, model, published, fetched)
     model = model or known.model or _only_model(state, file)
     known, fitting, values = _fit(model, variant, state, file, known, settings)
+    if variant is None:
+        _check_alike(model, fitting, values, file)
     network = create_model(model, variant or next(iter(fitting), None), **values)
     load_entries(network, state, file)
     origin = known.origin
@@ -107,7 +109,8 @@ def require_torch() -> None:
 
 def _only_model(state: Mapping[str, Tensor], file: Path) -> str:
     """The one network that the entries of an unknown file fit."""
-    models = list(dict.fromkeys(model for model, _ in matching_models(state)))
+    fitting = matching_models(state, snapshot_config(file))
+    models = list(dict.fromkeys(model for model, _ in fitting))
     if not models:
         raise CheckpointError(f'{file}: it fits no model known here; see `nndepth models`')
     if len(models) > 1:
@@ -132,12 +135,13 @@ def _fit(
     """
     cls = network_class(model)
     given = parse_settings(cls, settings)
+    config = snapshot_config(file)
     unknown = Recognized(known.origin.unknown()) if known.model else known
     for candidate in (known, unknown) if known.model == model else (unknown,):
-        values = {**snapshot_settings(cls, file), **candidate.origin.settings, **given}
+        values = {**cls.settings_from_config(config), **candidate.origin.settings, **given}
         check_settings(cls, values)
         variants = candidate.variants if variant in (None, *candidate.variants) else ()
-        if fitting := fitting_variants(model, state, variants, values):
+        if fitting := fitting_variants(model, state, variants, values, config):
             break
     return candidate, fitting, values
 
@@ -153,6 +157,26 @@ def _fetched(source: str | Path | HubFile, revision: str | None) -> HubFile | No
         return fetch_file(address)
     except HubError as error:
         raise HubError(f'{source} is no path here, and {error}; {by_hand(address)}') from error
+
+
+def _check_alike(
+    model: str, variants: Sequence[str], settings: Mapping[str, Any], file: Path
+) -> None:
+    """Refuse entries that fit variants whose outputs mean something else, where none is chosen.
+
+    Raises:
+        CheckpointError: they do.
+    """
+    import torch
+
+    with torch.device('meta'):
+        specs = [create_model(model, name, **settings).spec for name in variants]
+    if len({(spec.output, spec.value_range, spec.canonical_focal) for spec in specs}) > 1:
+        names = ' and '.join(spec.title for spec in specs)
+        raise CheckpointError(
+            f'{file}: it fits {names}, which are the same but for their weights; choose the one '
+            'that it is by --model'
+        )
 
 
 def _name_of(source: Path | HubFile) -> str:

@@ -31,12 +31,14 @@ def snapshot_file(path: Path) -> Path:
     return files[0] if files and (path / CONFIG).is_file() else path
 
 
-def snapshot_settings(cls: type[Network], path: Path) -> dict[str, Any]:
-    """What the configuration beside a file of weights says of a network's settings.
+def snapshot_config(path: Path) -> dict[str, Any]:
+    """Read the configuration beside a file of weights.
 
     Args:
-        cls: the network.
-        path: the file of weights; only one that the transformers library named has settings.
+        path: the file of weights; only one that the transformers library named has one.
+
+    Returns:
+        Its values by name, none where there is no configuration.
 
     Raises:
         ValueError: the configuration cannot be read.
@@ -50,7 +52,7 @@ def snapshot_settings(cls: type[Network], path: Path) -> dict[str, Any]:
         raise ValueError(f'{config} is no JSON text; download it again') from error
     if not isinstance(values, dict):
         raise ValueError(f'{config} holds no settings by name; download it again')
-    return cls.settings_from_config(values)
+    return values
 
 
 def check_settings(cls: type[Network], settings: Mapping[str, Any]) -> None:
