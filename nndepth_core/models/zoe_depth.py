@@ -44,7 +44,9 @@ class ZoeDepth(LibraryNetwork):
 
     Args:
         domains: the largest depth in metres by the name of a data set of the training.
-        bounded: whether the bins end at the largest depth, which other bins may exceed.
+        bounded: whether the bins end at the largest depth, which other bins may exceed. It scales
+            their depth then: 80 for k, as in its training, where the file for the transformers
+            library and the authors' torch.hub say 10 and give an eighth of the metres.
         columns: width in pixels of the images of the training, whose height is 384.
         width: of the transformer.
         layers: its depth, a multiple of four.
@@ -75,6 +77,7 @@ class ZoeDepth(LibraryNetwork):
         'n': {'domains': {'nyu': 10.0}, 'bounded': False, 'columns': 512, **_BEIT_LARGE},
         'k': {'domains': {'kitti': 80.0}, 'bounded': True, 'columns': 768, **_BEIT_LARGE},
     }
+    one_size_graph = True
     stable_names = BEIT_NAMES
     official_aliases = (  # the names of the authors' own files
         (r'^core\.core\.', ''),
