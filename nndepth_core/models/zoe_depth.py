@@ -145,9 +145,8 @@ class ZoeDepth(LibraryNetwork):
     @classmethod
     def is_of_config(cls, variant: str, config: Mapping[str, Any]) -> bool:
         """See `Network`; the published one of k has bounded bins and a largest depth of n."""
-        settings = cls.variants[variant]
-        bins = config.get('bin_centers_type')
-        return bins is None or bins == ('normed' if settings['bounded'] else 'softplus')
+        bounded = config.get('bin_centers_type', 'softplus') == 'normed'
+        return not config or bounded == cls.variants[variant]['bounded']
 
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (N, 3, H, W) to its depth in metres, (N, 1, H, W)."""

@@ -68,6 +68,7 @@ def test_only_what_is_stated_to_be_free_is_commercial(entry):
         ('depth_anything_v2/outdoor_small', True),
         ('depth_anything_v2/base', False),
         ('unidepth/v2_vits14', False),
+        ('zoe_depth/nk', True),
         ('raft_stereo/middlebury', False),
         ('crestereo/eth3d', False),
         ('igev_stereo/sceneflow', False),

@@ -13,6 +13,8 @@ from nndepth_core.engines.torch import ModuleEngine  # noqa: E402
 from nndepth_core.estimator import MonoEstimator  # noqa: E402
 from nndepth_core.models import create_model, network_class  # noqa: E402
 from nndepth_core.weights import CheckpointError, load_official, read_checkpoint  # noqa: E402
+from nndepth_core.weights.description import describe  # noqa: E402
+from nndepth_core.weights.importing import import_weights  # noqa: E402
 
 TINY = {'width': 48, 'layers': 4, 'heads': 2, 'neck': (8, 12, 16, 20), 'fusion': 16}
 PARAMETERS = {'n': 343789698, 'k': 343793439, 'nk': 345073307}
@@ -23,7 +25,7 @@ def tiny(variant):
 
 
 def authors(variant):
-    """The authors' entries, those that follow from sizes too; images; and what their code gives."""
+    """The authors' entries and those that follow from sizes; images; what their code gives."""
     facts, arrays = load_golden(f'zoe_depth_official_{variant}')
     state = official_state(facts) | {name: torch.zeros(shape) for name, shape in facts['unused']}
     return state, torch.from_numpy(arrays['image']).float(), arrays['output']
@@ -104,12 +106,29 @@ def test_parameters_and_sizes_are_those_of_the_authors(variant):
     assert spec.working_size(746, 572) == ((768, 576) if variant == 'k' else (512, 384))
 
 
-def test_configurations_tell_n_and_k_apart():
+@pytest.fixture
+def small_variants(empty_store, tmp_path, monkeypatch):
+    """The network with small variants in place of its own, and an empty store."""
     cls = network_class('zoe_depth')
-    for variant in PARAMETERS:
-        config = tiny(variant).network.config.to_dict()
-        assert cls.is_of_config('k', config) == (variant == 'k')
-        assert cls.is_of_config(variant, config)
+    variants = {f'small_{name}': {**cls.variants[name], **TINY} for name in ('n', 'k')}
+    monkeypatch.setattr(cls, 'variants', variants)
+    return tmp_path
+
+
+@pytest.mark.parametrize('variant', ['small_n', 'small_k'])
+def test_the_configuration_of_a_snapshot_tells_n_from_k(small_variants, variant):
+    create_model('zoe_depth', variant).network.save_pretrained(small_variants)
+    about = describe(import_weights(small_variants))
+    assert (about.model, about.variants) == ('zoe_depth', (variant,))
+
+
+def test_files_of_the_authors_that_n_and_k_fit_are_refused_until_one_is_chosen(small_variants):
+    file = small_variants / 'renamed.pt'
+    torch.save({'model': authors('k')[0]}, file)
+    with pytest.raises(CheckpointError, match='it fits zoe_depth-small_n and zoe_depth-small_k'):
+        import_weights(file)
+    about = describe(import_weights(file, 'zoe_depth', 'small_k'))
+    assert about.variant == 'small_k'
 
 
 @torch.inference_mode()

@@ -56,6 +56,20 @@ def test_the_size_a_model_prefers_is_taken_unless_another_is_asked_for():
     assert small.depth.shape == (192, 256)
 
 
+@pytest.mark.parametrize(('output', 'shape'), [('camera', (60, 100)), ('processing', (96, 160))])
+def test_a_mirrored_border_comes_off_the_map(output, shape):
+    """Ramps of brightness stay where they are in the image, whatever surrounds it."""
+    columns = np.linspace(50, 200, 100).astype(np.uint8)
+    image = np.repeat(np.repeat(columns[None, :, None], 60, axis=0), 3, axis=2)
+    engine = BrightnessEngine(multiple=32, mirrored=3.0)
+    result = MonoEstimator(engine, (160, 96), output)(image)
+    assert engine.seen['image'].shape == (1, 96, 160, 3)
+    assert result.depth.shape == shape
+    at = (np.arange(shape[1]) + 0.5) * 100 / shape[1] - 0.5
+    expected = np.interp(at, np.arange(100), columns / 100)
+    np.testing.assert_allclose(result.depth[shape[0] // 2, 5:-5], expected[5:-5], atol=0.03)
+
+
 def test_metres_of_a_canonical_camera_become_those_of_this_one():
     engine = BrightnessEngine(canonical_focal=500.0)
     camera = PinholeCamera(64, 48, 250.0, 250.0, 32.0, 24.0)

@@ -21,6 +21,8 @@ MIDAS = ModelSpec(
 DEPTH_ANYTHING = dataclasses.replace(MIDAS, multiple=14, preferred=Preferred(518, 'outside'))
 DEPTH_ANYTHING_3 = dataclasses.replace(MIDAS, multiple=14, preferred=Preferred(504, 'inside'))
 METRIC3D = dataclasses.replace(MIDAS, multiple=28, preferred=Preferred(616, 'outside', 1064))
+MIDAS_DPT = dataclasses.replace(MIDAS, preferred=Preferred(384, 'closest'))
+ZOE = dataclasses.replace(MIDAS, mirrored=3.0, preferred=Preferred(384, 'closest', width=512))
 UNIDEPTH = dataclasses.replace(MIDAS, multiple=14, preferred=None, pixels=(200_000, 600_000))
 WIDENED = dataclasses.replace(UNIDEPTH, aspect=(0.5, 2.5), placement='centre', border='mean')
 SIDES = st.integers(1, 4000)
@@ -28,7 +30,7 @@ SIDES = st.integers(1, 4000)
 
 @pytest.mark.parametrize(
     'spec',
-    [MIDAS, METRIC3D, WIDENED, ModelSpec('a', 'b', fixed_size=(64, 96), minimum=(8, 9))],
+    [MIDAS, METRIC3D, WIDENED, ZOE, ModelSpec('a', 'b', fixed_size=(64, 96), minimum=(8, 9))],
 )
 def test_a_spec_comes_back_from_json(spec):
     assert ModelSpec.of(json.loads(json.dumps(spec.settings()))) == spec
@@ -52,6 +54,13 @@ def test_a_spec_comes_back_from_json(spec):
         (METRIC3D, (480, 640), (616, 812)),
         (METRIC3D, (1242, 375), (1064, 308)),
         (METRIC3D, (1920, 1080), (1064, 588)),
+        (MIDAS_DPT, (640, 480), (512, 384)),
+        (MIDAS_DPT, (320, 240), (384, 288)),
+        (MIDAS_DPT, (1242, 375), (1280, 384)),
+        (MIDAS_DPT, (1920, 1080), (672, 384)),
+        (ZOE, (746, 572), (512, 384)),
+        (ZOE, (1355, 456), (1152, 384)),
+        (ZOE, (300, 400), (288, 384)),
         (UNIDEPTH, (640, 480), (644, 490)),
         (UNIDEPTH, (200, 80), (714, 294)),
         (UNIDEPTH, (1920, 1080), (1036, 588)),
@@ -76,6 +85,37 @@ def test_working_sizes_fit_and_keep_their_side(width, height):
         else:
             assert max(found) <= 256
     assert max(METRIC3D.working_size(width, height)) <= 1064
+
+
+@pytest.mark.parametrize(('size', 'border'), [((480, 640), (46, 53)), ((5, 1), (4, 2))])
+def test_borders_mirror_the_image(size, border):
+    assert ZOE.border_size(*size) == border
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    margins = [(side, side) for side in border]
+    expected = np.pad(image, [*margins, (0, 0)], mode='reflect')
+    np.testing.assert_array_equal(ZOE.bordered(image), expected)
+    assert MIDAS.bordered(image) is image
+
+
+@pytest.mark.parametrize(
+    ('facts', 'message'),
+    [
+        ({'border': 1.0}, 'only a model of one image that needs no camera has a border'),
+        ({'border': -1.0}, 'border'),
+        (
+            {'inputs': ('image', 'intrinsics'), 'output': 'depth', 'border': 1.0},
+            'only a model of one image that needs no camera has a border',
+        ),
+    ],
+)
+def test_refuses_borders(facts, message):
+    with pytest.raises(ValueError, match=message):
+        ModelSpec('a', **facts)
+
+
+def test_only_the_closest_fit_has_a_rectangle():
+    with pytest.raises(ValueError, match='width is 512 and fit inside, not closest'):
+        Preferred(384, 'inside', width=512)
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(['centre', 'top_right']))
