@@ -142,12 +142,6 @@ class ZoeDepth(LibraryNetwork):
             head = self.network.metric_head
             head.forward = MethodType(_routed, head)
 
-    @classmethod
-    def is_of_config(cls, variant: str, config: Mapping[str, Any]) -> bool:
-        """See `Network`; the published one of k has bounded bins and a largest depth of n."""
-        bounded = config.get('bin_centers_type', 'softplus') == 'normed'
-        return not config or bounded == cls.variants[variant]['bounded']
-
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (N, 3, H, W) to its depth in metres, (N, 1, H, W)."""
         self.check_images(image)

@@ -116,19 +116,16 @@ def small_variants(empty_store, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('variant', ['small_n', 'small_k'])
-def test_the_configuration_of_a_snapshot_tells_n_from_k(small_variants, variant):
+def test_snapshots_are_told_by_their_entries(small_variants, variant):
     create_model('zoe_depth', variant).network.save_pretrained(small_variants)
     about = describe(import_weights(small_variants))
     assert (about.model, about.variants) == ('zoe_depth', (variant,))
 
 
-def test_files_of_the_authors_that_n_and_k_fit_are_refused_until_one_is_chosen(small_variants):
-    file = small_variants / 'renamed.pt'
-    torch.save({'model': authors('k')[0]}, file)
-    with pytest.raises(CheckpointError, match='it fits zoe_depth-small_n and zoe_depth-small_k'):
-        import_weights(file)
-    about = describe(import_weights(file, 'zoe_depth', 'small_k'))
-    assert about.variant == 'small_k'
+def test_files_of_the_authors_are_told_by_their_entries(small_variants):
+    torch.save({'model': authors('k')[0]}, small_variants / 'renamed.pt')
+    about = describe(import_weights(small_variants / 'renamed.pt'))
+    assert (about.model, about.variants) == ('zoe_depth', ('small_k',))
 
 
 @torch.inference_mode()
@@ -152,11 +149,12 @@ def test_exported_graph_decides_for_each_image(tmp_path, routed, variant):
     else:
         load_official(network, authors('k')[0])
     report = export.export_onnx(network, tmp_path / 'model.onnx', size=(64, 96))
-    assert report.checks[0].largest < 0.05
     engine = export.OnnxEngine(report.path, 'cpu')
     rows = images[:3].permute(0, 2, 3, 1).byte().contiguous().numpy()
     with torch.inference_mode():
-        assert_close(engine.run({'image': rows})['depth'], network(images[:3])[:, 0].numpy())
+        off = np.abs(engine.run({'image': rows})['depth'] - network(images[:3])[:, 0].numpy())
+    assert off.max() < 0.1  # sharp choices between far bins, see above
+    assert off.mean() < 2e-4
 
 
 def test_refuses_bounded_bins_of_two_domains():
