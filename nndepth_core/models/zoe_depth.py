@@ -139,8 +139,8 @@ class ZoeDepth(LibraryNetwork):
         stage = self.network.neck.reassemble_stage
         stage.forward = MethodType(_reassembled, stage)
         if len(domains) > 1:
-            head = self.network.metric_head
-            head.forward = MethodType(_routed, head)
+            router = self.network.metric_head
+            router.forward = MethodType(_routed, router)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (N, 3, H, W) to its depth in metres, (N, 1, H, W)."""
