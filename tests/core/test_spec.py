@@ -100,11 +100,11 @@ def test_borders_mirror_the_image(size, border):
 @pytest.mark.parametrize(
     ('facts', 'message'),
     [
-        ({'border': 1.0}, 'only a model of one image that needs no camera has a border'),
-        ({'border': -1.0}, 'border'),
+        ({'mirrored': 1.0}, 'only a model of one image that needs no camera mirrors'),
+        ({'mirrored': -1.0}, 'mirrored'),
         (
-            {'inputs': ('image', 'intrinsics'), 'output': 'depth', 'border': 1.0},
-            'only a model of one image that needs no camera has a border',
+            {'inputs': ('image', 'intrinsics'), 'output': 'depth', 'mirrored': 1.0},
+            'only a model of one image that needs no camera mirrors',
         ),
     ],
 )
