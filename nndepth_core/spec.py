@@ -187,7 +187,8 @@ class ModelSpec:
             if fewest > most:
                 raise ValueError(f'pixels are {fewest},{most}; the second must not be smaller')
             if self.preferred is not None:
-                raise ValueError('a model has a preferred size or a number of pixels, not both')        if self.aspect is not None:
+                raise ValueError('a model has a preferred size or a number of pixels, not both')
+        if self.aspect is not None:
             low, high = tuple_of('aspect', self.aspect, (2,), _aspect)
             if not low <= 1 <= high:
                 raise ValueError(f'aspect is {low:g},{high:g}; a square image must fit')
