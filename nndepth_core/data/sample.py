@@ -21,7 +21,7 @@ class Sample(Protocol):
         """The arrays to train on, by name.
 
         Returns:
-            Images as uint8 (H, W, 3), maps as float32 (H, W).
+            Images as uint8 (H, W, 3), maps as float32 (H, W), numbers as float32 ().
         """
 
 
@@ -63,6 +63,7 @@ class MonoSample:
         depth: Its depth, float32 (H, W), NaN where unknown: metres along Z or, where `meaning` is
             'relative_inverse', inverse depth up to an unknown scale and shift.
         meaning: What `depth` holds.
+        camera: The camera; None where the data set does not say.
         name: What to call the sample in messages and file names; unique in its data set.
         camera: The camera; None where the data set does not say.
     """
@@ -74,8 +75,9 @@ class MonoSample:
     camera: PinholeCamera | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """See `Sample`: image and depth."""
-        return {'image': self.image, 'depth': self.depth}
+        """See `Sample`: image, depth and the focal length in pixels, NaN where it is unknown."""
+        focal = np.array(self.camera.fx if self.camera else np.nan, np.float32)
+        return {'image': self.image, 'depth': self.depth, 'focal': focal}
 
 
 def spread(length: int, most: int = 0) -> list[int]:

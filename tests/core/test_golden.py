@@ -13,6 +13,7 @@ from nndepth_core.weights import load_official  # noqa: E402
 
 VARIANTS = [(name, variant) for name in model_names() for variant in network_class(name).variants]
 WITHOUT_GOLDEN = {
+    ('nano_mono', 'base'): 'our own',
     ('nano_stereo', 'base'): 'our own',
     ('crestereo', 'cascade'): 'its golden holds the first pass only, see test_models_crestereo',
     ('dcvnet', 'stereo'): 'the authors have flow only; its volumes are in test_models_dcvnet',
