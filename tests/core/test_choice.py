@@ -111,7 +111,7 @@ def test_models_without_published_weights_are_left_out():
     offers, out = choose('cpu', rows=ROWS)
     assert 'dcvnet-flow' in titles(offers)
     assert 'dcvnet-stereo' not in titles(offers)
-    assert out['without published weights'] == 3
+    assert out['without published weights'] == 4
 
 
 def test_slower_and_larger_models_are_left_out():
@@ -129,7 +129,7 @@ def test_without_a_limit_unknown_latencies_come_last():
     assert known == sorted(known)
     assert figures.index(None) == len(known) < len(figures)
     assert figures[0].machine == 'a processor, 2 cores (torch 1, fp16, graph)'
-    assert out == {'for the CPU only': 1, 'without published weights': 3}
+    assert out == {'for the CPU only': 1, 'without published weights': 4}
 
 
 def test_weights_that_do_not_fit_are_not_offered():
