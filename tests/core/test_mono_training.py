@@ -205,12 +205,19 @@ def test_truth_is_that_of_a_camera_with_the_focal_length_of_the_network(tmp_path
         train(tmp_path / 'unknown', Focal(), MonoData(TinyImages(), batch_size=2, workers=0))
 
 
-@pytest.mark.parametrize('name', ['midas_small', 'depth_anything_v2'])
-def test_networks_have_a_published_training(name):
+@pytest.mark.parametrize(
+    ('name', 'loss'),
+    [
+        ('midas_small', ScaleShiftInvariantLoss),
+        ('depth_anything_v2', ScaleShiftInvariantLoss),
+        ('nano_mono', ScaleInvariantLogLoss),
+    ],
+)
+def test_networks_have_a_published_training(name, loss):
     run = read_run(['--model', name, '--data.train=ProceduralMono'])
     assert isinstance(run.trainer, MonoTrainer)
     assert isinstance(run.data, MonoData)
-    assert isinstance(run.trainer.loss, ScaleShiftInvariantLoss)
+    assert isinstance(run.trainer.loss, loss)
 
 
 @pytest.mark.parametrize(
