@@ -79,11 +79,11 @@ class RowContext(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        half, column = channels // 2, {'kernel_size': (_ROWS, 1), 'padding': (_ROWS // 2, 0)}
+        half, kernel, padding = channels // 2, (_ROWS, 1), (_ROWS // 2, 0)
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, half, **column),
+            nn.Conv2d(channels, half, kernel, padding=padding),
             nn.ReLU(inplace=True),
-            nn.Conv2d(half, half, **column),
+            nn.Conv2d(half, half, kernel, padding=padding),
             nn.ReLU(inplace=True),
             nn.Conv2d(half, channels, 1),
         )
