@@ -63,7 +63,6 @@ class MonoSample:
         depth: Its depth, float32 (H, W), NaN where unknown: metres along Z or, where `meaning` is
             'relative_inverse', inverse depth up to an unknown scale and shift.
         meaning: What `depth` holds.
-        camera: The camera; None where the data set does not say.
         name: What to call the sample in messages and file names; unique in its data set.
         camera: The camera; None where the data set does not say.
     """
