@@ -7,7 +7,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TORCH = ['torch>=2.5', 'safetensors>=0.4']
+TORCH = ['torch>=2.5', 'safetensors>=0.4', 'huggingface_hub>=1.0']
 EXTRAS = {
     'bags': ['mcap>=1.6', 'rosbags>=0.11.9'],
     'cpu': ['onnxruntime>=1.18'],

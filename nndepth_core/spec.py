@@ -17,11 +17,14 @@ from nndepth_core.files.values import choice, integer, number, text, tuple_of
 
 Output = Literal['disparity', 'depth', 'relative_depth', 'inverse_depth']
 Placement = Literal['centre', 'top_right', 'bottom_right']
+Border = Literal['replicate', 'mean']
 Confidence = Literal['softmax_peak', 'residual', 'head']
 Task = Literal['stereo', 'mono']
 
 IMAGES = ('left', 'right', 'image')
 """Names of inputs that are images; other inputs, such as intrinsics, are numbers."""
+_MEAN = (123.675, 116.28, 103.53)
+"""The mean colour of ImageNet, RGB."""
 _INPUTS: dict[tuple[str, ...], Task] = {
     ('left', 'right'): 'stereo',
     ('image',): 'mono',
@@ -34,22 +37,31 @@ class Preferred:
     """The size at which a network was trained, if its result depends on the size.
 
     Attributes:
-        side: the side of a square, in pixels.
+        side: the side of a square, or the height of a rectangle, in pixels.
         fit: 'inside' if images of another aspect ratio must fit into the square, 'outside' if
-            their shorter side must be equal to the side of the square.
-        longest: the most that the longer side may have then, which very wide images are made to
-            fit; None if there is no limit.
+            their shorter side must be equal to the side of the square, 'closest' if the one of
+            their sides is made equal to its own that changes them the least.
+        longest: the most that the longer side may have with 'outside', which very wide images are
+            made to fit; None if there is no limit.
+        width: of a rectangle with 'closest'; None if it is a square.
     """
 
     side: int
-    fit: Literal['inside', 'outside']
+    fit: Literal['inside', 'outside', 'closest']
     longest: int | None = None
+    width: int | None = None
 
     def __post_init__(self) -> None:
         integer('preferred side', self.side, 1, 16384)
-        choice('preferred fit', self.fit, ('inside', 'outside'))
+        choice('preferred fit', self.fit, ('inside', 'outside', 'closest'))
         if self.longest is not None:
             integer('longest side', self.longest, self.side, 16384)
+        if self.width is not None:
+            integer('preferred width', self.width, 1, 16384)
+            if self.fit != 'closest':
+                raise ValueError(
+                    f'preferred width is {self.width} and fit {self.fit}, not closest'
+                )
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,16 @@ class ModelSpec:
         iterations: the default number of steps of an iterative network; 0 for others.
         multiple: height and width must be multiples of this.
         placement: where padding goes: 'centre' puts the smaller half above and to the left,
-            'top_right' puts all rows above and all columns to the right. The border is replicated.
+            'top_right' puts all rows above and all columns to the right.
+        border: what padding holds: 'replicate' repeats the border of the image, 'mean' has the
+            mean colour of ImageNet.
+        aspect: the smallest and largest width over height; other images are padded until they fit.
+            None if any will do.
         minimum: the smallest (height, width), before padding, with a useful result.
+        mirrored: how wide the border is in which images are mirrored before they are resized, and
+            which comes off the maps again: the rows, and columns, are this times the root of half
+            of their number in the image. Networks that saw frames around images find depth in them
+            without one.
         preferred: the size at which it works best; None if that is the size of the images.
         pixels: the smallest and largest number of pixels at which it works well; images with fewer
             or more are best resized. None if it does not matter.
@@ -77,7 +97,11 @@ class ModelSpec:
         resolution: the smallest step of the output; 0 if there is none.
         canonical_focal: the focal length in pixels that the network assumes for all images; None
             if it does not assume one.
-        least_confidence: the confidence below which an estimate stands for nothing, such as sky.
+        saturates: whether the output ends at the upper end of `value_range`, which then means that
+            far or farther; it becomes +inf, as REP-117 wants.
+        max_depth: metres, for this camera, at which the authors cut depth off; +inf from there on.
+        least_confidence: the confidence below which a pixel shows nothing at a finite distance,
+            such as sky; its depth is +inf.
         affine_points: whether it gives maps 'x' and 'y' besides 'depth' and 'confidence': where
             the points lie that pixels show, to the right and below the axis of the camera. Its
             depth lacks a shift then, which follows from them (see `nndepth_core.point_maps`).
@@ -94,12 +118,17 @@ class ModelSpec:
     iterations: int = 0
     multiple: int = 1
     placement: Placement = 'bottom_right'
+    border: Border = 'replicate'
+    aspect: tuple[float, float] | None = None
     minimum: tuple[int, int] = (1, 1)
+    mirrored: float = 0.0
     preferred: Preferred | None = None
     pixels: tuple[int, int] | None = None
     fixed_size: tuple[int, int] | None = None
     resolution: float = 0.0
     canonical_focal: float | None = None
+    saturates: bool = False
+    max_depth: float | None = None
     least_confidence: float = 0.0
     affine_points: bool = False
     bytes_per_pixel: int = 150
@@ -113,34 +142,60 @@ class ModelSpec:
         choice('output', self.output, get_args(Output))
         if (self.task == 'stereo') != (self.output == 'disparity'):
             raise ValueError(f'a {self.task} model cannot have the output {self.output}')
+        integer('iterations', self.iterations, 0, 1000)
+        integer('bytes_per_pixel', self.bytes_per_pixel, 0, 10**6)
+        self._check_values()
+        self._check_sizes()
+
+    def _check_values(self) -> None:
+        """Check what is known of the values that the model gives."""
         if self.value_range is not None:
             low, high = tuple_of('value_range', self.value_range, (2,), _value)
             if low >= high:
                 raise ValueError(f'value_range is {low:g},{high:g}; the second must be larger')
+        number('resolution', self.resolution, 0, 1e3)
         if self.confidence is not None:
             choice('confidence', self.confidence, get_args(Confidence))
-        if self.affine_points not in (False, True):
-            raise ValueError(f'affine_points is {self.affine_points!r}; give true or false')
+        if self.canonical_focal is not None:
+            number('canonical_focal', self.canonical_focal, 1, 1e6)
+        for name in ('affine_points', 'saturates'):
+            if getattr(self, name) not in (False, True):
+                raise ValueError(f'{name} is {getattr(self, name)!r}; give true or false')
         if self.affine_points and (self.output != 'depth' or self.confidence is None):
             raise ValueError('a model of affine_points has the output depth and a confidence')
-        if number('least_confidence', self.least_confidence, 0, 1) and self.confidence is None:
-            raise ValueError('a model of a least_confidence has a confidence')
+        if number('least_confidence', self.least_confidence, 0, 1) and (
+            self.output not in ('depth', 'relative_depth') or self.confidence is None
+        ):
+            raise ValueError('a model of a least_confidence gives depth and a confidence')
+        if self.saturates and (self.output != 'depth' or self.value_range is None):
+            raise ValueError('a model that saturates has the output depth and a value_range')
+        if self.max_depth is not None and (
+            not number('max_depth', self.max_depth, 0, 1e6) or self.output != 'depth'
+        ):
+            raise ValueError('a max_depth is positive, and its model has the output depth')
+
+    def _check_sizes(self) -> None:
+        """Check what is known of the sizes that the model takes."""
+        integer('multiple', self.multiple, 1, 4096)
+        choice('placement', self.placement, get_args(Placement))
+        choice('border', self.border, get_args(Border))
+        for name, size in (('minimum', self.minimum), ('fixed_size', self.fixed_size)):
+            if size is not None:
+                tuple_of(name, size, (2,), _side)
         if self.pixels is not None:
             fewest, most = tuple_of('pixels', self.pixels, (2,), _count)
             if fewest > most:
                 raise ValueError(f'pixels are {fewest},{most}; the second must not be smaller')
             if self.preferred is not None:
                 raise ValueError('a model has a preferred size or a number of pixels, not both')
-        choice('placement', self.placement, get_args(Placement))
-        integer('iterations', self.iterations, 0, 1000)
-        integer('multiple', self.multiple, 1, 4096)
-        for name, size in (('minimum', self.minimum), ('fixed_size', self.fixed_size)):
-            if size is not None:
-                tuple_of(name, size, (2,), _side)
-        number('resolution', self.resolution, 0, 1e3)
-        integer('bytes_per_pixel', self.bytes_per_pixel, 0, 10**6)
-        if self.canonical_focal is not None:
-            number('canonical_focal', self.canonical_focal, 1, 1e6)
+        if self.aspect is not None:
+            low, high = tuple_of('aspect', self.aspect, (2,), _aspect)
+            if not low <= 1 <= high:
+                raise ValueError(f'aspect is {low:g},{high:g}; a square image must fit')
+        if number('mirrored', self.mirrored, 0, 100) and (
+            self.task == 'stereo' or self.needs_camera
+        ):
+            raise ValueError('only a model of one image that needs no camera mirrors its border')
 
     # --- as text in files ------------------------------------------------------------------------
 
@@ -220,8 +275,14 @@ class ModelSpec:
         """
         if self.pixels is not None:
             fewest, most = self.pixels
-            scale = math.sqrt(min(max(width * height, fewest), most) / (width * height))
-            return self._rounded_up(width * scale), self._rounded_up(height * scale)
+            fitting = self._fitting(width, height)
+            area = math.prod(fitting)
+            scale = math.sqrt(min(max(area, fewest), most) / area)
+            wide, high = (
+                max(1, round(side * self._rounded_up(whole * scale) / whole))
+                for side, whole in zip((width, height), fitting, strict=True)
+            )
+            return wide, high
         if self.preferred is None:
             return width, height
         side, step = self.preferred.side, self.multiple
@@ -229,14 +290,18 @@ class ModelSpec:
         longest = self.preferred.longest
         if longest is not None and side * max(width, height) > longest * min(width, height):
             side, inside = longest, True
+        closest = self.preferred.fit == 'closest'
         scale = side / (max if inside else min)(width, height)
+        if closest:
+            scales = side / height, (self.preferred.width or side) / width
+            scale = min(scales, key=lambda scale: abs(1 - scale))
 
         def stepped(length: int) -> int:
             steps = length * scale / step
             count = round(steps)
             if inside and count * step > side:
                 count = math.floor(steps)
-            if not inside and count * step < side:
+            if not (inside or closest) and count * step < side:
                 count = math.ceil(steps)
             return step * max(1, count)
 
@@ -245,6 +310,11 @@ class ModelSpec:
     def _rounded_up(self, length: float) -> int:
         """The next multiple of `multiple` that is not below the whole part of a length."""
         return self.multiple * max(1, math.ceil(int(length) / self.multiple))
+
+    def _fitting(self, width: int, height: int) -> tuple[int, int]:
+        """The smallest (width, height) around an image whose aspect ratio is allowed."""
+        low, high = self.aspect or (0.0, math.inf)
+        return max(width, int(low * height)), max(height, int(width / high))
 
     def check_size(self, height: int, width: int) -> None:
         """Refuse a size that the model cannot take without padding.
@@ -257,7 +327,7 @@ class ModelSpec:
             wanted = f'exactly {self.fixed_size[1]}x{self.fixed_size[0]}'
         else:
             low_height, low_width = self.minimum
-            fits = not any(self.margins(height, width))
+            fits = height % self.multiple == 0 and width % self.multiple == 0
             fits = fits and height >= low_height and width >= low_width
             wanted = f'multiples of {self.multiple}, at least {low_width}x{low_height}'
         if not fits:
@@ -267,7 +337,10 @@ class ModelSpec:
 
     def margins(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Rows above and below, columns left and right, that must be added to fit the model."""
-        rows, columns = (-side % self.multiple for side in (height, width))
+        columns, rows = (
+            whole - side + -whole % self.multiple
+            for side, whole in zip((width, height), self._fitting(width, height), strict=True)
+        )
         if self.placement == 'centre':
             return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
         if self.placement == 'top_right':
@@ -279,10 +352,26 @@ class ModelSpec:
         above, below, left, right = self.margins(height, width)
         return above + height + below, left + width + right
 
+    def border_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows above and below, columns left and right, of the border of height x width images."""
+        rows, columns = (int(self.mirrored * math.sqrt(side / 2)) for side in (height, width))
+        return rows, columns
+
+    def bordered(self, image: np.ndarray) -> np.ndarray:
+        """Surround an image (H, W, 3) with its border, in which it is mirrored."""
+        rows, columns = self.border_size(*image.shape[:2])
+        if not (rows or columns):
+            return image
+        return cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_REFLECT_101)
+
     def pad(self, image: np.ndarray) -> np.ndarray:
-        """Add the margins that an image (H, W, 3) needs; its border is replicated."""
+        """Add the margins that an image (H, W, 3) needs."""
         margins = self.margins(*image.shape[:2])
-        return cv2.copyMakeBorder(image, *margins, cv2.BORDER_REPLICATE) if any(margins) else image
+        if not any(margins):
+            return image
+        if self.border == 'mean':
+            return cv2.copyMakeBorder(image, *margins, cv2.BORDER_CONSTANT, value=_MEAN)
+        return cv2.copyMakeBorder(image, *margins, cv2.BORDER_REPLICATE)
 
     def crop(self, values: np.ndarray, height: int, width: int) -> np.ndarray:
         """Remove the margins of images of height x width from a map (H, W)."""
@@ -292,6 +381,10 @@ class ModelSpec:
 
 def _value(name: str, value: float) -> float:
     return number(name, value, -1e6, 1e6)
+
+
+def _aspect(name: str, value: float) -> float:
+    return number(name, value, 0.01, 100)
 
 
 def _count(name: str, value: int) -> int:

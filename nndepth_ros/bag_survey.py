@@ -1,4 +1,4 @@
-"""Surveys a bag: its topics, the images that belong together, and their camera_info.
+"""Surveys a bag: the images that belong together, their camera_info, and known depths.
 
 The survey reads the whole bag once, so that damage is found before anything is computed. It keeps
 stamps and calibrations but no images.
@@ -8,166 +8,19 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from statistics import median
 from typing import Any, NamedTuple
 
-from nndepth_ros.bag import BagError, BagReader, Record
+from nndepth_ros.bag import BagReader, Record
+from nndepth_ros.bag_topics import Topics
 from nndepth_ros.conversions import ConversionError, stamp_ns
-from nndepth_ros.synchronizer import SIDES, StereoSynchronizer, SyncCounts
+from nndepth_ros.synchronizer import SingleStream, StereoSynchronizer, SyncCounts
 
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
-# The last parts of topic names that are looked for, the best first.
-IMAGE_NAMES = (
-    'image_rect',
-    'image_rect_color',
-    'image_rect_mono',
-    'image_rect_raw',
-    'image_raw',
-    'image_color',
-    'image_mono',
-    'image',
-)
-_COMPRESSED = '/compressed'
-# A replay can wait long for the partner of an image, since only its stamp is kept meanwhile.
-_QUEUE_SIZE = 300
-
-
-@dataclass(frozen=True)
-class StereoTopics:
-    """The topics of one stereo camera in a bag; empty topics are to be found."""
-
-    left: str = ''
-    right: str = ''
-    left_info: str = ''
-    right_info: str = ''
-
-    @property
-    def images(self) -> dict[str, str]:
-        """The side of each image topic."""
-        return {self.left: 'left', self.right: 'right'}
-
-    @property
-    def infos(self) -> dict[str, str]:
-        """The topic of the camera_info of each side."""
-        return {'left': self.left_info, 'right': self.right_info}
-
-    @property
-    def all(self) -> set[str]:
-        """The four topics, or only those of the images if no camera_info is read."""
-        return {self.left, self.right, self.left_info, self.right_info} - {''}
-
-    @property
-    def namespace(self) -> str:
-        """The part before left/ in the left image topic, without the last slash."""
-        parts = self.left.removesuffix(_COMPRESSED).split('/')[:-1]
-        if _other_side(self.left) == self.right:
-            while len(parts) > 1 and 'left' not in parts[-1]:
-                parts.pop()
-        return '/'.join(parts[:-1])
-
-    @property
-    def rectified(self) -> bool:
-        """Whether the name of the left topic says that the images are rectified."""
-        return _says_rectified(self.left)
-
-
-def _says_rectified(topic: str) -> bool:
-    """Judge by the last part that has rect... or raw in it; with both in it, rect counts."""
-    for part in reversed(topic.removesuffix(_COMPRESSED).split('/')):
-        words = part.lower().split('_')
-        if any(word.startswith('rect') and not word.startswith('rectang') for word in words):
-            return True
-        if 'raw' in words:
-            return False
-    return False
-
-
-def find_topics(bag: BagReader, chosen: StereoTopics, calibrated: bool = False) -> StereoTopics:
-    """Find the topics that are not chosen yet.
-
-    Args:
-        bag: the bag.
-        chosen: the topics that are named already.
-        calibrated: whether the calibration is known, so that no camera_info is needed.
-
-    Raises:
-        BagError: a topic does not exist, or there is no stereo camera, or several are; the
-            message lists the topics.
-    """
-    try:
-        return _find_topics(bag, chosen, calibrated)
-    except BagError as error:
-        raise BagError('; '.join(filter(None, (str(error), bag.remarks)))) from error
-
-
-def _find_topics(bag: BagReader, chosen: StereoTopics, calibrated: bool) -> StereoTopics:
-    images = _of_types(bag, IMAGE_TYPES)
-    left, right = chosen.left, chosen.right
-    if not left and not right:
-        left, right = _best_pair(images)
-    left, right = left or _other_side(right), right or _other_side(left)
-    if left and left == right:
-        raise BagError(f'--left and --right are both {left!r}; give the topics of two cameras')
-    for option, topic in (('left', left), ('right', right)):
-        _require(topic, images, option, 'image')
-    if calibrated:
-        return StereoTopics(left, right)
-    infos = _of_types(bag, (INFO_TYPE,))
-    found = []
-    for option, image, topic in (
-        ('left-info', left, chosen.left_info),
-        ('right-info', right, chosen.right_info),
-    ):
-        found.append(topic or f'{image.removesuffix(_COMPRESSED).rpartition("/")[0]}/camera_info')
-        _require(found[-1], infos, option, 'camera_info', ', or give --calibration')
-    return StereoTopics(left, right, *found)
-
-
-def _of_types(bag: BagReader, types: Sequence[str]) -> dict[str, int]:
-    return {topic: bag.counts[topic] for topic, kind in bag.topics.items() if kind in types}
-
-
-def _best_pair(images: Mapping[str, int]) -> tuple[str, str]:
-    ranked: dict[tuple[bool, int, bool], list[str]] = {}
-    for topic in images:
-        name = topic.removesuffix(_COMPRESSED).rpartition('/')[2]
-        if name in IMAGE_NAMES and 'left' in topic and _other_side(topic) in images:
-            raw = not _says_rectified(topic)
-            rank = raw, IMAGE_NAMES.index(name), topic.endswith(_COMPRESSED)
-            ranked.setdefault(rank, []).append(topic)
-    best = ranked[min(ranked)] if ranked else []
-    if len(best) != 1:
-        what = f'{len(best)} stereo cameras ({", ".join(best)})' if best else 'no stereo images'
-        raise BagError(f'the bag holds {what}; choose by --left and --right from {_list(images)}')
-    return best[0], _other_side(best[0])
-
-
-def _other_side(topic: str) -> str:
-    """Replace the last left of a topic by right, or else right by left; '' if it has neither."""
-    for side, other in (('left', 'right'), ('right', 'left')):
-        before, found, after = topic.rpartition(side)
-        if found:
-            return f'{before}{other}{after}'
-    return ''
-
-
-def _require(
-    topic: str, known: Mapping[str, int], option: str, kind: str, otherwise: str = ''
-) -> None:
-    if topic not in known:
-        raise BagError(
-            f'--{option} {topic!r} is no {kind} topic of this bag; choose from '
-            f'{_list(known)}{otherwise}'
-        )
-
-
-def _list(topics: Mapping[str, int]) -> str:
-    listed = (f'{topic} ({count} messages)' for topic, count in sorted(topics.items()))
-    return ', '.join(listed) or 'nothing, since it holds no such messages'
+QUEUE_SIZE = 300
+"""A replay can wait long for the partner of an image, since only its stamp is kept meanwhile."""
 
 
 class Frame(NamedTuple):
@@ -212,27 +65,33 @@ class CameraInfos:
 
 @dataclass
 class Survey:
-    """What a bag holds for the stereo node.
+    """What a bag holds for a node.
 
     Attributes:
-        pairs: (left, right) images that belong together, in the order in which they are complete.
+        sides: the sides of the cameras.
+        tolerance_ns: the largest difference between the stamps of a moment.
+        moments: images of all sides that belong together, in the order in which they are complete.
         frames: all readable images of each side.
         infos: the camera_info of each side.
+        depths: stamp and time of recording of all messages with known depths, in nanoseconds.
         damaged: the number of messages that cannot be read, by reason.
         counts: the counts of the synchroniser.
         offset_ns: right minus left stamp of the closest images without partner, None if unknown.
-        tolerance_ns: the largest difference between the stamps of a pair.
     """
 
-    tolerance_ns: int
-    pairs: list[tuple[Frame, Frame]] = field(default_factory=list)
-    frames: dict[str, list[Frame]] = field(default_factory=lambda: {side: [] for side in SIDES})
-    infos: dict[str, CameraInfos] = field(
-        default_factory=lambda: {side: CameraInfos() for side in SIDES}
-    )
+    sides: tuple[str, ...]
+    tolerance_ns: int = 0
+    moments: list[tuple[Frame, ...]] = field(default_factory=list)
+    frames: dict[str, list[Frame]] = field(init=False)
+    infos: dict[str, CameraInfos] = field(init=False)
+    depths: list[tuple[int, int]] = field(default_factory=list)
     damaged: Counter[str] = field(default_factory=Counter)
     counts: SyncCounts = field(default_factory=SyncCounts)
     offset_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        self.frames = {side: [] for side in self.sides}
+        self.infos = {side: CameraInfos() for side in self.sides}
 
     def rate(self, side: str) -> float | None:
         """Images per second, by the times of recording."""
@@ -242,9 +101,11 @@ class Survey:
 
     def unpaired(self, side: str) -> dict[str, int]:
         """How many images of a side have no partner, by reason."""
-        at = SIDES.index(side)
-        other = SIDES[1 - at]
-        paired = {pair[at].number for pair in self.pairs}
+        if len(self.sides) == 1:
+            return {}
+        at = self.sides.index(side)
+        other = self.sides[1 - at]
+        paired = {moment[at].number for moment in self.moments}
         alone = [frame.stamp for frame in self.frames[side] if frame.number not in paired]
         stamps = sorted(frame.stamp for frame in self.frames[other])
         if not stamps:
@@ -274,38 +135,44 @@ def _neighbours(stamps: Sequence[int], stamp: int) -> Sequence[int]:
 
 
 def make_survey(
-    bag: BagReader, topics: StereoTopics, records: Iterable[Record], start: int, tolerance_ns: int
+    bag: BagReader,
+    topics: Topics,
+    records: Iterable[Record],
+    start: int,
+    synchronizer: StereoSynchronizer | SingleStream,
 ) -> Survey:
     """Read a bag for the first time.
 
     Args:
         bag: the bag.
-        topics: all four topics.
+        topics: all topics.
         records: the messages of these topics in order of time; of images only stamps are kept.
-        start: images recorded before this time are left out, but camera_info messages are not.
-        tolerance_ns: the largest difference between the stamps of a pair.
+        start: images and depths recorded before this time are left out, but camera_info is not.
+        synchronizer: joins images to moments.
 
     Raises:
         BagError: the bag is damaged.
     """
-    survey = Survey(tolerance_ns)
-    synchronizer = StereoSynchronizer(tolerance_ns, _QUEUE_SIZE)
-    numbers = {side: count() for side in SIDES}
+    survey = Survey(tuple(topics.images.values()), synchronizer.tolerance_ns)
+    numbers = {side: count() for side in survey.sides}
     for record in records:
-        side = topics.images.get(record.topic)
-        if side and record.time < start:
+        side, known = topics.images.get(record.topic), record.topic in topics.depths
+        if (side is not None or known) and record.time < start:
             continue
-        number = next(numbers[side]) if side else 0
+        number = 0 if side is None else next(numbers[side])
         try:
             message = bag.decode(record)
         except ConversionError as error:
             survey.damaged[str(error)] += 1
             continue
-        if side:
-            frame = Frame(number, record.time, stamp_ns(message.header.stamp))
+        stamp = stamp_ns(message.header.stamp)
+        if side is not None:
+            frame = Frame(number, record.time, stamp)
             survey.frames[side].append(frame)
-            if pair := synchronizer.add(side, frame.stamp, frame):
-                survey.pairs.append((pair[0].message, pair[1].message))
+            if moment := synchronizer.add(side, stamp, frame):
+                survey.moments.append(tuple(item.message for item in moment))
+        if known:
+            survey.depths.append((stamp, record.time))
         for side, topic in topics.infos.items():
             if topic == record.topic:
                 survey.infos[side].add(record, message)

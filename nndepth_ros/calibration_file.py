@@ -15,7 +15,7 @@ class CalibrationFile:
     """Makes the camera_info of rectified images from a calibration.
 
     Args:
-        calibration: the calibration of the pair, for images of the size of the first ones.
+        calibration: of the pair or the single camera, for images of the size of the first ones.
     """
 
     def __init__(self, calibration: Calibration) -> None:
@@ -23,18 +23,20 @@ class CalibrationFile:
         self._size: tuple[int, int] | None = None
         self._types = bag_message_types()
 
-    def camera_infos(self, left: Any, right: Any) -> list[Any]:
-        """Make left and right CameraInfo for two images, with the headers of these.
+    def camera_infos(self, *images: Any) -> list[Any]:
+        """Make the CameraInfo for the images of all cameras, with the headers of these.
 
         Raises:
             ValueError: the images cannot be decoded, or the calibration is for another size.
         """
         if self._size is None:
-            height, width = conversions.to_rgb(left).shape[:2]
-            self._calibration.camera((width, height))
+            height, width = conversions.to_rgb(images[0]).shape[:2]
+            of_all = len(images) > 1
+            check = self._calibration.camera if of_all else self._calibration.left_camera
+            check((width, height))
             self._size = width, height
         matrices = self._calibration.p_left, self._calibration.p_right
-        pairs = zip((left, right), matrices, strict=True)
+        pairs = zip(images, matrices[: len(images)], strict=True)
         return [self._camera_info(image.header, np.array(p, np.float64)) for image, p in pairs]
 
     def _camera_info(self, header: Any, p: np.ndarray) -> Any:

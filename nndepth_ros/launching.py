@@ -6,7 +6,7 @@ It needs the packages launch and launch_ros, which come with ROS but not as whee
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +38,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.ros_adapters import get_ros_node
 from lifecycle_msgs.msg import State, Transition, TransitionEvent
 from lifecycle_msgs.srv import GetState
+
+from nndepth_ros.parameters.table import Parameter
 
 FAST_DDS_VARIABLES = {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
 BOOLEANS = ['true', 'false']
@@ -79,6 +81,7 @@ class NodeLaunch:
         frame: the fixed frame of rviz if none is given.
         topics: its further input topics, each with what it brings; the argument that remaps
             scale/depth is scale_depth.
+        parameters: the parameters of its own that are arguments too, by their rows in the table.
     """
 
     task: str
@@ -86,6 +89,7 @@ class NodeLaunch:
     sides: tuple[str, ...]
     frame: str
     topics: Mapping[str, str] = field(default_factory=dict)
+    parameters: tuple[Parameter, ...] = ()
 
     @property
     def node(self) -> str:
@@ -109,6 +113,9 @@ class NodeLaunch:
             rows.append((argument(side, 'camera_info'), '', text, None))
         for name, what in self.topics.items():
             rows.append((name.replace('/', '_'), name, f'Topic of {what}.', None))
+        for row in self.parameters:
+            choices = ['', *row.choices] if row.choices else None
+            rows.append((row.name, '', f'{row.description} Empty: as in params_file.', choices))
         text = 'YAML file of the node parameters.'
         rows.append(('params_file', str(self.config / f'{self.task}.yaml'), text, None))
         rows += ARGUMENTS
@@ -147,7 +154,7 @@ class NodeLaunch:
             actions.append(SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', profile))
         sim_time = arguments['use_sim_time'] == 'true' or bool(arguments['bag'])
         clock = {'use_sim_time': True} if sim_time else {}
-        values = {**overrides(arguments), **clock}
+        values = {**overrides(arguments, self.parameters), **clock}
         if arguments['bag']:
             values['autostart'] = False
         topics = {
@@ -235,16 +242,29 @@ def topic(side: str, name: str) -> str:
     return f'{side}/{name}' if side else name
 
 
-def overrides(arguments: dict[str, str]) -> dict[str, ParameterValue | bool]:
-    """Collect the parameters of the node that the arguments set."""
-    values: dict[str, ParameterValue | bool] = {
+def overrides(
+    arguments: dict[str, str], more: Iterable[Parameter] = ()
+) -> dict[str, ParameterValue | float]:
+    """Collect the parameters of the node that the arguments set; `more` are those of its own."""
+    values: dict[str, ParameterValue | float] = {
         name: ParameterValue(arguments[name], value_type=str)
         for name in ('model', 'engine', 'device', 'image_transport')
         if arguments[name]
     }
+    values |= {row.name: _typed(row, arguments[row.name]) for row in more if arguments[row.name]}
     if arguments['autostart']:
         values['autostart'] = arguments['autostart'] == 'true'
     return values
+
+
+def _typed(row: Parameter, text: str) -> ParameterValue | float:
+    """Turn an argument into a value of the type of its parameter, a string or a number."""
+    if isinstance(row.default, str):
+        return ParameterValue(text, value_type=str)
+    try:
+        return type(row.default)(text)
+    except ValueError:
+        raise ValueError(f'{row.name} is {text!r}; give a number') from None
 
 
 def starts_itself(arguments: dict[str, str]) -> bool:

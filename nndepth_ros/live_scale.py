@@ -133,10 +133,16 @@ class LiveScale:
     """Follows the scale of one stream.
 
     Messages are offered by the executor's thread; all else happens in the worker's thread.
+
+    Attributes:
+        settings: what tells the scale.
+        names: what those of SCALE_INPUTS that are used are called in messages to the user; their
+            own names if it is empty.
     """
 
     def __init__(self) -> None:
         self.settings = ScaleSettings()
+        self.names: Mapping[str, str] = {}
         self._spec: ModelSpec | None = None
         self._tracker = self._new_tracker()
 
@@ -145,6 +151,12 @@ class LiveScale:
         if settings != self.settings:
             self.settings = settings
             self._tracker = self._new_tracker()
+
+    @property
+    def topics(self) -> list[str]:
+        """What the topics that tell the scale are called."""
+        inputs = SOURCES[self.settings.source]
+        return [self.names.get(name, name) for name in inputs if name in (self.names or inputs)]
 
     def offer(self, topic: str, message: Any) -> None:
         """Take a message of one of SCALE_INPUTS."""
@@ -178,15 +190,15 @@ class LiveScale:
             _check_frame(seen, known)
             return fit_scale(seen.values, _depth(seen, known), seen.output)
         except ScaleError as refusal:
-            raise ScaleError(refusal.code, _said(known, refusal)) from refusal
+            raise ScaleError(refusal.code, self._said(known, refusal)) from refusal
         except CalibrationError as error:
-            raise ScaleError('scale_camera', _said(known, error)) from error
+            raise ScaleError('scale_camera', self._said(known, error)) from error
         except ConversionError as error:
-            raise ScaleError('scale_message', _said(known, error)) from error
+            raise ScaleError('scale_message', self._said(known, error)) from error
 
-
-def _said(known: _Known, error: Exception) -> str:
-    return f'{known.topic}: {error}' if known.topic else str(error)
+    def _said(self, known: _Known, error: Exception) -> str:
+        name = self.names.get(known.topic, known.topic)
+        return f'{name}: {error}' if name else str(error)
 
 
 def _check_frame(seen: _Seen, known: _Known) -> None:

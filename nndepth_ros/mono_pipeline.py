@@ -26,7 +26,7 @@ from nndepth_core.spec import ModelSpec, Output
 from nndepth_core.visualization import colorize, value_range
 from nndepth_ros import conversions, doctor
 from nndepth_ros.conversions import ConversionError, MessageTypes
-from nndepth_ros.live_scale import SOURCES, LiveScale
+from nndepth_ros.live_scale import LiveScale
 from nndepth_ros.outputs import (
     CONFIDENCE,
     DEPTH,
@@ -139,7 +139,7 @@ class MonoPipeline(Pipeline):
             try:
                 result = self.scale.scaled(frame, result, spec)
             except ScaleError as refusal:
-                found = [_no_scale(settings.source, refusal)]
+                found = [_no_scale(self.scale, refusal)]
         self._report('scale', found)
         return result
 
@@ -259,12 +259,12 @@ def colored_range(
     return (high, low) if output == 'inverse_depth' else (low, high)
 
 
-def _no_scale(source: str, refusal: ScaleError) -> Finding:
+def _no_scale(scale: LiveScale, refusal: ScaleError) -> Finding:
     """Say why there are no metres."""
-    topics = f' ({" or ".join(SOURCES[source])})' if SOURCES[source] else ''
+    topics = f' ({" or ".join(scale.topics)})' if scale.topics else ''
     text = (
-        f'scale_source is {source}{topics}, but there is no scale: {refusal}; until there is, '
-        f'{DEPTH}, {DEPTH_INFO} and {POINTS} are not published'
+        f'scale_source is {scale.settings.source}{topics}, but there is no scale: {refusal}; '
+        f'until there is, {DEPTH}, {DEPTH_INFO} and {POINTS} are not published'
     )
     level = Level.WARN if refusal.code == 'scale_waiting' else Level.ERROR
     return Finding(refusal.code, level, text)

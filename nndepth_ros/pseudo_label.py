@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,16 +17,10 @@ from nndepth_core.io import write_depth, write_image
 from nndepth_ros.bag import BagReader
 from nndepth_ros.conversions import to_rgb
 from nndepth_ros.outputs import DEPTH
-from nndepth_ros.pipeline import Estimate
-from nndepth_ros.replay import (
-    MatchedPair,
-    Processor,
-    ReplaySettings,
-    look_through,
-    matched,
-    watched,
-)
-from nndepth_ros.replay_report import describe, describe_input
+from nndepth_ros.replay import ReplaySettings
+from nndepth_ros.replay.processor import RecordedMoment
+from nndepth_ros.replay.report import describe, describe_input
+from nndepth_ros.replay.stereo import StereoProcessor
 
 FOLDERS = ('image', 'depth')
 
@@ -65,32 +59,30 @@ def pseudo_label(
         raise ValueError(f'{target} exists already; choose another folder')
     clock = StageClock()
     with BagReader(source) as bag:
-        topics, survey, start, stop = look_through(bag, settings, stopped)
+        processor = StereoProcessor(bag, estimator, replace(settings, outputs=(DEPTH,)))
+        processor.look_through(stopped)
         clock.lap('survey')
-        settings = replace(settings, outputs=(DEPTH,))
-        processor = Processor(bag, topics, survey, estimator, settings)
 
-        def write(pair: MatchedPair, estimate: Estimate) -> None:
+        def write(pair: RecordedMoment, messages: Mapping[str, Any]) -> None:
             for folder in FOLDERS:
                 (target / folder).mkdir(parents=True, exist_ok=True)
-            message = estimate.messages[DEPTH]
+            message = messages[DEPTH]
             depth = np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
-            name = f'{pair.left_frame.stamp}.png'
+            name = f'{pair.stamp}.png'
             write_depth(target / 'depth' / name, depth)
-            write_image(target / 'image' / name, to_rgb(bag.decode(pair.left)))
+            write_image(target / 'image' / name, to_rgb(bag.decode(pair.records[0])))
 
-        records = bag.messages(topics.images, start, stop)
-        pairs = islice(matched(records, topics, survey), 0, None, every)
-        count = -(-len(survey.pairs) // every)
-        for pair in watched(pairs, stopped, total=count, unit='pair'):
-            processor.process(pair, write)
+        records = processor.records(processor.topics.images)
+        pairs = islice(processor.moments(records), 0, None, every)
+        count = -(-len(processor.survey.moments) // every)
+        processor.process_all(pairs, count, stopped, write)
         clock.lap('processing')
         report = {
             'input': str(source),
             'output': str(target) if processor.outcome.densities else None,
             'every': every,
             'interrupted': stopped(),
-            **describe(processor.outcome, topics, survey, estimator, clock.milliseconds),
+            **describe(processor, clock.milliseconds),
             **describe_input(bag),
         }
     if processor.outcome.densities:

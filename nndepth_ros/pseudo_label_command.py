@@ -8,7 +8,8 @@ from pathlib import Path
 from nndepth_core.cli import command_parser, options
 from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.allocator import keep_freed_memory
-from nndepth_ros.replay_command import add_selection, conclude, interruption, selection
+from nndepth_ros.replay.command import conclude, interruption
+from nndepth_ros.replay.options import add_selection, add_stereo_selection, selection
 
 DESCRIPTION = """
 Estimates the depth of the stereo pairs of a rosbag2 and writes it beside the left images, as truth
@@ -34,12 +35,14 @@ def main(arguments: Sequence[str]) -> int:
     add('--every', type=int, default=1, metavar='N', help='take every Nth pair only')
     add('--json', action='store_true', help='print the report instead of its summary')
     add_selection(parser)
+    add_stereo_selection(parser)
     parser.set_defaults(confidence_threshold=0.5)
     args = parser.parse_args(arguments)
     keep_freed_memory()
     estimator = options.load_estimator(args, StereoEstimator.load)
+    settings = selection(args, 'stereo', parser.get_default)
     with interruption() as signals:
         report = pseudo_label(
-            args.bag, args.output, estimator, selection(args), args.every, lambda: bool(signals)
+            args.bag, args.output, estimator, settings, args.every, lambda: bool(signals)
         )
     return conclude(args, report, signals, 'images, depth')

@@ -174,6 +174,8 @@ class MessageFiltersSynchronizer:
 class SingleStream:
     """Does the same for one camera, whose images need no partner."""
 
+    tolerance_ns = 0
+
     def __init__(self) -> None:
         self.counts = SyncCounts()
 
@@ -181,6 +183,9 @@ class SingleStream:
         """Take a message and return it."""
         self.counts.received_left += 1
         return (Stamped(stamp, message),)
+
+    def offset_ns(self) -> None:
+        """Nothing, since no message waits for another."""
 
 
 class CameraInfoCache:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from tqdm import tqdm
@@ -29,8 +30,8 @@ from nndepth_core.benchmark.measure import (
     engines_of,
     format_table,
     measure,
-    rendering_rate,
 )
+from nndepth_core.benchmark.rendering import rendering_rate
 from nndepth_core.benchmark.survey import Limits, all_models, cases_of, survey
 from nndepth_core.cli.options import image_size
 from nndepth_core.cli.table import table
@@ -38,6 +39,7 @@ from nndepth_core.data.synthetic import render_sequence
 from nndepth_core.engines import AUTO, DEVICES, MODELS, PRECISIONS
 from nndepth_core.engines.memory import available_memory
 from nndepth_core.estimator import StereoEstimator
+from nndepth_core.spec import Task
 from nndepth_core.weights.measured import FILE as MEASURED
 from nndepth_core.weights.measured import Measured, write_measured
 
@@ -104,6 +106,7 @@ def _declare_survey(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--out', type=Path, default=Path('survey.json'), metavar='FILE', help='%(default)s')
     add('--models', type=_list, metavar='NAME,...', help='as nano_stereo-base; default: all')
+    add('--task', choices=get_args(Task), help='of these models only; default: all')
     add('--engines', type=_list, default=[], metavar='NAME,...', help='default: all installed')
     sizes = [(640, 480), (1280, 720)]
     add('--sizes', type=_sizes, default=sizes, metavar='WxH,...', help='640x480,1280x720')
@@ -118,7 +121,7 @@ def _declare_survey(parser: argparse.ArgumentParser) -> None:
 def _survey(arguments: argparse.Namespace) -> int:
     memory = arguments.memory or 0.8 * (available_memory() or 2**40) / 2**20
     limits = Limits(arguments.runs, arguments.run_seconds, arguments.seconds, memory)
-    models = arguments.models or all_models()
+    models = arguments.models or all_models(arguments.task)
     cases = cases_of(models, arguments.sizes, arguments.engines, arguments.threads)
     with tqdm(total=len(cases), desc='survey') as bar:
 

@@ -44,6 +44,13 @@ Written by `python scripts/list_models.py`; do not edit by hand.
 a time. Our code of all networks is Apache-2.0; the licences below are those of the authors' code
 and of the published weights, as their authors state them. Weights are fetched by `nndepth weights
 fetch`, or imported by `nndepth weights import`; only those of `nano_stereo` come with the package.
+
+`nndepth weights import OWNER/NAME` takes them from the Hugging Face hub as well, with `--revision`
+or as `OWNER/NAME@REVISION/FILE`; a path that exists is taken for a path. Files come through
+`huggingface_hub` (`nndepth[torch]`) and its cache. Its settings hold: `HF_HOME`, `HF_ENDPOINT`,
+`HF_HUB_OFFLINE`, `HF_TOKEN`. The commit is stored with the weights. A broken connection is
+taken up again; after a kill the file begins anew. `nndepth weights show MODEL/NAME` prints
+licence, commercial use and SHA-256.
 """
 COLUMNS = [
     'model',

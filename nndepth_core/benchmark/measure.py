@@ -6,15 +6,16 @@ all of them alike.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -27,9 +28,9 @@ import cv2
 import numpy as np
 
 from nndepth_core.cli.table import table
-from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.engines import Engine, create_engine, split_model
 from nndepth_core.engines.reference import textured_inputs
+from nndepth_core.spec import ModelSpec
 
 OFFICIAL = 'official'
 """The name that stands for the authors' code among the engines."""
@@ -44,6 +45,9 @@ _HEADINGS = {
     'cpu_ms': 'CPU MS',
     'per_second': 'PER S',
     'memory_mib': 'MEMORY MIB',
+    'parameters_m': 'M PARAMETERS',
+    'nodes': 'NODES',
+    'export_difference': 'EXPORT DIFF',
     'p50_ratio': 'P50 x',
     'cpu_ratio': 'CPU x',
     'memory_ratio': 'MEMORY x',
@@ -62,7 +66,8 @@ class Case:
     Attributes:
         model: see `create_engine`.
         engine: 'opencv', 'onnxruntime', 'torch', or OFFICIAL for the authors' code.
-        size: (width, height) of the images; it is rounded up to a size that the model takes.
+        size: (width, height) of the images; they are measured at the size to which the model
+            wants them resized, rounded up to one that it takes.
         device: see `create_engine`.
         precision: 'fp32', 'fp16' or 'bf16'.
         iterations: the steps of an iterative network; 0 takes its default.
@@ -97,7 +102,9 @@ class Measurement:
         wall_ms: the duration of every run.
         cpu_ms: the time of every run that all processors together spent on it.
         memory: the most bytes that were needed in addition to the loaded model; None if unknown.
-        disparity: (1, height, width), of the last run.
+        disparity: (1, height, width), the output of the last run.
+        network: of a network that was exported for this: millions of parameters, nodes of the
+            graph, and the largest difference of its output from torch.
     """
 
     case: Case
@@ -106,6 +113,7 @@ class Measurement:
     cpu_ms: list[float] = field(default_factory=list)
     memory: int | None = None
     disparity: np.ndarray = field(default_factory=lambda: np.empty(0))
+    network: dict[str, Any] = field(default_factory=dict)
 
     def figures(self, base: Measurement | None = None) -> dict[str, Any]:
         """Return all figures by name, times in ms and memory in MiB.
@@ -123,6 +131,7 @@ class Measurement:
             'cpu_ms': float(np.percentile(self.cpu_ms, 50)),
             'per_second': 1000 / float(np.mean(self.wall_ms)),
             'memory_mib': None if self.memory is None else self.memory / _MIB,
+            **self.network,
         }
         if base is not None:
             others = base.figures()
@@ -162,12 +171,13 @@ def measure(
             ready = case
             if weights.exists() and case.weights == 'random':
                 ready = replace(case, weights=str(weights))
+            network = {}
             if case.engine == 'onnxruntime' and not case.model.endswith('.onnx'):
                 with _Worker(case) as exporter:
-                    exporter(_export, ready, exported)
+                    network = exporter(_export, ready, exported)
                 ready = replace(case, model=str(exported))
             workers.append(stack.enter_context(_Worker(case)))
-            results.append(Measurement(case, workers[-1](_load, ready)))
+            results.append(Measurement(case, workers[-1](_load, ready), network=network))
             if case.engine == OFFICIAL:
                 workers[-1](_save_official, weights)
             for _ in range(warm_up):
@@ -183,6 +193,14 @@ def measure(
         for worker, result in zip(workers, results, strict=True):
             result.memory, result.disparity = worker(_findings)
     return results
+
+
+def size_of_run(spec: ModelSpec, size: tuple[int, int]) -> tuple[int, int]:
+    """The (width, height) at which a model is run for images of a size."""
+    if spec.fixed_size is not None:
+        return spec.fixed_size[::-1]
+    width, height = spec.working_size(*size)
+    return spec.padded_size(height, width)[::-1]
 
 
 def measure_here(case: Case, runs: int, warm_up: int, seconds: float) -> Measurement:
@@ -205,30 +223,6 @@ def measure_here(case: Case, runs: int, warm_up: int, seconds: float) -> Measure
         result.cpu_ms.append(cpu)
     result.memory, result.disparity = contender.needed_memory(), contender.output
     return result
-
-
-def rendering_rate(size: tuple[int, int], pairs: int, processes: int) -> float:
-    """Measure how many pairs `ProceduralStereo` renders per second.
-
-    Args:
-        size: (width, height) of the images.
-        pairs: the number of pairs to render.
-        processes: the number of processes that render at the same time, with one thread each.
-    """
-    data = ProceduralStereo(size=size[::-1], length=pairs)
-    shares = [range(first, pairs, processes) for first in range(processes)]
-    context = get_context('spawn')
-    with ProcessPoolExecutor(processes, context, cv2.setNumThreads, (1,)) as pool:
-        return pairs / max(pool.map(_rendering_time, [data] * processes, shares))
-
-
-def _rendering_time(data: ProceduralStereo, indices: Iterable[int]) -> float:
-    """Seconds that rendering takes, without the time for making tiles and noise."""
-    data[0]
-    begun = time.perf_counter()
-    for index in indices:
-        data[index]
-    return time.perf_counter() - begun
 
 
 def describe_machine() -> dict[str, Any]:
@@ -295,10 +289,8 @@ class _Contender:
         if case.engine == 'opencv' and case.threads:
             cv2.setNumThreads(case.threads)
         self.engine = _load_engine(case)
-        width, height = case.size
-        padded = self.engine.spec.padded_size(height, width)
-        self.size = padded[::-1]
-        self.inputs = textured_inputs(self.engine.spec, *padded)
+        self.size = size_of_run(self.engine.spec, case.size)
+        self.inputs = textured_inputs(self.engine.spec, *self.size[::-1])
         self.output = np.empty(0)
         self.needed_memory = _watch_memory(self.engine)
 
@@ -356,12 +348,21 @@ def _save_official(path: Path) -> None:
     torch.save(cast(OfficialEngine, _contender.engine).network.state_dict(), path)
 
 
-def _export(case: Case, path: Path) -> None:
+def _export(case: Case, path: Path) -> dict[str, Any]:
+    """Export a network and return its figures; see `Measurement`."""
     from nndepth_core.engines.torch import load_network
     from nndepth_core.export.onnx import export_onnx
 
     network = load_network(*split_model(case.model), case.weights)
-    export_onnx(network, path, iterations=case.iterations, precision=case.precision)
+    size = size_of_run(network.spec, case.size)[::-1] if network.one_size_graph else None
+    report = export_onnx(
+        network, path, size=size, iterations=case.iterations, precision=case.precision
+    )
+    return {
+        'parameters_m': round(sum(x.numel() for x in network.parameters()) / 1e6, 2),
+        'nodes': report.nodes,
+        'export_difference': max(check.largest for check in report.checks),
+    }
 
 
 def _watch_memory(engine: Engine) -> Callable[[], int | None]:
@@ -382,6 +383,8 @@ def _watch_memory(engine: Engine) -> Callable[[], int | None]:
     def resident(entry: str) -> int:
         return 1024 * int(status.read_text().partition(f'{entry}:')[2].split()[0])
 
+    with suppress(AttributeError):  # free memory that loading has left would hide what a run needs
+        ctypes.CDLL(None).malloc_trim(0)
     Path('/proc/self/clear_refs').write_text('5')  # resets the peak, which loading has raised
     loaded = resident('VmRSS')
     return lambda: resident('VmHWM') - loaded

@@ -27,6 +27,7 @@ from nndepth_core.benchmark.measure import (
 from nndepth_core.engines import DEFAULT_NETWORK
 from nndepth_core.engines.base import physical_cores
 from nndepth_core.files.writing import write_at_once
+from nndepth_core.spec import Task
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.measured import Measured, today
 
@@ -57,11 +58,12 @@ class LimitError(RuntimeError):
     """A program was ended or has failed; the message says why."""
 
 
-def all_models() -> list[str]:
-    """Every network and variant, and what needs no weights."""
+def all_models(task: Task | None = None) -> list[str]:
+    """Every network and variant, and what needs no weights; of one task, or of all."""
     return [
         f'{name}-{variant}' if variant else name
         for name, network in catalogue().items()
+        if task in (None, network.task)
         for variant in network.variants or ('',)
     ]
 
@@ -214,6 +216,9 @@ def _measure(case: Case, limits: Limits) -> Measured:
         runtime=runtime,
         date=today(),
         nano_ms=round(results[-1]['p50_ms'], 2),
+        parameters_m=results[0].get('parameters_m'),
+        nodes=results[0].get('nodes'),
+        export_difference=results[0].get('export_difference'),
     )
 
 

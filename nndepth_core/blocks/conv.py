@@ -162,6 +162,11 @@ class ResidualBlock(nn.Module):
         return self.activation(self.second(self.first(x)) + self.shortcut(x))
 
 
+def conv_relu(inputs: int, outputs: int, stride: int = 1) -> ConvBlock:
+    """A 3x3 convolution with batch norm and ReLU."""
+    return ConvBlock(inputs, outputs, 3, stride, activation=nn.ReLU(inplace=True))
+
+
 def conv_pair(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequential:
     """Two 3x3 convolutions with norm; the first has the stride and leaky ReLU, the second ReLU."""
     leaky, relu = nn.LeakyReLU(0.01, inplace=True), nn.ReLU(inplace=True)

@@ -29,9 +29,9 @@ COMMANDS = {
         'nndepth_ros.pseudo_label_command',
         'make images with depth from a bag',
     ),
-    'replay': ('nndepth_ros.replay_command', 'run a recorded ROS bag through the estimator'),
+    'replay': ('nndepth_ros.replay.command', 'run a recorded ROS bag through the estimator'),
     'train': ('nndepth_core.cli.train', 'train or fine-tune a network'),
-    'weights': ('nndepth_core.cli.weights', 'list, import, fetch, locate or remove weights'),
+    'weights': ('nndepth_core.cli.weights', 'list, show, import, fetch, locate or remove weights'),
 }
 
 

@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nndepth_core.cli import command_parser, datasets, model_list, options
-from nndepth_core.cli.evaluate import add_output_arguments, check_outputs, show
+from nndepth_core.cli.evaluate import (
+    add_output_arguments,
+    check_outputs,
+    show,
+    single_calibration,
+)
 from nndepth_core.data.image_files import ImagePairs, SingleImages
 from nndepth_core.evaluation.compare import SideBySide
-from nndepth_core.evaluation.evaluate import Evaluation, evaluate
+from nndepth_core.evaluation.evaluate import Evaluation, ModelScore, evaluate
 from nndepth_core.evaluation.measures import Measures
 from nndepth_core.evaluation.mono import MonoMeasures
 from nndepth_core.evaluation.regions import ALL
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     if images is not None and isinstance(images, ImagePairs) != (task == 'stereo'):
         raise ValueError(f'the models are of the task {task}; {IMAGES[task]}')
     dataset = datasets.load_dataset(args.data, settings, task) if images is None else images
-    measures = _measures(task)
+    measures = _measures(args, task)
     side_by_side = SideBySide(list(models), measures, args.output)
     evaluation = evaluate(
         models,
@@ -51,13 +56,19 @@ def main(arguments: Sequence[str]) -> int:
     )
     rows = _rows(evaluation, side_by_side)
     if args.json != '-':
-        print(f'A: {args.a}\nB: {args.b}\npictures in {args.output}')
+        for letter, model in zip('AB', evaluation.models, strict=True):
+            print(f'{letter}: {model.model}{_brought(evaluation, model)}')
+        print(f'pictures in {args.output}')
     show(evaluation, args.json, rows, differences=side_by_side.differences)
     return int(bool(evaluation.skipped))
 
 
-def _measures(task: Task) -> Measures:
-    return StereoMeasures(truth=False) if task == 'stereo' else MonoMeasures(truth=False)
+def _measures(args: argparse.Namespace, task: Task) -> Measures:
+    if task == 'mono':
+        return MonoMeasures(truth=False, calibration=single_calibration(args))
+    if args.calibration:
+        raise ValueError('--calibration is for models of single images')
+    return StereoMeasures(truth=False)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add('--data', metavar='DATA', help=f'a data set in place of images: {datasets.HELP}')
     options.add_truth_arguments(parser)
+    options.add_single_calibration(parser)
     add(
         '--output',
         type=Path,
@@ -98,6 +110,17 @@ def _images(args: argparse.Namespace) -> ImagePairs | SingleImages | None:
     return SingleImages(first, args.truth, args.truth_scale)
 
 
+def _brought(evaluation: Evaluation, model: ModelScore) -> str:
+    """Say what was done to the maps of a model before they were compared, '' for nothing."""
+    if any(sample.metrics for sample in model.samples):
+        fitted = model.about.get('fitted', '')
+        return f', {fitted} fitted to the truth' if fitted else ''
+    outputs = [other.about.get('output', 'depth') for other in evaluation.models]
+    if {*outputs} == {'depth'}:
+        return ''
+    return ', in per cent of the range that each of its maps spans'
+
+
 def _rows(evaluation: Evaluation, side_by_side: SideBySide) -> list[list[str]]:
     """Make a row for each sample and one for their mean."""
     titles = {**evaluation.measures.difference_titles, **CLOSER}
@@ -105,8 +128,9 @@ def _rows(evaluation: Evaluation, side_by_side: SideBySide) -> list[list[str]]:
     models = evaluation.models
     known = any(sample.metrics for sample in models[0].samples)
     brief = evaluation.measures.brief if known else {}
+    first = 'IMAGE' if isinstance(evaluation.measures, MonoMeasures) else 'PAIR'
     heads = [f'{title} {x}' for title in brief.values() for x in 'AB']
-    rows = [['PAIR', 'SIZE', 'ms A', 'ms B', *heads, *(titles[key] for key in shown)]]
+    rows = [[first, 'SIZE', 'ms A', 'ms B', *heads, *(titles[key] for key in shown)]]
     for scores in zip(*(model.samples for model in models), strict=True):
         metrics = [score.metrics.get(ALL, {}) for score in scores]
         figures = [of.get(key, math.nan) for key in brief for of in metrics]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.config.settings import dataset_classes, explain
+from nndepth_core.config.settings import class_at, dataset_classes, explain
 from nndepth_core.data.datasets import (
     Mixture,
     MonoDataset,
@@ -20,11 +20,12 @@ from nndepth_core.data.synthetic.procedural import ProceduralMono, ProceduralSte
 from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.spec import Task
 
-FOLDER_CLASS = 'FolderPairs'
+FOLDER_CLASSES: dict[Task, str] = {'stereo': 'FolderPairs', 'mono': 'FolderDepth'}
 HELP = (
     'a class of nndepth_core.data.datasets or the dotted path of a class of yours, whose settings '
-    f'are given as in --data.root FOLDER; a folder of pairs, which {FOLDER_CLASS} reads; a YAML '
-    'file with class_path and init_args; or the YAML file of a training, whose validation set is '
+    f'are given as in --data.root FOLDER; a folder of pairs, which {FOLDER_CLASSES["stereo"]} '
+    f'reads, or of single images, which {FOLDER_CLASSES["mono"]} reads; a YAML file with '
+    'class_path and init_args; or the YAML file of a training, whose validation set is '
     'taken'
 )
 
@@ -60,17 +61,16 @@ def load_dataset(source: str, settings: Sequence[str] = (), task: Task = 'stereo
 
     classes = _classes(task)
     settings = list(settings)
-    if Path(source).is_dir() and task == 'stereo':
+    if Path(source).is_dir():
         settings.insert(0, f'--data.root={source}')
-        source = FOLDER_CLASS
+        source = FOLDER_CLASSES[task]
     if source.endswith(('.yaml', '.yml')):
         source = json.dumps(_source(Path(source)))
     elif source not in classes and ('.' not in source or '/' in source):
         known = 'unknown' if source not in dataset_classes() else f'not for {task} models'
-        folder = 'a folder of pairs, ' if task == 'stereo' else ''
         raise ValueError(
             f'data set {source!r} is {known}; choose one of {", ".join(classes)}, or give '
-            f'{folder}a YAML file or the dotted path of a class'
+            'a folder, a YAML file or the dotted path of a class'
         )
     parser = ArgumentParser(exit_on_error=False)
     base = StereoSource if task == 'stereo' else MonoSource
@@ -79,6 +79,27 @@ def load_dataset(source: str, settings: Sequence[str] = (), task: Task = 'stereo
         return parser.instantiate(parser.parse_args([f'--data={source}', *settings])).data
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         raise ValueError(explain(str(error))) from error
+
+
+def task_of(source: str) -> Task:
+    """Tell the task of a data set that was named; 'stereo' where nothing says otherwise.
+
+    A folder is of single images if it holds image/ and no left/.
+    """
+    path = Path(source)
+    if path.is_dir():
+        single = (path / 'image').is_dir() and not (path / 'left').is_dir()
+        return 'mono' if single else 'stereo'
+    named: Any = source
+    if source.endswith(('.yaml', '.yml')):
+        named = _source(path)
+        while 'datasets' in named.get('init_args', {}):  # of a mixture
+            named = named['init_args']['datasets'][0]
+        named = named['class_path']
+    known = dataset_classes().get(named.rpartition('.')[2])
+    cls = known or (class_at(named) if '.' in named else None)
+    mono = isinstance(cls, type) and issubclass(cls, (MonoDataset, ProceduralMono))
+    return 'mono' if mono else 'stereo'
 
 
 def _classes(task: Task) -> dict[str, type]:

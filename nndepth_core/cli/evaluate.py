@@ -9,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import get_args
 
+from nndepth_core import calibration
+from nndepth_core.calibration import Calibration
 from nndepth_core.cli import command_parser, datasets, explain, model_list, options
 from nndepth_core.cli.table import table
 from nndepth_core.evaluation import tables
@@ -63,8 +65,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _stereo_measures(args: argparse.Namespace) -> Measures:
-    if args.alignment or args.depth_range:
-        raise ValueError('--alignment and --depth-range are for models of single images')
+    if args.alignment or args.depth_range or args.calibration:
+        raise ValueError(
+            '--alignment, --depth-range and --calibration are for models of single images'
+        )
     _check_known('metric', args.metrics, STEREO_TITLES)
     return StereoMeasures(
         confidence=bool({*args.metrics} & {*CONFIDENCE_METRICS}),
@@ -75,7 +79,14 @@ def _stereo_measures(args: argparse.Namespace) -> Measures:
 def _mono_measures(args: argparse.Namespace) -> Measures:
     _check_known('metric', args.metrics, MONO_TITLES)
     _check_known('region', args.regions, MonoMeasures.regions)
-    return MonoMeasures(args.alignment, args.depth_range or DEPTH_RANGE)
+    return MonoMeasures(
+        args.alignment, args.depth_range or DEPTH_RANGE, calibration=single_calibration(args)
+    )
+
+
+def single_calibration(args: argparse.Namespace) -> Calibration | None:
+    """Read what `--calibration` of single images names."""
+    return calibration.parse_single(args.calibration) if args.calibration else None
 
 
 def _check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
@@ -190,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         help='the true depths in metres that count for models of single images; default: '
         f'{DEPTH_RANGE[0]:g},{DEPTH_RANGE[1]:g}, while NYUv2 is usually measured up to 10',
     )
+    options.add_single_calibration(parser)
     add_output_arguments(parser)
     add('--csv', type=Path, metavar='FILE', help='write a row for each model, sample and region')
     add(

@@ -33,7 +33,9 @@ def main(arguments: Sequence[str]) -> int:
         ) from error
     name, variant = split_model(args.model)
     weights = find_weights(name, variant, args.weights)
-    network, origin = load_network(name, variant, weights), Origin.of(name, weights)
+    settings = ' '.join(args.network_settings)
+    network = load_network(name, variant, weights, settings)
+    origin = Origin.of(name, weights)
     iterations = args.iterations if args.iterations != network.spec.iterations else 0
     if args.output is None and (args.size is not None or network.one_size_graph):
         raise ValueError(
@@ -43,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         report = export_onnx(
             network,
-            args.output or export_path(name, variant, origin, args.precision, iterations),
+            args.output
+            or export_path(name, variant, origin, args.precision, iterations, settings),
             size=args.size and args.size[::-1],
             iterations=iterations,
             precision=args.precision,

@@ -149,7 +149,8 @@ def _table(inference: Inference, records: list[dict[str, Any]], mean: dict[str, 
         rows.append([record['name'], size, f'{total:.1f}', f'{record["density"]:.2f}', *figures])
     if mean and len(records) > 1:
         rows.append(['mean', '', '', '', *(f'{mean[key]:.3f}' for key in shown)])
-    return table(rows, right=range(1, len(rows[0])))
+    text = table(rows, right=range(1, len(rows[0])))
+    return f'{text}\n{inference.note}' if mean and inference.note else text
 
 
 def _mean(metrics: list[dict[str, float]]) -> dict[str, float]:

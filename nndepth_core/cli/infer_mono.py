@@ -18,9 +18,12 @@ from nndepth_core.cli.infer_files import OutputFiles, depth_picture
 from nndepth_core.data.image_files import SingleImages
 from nndepth_core.data.sample import MonoSample
 from nndepth_core.estimator import DepthResult, MonoEstimator, load_estimator
-from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, mono_metrics
+from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, FITTED, align_depth, mono_metrics
 from nndepth_core.filters import DepthFilters, View
-from nndepth_core.plausibility import Finding
+from nndepth_core.plausibility import BaselineLimits, Finding, examine_depth, examine_image_levels
+
+WORST = 25.0
+"""The error in per cent of the truth that pictures show in red."""
 
 
 class MonoInference:
@@ -39,6 +42,8 @@ class MonoInference:
     def __init__(self, args: argparse.Namespace) -> None:
         self.images = SingleImages(args.images[0], args.truth, args.truth_scale, args.max_pixels)
         self.source = calibration.parse_single(args.calibration) if args.calibration else None
+        if options.baseline_limits(args) != BaselineLimits():
+            raise ValueError('--min-baseline and --max-baseline are for pairs; leave them out')
         self.formats = args.formats or ()
         self.confidence = args.confidence
         self.depth_limits = depth_limits(args.min_depth, args.max_depth)
@@ -79,17 +84,30 @@ class MonoInference:
             raise ValueError('ply cannot be written without --calibration')
         self.estimator = estimator
 
+    @property
+    def note(self) -> str:
+        """What the user must know of the figures, '' for nothing."""
+        output = self.estimator.engine.spec.output
+        fitted = FITTED[ALIGNMENTS[output]]
+        return (
+            f'{fitted} of each {output.replace("_", " ")} are fitted to the truth before it is '
+            'measured'
+            if fitted
+            else ''
+        )
+
     def __call__(self, index: int) -> MonoPicture:
         """Read one image and estimate its depth."""
         sample = self.images[index]
         size = sample.image.shape[1], sample.image.shape[0]
         camera = self.source.left_camera(size) if self.source else None
-        result = self.estimator(sample.image, camera, confidence=self.confidence)
-        result = DepthFilters().depth(result, self.filters, View(sample.image, camera))
+        estimate = self.estimator(sample.image, camera, confidence=self.confidence)
+        result = DepthFilters().depth(estimate, self.filters, View(sample.image, camera))
         if result.output == 'depth':
             depth = limited_depth(result.depth.copy(), *self.depth_limits)
             result = replace(result, depth=depth)
-        return MonoPicture(self.images.files[index], sample, result, camera)
+        files = self.images.files[index]
+        return MonoPicture(files, sample, estimate, result, camera, self.depth_limits)
 
 
 @dataclass(frozen=True)
@@ -98,8 +116,10 @@ class MonoPicture:
 
     files: tuple[Path, ...]
     sample: MonoSample
+    estimate: DepthResult
     result: DepthResult
     camera: PinholeCamera | None
+    limits: tuple[float, float]
 
     def record(self) -> dict[str, Any]:
         """Figures for results.json."""
@@ -116,11 +136,13 @@ class MonoPicture:
         if len(self.files) > 1:
             alignment = ALIGNMENTS[output]
             record['metrics'] = mono_metrics(depth, self.sample.depth, output, alignment)
+            record['alignment'] = alignment
         return record
 
     def examine(self) -> list[Finding]:
-        """Find nothing: no check exists for the depth of a single image."""
-        return []
+        """Examine whether image and depth can be true."""
+        limits = self.limits if self.estimate.output == 'depth' else None
+        return examine_image_levels(self.sample.image) + examine_depth(self.estimate.depth, limits)
 
     def write(self, folder: Path, formats: Collection[str]) -> list[str]:
         """Write what was asked for and the pictures side by side; return the files' names."""
@@ -135,8 +157,20 @@ class MonoPicture:
             io.write_image(files.path(f'{output}_color.png'), picture)
         files.write_depth(formats, values, self.sample.image, self.camera)
         pictures = {'image': self.sample.image, title: picture}
+        if len(self.files) > 1:
+            pictures |= self._error()
         files.write_pictures(pictures, self.result.confidence)
         return files.names
+
+    def _error(self) -> dict[str, np.ndarray]:
+        """Make the picture of the error, under a title that says what was fitted to the truth."""
+        truth, output = self.sample.depth, self.result.output
+        alignment = ALIGNMENTS[output]
+        depth = align_depth(self.result.depth, truth, output, alignment)
+        with np.errstate(divide='ignore', invalid='ignore'):
+            picture = visualization.error_map(100 * depth / truth, 100 * truth / truth, WORST)
+        fitted = f' after a fit of {FITTED[alignment]}' if FITTED[alignment] else ''
+        return {f'error{fitted}, 0 (blue) to {WORST:g} % (red)': picture}
 
     def _picture(self) -> tuple[str, np.ndarray]:
         """Make the title and the picture of the map, in which near points are red."""

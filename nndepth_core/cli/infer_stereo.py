@@ -37,6 +37,7 @@ class StereoInference:
     """
 
     noun = 'pair'
+    note = ''
     columns: ClassVar[dict[str, str]] = {
         'epe': 'EPE', 'bad_1': 'bad-1', 'bad_2': 'bad-2', 'bad_3': 'bad-3', 'd1_all': 'D1-all',
     }  # fmt: skip

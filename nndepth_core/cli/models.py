@@ -95,7 +95,8 @@ def _show_fitting(args: Namespace) -> None:
 
 
 def _record(network: Network, stored: Sequence[StoredWeights]) -> dict[str, Any]:
-    record = asdict(network)
+    checkpoints = {name: entry.record() for name, entry in network.checkpoints.items()}
+    record = {**asdict(network), 'checkpoints': checkpoints}
     for name, variant in record['variants'].items():
         variant['figures'] = network.figures(name)
         variant['stored'] = [str(entry.path) for entry in _fitting(network.name, name, stored)]
@@ -104,7 +105,7 @@ def _record(network: Network, stored: Sequence[StoredWeights]) -> dict[str, Any]
 
 def _overview(networks: Sequence[Network], stored: Sequence[StoredWeights]) -> str:
     headings = ['model', 'variant', 'params', 'GMACs', *BENCHMARKS.values()]
-    rows = [[*headings, 'code', 'weights licence', 'weights']]
+    rows = [[*headings, 'code', 'weights licence', 'commercial use', 'weights']]
     for network in networks:
         rows += [_row(network, name, stored) for name in network.variants or (_UNKNOWN,)]
     return table(rows, right=range(2, len(headings)))
@@ -113,6 +114,9 @@ def _overview(networks: Sequence[Network], stored: Sequence[StoredWeights]) -> s
 def _row(network: Network, name: str, stored: Sequence[StoredWeights]) -> list[str]:
     variant = network.variants.get(name)
     figures = network.figures(name)
+    published = network.checkpoints_of(name)
+    licences = [*dict.fromkeys(entry.license for entry in published)]
+    use = [*dict.fromkeys(entry.commercial_use for entry in published)]
     return [
         network.name,
         name,
@@ -120,7 +124,8 @@ def _row(network: Network, name: str, stored: Sequence[StoredWeights]) -> list[s
         f'{variant.macs / 1e9:.1f}' if variant and variant.macs else _UNKNOWN,
         *(f'{figures[key]:.2f}' if key in figures else _UNKNOWN for key in BENCHMARKS),
         network.code_license,
-        network.weights_license or _UNKNOWN,
+        ', '.join(licences) or network.weights_license or _UNKNOWN,
+        ', '.join(use) or _UNKNOWN,
         _weights(network, name, stored) or _UNKNOWN,
     ]
 
@@ -146,22 +151,31 @@ def _details(network: Network, stored: Sequence[StoredWeights]) -> list[str]:
     lines = ['', network.title, f'paper: {network.paper}', f'code: {network.code}']
     paths = {entry.id: entry.path for entry in stored if entry.description.model == network.name}
     for checkpoint in network.checkpoints.values():
-        lines += ['', f'{checkpoint.id}: {checkpoint.file}', *_facts(checkpoint)]
+        lines += ['', f'{checkpoint.id}: {checkpoint.file}', *checkpoint_facts(checkpoint)]
         lines.append(f'  stored: {paths.pop(checkpoint.id, "no")}')
     return [*lines, '', *(f'{name}: stored in {path}' for name, path in paths.items())]
 
 
-def _facts(checkpoint: Checkpoint) -> list[str]:
+def checkpoint_facts(checkpoint: Checkpoint) -> list[str]:
+    """What the catalogue says of published weights, one fact a line."""
     figures = ', '.join(f'{BENCHMARKS[key]} {value}' for key, value in checkpoint.metrics.items())
     facts = {
         'fits': ', '.join(checkpoint.variants),
         'trained on': checkpoint.trained_on,
         'published': figures,
         'settings': show_settings(checkpoint.settings),
+        'weights licence': checkpoint.license,
+        'commercial use': checkpoint.commercial_use,
         'note': checkpoint.note,
         'caution': checkpoint.caution if checkpoint.commercial else '',
         'size': f'{checkpoint.size} bytes' if checkpoint.size else '',
         'sha256': checkpoint.sha256 and f'{checkpoint.sha256} ({checkpoint.sha256_source})',
-        'from': checkpoint.url or f'{checkpoint.page} (by hand)',
+        'from': _place(checkpoint),
     }
     return [f'  {name}: {fact}' for name, fact in facts.items() if fact]
+
+
+def _place(checkpoint: Checkpoint) -> str:
+    if checkpoint.hub:
+        return f'{" or ".join(map(str, checkpoint.hub))} on the Hugging Face hub'
+    return checkpoint.url or f'{checkpoint.page} (by hand)'

@@ -72,5 +72,6 @@ def _record(offer: Offer) -> dict[str, Any]:
         'task': offer.network.task,
         'figure': asdict(offer.figure) if offer.figure else None,
         'weights': {entry.name: entry.license for entry in offer.checkpoints},
+        'commercial_use': {entry.name: entry.commercial_use for entry in offer.checkpoints},
         'cautions': list(offer.cautions),
     }

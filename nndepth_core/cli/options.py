@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from nndepth_core.calibration import SINGLE_LAYOUTS
 from nndepth_core.engines import (
     DEVICES,
     ENGINES,
@@ -99,6 +100,15 @@ def add_network_arguments(parser: argparse.ArgumentParser, precisions: Sequence[
         metavar='FILE',
         help='a checkpoint file for the network, or the name of stored weights; default: those '
         'that were stored last',
+    )
+    add(
+        '--set',
+        dest='network_settings',
+        action='append',
+        default=[],
+        metavar='NAME=VALUE',
+        help='a setting of the network in place of its own, such as num_tokens=1200, with which '
+        'moge2 is faster and less precise; it may be given several times',
     )
     add(
         '--precision',
@@ -198,7 +208,17 @@ def _filter_flag(name: str) -> str:
     return f'filter-{name.replace("_", "-")}'
 
 
-def add_baseline_arguments(parser: argparse.ArgumentParser) -> None:
+def add_single_calibration(parser: argparse.ArgumentParser) -> None:
+    """Declare `--calibration` of single images."""
+    parser.add_argument(
+        '--calibration',
+        metavar='SOURCE',
+        help='the camera of single images, for models that need it or gain by it and data that '
+        f'do not tell it: {SINGLE_LAYOUTS}, or that of a pair, whose left camera is taken',
+    )
+
+
+def add_baseline_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare `--min-baseline` and `--max-baseline`."""
     for end, default, which in (
         ('min', BaselineLimits.low, 'shorter'),
@@ -259,6 +279,7 @@ def load_estimator(
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """The engine's options that are not left at their defaults."""
     values = {name: getattr(args, name) for name in (*NETWORK_OPTIONS, *CONTRACT_OPTIONS)}
+    values['network_settings'] = ' '.join(args.network_settings)
     given = {name: value for name, value in values.items() if value not in ('', 0, 'auto')}
     if args.max_disparity is not None:
         most = RANGES['num_disparities']['high']
@@ -268,7 +289,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _flag(name: str) -> str:
-    return f'--{name.replace("_", "-")}'
+    return '--set' if name == 'network_settings' else f'--{name.replace("_", "-")}'
 
 
 def positive(text: str) -> float:

@@ -206,7 +206,12 @@ class MonoAugmentation:
         image = window.cut(sample.image)
         if self.color is not None:
             [image] = self.color([image], rng)
-        return replace(sample, image=image, depth=window.cut(sample.depth, nearest=True))
+        return replace(
+            sample,
+            image=image,
+            depth=window.cut(sample.depth, nearest=True),
+            camera=sample.camera and window.pinhole(sample.camera),
+        )
 
 
 def swap_views(sample: StereoSample) -> StereoSample:

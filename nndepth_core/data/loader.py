@@ -21,9 +21,9 @@ from nndepth_core.data.sample import Sample
 _log = logging.getLogger(__name__)
 
 Batch = dict[str, Any]
-"""The arrays of the samples by name, images as uint8 (N, 3, H, W) and maps as float32
-(N, 1, H, W); `names` lists the names of the samples, and `skipped` says for each sample that was
-replaced by another what was wrong with it."""
+"""The arrays of the samples by name: images uint8 (N, 3, H, W), maps float32 (N, 1, H, W) and
+numbers float32 (N, 1, 1, 1); `names` lists the names of the samples, and `skipped` says for
+each sample that was replaced by another what was wrong with it."""
 Augmentation = Callable[[Any, np.random.Generator], Sample]
 """Changes a sample at random."""
 
@@ -209,7 +209,7 @@ class _Readable(Dataset):
 
 
 def _checked(sample: Sample) -> Sample:
-    sizes = {name: _size(array.shape) for name, array in sample.arrays().items()}
+    sizes = {name: _size(array.shape) for name, array in sample.arrays().items() if array.ndim}
     if len(set(sizes.values())) > 1:
         each = ', '.join(f'{name} is {size}' for name, size in sizes.items())
         raise DatasetError(f'{sample.name}: {each}; all must have one size')
@@ -241,7 +241,8 @@ def _collate(items: list[Batch | ValueError]) -> Batch | ValueError:
         rows.append(item)
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     lists = {name: list(itertools.chain(*columns.pop(name))) for name in ('names', 'skipped')}
-    sizes = sorted({_size(tensor.shape[1:]) for column in columns.values() for tensor in column})
+    shapes = {tensor.shape[1:] for column in columns.values() for tensor in column}
+    sizes = sorted(map(_size, shapes - {(1, 1)}))
     if len(sizes) > 1:
         return ValueError(
             f'samples of a batch are {" and ".join(sizes)}; give data.augmentation a crop'
@@ -258,8 +259,8 @@ def _one_thread(worker: int) -> None:
 
 
 def _channels_first(array: np.ndarray) -> torch.Tensor:
-    """A tensor (C, H, W) of an image (H, W, C) or a map (H, W)."""
-    channels = array.transpose(2, 0, 1) if array.ndim == 3 else array[None]
+    """A tensor (C, H, W) of an image (H, W, C), a map (H, W) or a number ()."""
+    channels = array.transpose(2, 0, 1) if array.ndim == 3 else np.atleast_2d(array)[None]
     return torch.from_numpy(np.ascontiguousarray(channels))
 
 

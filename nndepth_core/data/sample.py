@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from nndepth_core.camera import StereoCamera
+from nndepth_core.camera import PinholeCamera, StereoCamera
 
 
 class Sample(Protocol):
@@ -21,7 +21,7 @@ class Sample(Protocol):
         """The arrays to train on, by name.
 
         Returns:
-            Images as uint8 (H, W, 3), maps as float32 (H, W).
+            Images as uint8 (H, W, 3), maps as float32 (H, W), numbers as float32 ().
         """
 
 
@@ -64,16 +64,19 @@ class MonoSample:
             'relative_inverse', inverse depth up to an unknown scale and shift.
         meaning: What `depth` holds.
         name: What to call the sample in messages and file names; unique in its data set.
+        camera: The camera; None where the data set does not say.
     """
 
     image: np.ndarray
     depth: np.ndarray
     meaning: Literal['metric', 'relative_inverse'] = 'metric'
     name: str = ''
+    camera: PinholeCamera | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """See `Sample`: image and depth."""
-        return {'image': self.image, 'depth': self.depth}
+        """See `Sample`: image, depth and the focal length in pixels, NaN where it is unknown."""
+        focal = np.array(self.camera.fx if self.camera else np.nan, np.float32)
+        return {'image': self.image, 'depth': self.depth, 'focal': focal}
 
 
 def spread(length: int, most: int = 0) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from nndepth_core.camera import StereoCamera
+from nndepth_core.camera import PinholeCamera, StereoCamera
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,18 @@ class Window:
         column = np.arange(self.size[1], dtype=np.float32) - disparity
         return (column < first - 0.5) | (column > last + 0.5)
 
+    def pinhole(self, camera: PinholeCamera) -> PinholeCamera:
+        """The camera of the crop."""
+        cx = camera.width - 1 - camera.cx if self.mirrored else camera.cx
+        cy = camera.height - 1 - camera.cy if self.upside_down else camera.cy
+        resized = replace(camera, cx=cx, cy=cy).resized(self.resized[1], self.resized[0])
+        return resized.cropped(self.x, self.y, self.size[1], self.size[0])
+
     def camera(self, camera: StereoCamera) -> StereoCamera:
         """The stereo camera of the crop, which must not be mirrored."""
-        if self.upside_down:
-            left = replace(camera.left, cy=camera.left.height - 1 - camera.left.cy)
-            camera = replace(camera, left=left)
         resized = camera.resized(self.resized[1], self.resized[0])
-        return resized.cropped(self.x, self.y, self.size[1], self.size[0])
+        cropped = resized.cropped(self.x, self.y, self.size[1], self.size[0])
+        return replace(cropped, left=self.pinhole(camera.left))
 
 
 def draw_window(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
@@ -18,6 +19,10 @@ from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError
 from nndepth_core.weights.description import RANDOM, Origin
 from nndepth_core.weights.find import find_weights
+from nndepth_core.weights.licenses import commercial_use
+
+if TYPE_CHECKING:
+    from nndepth_core.engines.onnx import OnnxEngine
 
 __all__ = [
     'AUTO',
@@ -55,6 +60,7 @@ def create_engine(
     device: str = 'auto',
     *,
     weights: str | Path = '',
+    network_settings: str = '',
     precision: str = 'auto',
     iterations: int = 0,
     threads: int = 0,
@@ -68,11 +74,13 @@ def create_engine(
             'raft_stereo-realtime'), the path of an .onnx file, or 'auto' (see `resolve_model`).
         engine: a name of ENGINES. With 'auto', OpenCV runs sgbm and ONNX Runtime runs files. A
             network is run by ONNX Runtime if `nndepth export` has put a file with the same
-            weights, iterations and precision into the cache, and otherwise by torch.
+            weights, settings, iterations and precision into the cache, and otherwise by torch.
         device: a name of DEVICES; sgbm always runs on the CPU.
         weights: for a network: the path of a checkpoint file, the name of a stored checkpoint
             ('middlebury'), '' for the one that was stored last, or 'random' for random numbers,
             which only serve to measure speed.
+        network_settings: for a network, settings of its constructor in place of its own, each as
+            NAME=VALUE, with blanks between them.
         precision: for a network, a name of PRECISIONS; 'auto' takes what suits the device.
         iterations: for an iterative network, the number of iterations; 0 takes its default.
         threads: for a network on the CPU, the number of threads; 0 takes one per physical core.
@@ -101,8 +109,11 @@ def create_engine(
             return SgbmEngine(SgbmSettings(**options))
         if Path(model).suffix == '.onnx':
             _refuse_unless(model, engine, 'onnxruntime')
-            return _onnx_engine(model, device, settings)
-        return _network_engine(model, engine, device, weights, settings)
+            engine_of_file = _onnx_engine(model, device, settings)
+            if engine_of_file.card:
+                _tell_license(model, engine_of_file.card.license)
+            return engine_of_file
+        return _network_engine(model, engine, device, weights, network_settings, settings)
     except CheckpointError as error:
         raise EngineError(str(error)) from error
     except (TypeError, ValueError) as error:
@@ -184,15 +195,22 @@ def split_model(model: str) -> tuple[str, str]:
 
 
 def _network_engine(
-    model: str, engine: str, device: str, weights: str | Path, settings: dict[str, Any]
+    model: str,
+    engine: str,
+    device: str,
+    weights: str | Path,
+    network_settings: str,
+    settings: dict[str, Any],
 ) -> Engine:
     name, variant = split_model(model)
     if engine == 'opencv':
         raise EngineError(f'opencv runs sgbm only, not {model}; choose onnxruntime or torch')
     source = find_weights(name, variant, weights)
+    origin = Origin.of(name, source)
+    _tell_license(model, origin.license)
     special = settings.keys() - {'precision', 'iterations', 'threads'}  # settings of torch only
     if engine == 'onnxruntime' or (engine == 'auto' and not special and _onnx_serves(device)):
-        export = _find_export(name, variant, Origin.of(name, source), settings)
+        export = _find_export(name, variant, origin, network_settings, settings)
         if export is not None:
             try:
                 return _onnx_engine(export, device, settings)
@@ -202,7 +220,7 @@ def _network_engine(
                 _log.warning('%s; torch takes its place', error)
         elif engine == 'onnxruntime':
             raise EngineError(
-                f'{model} has no export of these weights, iterations and precision; run '
+                f'{model} has no export of these weights, settings, iterations and precision; run '
                 f'`nndepth export {model}` with the same, or choose engine torch'
             )
     if not _installed('torch', *(() if source == RANDOM else ('safetensors',))):
@@ -212,15 +230,17 @@ def _network_engine(
         )
     from nndepth_core.engines.torch import TorchEngine, load_network
 
-    return TorchEngine(load_network(name, variant, source), device, **settings)
+    return TorchEngine(load_network(name, variant, source, network_settings), device, **settings)
 
 
-def _find_export(name: str, variant: str, origin: Origin, settings: dict[str, Any]) -> Path | None:
+def _find_export(
+    name: str, variant: str, origin: Origin, network_settings: str, settings: dict[str, Any]
+) -> Path | None:
     precision = 'fp32' if settings['precision'] == 'auto' else settings['precision']
-    return find_export(name, variant, origin, precision, settings['iterations'])
+    return find_export(name, variant, origin, precision, settings['iterations'], network_settings)
 
 
-def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> Engine:
+def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> OnnxEngine:
     if not _installed('onnxruntime'):
         raise EngineError(
             f'{path} needs onnxruntime: pip install "nndepth[cpu]", with an NVIDIA GPU '
@@ -229,6 +249,17 @@ def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> Eng
     from nndepth_core.engines.onnx import OnnxEngine
 
     return OnnxEngine(path, device, **settings)
+
+
+@cache
+def _tell_license(model: str, license: str | None) -> None:
+    """Log once that the licence of a model's weights forbids commercial use, if it does."""
+    if commercial_use(license) == 'forbidden':
+        _log.warning(
+            'the weights of %s are under the licence %s, which forbids commercial use',
+            model,
+            license,
+        )
 
 
 def _onnx_serves(device: str) -> bool:

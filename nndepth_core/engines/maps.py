@@ -5,12 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from nndepth_core.spec import Output
+
 # Stands for "unknown" in the right map; with NaN, remap would make the neighbours unknown too.
 _UNMATCHED = 1e6
-_NOISE = 0.005
-"""The share of the range of a map that neighbours on one surface may differ by."""
+_PIXELS, _SHARE, _RANGE = 1.0, 0.02, 0.005
+"""What neighbours on one surface may differ by: a disparity; the larger share of inverse depths in
+metres; and the share of the range of a map without scale."""
 _CONTINUED = 3.0
 """How many times larger a difference on one surface may be than the next one."""
+_SAMPLES = 100
+"""The most rows and columns that the range of a map is found with."""
 
 
 def resampled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -41,67 +46,79 @@ def left_right_confidence(of_left: np.ndarray, of_right: np.ndarray) -> np.ndarr
     return np.nan_to_num(np.exp(-np.abs(of_left - met)), nan=0.0)
 
 
-def resampled_disparity(disparity: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize a disparity map to width x height, and scale its values with the width.
+def resampled_map(values: np.ndarray, width: int, height: int, output: Output) -> np.ndarray:
+    """Resize a map to width x height without inventing points between two surfaces.
 
-    Bilinear where neighbours differ by less than a pixel, nearest neighbour elsewhere: a value
-    between two surfaces would be a point that lies on neither of them.
-
-    Args:
-        disparity: float32 (H, W), in pixels of its own size, NaN where unknown.
-        width: the width of the result.
-        height: the height of the result.
-    """
-    nearest = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    smooth = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_LINEAR)
-    with np.errstate(invalid='ignore'):
-        same_surface = np.abs(smooth - nearest) < 1
-    return np.where(same_surface, smooth, nearest) * np.float32(width / disparity.shape[1])
-
-
-def resampled_depth(values: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize a map of any unit, or of none, to width x height.
-
-    Bilinear inside of surfaces, nearest neighbour across the steps between them. A step is a
-    difference that neither neighbour continues, so that a slope is none, however steep it is.
+    Inside of a surface it is bilinear, in inverse depth where the map holds metres, since a plane
+    is linear in that. Across the steps between surfaces it takes the nearest neighbour. A step is
+    a difference that neither neighbour continues, so that a slope is none, however steep it is.
+    Every value lies between those of the four pixels around it, up to rounding.
 
     Args:
-        values: float32 (H, W), NaN where unknown.
+        values: float32 (H, W), NaN where unknown, infinite beyond the range; both stay as they
+            are and spread nowhere.
         width: the width of the result.
         height: the height of the result.
+        output: what the values are; disparities are scaled with the width.
     """
-    nearest = cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    smooth = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
-    known = values[np.isfinite(values)]
-    noise = _NOISE * float(np.ptp(np.percentile(known, (2, 98)))) if known.size else 0.0
+    in_metres = output == 'depth'
+    with np.errstate(all='ignore'):  # what lies on no surface may be anything
+        on_surface = (values > 0) & (values < np.inf) if in_metres else np.isfinite(values)
+        linear = np.where(on_surface, 1 / values if in_metres else values, np.float32(0))
+    squares = _squares_with_steps(linear, on_surface, _noise(values, output))
     rows, columns = (
-        np.clip(np.floor((np.arange(new) + 0.5) * (old / new) - 0.5), 0, max(0, old - 2))
+        np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, None).astype(int)
         for old, new in zip(values.shape, (height, width), strict=True)
     )
-    rows, columns = rows.astype(int), columns.astype(int)
-    below, right = (
-        np.minimum(start + 1, side - 1)
-        for start, side in zip((rows, columns), values.shape, strict=True)
-    )
-    between = np.zeros((height, width), bool)
-    if values.shape[1] > 1:
-        steps = _steps(values, noise)
-        between |= steps[np.ix_(rows, columns)] | steps[np.ix_(below, columns)]
-    if values.shape[0] > 1:
-        steps = _steps(values.T, noise).T
-        between |= steps[np.ix_(rows, columns)] | steps[np.ix_(rows, right)]
-    return np.where(between, nearest, smooth)
+    nearest = cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    result = cv2.resize(linear, (width, height), interpolation=cv2.INTER_LINEAR)
+    if in_metres:
+        with np.errstate(divide='ignore'):
+            np.divide(1, result, out=result)
+    cv2.copyTo(nearest, squares.take(columns, 1).take(rows, 0), result)
+    return result * np.float32(width / values.shape[1]) if output == 'disparity' else result
 
 
-def _steps(values: np.ndarray, noise: float) -> np.ndarray:
-    """Tell where a value and the next one in its row belong to two surfaces, bool (H, W - 1).
+def _noise(values: np.ndarray, output: Output) -> float | None:
+    """What neighbours on one surface may differ by; None for a share of the larger one."""
+    if output == 'depth':
+        return None
+    if output == 'disparity':
+        return _PIXELS
+    some = values[tuple(slice(None, None, max(1, side // _SAMPLES)) for side in values.shape)]
+    known = some[np.isfinite(some)]
+    return _RANGE * float(np.ptp(np.percentile(known, (2, 98)))) if known.size else 0.0
+
+
+def _squares_with_steps(
+    values: np.ndarray, on_surface: np.ndarray, noise: float | None
+) -> np.ndarray:
+    """Tell which squares of four pixels show several surfaces, or a pixel on none.
 
     Args:
-        values: float32 (H, W).
-        noise: differences up to this are no steps.
+        values: float32 (H, W), finite.
+        on_surface: bool (H, W).
+        noise: see `_noise`.
+
+    Returns:
+        uint8 (H, W), not 0 if the square to the right of and below a pixel does.
     """
-    with np.errstate(invalid='ignore'):
-        change = np.diff(values, axis=1)
-        padded = np.pad(change, ((0, 0), (1, 1)))
-        slope = np.maximum(padded[:, :-2] * np.sign(change), padded[:, 2:] * np.sign(change))
-        return ~(np.abs(change) <= _CONTINUED * np.maximum(slope, 0) + noise)
+    off = cv2.copyMakeBorder((~on_surface).view(np.uint8), 0, 1, 0, 1, cv2.BORDER_REPLICATE)
+    squares = cv2.dilate(off, np.ones((2, 2), np.uint8), anchor=(0, 0))[:-1, :-1]
+    # With repeated borders, every pair of neighbours has a value before it and one behind it.
+    padded = cv2.copyMakeBorder(values, 1, 2, 1, 2, cv2.BORDER_REPLICATE)
+    first, right, below = padded[1:-2, 1:-2], padded[1:-2, 2:-1], padded[2:-1, 1:-2]
+    flat, stride = padded.ravel(), padded.shape[1]
+    for second, ahead, others in ((right, 1, (1, 0)), (below, stride, (0, 1))):
+        allowed = _SHARE * cv2.max(first, second) if noise is None else np.float32(noise)
+        places = np.flatnonzero(cv2.absdiff(first, second) > allowed)
+        rows, columns = np.divmod(places, values.shape[1])
+        at = (rows + 1) * stride + columns + 1
+        before, here, there, behind = (flat[at + count * ahead] for count in (-1, 0, 1, 2))
+        change = there - here
+        slope = np.maximum((here - before) * np.sign(change), (behind - there) * np.sign(change))
+        steps = np.abs(change) > _CONTINUED * slope
+        rows, columns = rows[steps], columns[steps]
+        squares[rows, columns] = 1
+        squares[np.maximum(rows - others[0], 0), np.maximum(columns - others[1], 0)] = 1
+    return squares

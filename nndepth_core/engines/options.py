@@ -9,7 +9,9 @@ from typing import Any
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.sgbm import SgbmSettings
 
-NETWORK_OPTIONS = ('weights', 'precision', 'iterations', 'threads')
+NETWORK_OPTIONS = ('weights', 'network_settings', 'precision', 'iterations', 'threads')
+_OF_FILES = ('precision', 'iterations', 'threads')
+"""Those that an .onnx file takes too, in which weights and settings are fixed."""
 
 
 def options_for(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def options_for(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if model == 'sgbm':
         names = tuple(field.name for field in fields(SgbmSettings))
     elif model.endswith('.onnx'):
-        names = (*(name for name in NETWORK_OPTIONS if name != 'weights'), *CONTRACT_OPTIONS)
+        names = (*_OF_FILES, *CONTRACT_OPTIONS)
     else:
         names = NETWORK_OPTIONS
     return {name: value for name, value in values.items() if name in names}

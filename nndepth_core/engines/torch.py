@@ -18,11 +18,12 @@ from nndepth_core.engines.optimize.folding import fold_batch_norms
 from nndepth_core.engines.optimize.in_place import overwrite_results
 from nndepth_core.engines.optimize.winograd import use_fast_convolutions
 from nndepth_core.engines.reference import Reference, textured_inputs, tolerated
-from nndepth_core.models import create_model
+from nndepth_core.models import create_model, network_class
 from nndepth_core.models.base import Network
 from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.description import RANDOM
 from nndepth_core.weights.loading import load_weights, settings_of
+from nndepth_core.weights.settings import parse_settings
 
 _log = logging.getLogger(__name__)
 
@@ -197,19 +198,24 @@ class _Graph:
         return self._outputs
 
 
-def load_network(model: str, variant: str | None, weights: str | Path) -> Network:
+def load_network(
+    model: str, variant: str | None, weights: str | Path, network_settings: str = ''
+) -> Network:
     """Make a network with the settings that are stored with its weights, and load the weights.
 
     Args:
         model: a name of `model_names()`.
         variant: the variant of the network; None takes the first.
         weights: a checkpoint file, or 'random' for reproducible random numbers.
+        network_settings: other settings in place of the stored ones, see `create_engine`.
 
     Raises:
-        EngineError: name or variant is unknown, or the file does not fit; the message says why.
+        EngineError: name or variant is unknown, there is no such setting, or the file does not
+            fit; the message says why.
     """
     try:
         settings = {} if weights == RANDOM else settings_of(model, weights)
+        settings |= parse_settings(network_class(model), network_settings.split())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = create_model(model, variant, **settings)

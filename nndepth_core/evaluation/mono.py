@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from nndepth_core.calibration import Calibration
 from nndepth_core.data.sample import MonoSample
 from nndepth_core.estimator import DepthResult, MonoEstimator
 from nndepth_core.evaluation.measures import Measures, Metrics, View
 from nndepth_core.evaluation.mono_metrics import (
     ALIGNMENTS,
     DEPTH_RANGE,
+    FITTED,
     Alignment,
     align_depth,
     mono_metrics,
 )
 from nndepth_core.evaluation.names import MONO_DEFAULT, MONO_TITLES
 from nndepth_core.evaluation.regions import ALL
+from nndepth_core.plausibility import Finding, examine_depth, examine_image_levels
 from nndepth_core.visualization import value_range
 
 
@@ -31,11 +35,13 @@ class MonoMeasures(Measures[MonoSample, MonoEstimator, DepthResult]):
         alignment: see `align_depth`; None takes what each model's output asks for.
         depth_range: metres, see `mono_metrics`.
         truth: refuse samples without any known truth; else they are only timed.
+        calibration: of the camera of samples that bring none.
     """
 
     alignment: Alignment | None = None
     depth_range: tuple[float, float] = DEPTH_RANGE
     truth: bool = True
+    calibration: Calibration | None = None
 
     titles = MONO_TITLES
     columns = MONO_DEFAULT
@@ -74,8 +80,11 @@ class MonoMeasures(Measures[MonoSample, MonoEstimator, DepthResult]):
             )
 
     def estimate(self, model: MonoEstimator, sample: MonoSample) -> DepthResult:
-        """Estimate the depth of the image."""
-        return model(sample.image)
+        """Estimate the depth of the image, with its camera where that is known."""
+        camera = sample.camera
+        if camera is None and self.calibration is not None:
+            camera = self.calibration.left_camera((sample.image.shape[1], sample.image.shape[0]))
+        return model(sample.image, camera)
 
     def view(self, sample: MonoSample, results: Sequence[DepthResult]) -> View:
         """Bring all results to metres, aligned to the truth.
@@ -116,11 +125,23 @@ class MonoMeasures(Measures[MonoSample, MonoEstimator, DepthResult]):
     def about(self, model: MonoEstimator) -> dict[str, Any]:
         """Tell the meaning of the output, the alignment and the range of depths that count."""
         output = model.engine.spec.output
+        alignment = self._alignment(output)
         return {
             'output': output,
-            'alignment': self._alignment(output),
+            'alignment': alignment,
+            'fitted': FITTED[alignment],
             'depth_range': list(self.depth_range),
         }
+
+    def examine(self, sample: MonoSample, closely: bool) -> list[Finding]:
+        """Examine whether the image shows something."""
+        return examine_image_levels(sample.image) if closely else []
+
+    def examine_result(
+        self, model: MonoEstimator, sample: MonoSample, result: DepthResult
+    ) -> list[Finding]:
+        """Examine whether the depth can be true."""
+        return examine_depth(result.depth, (0.0, math.inf) if result.output == 'depth' else None)
 
     def _alignment(self, output: str) -> Alignment:
         return self.alignment or ALIGNMENTS[output]

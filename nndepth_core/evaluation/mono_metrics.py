@@ -19,6 +19,8 @@ ALIGNMENTS: dict[str, Alignment] = {
     'inverse_depth': 'scale_shift',
 }
 """Output of a model -> the alignment that it needs, see `align_depth`."""
+FITTED: dict[Alignment, str] = {'none': '', 'median': 'scale', 'scale_shift': 'scale and shift'}
+"""Alignment -> what of a map is fitted to the truth before it is measured."""
 
 DEPTH_RANGE = (1e-3, 80.0)
 """Metres that the usual protocol of KITTI counts; the one of NYUv2 ends at 10 m."""

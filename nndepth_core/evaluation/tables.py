@@ -20,18 +20,23 @@ def summary(
     """Make the table of an evaluation: its headings, and a row for each model and region.
 
     Args:
-        evaluation: what was found; the first row of each model also tells its speed.
+        evaluation: what was found; the first row of each model also tells its speed, and a column
+            of its own what was fitted to the truth, if something was.
         metrics: the measures to show.
         regions: the regions to show, as far as the data set has them.
     """
     titles = evaluation.measures.titles
-    rows = [['MODEL', 'REGION', *(titles[key] for key in metrics), 'p50 ms', 'p95 ms']]
-    for model in evaluation.models:
+    fitted = [model.about.get('fitted', '') for model in evaluation.models]
+    heads = ['MODEL', 'REGION', *(['FITTED'] if any(fitted) else [])]
+    rows = [[*heads, *(titles[key] for key in metrics), 'p50 ms', 'p95 ms']]
+    for model, what in zip(evaluation.models, fitted, strict=True):
         mean = model.mean()
         speed = [f'{value:.1f}' for value in model.speed().values()]
         for region in [name for name in regions if name in mean]:
             cells = [cell(mean[region].get(key), titles[key]) for key in metrics]
-            rows.append([model.model, region, *cells, *speed])
+            rows.append(
+                [model.model, region, *([what or '-'] if any(fitted) else []), *cells, *speed]
+            )
             speed = [''] * len(speed)
     return rows
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from nndepth_core.weights.description import Origin
 from nndepth_core.weights.store import cache_folder, folders
 
 
 def find_export(
-    network: str, variant: str, origin: Origin, precision: str, iterations: int = 0
+    network: str,
+    variant: str,
+    origin: Origin,
+    precision: str,
+    iterations: int = 0,
+    settings: str = '',
 ) -> Path | None:
     """Return the stored export of a network with these weights, or None if there is none.
 
     The arguments are those of `export_path`.
     """
-    name = export_path(network, variant, origin, precision, iterations).name
+    name = export_path(network, variant, origin, precision, iterations, settings).name
     paths = (folder / 'onnx' / name for folder in folders())
     return next((path for path in paths if path.is_file()), None)
 
 
 def export_path(
-    network: str, variant: str, origin: Origin, precision: str, iterations: int = 0
+    network: str,
+    variant: str,
+    origin: Origin,
+    precision: str,
+    iterations: int = 0,
+    settings: str = '',
 ) -> Path:
     """The path in the cache for the export of a network with these weights.
 
@@ -31,7 +42,9 @@ def export_path(
         origin: where the weights came from.
         precision: 'fp32', 'fp16' or 'int8'.
         iterations: the steps of the graph; 0 for the default of the network.
+        settings: those of the network that are not its own, see `create_engine`.
     """
     steps = f'-{iterations}-iterations' if iterations else ''
-    name = f'{network}-{variant}-{origin.key}{steps}-{precision}.onnx'
+    special = ''.join(f'-{quote(setting, safe="=")}' for setting in sorted(settings.split()))
+    name = f'{network}-{variant}-{origin.key}{special}{steps}-{precision}.onnx'
     return cache_folder() / 'onnx' / name

@@ -26,11 +26,13 @@ _NETWORKS = {
     'midas_small': ('nndepth_core.models.midas_small', 'MidasSmall'),
     'mobile_stereonet': ('nndepth_core.models.mobile_stereonet', 'MobileStereoNet'),
     'moge2': ('nndepth_core.models.moge2', 'Moge2'),
+    'nano_mono': ('nndepth_core.models.nano_mono', 'NanoMono'),
     'nano_stereo': ('nndepth_core.models.nano_stereo', 'NanoStereo'),
     'raft_stereo': ('nndepth_core.models.raft_stereo', 'RaftStereo'),
     'rt_igev': ('nndepth_core.models.rt_igev', 'RtIgev'),
     'scv_stereo': ('nndepth_core.models.scv_stereo', 'ScvStereo'),
     'unidepth': ('nndepth_core.models.unidepth', 'Unidepth'),
+    'zoe_depth': ('nndepth_core.models.zoe_depth', 'ZoeDepth'),
 }
 
 

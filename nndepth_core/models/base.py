@@ -82,6 +82,14 @@ class Network(nn.Module):
         """Read constructor settings from the config.json of a transformers snapshot."""
         return {}
 
+    @classmethod
+    def is_of_config(cls, variant: str, config: Mapping[str, Any]) -> bool:
+        """Whether the config.json of a transformers snapshot may be one of a variant.
+
+        It need only tell what the shapes of the entries do not; an empty one may be of any.
+        """
+        return True
+
     def unified(self, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert the layouts in which a network's checkpoints are published to one layout.
 

@@ -33,8 +33,8 @@ class DepthAnything3(MonoNetwork):
 
     The variants for any number of views, small and base, give relative depth and its confidence
     here. Those for one image give depth with a map of the sky, which becomes the confidence: it is
-    0.7 where the authors begin to count a pixel as sky, which the estimator then leaves out. They
-    put the largest depths of the image there.
+    0.7 where the authors begin to count a pixel as sky. They put the largest depths of the image
+    there, and the estimator +inf.
 
     Args:
         size: of the transformer.

@@ -6,7 +6,6 @@ Yang et al., "Depth Anything V2", NeurIPS 2024, arXiv 2406.09414.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from types import MethodType
 from typing import Any, ClassVar, Literal
@@ -16,14 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nndepth_core.blocks.norm import ImageNetNorm
-from nndepth_core.models.library_network import ATTENTION_NAMES, LibraryNetwork
+from nndepth_core.models.library_network import (
+    ATTENTION_NAMES,
+    FUSION_NAMES,
+    LibraryNetwork,
+    split_projections,
+)
 from nndepth_core.spec import ModelSpec, Preferred
 
 _PATCH = 14
 _GRID = 37
 """Patches along a side of the images of the training, hence of the table of positions."""
 _FUSED = r'pretrained\.blocks\.(\d+)\.attn\.qkv\.(\w+)'
-"""The authors' projection to queries, keys and values, one matrix."""
+_SPLIT = r'backbone.encoder.layer.\1.attention.attention.{part}.\2'
+"""The authors' projection to queries, keys and values, which is one matrix; and ours."""
 
 
 class DepthAnythingV2(LibraryNetwork):
@@ -39,7 +44,8 @@ class DepthAnythingV2(LibraryNetwork):
         fusion: channels of the head.
         output: 'inverse_depth' or 'depth' in metres, as the weights were trained.
         max_depth: of weights for 'depth' alone the largest depth in metres, which they scale with;
-            20 for those trained indoors, 80 outdoors.
+            20 for those trained indoors, 80 outdoors. What lies beyond was left out of the
+            training: where the sigmoid reaches its end, the estimator gives +inf.
 
     Raises:
         MissingPackageError: transformers is not installed.
@@ -90,13 +96,7 @@ class DepthAnythingV2(LibraryNetwork):
         (r'\.ls(\d)\.gamma', r'.layer_scale\1.lambda1'),
         (r'^depth_head\.projects\.(\d)', r'neck.reassemble_stage.layers.\1.projection'),
         (r'^depth_head\.resize_layers\.(\d)', r'neck.reassemble_stage.layers.\1.resize'),
-        *((rf'^depth_head\.scratch\.layer{i + 1}_rn', f'neck.convs.{i}') for i in range(4)),
-        *(
-            (rf'^depth_head\.scratch\.refinenet{4 - i}', f'neck.fusion_stage.layers.{i}')
-            for i in range(4)
-        ),
-        (r'\.out_conv\.', '.projection.'),
-        (r'\.resConfUnit(\d)\.conv(\d)', r'.residual_layer\1.convolution\2'),
+        *FUSION_NAMES,
         (r'^depth_head\.scratch\.output_conv1', 'head.conv1'),
         (r'^depth_head\.scratch\.output_conv2\.0', 'head.conv2'),
         (r'^depth_head\.scratch\.output_conv2\.2', 'head.conv3'),
@@ -123,7 +123,8 @@ class DepthAnythingV2(LibraryNetwork):
             )
         if max_depth is not None and not 0 < max_depth < math.inf:
             raise ValueError(f'max_depth is {max_depth}; give the positive one of the weights')
-        self.specify(output=output, value_range=(0.0, float(max_depth)) if max_depth else None)
+        value_range = (0.0, float(max_depth)) if max_depth else None
+        self.specify(output=output, value_range=value_range, saturates=metric)
         self.factor = float(max_depth or 1)
         self.normalize = ImageNetNorm()
         backbone = {
@@ -161,6 +162,12 @@ class DepthAnythingV2(LibraryNetwork):
         max_depth = config.get('max_depth')
         return {'output': 'depth'} | ({'max_depth': float(max_depth)} if max_depth else {})
 
+    @classmethod
+    def is_of_config(cls, variant: str, config: Mapping[str, Any]) -> bool:
+        """See `Network`; the two versions differ in their taps alone."""
+        taps = (config.get('backbone_config') or {}).get('out_indices')
+        return taps is None or tuple(taps) == cls.variants[variant]['taps']
+
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (N, 3, H, W) to what `spec.output` says, (N, 1, H, W)."""
         self.check_images(image)
@@ -168,15 +175,7 @@ class DepthAnythingV2(LibraryNetwork):
 
     def unified(self, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Network`; splits what the authors' files hold as one matrix."""
-        split: dict[str, Tensor] = {}
-        for name, value in official.items():
-            if (match := re.fullmatch(_FUSED, name)) and value.ndim:
-                own = f'backbone.encoder.layer.{match[1]}.attention.attention'
-                parts = zip(('query', 'key', 'value'), value.tensor_split(3), strict=True)
-                split |= {f'{own}.{part}.{match[2]}': rows for part, rows in parts}
-            else:
-                split[name] = value
-        return super().unified(split)
+        return super().unified(split_projections(official, _FUSED, _SPLIT))
 
 
 def _positions(self: Any, tokens: Tensor, height: int, width: int) -> Tensor:

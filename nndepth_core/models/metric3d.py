@@ -59,6 +59,9 @@ class Geometry(NamedTuple):
 class Metric3d(MonoNetwork):
     """A DINOv2 with registers, a first estimate by bins of depth, and GRUs that refine it.
 
+    It is trained to give its largest depth, 200 m of a camera of 1000 pixels, for the sky. The
+    authors cut depth off at 300 m of the camera at hand. The estimator gives +inf for both.
+
     Args:
         size: of the transformer; the widths of all other parts follow from its width.
         iterations: the default number of steps.
@@ -71,10 +74,13 @@ class Metric3d(MonoNetwork):
         inputs=('image',),
         output='depth',
         value_range=(_NEAREST, _FARTHEST),
+        saturates=True,
+        max_depth=300.0,
         confidence='head',
         multiple=2 * PATCH,
         minimum=(2 * PATCH, 2 * PATCH),
         placement='centre',
+        border='mean',
         preferred=Preferred(616, 'outside', longest=1064),
         canonical_focal=1000.0,
     )

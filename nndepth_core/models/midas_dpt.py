@@ -6,12 +6,13 @@ Estimation", arXiv 2307.14460; the head is that of Ranftl et al., ICCV 2021, arX
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from nndepth_core.models.library_network import ATTENTION_NAMES, LibraryNetwork
+from nndepth_core.models.library_network import BEIT_NAMES, LibraryNetwork, beit_settings
+from nndepth_core.models.midas_names import MIDAS_ALIASES, MIDAS_UNUSED, split_timm_attention
 from nndepth_core.spec import ModelSpec, Preferred
 
 Backbone = Literal['beit', 'swin2']
@@ -75,14 +76,9 @@ class MidasDpt(LibraryNetwork):
         'beit_large': {'backbone': 'beit', 'side': 384, **_BEIT_LARGE},
         'beit_large_512': {'backbone': 'beit', 'side': 512, **_BEIT_LARGE},
     }
-    stable_names = (
-        (r'^backbone\.beit\.layers\.', 'backbone.encoder.layer.'),
-        (r'^backbone\.beit\.', 'backbone.'),
-        *ATTENTION_NAMES,
-        (r'\.relative_position_bias\.(?=\w+$)', '.attention.attention.relative_position_bias.'),
-        (r'(\.layer\.\d+)\.mlp\.fc1\.', r'\1.intermediate.dense.'),
-        (r'(\.layer\.\d+)\.mlp\.fc2\.', r'\1.output.dense.'),
-    )
+    stable_names = BEIT_NAMES
+    official_aliases = (*MIDAS_ALIASES, (r'^scratch\.output_conv\.', 'head.head.'))
+    official_unused = MIDAS_UNUSED
 
     def __init__(
         self,
@@ -100,8 +96,9 @@ class MidasDpt(LibraryNetwork):
         if backbone not in ('beit', 'swin2'):
             raise ValueError(f'backbone is {backbone!r}; choose beit or swin2')
         if backbone == 'beit':
-            self.specify(preferred=Preferred(side, 'inside'))
-            settings = _beit(side, width, depths, heads)
+            self.specify(preferred=Preferred(side, 'closest'))
+            (layers,), (count,) = depths, heads
+            settings = beit_settings(side, width, layers, count)
         else:
             self.specify(fixed_size=(side, side))
             settings = _swin2(side, width, depths, heads, window, pretrained)
@@ -122,22 +119,9 @@ class MidasDpt(LibraryNetwork):
         self.check_images(image)
         return self.network(image * (2 / 255) - 1).predicted_depth.unsqueeze(1)
 
-
-def _beit(side: int, width: int, depths: Sequence[int], heads: Sequence[int]) -> dict[str, Any]:
-    """The library's settings of BEiT, whose four taps divide its layers evenly."""
-    (layers,), (count,) = depths, heads
-    return {
-        'model_type': 'beit',
-        'image_size': side,
-        'hidden_size': width,
-        'num_hidden_layers': layers,
-        'num_attention_heads': count,
-        'intermediate_size': 4 * width,
-        'use_relative_position_bias': True,
-        'reshape_hidden_states': False,
-        'layer_norm_eps': 1e-6,  # the authors'; the library's files say 1e-12
-        'out_features': [f'stage{layers * quarter // 4}' for quarter in (1, 2, 3, 4)],
-    }
+    def unified(self, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Network`; splits what the authors' files hold as one matrix."""
+        return super().unified(split_timm_attention(official))
 
 
 def _swin2(

@@ -48,7 +48,8 @@ class Geometry(NamedTuple):
 class Moge2(MonoNetwork):
     """A vision transformer, a neck that enlarges its tokens, and a head for each kind of map.
 
-    An image of any size is resized inside to a number of tokens; the maps have its size.
+    An image of any size is resized inside to a number of tokens; the maps have its size. Where the
+    mask says that a pixel shows no point at a finite distance, such as in the sky, depth is +inf.
 
     Args:
         size: of the transformer.
@@ -56,7 +57,8 @@ class Moge2(MonoNetwork):
         units: residual units at each of the neck's inner levels.
         normals: whether there is a head for normals.
         num_tokens: the number of tokens unless `forward` is given another one; the weights were
-            trained on 1200 to 3600, and fewer are faster.
+            trained on 1200 to 3600, which is the authors' default whatever runs the network; fewer
+            are faster.
     """
 
     spec = ModelSpec(

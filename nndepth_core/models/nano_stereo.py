@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nndepth_core.blocks.conv import ConvBlock, ResidualBlock
+from nndepth_core.blocks.conv import conv_relu
 from nndepth_core.blocks.cost_volume import (
     correlation_volume,
     local_correlation,
@@ -28,6 +28,7 @@ from nndepth_core.blocks.cost_volume import (
 )
 from nndepth_core.blocks.planes import PlaneBlock, PlaneOut, PlaneUp
 from nndepth_core.blocks.upsample import convex_upsample_coarse, softmax_mean
+from nndepth_core.encoders.pyramid import Pyramid
 from nndepth_core.models.base import Prediction, StereoNetwork, scale_to_unit
 from nndepth_core.spec import ModelSpec
 
@@ -93,7 +94,7 @@ class NanoStereo(StereoNetwork):
 
     def __init__(self, features: Sequence[int], volume: Sequence[int]) -> None:
         super().__init__()
-        self.pyramid = Pyramid(features)
+        self.pyramid = Pyramid(3 + 1, _HALF, features)
         self.to_matching = nn.Conv2d(features[0], features[0], 1)
         self.to_narrow = nn.Conv2d(features[0], _NARROW, 1)
         self.narrow_weight = nn.Parameter(torch.tensor(0.3))
@@ -101,7 +102,7 @@ class NanoStereo(StereoNetwork):
         groups = (features[0] + _NARROW) // _GROUPS[0], features[1] // _GROUPS[1]
         self.hourglass = Hourglass(groups, volume, features)
         joined = features[0] + 2 * _PEAK + 2
-        self.to_weights = nn.Sequential(_conv(joined, 32), nn.Conv2d(32, 9 * 4, 1))
+        self.to_weights = nn.Sequential(conv_relu(joined, 32), nn.Conv2d(32, 9 * 4, 1))
         self.refinement = Refinement(features[0], joined)
 
     def forward(
@@ -199,40 +200,6 @@ def local_contrast(images: Tensor) -> Tensor:
     return (brightness - mean) / (deviation + _LEAST_CONTRAST)
 
 
-class Pyramid(nn.Module):
-    """Residual encoder down to 1/32, and a decoder that brings coarse features up to 1/4.
-
-    The first features, at 1/2 and 1/4, see only a few pixels around.
-
-    Args:
-        widths: channels at 1/4, 1/8, 1/16 and 1/32.
-    """
-
-    def __init__(self, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(_conv(3 + 1, _HALF, 2), _conv(_HALF, widths[0], 2))
-        self.stages = nn.ModuleList([ResidualBlock(widths[0], widths[0])])
-        for fine, coarse in pairwise(widths):
-            down = ResidualBlock(fine, coarse, 2)
-            self.stages.append(nn.Sequential(down, ResidualBlock(coarse, coarse)))
-        self.lateral = nn.ModuleList(
-            nn.Conv2d(coarse, fine, 1) for fine, coarse in pairwise(widths)
-        )
-        self.smooth = nn.ModuleList(_conv(width, width) for width in widths[:-1])
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Map images and contrast (N, 4, H, W) to features at 1/2, 1/4, and 1/4 to 1/32."""
-        half = self.stem[0](image)
-        quarter = self.stem[1](half)
-        maps = [self.stages[0](quarter)]
-        for stage in self.stages[1:]:
-            maps.append(stage(maps[-1]))
-        for level in (2, 1, 0):
-            coarse = F.interpolate(self.lateral[level](maps[level + 1]), scale_factor=2.0)
-            maps[level] = self.smooth[level](maps[level] + coarse)
-        return [half, quarter, *maps]
-
-
 class Hourglass(nn.Module):
     """Aggregates volumes over three scales; left features gate their channels.
 
@@ -293,7 +260,7 @@ class Refinement(nn.Module):
         self.from_quarter = _project(features, _HALF)
         self.to_matching = nn.Conv2d(_HALF, _HALF, 3, padding=1)
         self.context = _project(context, _JOINED - _HALF - _STEPS - 1)
-        self.join = nn.Sequential(_conv(_JOINED, 32), _conv(32, 32))
+        self.join = nn.Sequential(conv_relu(_JOINED, 32), conv_relu(32, 32))
         self.to_steps_and_weights = nn.Conv2d(32, 1 + _STEPS + 9 * 4, 1)
         self.confidence_head = ConfidenceHead()
 
@@ -345,10 +312,6 @@ class ConfidenceHead(nn.Module):
         """Map (N, 32, h, w) and (N, 1 + steps, h, w) to logits (N, 1, 2 h, 2 w)."""
         hidden = (self.from_joined(joined) + self.from_matching(matched)).relu()
         return F.pixel_shuffle(self.to_logits(hidden).float(), 2)
-
-
-def _conv(inputs: int, outputs: int, stride: int = 1) -> ConvBlock:
-    return ConvBlock(inputs, outputs, 3, stride, activation=nn.ReLU(inplace=True))
 
 
 def _project(inputs: int, outputs: int) -> nn.Conv2d:

@@ -53,8 +53,8 @@ class Geometry(NamedTuple):
 class Unidepth(MonoNetwork):
     """A vision transformer whose tokens attend to the rays of the camera before they are decoded.
 
-    The authors resize an image to a number of pixels, as the estimator does, and widen one whose
-    aspect ratio is outside of 0.5 to 2.5 with grey, which the estimator does not.
+    An image is resized to a number of pixels. One whose aspect ratio is outside of 0.5 to 2.5 gets
+    grey margins, which the authors add before they resize it, and the estimator afterwards.
 
     Args:
         size: of the transformer.
@@ -73,6 +73,9 @@ class Unidepth(MonoNetwork):
         confidence='head',
         multiple=PATCH,
         minimum=(2 * PATCH, 2 * PATCH),
+        placement='centre',
+        border='mean',
+        aspect=(0.5, 2.5),
         pixels=(200_000, 600_000),
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {

@@ -55,17 +55,19 @@ def examine_depth(
     """Check the estimate for a single image.
 
     Args:
-        depth: float32 (H, W), NaN where unknown.
+        depth: float32 (H, W), NaN where unknown, +inf beyond the range of the model.
         limits: the limits that clip the depth, in metres; None if the estimate is not in metres.
     """
-    known = np.isfinite(depth)
-    if known.mean() < 1 - MOST:
+    known = float(np.mean(~np.isnan(depth)))
+    if known < 1 - MOST:
         text = (
-            f'only {percent(known.mean())} of the pixels have an estimate: the model fails on '
+            f'only {percent(known)} of the pixels have an estimate: the model fails on '
             'this scene, or is less confident than confidence_threshold'
         )
         return [Finding('few_estimates', Level.WARN, text)]
-    values = depth[known].astype(np.float64)
+    values = depth[np.isfinite(depth)].astype(np.float64)
+    if not values.size:
+        return []
     low, high = np.percentile(values, (1, 99))
     if high - low <= 1e-6 * abs(high):
         text = (

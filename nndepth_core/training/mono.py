@@ -42,7 +42,8 @@ class MonoTrainer(BaseTrainer):
     """Trains networks that see one image on images with depth.
 
     A network for inverse depth learns from the inverse of metric depth, or from data sets whose
-    truth is inverse depth without a scale.
+    truth is inverse depth without a scale. A network that assumes a focal length learns the depth
+    that a camera of this focal length would see in the same image.
 
     Args:
         loss: What is minimised; null takes ScaleInvariantLogLoss for depth in metres and
@@ -97,6 +98,13 @@ class MonoTrainer(BaseTrainer):
             return truth
         near, far = self.depth_range
         truth = torch.where((truth >= near) & (truth <= far), truth, torch.nan)
+        if (canonical := self.network.spec.canonical_focal) is not None:
+            if not batch['focal'].isfinite().all():
+                raise TrainingError(
+                    f'{self.network.spec.name} learns from images of known cameras, and those of '
+                    'data.train lack them; give a data set with cameras, such as ProceduralMono'
+                )
+            truth = truth * (canonical / batch['focal'])
         return 1 / truth if self.inverse else truth
 
     def count_targets(self, batch: Batch) -> int:
@@ -141,4 +149,4 @@ class MonoTrainer(BaseTrainer):
     def predict(self, sample: MonoSample) -> np.ndarray:
         """See `BaseTrainer`: the output, float32 (H, W)."""
         engine = ModuleEngine(self.evaluated, self.network.spec, str(self.accelerator.device))
-        return MonoEstimator(engine)(sample.image).depth
+        return MonoEstimator(engine)(sample.image, sample.camera).depth

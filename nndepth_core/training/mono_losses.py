@@ -77,35 +77,37 @@ class ScaleShiftInvariantLoss(MonoLoss):
         errors = error[valid].abs()
         kept = max(1, round(len(errors) * (1 - self.trimmed)))
         loss = errors.topk(kept, largest=False).values.sum() / (2 * len(errors))
-        for scale in range(self.scales):
-            step = 2**scale
-            loss = loss + self.gradients * gradient_error(
-                error[::step, ::step], valid[::step, ::step]
-            )
-        return loss
+        return loss + self.gradients * gradient_errors(error, valid, self.scales)
 
 
 class ScaleInvariantLogLoss(MonoLoss):
-    """Spread of the logarithms' errors, for depth in metres.
+    """Spread of the logarithms' errors, for depth in metres, and the errors of its edges.
 
     Source: Eigen et al., NeurIPS 2014, equation 4, in the form of ZoeDepth (Bhat et al.,
-    arXiv 2302.12288): 10 * sqrt(variance + weight * mean^2).
+    arXiv 2302.12288): 10 * sqrt(variance + weight * mean^2). The gradients of the logarithms are
+    compared as MiDaS compares those of inverse depth (arXiv 1907.01341, equation 11).
 
     Args:
         mean_weight: What a common factor of all depths counts beside their spread.
+        gradients: The weight of the errors of the gradients; ZoeDepth has none.
+        scales: The number of scales at which gradients are compared, each half of the one before.
     """
 
     least = 1e-3
     """Metres; smaller depths count as this one."""
 
-    def __init__(self, mean_weight: float = 0.15) -> None:
+    def __init__(self, mean_weight: float = 0.15, gradients: float = 0.0, scales: int = 4) -> None:
         self.mean_weight = mean_weight
+        self.gradients = gradients
+        self.scales = scales
 
     def of_image(self, prediction: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         """See `MonoLoss`."""
-        ratios = (prediction.clamp_min(self.least) / truth.clamp_min(self.least))[valid].log()
+        error = (prediction.clamp_min(self.least) / truth.clamp_min(self.least)).log()
+        ratios = error[valid]
         spread = ratios.var(correction=0) + self.mean_weight * ratios.mean().square()
-        return 10 * (spread + 1e-12).sqrt()
+        edges = gradient_errors(error, valid, self.scales) if self.gradients else 0.0
+        return 10 * (spread + 1e-12).sqrt() + self.gradients * edges
 
 
 def standardized(values: Tensor, valid: Tensor) -> Tensor:
@@ -113,6 +115,18 @@ def standardized(values: Tensor, valid: Tensor) -> Tensor:
     known = values[valid]
     centred = values - known.median()
     return centred / centred[valid].abs().mean().clamp_min(1e-6)
+
+
+def gradient_errors(error: Tensor, valid: Tensor, scales: int) -> Tensor:
+    """Sum what `gradient_error` gives of every pixel, of every second, of every fourth and so on.
+
+    Args:
+        error: (H, W).
+        valid: The mask of the known pixels, (H, W).
+        scales: The number of scales.
+    """
+    steps = [slice(None, None, 2**scale) for scale in range(scales)]
+    return torch.stack([gradient_error(error[s, s], valid[s, s]) for s in steps]).sum()
 
 
 def gradient_error(error: Tensor, valid: Tensor) -> Tensor:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
+
+from nndepth_core.weights.hub import HubAddress
+from nndepth_core.weights.licenses import CommercialUse, commercial_use
 
 if TYPE_CHECKING:
     from nndepth_core.spec import Task
@@ -23,10 +26,6 @@ BENCHMARKS = {
     'eth3d_bad1': 'ETH3D bad-1',
 }
 """Headings of the published figures: an error in pixels, then shares of bad pixels in per cent."""
-
-COMMERCIAL = frozenset({'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'MIT'})
-"""The licences that allow commercial use. What is written otherwise, not stated, or said of a part
-of the weights only does not count."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Checkpoint:
     page: str
     metrics: Mapping[str, float]
     url: str | None = None
+    hub: tuple[HubAddress, ...] = ()
     archive: bool = False
     sha256: str | None = None
     sha256_source: str = ''
@@ -64,7 +64,17 @@ class Checkpoint:
 
         It says nothing of the data that they were trained on; `caution` may.
         """
-        return self.license in COMMERCIAL
+        return self.commercial_use == 'allowed'
+
+    @property
+    def commercial_use(self) -> CommercialUse:
+        """What the licence says of commercial use."""
+        return commercial_use(self.license)
+
+    def record(self) -> dict[str, Any]:
+        """What is known of it, as values of JSON."""
+        hub = [str(address) for address in self.hub]
+        return {**asdict(self), 'hub': hub, 'commercial_use': self.commercial_use}
 
 
 @dataclass(frozen=True)
@@ -176,15 +186,33 @@ def identify(model: str | None, file: str, sha256: str) -> Checkpoint | None:
     return same[0] if same else None
 
 
+def identify_on_hub(file: HubAddress, sha256: str) -> Checkpoint | None:
+    """Tell which published checkpoint a file on the hub is, by its place.
+
+    The hash has to agree where the catalogue knows that of a file of this name.
+    """
+    networks = catalogue().values()
+    for entry in (entry for network in networks for entry in network.checkpoints.values()):
+        if any(address.holds(file) for address in entry.hub):
+            pinned = entry.sha256 if entry.file == PurePosixPath(file.file or '').name else None
+            return entry if sha256.startswith(pinned or '') else None
+    return None
+
+
 def _network(name: str, fields: Mapping) -> Network:
     shared = {'model': name, 'license': fields['weights_license'], 'page': fields['page']}
     shared['caution'] = fields.get('caution', '')
     checkpoints = {
-        key: Checkpoint(**{**shared, **entry, 'name': key, 'variants': tuple(entry['variants'])})
+        key: _checkpoint(**{**shared, **entry, 'name': key})
         for key, entry in fields['checkpoints'].items()
     }
     variants = {key: _variant(**entry) for key, entry in fields['variants'].items()}
     return Network(**{**fields, 'name': name, 'variants': variants, 'checkpoints': checkpoints})
+
+
+def _checkpoint(variants: Sequence[str], hub: Sequence[str] = (), **fields: Any) -> Checkpoint:
+    addresses = tuple(HubAddress.parse(text) for text in hub)
+    return Checkpoint(**fields, variants=tuple(variants), hub=addresses)
 
 
 def _variant(latencies: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Variant:

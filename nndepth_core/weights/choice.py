@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nndepth_core.weights.catalogue import COMMERCIAL, Checkpoint, Network, catalogue
+from nndepth_core.weights.catalogue import Checkpoint, Network, catalogue
+from nndepth_core.weights.licenses import COMMERCIAL
 from nndepth_core.weights.measured import Device, Measured, measured
 
 DEFAULT_SIZE = '640x480'

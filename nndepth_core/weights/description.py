@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nndepth_core.files.writing import sha256_of
-from nndepth_core.weights.catalogue import Checkpoint, identify
+from nndepth_core.weights.catalogue import Checkpoint, identify, identify_on_hub
 from nndepth_core.weights.formats import read_header
+from nndepth_core.weights.hub import HubFile
 
 RANDOM = 'random'
 """In place of a file of weights: numbers that mean nothing, to measure speed with."""
@@ -33,6 +34,7 @@ class Origin:
         license: theirs, None where unknown.
         checkpoint: name in the catalogue, None for a file that is not in it.
         settings: constructor settings that the network needs with these weights.
+        hub: where on the Hugging Face hub, 'owner/name@commit/file'; None for other files.
     """
 
     source: str
@@ -40,6 +42,7 @@ class Origin:
     license: str | None = None
     checkpoint: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    hub: str | None = None
 
     @classmethod
     def of(cls, network: str, weights: str | Path) -> Origin:
@@ -47,6 +50,10 @@ class Origin:
         if weights == RANDOM:
             return cls(RANDOM, RANDOM)
         return recognize(Path(weights), network).origin
+
+    def unknown(self) -> Origin:
+        """The same file without what the catalogue says of it."""
+        return Origin(self.source, self.sha256, hub=self.hub)
 
     @property
     def key(self) -> str:
@@ -71,6 +78,8 @@ class Description:
         license: of the weights, None where unknown.
         settings: constructor settings that the network needs with these weights, since the
             shapes of the entries do not tell them.
+        hub: where on the Hugging Face hub that file lies, 'owner/name@commit/file', None for
+            other files.
     """
 
     model: str
@@ -81,6 +90,7 @@ class Description:
     checkpoint: str | None
     license: str | None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    hub: str | None = None
 
     def metadata(self) -> dict[str, str]:
         """The description as metadata of a safetensors file."""
@@ -90,7 +100,12 @@ class Description:
     def origin(self) -> Origin:
         """Where the weights came from."""
         return Origin(
-            self.source, self.source_sha256, self.license, self.checkpoint, self.settings
+            self.source,
+            self.source_sha256,
+            self.license,
+            self.checkpoint,
+            self.settings,
+            self.hub,
         )
 
 
@@ -110,7 +125,10 @@ class Recognized:
 
 
 def recognize(
-    path: Path, model: str | None = None, published: Checkpoint | None = None
+    path: Path,
+    model: str | None = None,
+    published: Checkpoint | None = None,
+    fetched: HubFile | None = None,
 ) -> Recognized:
     """Tell what a file of weights is, by what it says of itself, else by the catalogue.
 
@@ -118,6 +136,7 @@ def recognize(
         path: the file.
         model: the network whose published checkpoints it may be; None for those of all.
         published: the checkpoint that it is, where that is known.
+        fetched: the same file as it came from the Hugging Face hub, if it did.
 
     Raises:
         OSError: the file cannot be read.
@@ -125,11 +144,17 @@ def recognize(
     if own := describe(path):
         return Recognized(own.origin, own.model, own.variants)
     sha256 = sha256_of(path)
-    known = published or identify(model, path.name, sha256)
+    known = published or (fetched and identify_on_hub(fetched.address, sha256))
+    known = known or identify(model, path.name, sha256)
+    origin = Origin(path.name, sha256)
+    if fetched:
+        origin = replace(origin, license=fetched.license, hub=str(fetched.address))
     if known is None:
-        return Recognized(Origin(path.name, sha256))
-    origin = Origin(path.name, sha256, known.license, known.name, known.settings)
-    return Recognized(origin, known.model, known.variants)
+        return Recognized(origin)
+    known_origin = replace(
+        origin, license=known.license, checkpoint=known.name, settings=known.settings
+    )
+    return Recognized(known_origin, known.model, known.variants)
 
 
 def describe(path: str | Path) -> Description | None:
@@ -154,7 +179,7 @@ def read_description(path: Path) -> Description:
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError('was not written by `nndepth weights import`; remove it') from error
     texts = (description.model, description.variant, description.source, description.source_sha256)
-    optional = (description.checkpoint, description.license)
+    optional = (description.checkpoint, description.license, description.hub)
     if (
         not all(isinstance(text, str) for text in (*texts, *description.variants))
         or not all(text is None or isinstance(text, str) for text in optional)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from nndepth_core.files.writing import sha256_of, temporary_folder
 from nndepth_core.weights.catalogue import Checkpoint, find_checkpoint
 from nndepth_core.weights.formats import check_expansion, kind_of
+from nndepth_core.weights.hub import HubError, HubFile, by_hand, fetch_file
 from nndepth_core.weights.importing import import_weights, require_torch
 from nndepth_core.weights.store import cache_folder, stored_weights
 
@@ -44,15 +45,28 @@ def fetch_weights(identifier: str) -> Path:
     if stored := stored_weights(checkpoint.model, name=checkpoint.name):
         return stored
     require_torch()
+    if checkpoint.hub:
+        return _store(checkpoint, download_from_hub(checkpoint))
     with temporary_folder(cache_folder()) as folder:
-        file = download(checkpoint, folder)
-        return import_weights(
-            file,
-            checkpoint.model,
-            checkpoint.variants[0],
-            checkpoint.name,
-            published=checkpoint,
-        )
+        return _store(checkpoint, download(checkpoint, folder))
+
+
+def download_from_hub(checkpoint: Checkpoint) -> HubFile:
+    """Fetch a checkpoint from the Hugging Face hub and check its hash where it is known.
+
+    Raises:
+        DownloadError: it does not come, or is another file.
+    """
+    address = checkpoint.hub[0]
+    try:
+        fetched = fetch_file(address)
+        _verify(fetched.path, checkpoint.sha256)
+    except (HubError, DownloadError) as error:
+        raise DownloadError(
+            f'{checkpoint.id} was not downloaded: {error}; '
+            f'{by_hand(address, _options(checkpoint))}'
+        ) from error
+    return fetched
 
 
 def download(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -85,9 +99,19 @@ def download(checkpoint: Checkpoint, folder: Path) -> Path:
 
 def import_command(checkpoint: Checkpoint) -> str:
     """Give the command that stores a checkpoint once its file was downloaded by hand."""
+    return f'nndepth weights import {checkpoint.file}{_options(checkpoint)}'
+
+
+def _store(checkpoint: Checkpoint, file: Path | HubFile) -> Path:
+    return import_weights(
+        file, checkpoint.model, checkpoint.variants[0], checkpoint.name, published=checkpoint
+    )
+
+
+def _options(checkpoint: Checkpoint) -> str:
+    """The options with which `nndepth weights import` stores a checkpoint as what it is."""
     return (
-        f'nndepth weights import {checkpoint.file} --model {checkpoint.model} '
-        f'--variant {checkpoint.variants[0]} --name {checkpoint.name}'
+        f' --model {checkpoint.model} --variant {checkpoint.variants[0]} --name {checkpoint.name}'
     )
 
 

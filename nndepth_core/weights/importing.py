@@ -12,13 +12,14 @@ from nndepth_core.files.writing import replaced_at_once
 from nndepth_core.models import create_model, network_class
 from nndepth_core.weights.catalogue import Checkpoint
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
-from nndepth_core.weights.description import Description, Origin, Recognized, describe, recognize
+from nndepth_core.weights.description import Description, Recognized, describe, recognize
+from nndepth_core.weights.hub import HubError, HubFile, by_hand, fetch_file, find_address
 from nndepth_core.weights.loading import fitting_variants, load_entries, matching_models
 from nndepth_core.weights.settings import (
     check_settings,
     parse_settings,
+    snapshot_config,
     snapshot_file,
-    snapshot_settings,
 )
 from nndepth_core.weights.store import new_path
 
@@ -31,18 +32,20 @@ _log = logging.getLogger(__name__)
 
 
 def import_weights(
-    source: str | Path,
+    source: str | Path | HubFile,
     model: str | None = None,
     variant: str | None = None,
     name: str | None = None,
     settings: Sequence[str] = (),
     published: Checkpoint | None = None,
+    revision: str | None = None,
 ) -> Path:
     """Check a checkpoint file, convert it to our entries and put it into the store.
 
     Args:
-        source: .safetensors file or one that torch.save wrote, with official entries or ours, or
-            a folder that the transformers library saved.
+        source: .safetensors file or one that torch.save wrote, with official entries or ours, a
+            folder that the transformers library saved, or where such weights lie on the Hugging
+            Face hub: 'owner/name[@revision][/file]'. A path that exists is taken for a path.
         model: the network it is for; None finds out which one it fits.
         variant: its variant; None finds out which one fits.
         name: how to call it; None takes the catalogue's name, else that of the source. A file of
@@ -50,27 +53,31 @@ def import_weights(
         settings: of the network's constructor, as 'max_depth=20', for what the catalogue or the
             source does not tell, or to replace it.
         published: the checkpoint of the catalogue that it is; None finds out.
+        revision: of the repository on the hub: a branch, a tag or a commit; None takes main.
 
     Returns:
         The stored file.
 
     Raises:
         CheckpointError: the file cannot be read, fits something else, or torch is missing.
+        HubError: it does not come from the hub.
         ValueError: network, variant, name or settings are impossible.
     """
     require_torch()
     if model is not None:
         network_class(model)  # an unknown name is refused before anything is read
-    source = Path(source)
-    file = snapshot_file(source)
+    fetched = _fetched(source, revision)
+    file = fetched.path if fetched else snapshot_file(Path(str(source)))
     state = read_checkpoint(file)
-    known = recognize(file, model, published)
+    known = recognize(file, model, published, fetched)
     model = model or known.model or _only_model(state, file)
     known, fitting, values = _fit(model, variant, state, file, known, settings)
+    if variant is None:
+        _check_alike(model, fitting, values, file)
     network = create_model(model, variant or next(iter(fitting), None), **values)
     load_entries(network, state, file)
     origin = known.origin
-    path = new_path(model, name or origin.checkpoint or _name_of(source))
+    path = new_path(model, name or origin.checkpoint or _name_of(fetched or Path(str(source))))
     if before := describe(path):
         _log.warning('%s takes the place of weights made from %s', path, before.source)
     description = Description(
@@ -82,6 +89,7 @@ def import_weights(
         origin.checkpoint,
         origin.license,
         values,
+        origin.hub,
     )
     return _write(path, network, description)
 
@@ -101,7 +109,8 @@ def require_torch() -> None:
 
 def _only_model(state: Mapping[str, Tensor], file: Path) -> str:
     """The one network that the entries of an unknown file fit."""
-    models = list(dict.fromkeys(model for model, _ in matching_models(state)))
+    fitting = matching_models(state, snapshot_config(file))
+    models = list(dict.fromkeys(model for model, _ in fitting))
     if not models:
         raise CheckpointError(f'{file}: it fits no model known here; see `nndepth models`')
     if len(models) > 1:
@@ -126,18 +135,54 @@ def _fit(
     """
     cls = network_class(model)
     given = parse_settings(cls, settings)
-    unknown = Recognized(Origin(known.origin.source, known.origin.sha256))
+    config = snapshot_config(file)
+    unknown = Recognized(known.origin.unknown()) if known.model else known
     for candidate in (known, unknown) if known.model == model else (unknown,):
-        values = {**snapshot_settings(cls, file), **candidate.origin.settings, **given}
+        values = {**cls.settings_from_config(config), **candidate.origin.settings, **given}
         check_settings(cls, values)
         variants = candidate.variants if variant in (None, *candidate.variants) else ()
-        if fitting := fitting_variants(model, state, variants, values):
+        if fitting := fitting_variants(model, state, variants, values, config):
             break
     return candidate, fitting, values
 
 
-def _name_of(source: Path) -> str:
+def _fetched(source: str | Path | HubFile, revision: str | None) -> HubFile | None:
+    """Fetch weights that lie on the hub; None for those of a path."""
+    if isinstance(source, HubFile):
+        return source
+    address = find_address(source, revision)
+    if address is None:
+        return None
+    try:
+        return fetch_file(address)
+    except HubError as error:
+        raise HubError(f'{source} is no path here, and {error}; {by_hand(address)}') from error
+
+
+def _check_alike(
+    model: str, variants: Sequence[str], settings: Mapping[str, Any], file: Path
+) -> None:
+    """Refuse entries that fit variants whose outputs mean something else, where none is chosen.
+
+    Raises:
+        CheckpointError: they do.
+    """
+    import torch
+
+    with torch.device('meta'):
+        specs = [create_model(model, name, **settings).spec for name in variants]
+    if len({(spec.output, spec.value_range, spec.canonical_focal) for spec in specs}) > 1:
+        names = ' and '.join(spec.title for spec in specs)
+        raise CheckpointError(
+            f'{file}: it fits {names}, which are the same but for their weights; choose the one '
+            'that it is by --model'
+        )
+
+
+def _name_of(source: Path | HubFile) -> str:
     """What weights that are not in the catalogue are called: like their file or folder."""
+    if isinstance(source, HubFile):
+        return source.name
     return source.resolve().name if source.is_dir() else source.stem
 
 

@@ -11,7 +11,7 @@ from nndepth_core.models import create_model, model_names, network_class
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint, some, unwrap
 from nndepth_core.weights.description import recognize
-from nndepth_core.weights.settings import check_settings, snapshot_settings
+from nndepth_core.weights.settings import check_settings, snapshot_config
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,8 @@ def settings_of(model: str, path: str | Path) -> dict[str, Any]:
     cls, path = network_class(model), Path(path)
     if not path.is_file():  # what is wrong with it is told where its entries are read
         return {}
-    settings = {**snapshot_settings(cls, path), **recognize(path, model).origin.settings}
+    settings = cls.settings_from_config(snapshot_config(path))
+    settings = {**settings, **recognize(path, model).origin.settings}
     check_settings(cls, settings)
     return settings
 
@@ -66,6 +67,14 @@ def load_entries(network: Network, state: Mapping[str, Tensor], path: str | Path
             f'{path}: {len(broken)} entries hold NaN or infinity, first {broken[0]}, so that '
             'nothing can be computed with it; take another checkpoint, and where this file is in '
             'the store, remove it there by `nndepth weights remove`'
+        )
+    config = snapshot_config(Path(path))
+    variant = network.spec.variant
+    if variant and not network.is_of_config(variant, config):
+        others = ' or '.join('-'.join(names) for names in matching_models(state, config))
+        raise CheckpointError(
+            f'{path}: the config.json beside it is not that of {network.spec.title}, but of '
+            f'{others or "no model known here"}'
         )
     if _is_own(network, state):
         network.load_state_dict(state)
@@ -105,6 +114,7 @@ def fitting_variants(
     state: Mapping[str, Tensor],
     variants: Iterable[str] = (),
     settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
     """Return which variants of a network the entries fit exactly, official names or ours.
 
@@ -115,6 +125,7 @@ def fitting_variants(
         state: entries by name.
         variants: those to try; none for all of the network.
         settings: of the constructor, in place of the variants' own.
+        config: the config.json beside the checkpoint, where there is one.
 
     Raises:
         ValueError: the network is unknown, or a setting is out of its range.
@@ -122,7 +133,10 @@ def fitting_variants(
     import torch
 
     fitting = []
-    for variant in variants or network_class(model).variants:
+    cls = network_class(model)
+    for variant in variants or cls.variants:
+        if not cls.is_of_config(variant, config or {}):
+            continue
         with torch.device('meta'):
             network = create_model(model, variant, **(settings or {}))
         if _is_own(network, state) or _Fit(network, state).is_exact:
@@ -130,11 +144,17 @@ def fitting_variants(
     return tuple(fitting)
 
 
-def matching_models(state_dict: Mapping[str, Any]) -> list[tuple[str, str]]:
+def matching_models(
+    state_dict: Mapping[str, Any], config: Mapping[str, Any] | None = None
+) -> list[tuple[str, str]]:
     """Return every (network, variant) that the entries of a checkpoint fit exactly.
 
     Makes the networks with about as many parameters, which takes seconds; those whose packages
     are missing are left out.
+
+    Args:
+        state_dict: entries by name, wrapped or not.
+        config: the config.json beside the checkpoint, where there is one.
     """
     state = unwrap(state_dict)
     values = sum(value.numel() for value in state.values())
@@ -148,7 +168,7 @@ def matching_models(state_dict: Mapping[str, Any]) -> list[tuple[str, str]]:
             if variant not in known or _LEAST * values <= known[variant].parameters <= values
         ]
         try:
-            fitting = fitting_variants(name, state, likely) if likely else ()
+            fitting = fitting_variants(name, state, likely, config=config) if likely else ()
         except ModuleNotFoundError:
             continue
         matches += [(name, variant) for variant in fitting]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,12 +24,17 @@ _HEAD = """\
 # Measured latency and memory, written by `scripts/benchmark.py record`; do not edit by hand.
 #   model        network and variant, under random weights at its default iterations
 #   mode         eager; graph (CUDA graph) or compiled, by torch
-#   size         width x height of the images
+#   size         width x height of the images, which some models want resized
 #   threads      on the CPU
 #   latency_ms   the median, from images to maps in main memory
 #   memory_mib   the peak beyond the loaded model
 #   nano_ms      the latency of nano_stereo by torch, which took turns with the model on the CPU
+#   parameters_m millions of parameters
+#   nodes        of the ONNX graph
+#   export_difference  the largest difference of its output from torch
 """
+OF_NETWORK = ('parameters_m', 'nodes', 'export_difference')
+"""The figures that are of the network and its export, and not of a run."""
 
 Device = Literal['cpu', 'gpu']
 
@@ -50,6 +56,9 @@ class Measured:
     runtime: str
     date: str
     nano_ms: float | None = None
+    parameters_m: float | None = None
+    nodes: int | None = None
+    export_difference: float | None = None
 
     def __post_init__(self) -> None:
         for name in ('model', 'engine', 'precision', 'mode', 'size', 'machine', 'runtime', 'date'):
@@ -57,7 +66,7 @@ class Measured:
         choice('device', self.device, get_args(Device))
         integer('threads', self.threads, 0, 4096)
         number('latency_ms', self.latency_ms, 0, 1e7)
-        for name in ('memory_mib', 'nano_ms'):
+        for name in ('memory_mib', 'nano_ms', *OF_NETWORK):
             if getattr(self, name) is not None:
                 number(name, getattr(self, name), 0, 1e7)
 
@@ -113,10 +122,16 @@ def write_measured(path: Path, new: Iterable[Measured]) -> int:
     old = read_measured(path) if path.exists() else ()
     rows = {row.case: row for row in (*old, *new)}
     ordered = sorted(rows.values(), key=lambda row: tuple(map(str, row.case)))
-    # JSON of a flat mapping is YAML too, on one line
-    lines = [f'- {json.dumps(asdict(row), ensure_ascii=False)}\n' for row in ordered]
+    lines = [f'- {_line(row)}\n' for row in ordered]
     write_at_once(path, _HEAD + ''.join(lines))
     return len(rows)
+
+
+def _line(row: Measured) -> str:
+    """The fields on one line, without those of the network where they are unknown."""
+    told = {k: v for k, v in asdict(row).items() if v is not None or k not in OF_NETWORK}
+    # JSON of a flat mapping is YAML too, but for numbers like 1e-05, which need a point there
+    return re.sub(r'(: \d+)(e-\d+[,}])', r'\1.0\2', json.dumps(told, ensure_ascii=False))
 
 
 def today() -> str:

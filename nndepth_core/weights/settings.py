@@ -16,8 +16,9 @@ import yaml
 if TYPE_CHECKING:
     from nndepth_core.models.base import Network
 
-SNAPSHOT = 'model.safetensors', 'config.json'
-"""The weights and the configuration in a folder that the transformers library saved."""
+SNAPSHOT_WEIGHTS = 'model.safetensors', 'pytorch_model.bin'
+CONFIG = 'config.json'
+"""The weights, the better format first, and the configuration in a folder of transformers."""
 _BOOLEANS = {'true': True, 'false': False}
 
 
@@ -26,23 +27,24 @@ def snapshot_file(path: Path) -> Path:
 
     Any other path is returned as it is.
     """
-    weights, config = (path / name for name in SNAPSHOT)
-    return weights if weights.is_file() and config.is_file() else path
+    files = [path / name for name in SNAPSHOT_WEIGHTS if (path / name).is_file()]
+    return files[0] if files and (path / CONFIG).is_file() else path
 
 
-def snapshot_settings(cls: type[Network], path: Path) -> dict[str, Any]:
-    """What the configuration beside a file of weights says of a network's settings.
+def snapshot_config(path: Path) -> dict[str, Any]:
+    """Read the configuration beside a file of weights.
 
     Args:
-        cls: the network.
-        path: the file of weights; only one that the transformers library named has settings.
+        path: the file of weights; only one that the transformers library named has one.
+
+    Returns:
+        Its values by name, none where there is no configuration.
 
     Raises:
         ValueError: the configuration cannot be read.
     """
-    weights, name = SNAPSHOT
-    config = path.with_name(name)
-    if path.name != weights or not config.is_file():
+    config = path.with_name(CONFIG)
+    if path.name not in SNAPSHOT_WEIGHTS or not config.is_file():
         return {}
     try:
         values = json.loads(config.read_bytes())
@@ -50,7 +52,7 @@ def snapshot_settings(cls: type[Network], path: Path) -> dict[str, Any]:
         raise ValueError(f'{config} is no JSON text; download it again') from error
     if not isinstance(values, dict):
         raise ValueError(f'{config} holds no settings by name; download it again')
-    return cls.settings_from_config(values)
+    return values
 
 
 def check_settings(cls: type[Network], settings: Mapping[str, Any]) -> None:

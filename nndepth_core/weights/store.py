@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from nndepth_core.weights.checkpoint import CheckpointError
 from nndepth_core.weights.description import Description, read_description
+from nndepth_core.weights.licenses import commercial_use
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +30,11 @@ class StoredWeights:
     id: str
     path: Path
     description: Description
+
+    def record(self) -> dict[str, Any]:
+        """What is known of it, as values of JSON."""
+        use = commercial_use(self.description.license)
+        return {**asdict(self), 'path': str(self.path), 'commercial_use': use}
 
 
 def cache_folder() -> Path:

@@ -16,6 +16,12 @@ MODEL_PARAMETERS = (
         'Checkpoint file of the network, or name of a stored one; empty takes the last stored.',
     ),
     Parameter(
+        'network_settings',
+        '',
+        'Settings of the network in place of its own, NAME=VALUE with blanks between them; '
+        'num_tokens=1200 makes moge2 faster. An .onnx file holds its own.',
+    ),
+    Parameter(
         'engine', 'auto', 'Engine that executes the model; auto takes the best one installed.'
     ),
     Parameter('device', 'auto', 'Device on which the engine runs: auto, cpu, cuda or tensorrt.'),
@@ -71,6 +77,7 @@ class ModelConfig:
 
     model: str
     weights: str
+    network_settings: str
     engine: str
     device: str
     precision: str
@@ -117,6 +124,7 @@ class ModelConfig:
             **(asdict(self.sgbm) if self.sgbm else {}),
             **self.onnx,
             'weights': self.weights,
+            'network_settings': self.network_settings,
             'precision': self.precision,
             'iterations': self.iterations,
             'threads': self.threads,

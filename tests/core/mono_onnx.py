@@ -1,6 +1,7 @@
 """A model of single images whose output is known: an ONNX file with a card of ours."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from nndepth_core.engines.reference import Reference, textured_pair
 from nndepth_core.spec import ModelSpec
 
 
-def write_mono_onnx(path: str | Path, output: str = 'depth', scale: float = 0.01) -> Path:
-    """Write a model that gives red times scale, as any of the outputs of single images."""
+def write_mono_onnx(
+    path: str | Path, output: str = 'depth', scale: float = 0.01, **facts: Any
+) -> Path:
+    """Write a model of single images that gives red times scale as any output; facts: its own."""
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     from onnx import TensorProto, helper
@@ -37,6 +40,7 @@ def write_mono_onnx(path: str | Path, output: str = 'depth', scale: float = 0.01
         inputs=('image',),
         output=output,
         value_range=(0.0, 10.0) if metric else None,
+        **facts,
     )
     red = textured_pair(96, 160)[0][0, ..., 0].astype(np.float32)
     reference = Reference.of(red * np.float32(scale), 1e-3)

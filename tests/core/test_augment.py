@@ -362,6 +362,21 @@ def test_depth_stays_with_its_pixels(seed, flip):
     assert agree.sum() <= values.size
 
 
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.sampled_from([0.0, 1.0]))
+def test_a_pixel_keeps_its_ray(seed, flip):
+    """Grey levels tell columns, so that they tell the rays of the camera before."""
+    camera = PinholeCamera(120, 90, 80.0, 70.0, 55.0, 40.0)
+    columns = np.tile(np.arange(120, dtype=np.uint8), (90, 1))
+    augment = MonoAugmentation((40, 50), flip=flip, color=None)
+    sample = MonoSample(np.dstack([columns] * 3), columns.astype(np.float32), camera=camera)
+    new = augment(sample, np.random.default_rng(seed))
+    before = (new.image[20, 5:-5, 0] - camera.cx) / camera.fx
+    after = new.camera.rays()[0][5:-5] * (-1 if flip else 1)
+    np.testing.assert_allclose(after, before, atol=1.01 / camera.fx)
+    assert new.camera.fx / new.camera.fy == pytest.approx(80 / 70, rel=0.02)
+
+
 def test_mono_mirrors():
     image = np.random.default_rng(0).integers(0, 256, (8, 10, 3), np.uint8)
     depth = np.arange(80, dtype=np.float32).reshape(8, 10)

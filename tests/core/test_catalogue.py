@@ -16,7 +16,12 @@ from nndepth_core.weights.catalogue import (
 from nndepth_core.weights.settings import check_settings
 
 # Networks that one must train oneself.
-UNPUBLISHED = {('dcvnet', 'stereo'), ('scv_stereo', 'eighth'), ('scv_stereo', 'quarter')}
+UNPUBLISHED = {
+    ('dcvnet', 'stereo'),
+    ('nano_mono', 'base'),
+    ('scv_stereo', 'eighth'),
+    ('scv_stereo', 'quarter'),
+}
 CHECKPOINTS = [entry for network in catalogue().values() for entry in network.checkpoints.values()]
 MIDDLEBURY = 'd22e84c0e431bf31d7cc66902c40601859eb40b35ef7f4399ea81276c2915819'
 
@@ -124,6 +129,7 @@ def test_parameters(name, variant):
         ('gmstereo', 'scale1'),
         ('gmstereo', 'scale2_regrefine'),
         ('nano_stereo', 'base'),
+        ('nano_mono', 'base'),
         ('scv_stereo', 'eighth'),
         ('midas_small', 'base'),
         ('depth_anything_3', 'small'),

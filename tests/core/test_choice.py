@@ -9,8 +9,9 @@ from nndepth_core import cli
 from nndepth_core.cli import models as command
 from nndepth_core.engines import DEFAULT_NETWORK
 from nndepth_core.weights import choice
-from nndepth_core.weights.catalogue import COMMERCIAL, catalogue, find_checkpoint
+from nndepth_core.weights.catalogue import catalogue, find_checkpoint
 from nndepth_core.weights.choice import choose
+from nndepth_core.weights.licenses import COMMERCIAL, commercial_use
 from nndepth_core.weights.measured import Measured
 
 CHECKPOINTS = [entry for network in catalogue().values() for entry in network.checkpoints.values()]
@@ -67,6 +68,7 @@ def test_only_what_is_stated_to_be_free_is_commercial(entry):
         ('depth_anything_v2/outdoor_small', True),
         ('depth_anything_v2/base', False),
         ('unidepth/v2_vits14', False),
+        ('zoe_depth/nk', True),
         ('raft_stereo/middlebury', False),
         ('crestereo/eth3d', False),
         ('igev_stereo/sceneflow', False),
@@ -109,7 +111,7 @@ def test_models_without_published_weights_are_left_out():
     offers, out = choose('cpu', rows=ROWS)
     assert 'dcvnet-flow' in titles(offers)
     assert 'dcvnet-stereo' not in titles(offers)
-    assert out['without published weights'] == 3
+    assert out['without published weights'] == 4
 
 
 def test_slower_and_larger_models_are_left_out():
@@ -127,7 +129,7 @@ def test_without_a_limit_unknown_latencies_come_last():
     assert known == sorted(known)
     assert figures.index(None) == len(known) < len(figures)
     assert figures[0].machine == 'a processor, 2 cores (torch 1, fp16, graph)'
-    assert out == {'for the CPU only': 1, 'without published weights': 3}
+    assert out == {'for the CPU only': 1, 'without published weights': 4}
 
 
 def test_weights_that_do_not_fit_are_not_offered():
@@ -188,6 +190,7 @@ def test_the_command_gives_json(nndepth):
                 'machine': 'a processor, 2 cores (torch 1, fp16, graph)',
             },
             'weights': {'default': 'Apache-2.0'},
+            'commercial_use': {'default': 'allowed'},
             'cautions': [],
         }
     ]
@@ -216,3 +219,18 @@ def test_wrong_calls_are_named(nndepth, arguments, words):
 def test_a_network_may_be_named_with_its_variant(nndepth):
     code, out, _ = nndepth('las2-s')
     assert (code, out) == (0, nndepth('las2')[1])
+
+
+@pytest.mark.parametrize(
+    ('license', 'use'),
+    [
+        ('MIT', 'allowed'),
+        ('CC BY-NC 4.0', 'forbidden'),
+        ('academic only', 'forbidden'),
+        ('not stated', 'not stated'),
+        ('openrail', 'not stated'),
+        (None, 'not stated'),
+    ],
+)
+def test_commercial_use(license, use):
+    assert commercial_use(license) == use

@@ -132,6 +132,33 @@ def test_default_formats_of_metric_depth_and_truth(command):
     assert [float(row[4]) for row in rows[:2]] == [0.5, 0.5]
 
 
+def test_maps_without_a_scale_are_fitted_to_the_truth_and_it_is_said(command):
+    Path('truth').mkdir()
+    for index in range(2):
+        np.save(f'truth/{index}.npy', 1 / (reds(index) / 200 + 0.1))
+    call = ('--truth', 'truth', '--output', 'out')
+    code, out, err = command('infer', 'images', '--model', 'inverse_depth.onnx', *call)
+    assert (code, err) == (0, '')
+    *_, mean, said = out.splitlines()
+    assert float(mean.split()[1]) < 1e-3
+    assert said == (
+        'scale and shift of each inverse depth are fitted to the truth before it is measured'
+    )
+    records = json.loads(Path('out/results.json').read_text())['images']
+    assert [record['alignment'] for record in records] == ['scale_shift'] * 2
+    code, out, _ = command('infer', 'images', '--model', 'depth.onnx', *call)
+    assert 'fitted' not in out
+    assert io.read_image('out/0_panel.png').shape[1] == 3 * WIDTH  # image, depth, error
+
+
+def test_images_and_estimates_that_cannot_be_true_are_told(command):
+    io.write_image('images/0.png', np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    code, _, err = command('infer', 'images', '--model', 'depth.onnx', '--output', 'out')
+    assert code == 0
+    assert 'warning: image 0: the image shows grey levels 90 to 90' in err
+    assert 'warning: image 0: the estimate is 0.9 everywhere' in err
+
+
 def test_a_camera_info_of_one_camera_is_a_calibration(command):
     Path('camera.yaml').write_text(
         f'image_width: {WIDTH}\nimage_height: {HEIGHT}\nprojection_matrix: {{rows: 3, cols: 4, '
@@ -160,6 +187,7 @@ MONO = ('--model', 'depth.onnx')
         (['images', *MONO, '--formats', 'ply'], 'ply cannot be written without --calibration'),
         (['images', *MONO, '--confidence'], 'reddish has no confidence'),
         (['images', *MONO, '--truth', 'images/0.png'], '2 and 1 files cannot be matched'),
+        (['images', *MONO, '--max-baseline', '3'], '--max-baseline are for pairs; leave them out'),
         (['nowhere.png', *MONO], 'nowhere.png: no file there'),
         (
             ['images', '--model', 'inverse_depth.onnx', '--formats', 'depth,ply'],
@@ -248,6 +276,34 @@ def test_alignment_follows_the_output_unless_another_is_asked_for(
     assert found['mean']['all']['abs_rel'] == pytest.approx(abs_rel, abs=0.02)
 
 
+def test_the_table_says_what_is_fitted_to_the_truth(command, nyu):
+    code, out, _ = command('evaluate', 'depth.onnx', 'inverse_depth.onnx', *nyu)
+    assert code == 0
+    head, metric, relative = (line.split('  ') for line in out.splitlines())
+    assert 'FITTED' in [cell.strip() for cell in head]
+    assert '-' in [cell.strip() for cell in metric]
+    assert 'scale and shift' in [cell.strip() for cell in relative]
+
+
+def test_the_camera_is_that_of_the_data_or_is_given(command, nyu):
+    """A network that assumes a focal length gives other metres with another camera."""
+    write_mono_onnx('focal.onnx', canonical_focal=200.0)
+    code, _, err = command('evaluate', 'focal.onnx', *nyu)
+    assert code == 2
+    assert 'needs the camera' in err
+    Path('samples/image').mkdir(parents=True)
+    Path('samples/depth').mkdir()
+    for index in range(2):
+        Path(f'images/{index}.png').rename(f'samples/image/{index}.png')
+        np.save(f'samples/depth/{index}.npy', reds(index) / 200)
+    call = ('evaluate', 'focal.onnx', '--data', 'samples', '--calibration', '100,100,60,30')
+    code, out, _ = command(*call)
+    assert code == 0
+    assert float(out.splitlines()[1].split()[2]) == 0  # half of what it gives
+    compared = ('compare', 'focal.onnx', 'focal.onnx:threads=1', 'samples/image', *call[-2:])
+    assert command(*compared, '--output', 'out')[0] == 0
+
+
 def test_inverse_depth_is_aligned_in_inverse_depth(command, nyu):
     folder = Path('nyu/official_splits/test/kitchen')
     for index in range(2):
@@ -269,7 +325,7 @@ def test_inverse_depth_is_aligned_in_inverse_depth(command, nyu):
         (['depth.onnx', '--regions', 'noc'], 'these models have no region noc; choose of all'),
         (
             ['sgbm', '--alignment', 'none'],
-            '--alignment and --depth-range are for',
+            '--alignment, --depth-range and --calibration are for',
         ),
         (['depth.onnx', '--depth-range', '9,3'], '9,3 is empty; give the smaller depth first'),
     ],
@@ -302,12 +358,19 @@ def test_two_models_without_truth(command):
 def test_models_without_a_scale_are_compared_by_the_range_that_they_span(command):
     code, out, _ = command('compare', 'inverse_depth.onnx', 'relative_depth.onnx', 'images/0.png')
     assert code == 0
+    told = ', in per cent of the range that each of its maps spans'
+    assert out.splitlines()[:2] == [
+        f'A: inverse_depth.onnx{told}',
+        f'B: relative_depth.onnx{told}',
+    ]
     assert float(out.splitlines()[-1].split()[4]) > 20  # one is the other turned around
 
 
 def test_two_models_with_truth(command, nyu):
     code, out, err = command('compare', 'depth.onnx', 'relative_depth.onnx', *nyu)
     assert (code, err) == (0, '')
+    named = ['A: depth.onnx', 'B: relative_depth.onnx, scale and shift fitted to the truth']
+    assert out.splitlines()[:2] == named
     *_, head, first, _, _ = out.splitlines()
     assert 'AbsRel A  AbsRel B' in head
     assert 'B closer %' in head
@@ -320,6 +383,10 @@ def test_two_models_with_truth(command, nyu):
     [
         (['depth.onnx', 'depth.onnx:threads=1', 'images', 'images'], 'give one IMAGE'),
         (['sgbm', 'depth.onnx', 'images'], 'give models of one task'),
+        (
+            ['sgbm', 'sgbm:max-disparity=32', 'images', 'images', '--calibration', '1,1,1,1'],
+            '--calibration is for models of single images',
+        ),
         (['sgbm', 'sgbm:max-disparity=32', 'images'], 'give LEFT and RIGHT images'),
     ],
 )

@@ -106,9 +106,12 @@ def test_fetch(nndepth, folder, publish, checkpoint, digits):
     assert (code, err) == (0, '')
     assert out.splitlines() == [
         f'raft_stereo/realtime is stored, made from {NAME}',
-        '  fits raft_stereo realtime',
-        '  known file, trained on noise; weights licence: not stated',
-        f'  {path}',
+        '  fits: raft_stereo realtime',
+        '  known file: trained on noise',
+        '  weights licence: not stated',
+        '  commercial use: not stated',
+        f'  sha256: {digest}',
+        f'  path: {path}',
     ]
     assert describe(path).source_sha256 == digest
     assert [file for file in (folder / 'cache').rglob('*') if file.is_file()] == [path]
@@ -177,22 +180,27 @@ def test_import_list_and_table(nndepth, folder, publish, checkpoint):
     (folder / 'here' / 'trained.pth').write_bytes(checkpoint)
     code, out, err = nndepth('weights', 'import', 'trained.pth', '--model', 'raft_stereo')
     assert (code, err) == (0, '')
-    assert out.splitlines()[:3] == [
+    assert out.splitlines()[:5] == [
         'raft_stereo/trained is stored, made from trained.pth',
-        '  fits raft_stereo realtime',
-        '  not in the catalogue; its licence and training are unknown',
+        '  fits: raft_stereo realtime',
+        '  known file: no, it is not in the catalogue',
+        '  weights licence: unknown',
+        '  commercial use: not stated',
     ]
+    digest = hashlib.sha256(checkpoint).hexdigest()
     (folder / 'here' / NAME).write_bytes(checkpoint)
     _, out, _ = nndepth('weights', 'import', NAME, '--name', 'trained')
-    assert '  called like raft_stereo/realtime, but another file; its licence' in out
-    nndepth('weights', 'import', 'trained.pth', '--model', 'raft_stereo')
+    assert '  known file: no, though called like raft_stereo/realtime\n' in out
+    assert nndepth('weights', 'import', 'trained.pth', '--model', 'raft_stereo')[0] == 0
     _, out, _ = nndepth('weights', 'list')
     rows = [line.split() for line in out.splitlines()]
     assert rows[1] == [
-        'raft_stereo/realtime', 'realtime', NAME, '-', 'not', 'stated', 'by', 'hand',
+        'raft_stereo/realtime', 'realtime', NAME, '-', 'not', 'stated', 'not', 'stated', 12 * '0',
+        'by', 'hand',
     ]  # fmt: skip
     assert rows[2] == [
-        'raft_stereo/trained', 'realtime', 'trained.pth', '32.4', 'unknown', 'stored',
+        'raft_stereo/trained', 'realtime', 'trained.pth', '32.4', 'unknown', 'not', 'stated',
+        digest[:12], 'stored',
     ]  # fmt: skip
 
     listed = json.loads(nndepth('weights', 'list', '--json')[1])
@@ -208,13 +216,13 @@ def test_import_list_and_table(nndepth, folder, publish, checkpoint):
 def test_settings_ride_with_the_weights(nndepth, folder, publish, checkpoint):
     publish('/file', settings={'iterations': 9})
     code, out, _ = nndepth('weights', 'fetch', 'raft_stereo/realtime')
-    assert (code, out.splitlines()[1]) == (0, '  fits raft_stereo realtime (iterations=9)')
+    assert (code, out.splitlines()[1]) == (0, '  fits: raft_stereo realtime (iterations=9)')
     (folder / 'here' / 'mine.pth').write_bytes(checkpoint)
     code, out, _ = nndepth(
         'weights', 'import', 'mine.pth', '--set', 'iterations=5', '--set', 'radius=4'
     )
     assert code == 0
-    assert out.splitlines()[1] == '  fits raft_stereo realtime (iterations=5 radius=4)'
+    assert out.splitlines()[1] == '  fits: raft_stereo realtime (iterations=5 radius=4)'
     listed = json.loads(nndepth('weights', 'list', '--json')[1])
     assert listed['known'][0]['settings'] == {'iterations': 9}
     settings = [entry['description']['settings'] for entry in listed['stored']]

@@ -17,7 +17,7 @@ from nndepth_core.config.training import (  # noqa: E402
     known_classes,
     read_run,
 )
-from nndepth_core.data.synthetic.procedural import ProceduralStereo  # noqa: E402
+from nndepth_core.data.synthetic.procedural import ProceduralMono, ProceduralStereo  # noqa: E402
 from nndepth_core.files.yaml_mapping import read_mapping  # noqa: E402
 from nndepth_core.models.light_stereo import LightStereo  # noqa: E402
 from nndepth_core.models.raft_stereo import RaftStereo  # noqa: E402
@@ -263,6 +263,9 @@ def test_published_data_settings_name_real_ones(path):
     """All is right with them up to the folders, which are not here."""
     if path.stem in ('procedural', 'default_model'):
         read(f'--data={path}')
+    elif path.stem == 'nano_mono':
+        run = read_run(['--model', 'nano_mono', f'--data={path}'])
+        assert run.data.train == ProceduralMono((384, 512), seed=1)
     else:
         with pytest.raises(ValueError, match=r'there is no folder data/'):
             read(f'--data={path}')

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import scenes
 
+from nndepth_core import io
 from nndepth_core.cli import data
 from nndepth_core.data.datasets import FolderPairs
 from nndepth_core.data.inspect import TRUTH, check_truth, picture
+from nndepth_core.data.inspect_depth import AS_IT_IS, check_depth
 from nndepth_core.data.sample import MonoSample, StereoSample
 
 
@@ -105,6 +107,72 @@ def test_the_command_takes_part_of_the_samples(tmp_path, capsys):
     assert data.main(['inspect', '--data', str(tmp_path), '--samples', '1']) == 0
     assert '0 of 1 samples look wrong' in capsys.readouterr().out
     assert len(FolderPairs(tmp_path)) == 2
+
+
+@pytest.fixture
+def single() -> MonoSample:
+    """Boxes before a wall, each of its own brightness."""
+    depth, image = np.full((96, 160), 9.0, np.float32), np.full((96, 160, 3), 80, np.uint8)
+    for number, (top, left) in enumerate([(10, 12), (20, 60), (70, 30), (40, 110)]):
+        depth[top : top + 22, left : left + 30] = 2 + number
+        image[top : top + 22, left : left + 30] = 120 + 30 * number
+    return MonoSample(image, depth, name='boxes')
+
+
+def test_depth_that_fits_its_image(single):
+    check = check_depth(single)
+    assert (check.name, check.problem) == ('boxes', '')
+    assert (check.low, check.high, check.density) == (2, 9, 1)
+    assert check.contrasts[AS_IT_IS] > 3 * max(
+        value for name, value in check.contrasts.items() if name != AS_IT_IS
+    )
+    sparse = np.where(np.random.default_rng(0).random(single.depth.shape) < 0.05, 1, np.nan)
+    assert check_depth(replace(single, depth=single.depth * sparse)).contrasts == {}
+
+
+@pytest.mark.parametrize(
+    ('change', 'problem'),
+    [
+        (np.fliplr, 'edges of the image better mirrored'),
+        (np.flipud, 'better upside down'),
+        (lambda depth: depth[::-1, ::-1], 'better turned by half'),
+        (lambda depth: 1000 * depth, r'below 9000 m; is the stored value of one metre right'),
+        (lambda depth: depth / 256, r'below 0\.03516 m'),
+        (lambda depth: depth - 4, r'not positive, down to -2 m'),
+        (np.ones_like, 'the depth is 1 everywhere'),
+        (lambda depth: depth * np.nan, 'no pixel has a depth'),
+    ],
+)
+def test_wrong_depths_are_told(single, change, problem):
+    check = check_depth(replace(single, depth=np.ascontiguousarray(change(single.depth))))
+    assert re.search(problem, check.problem), check.problem
+
+
+def test_images_without_contrast_are_told(single):
+    assert 'grey levels' in check_depth(replace(single, image=single.image // 40)).problem
+
+
+def test_the_command_looks_at_single_images_too(single, tmp_path, capsys):
+    depths = {'right': single.depth, 'wrong': np.fliplr(single.depth)}
+    for name, depth in depths.items():
+        for folder, write, values in (
+            ('image', io.write_image, single.image),
+            ('depth', io.write_depth, np.ascontiguousarray(depth)),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write(tmp_path / folder / f'{name}.png', values)
+    arguments = ['inspect', '--output', str(tmp_path / 'out'), '--data']
+    assert data.main([*arguments, str(tmp_path)]) == 1
+    head, *_ = told = capsys.readouterr().out.splitlines()
+    assert head.split('  ')[-1].strip() == 'verdict'
+    assert 'depth' in head
+    assert f'    depth: {tmp_path / "depth" / "wrong.png"}' in told
+    assert told[-1].endswith(': 1 of 2 samples look wrong')
+    assert len(list((tmp_path / 'out').iterdir())) == 2
+    source = tmp_path / 'data.yaml'
+    source.write_text(f'class_path: FolderDepth\ninit_args: {{root: {tmp_path}}}\n')
+    assert data.main([*arguments, str(source)]) == 1
+    assert data.main([*arguments, 'ProceduralMono', '--samples', '1']) == 0
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,22 @@ def test_nyu_exported(tmp_path):
         NYUv2(tmp_path, 'train')
 
 
+def test_cameras_that_publishers_tell(tmp_path):
+    folder, sequence = (
+        tmp_path / 'official_splits/test/bathroom', tmp_path / 'rgbd_dataset_freiburg3_desk'
+    )  # fmt: skip
+    for path in (folder, sequence):
+        path.mkdir(parents=True)
+        for name in ('rgb_1.jpg', 'sync_depth_1.png'):
+            io.write_image(path / name, np.full((480, 640, 3), 9, np.uint8))
+        cv2.imwrite(str(path / 'sync_depth_1.png'), np.full((480, 640), 2500, np.uint16))
+    for name, file in (('rgb', 'rgb_1.jpg'), ('depth', 'sync_depth_1.png')):
+        (sequence / f'{name}.txt').write_text(f'1.0 {file}\n')
+    for dataset, focal in ((NYUv2(tmp_path), 518.857901), (TUM(tmp_path), 535.4)):
+        [sample] = dataset
+        assert (sample.camera.fx, sample.camera.width) == (focal, 640)
+
+
 def mat_element(kind: int, content: bytes) -> bytes:
     """An element of a MATLAB 5 file, in the short form where it fits."""
     if len(content) <= 4:

@@ -1,14 +1,17 @@
 """The factory, the self-test, and both engines of networks against closed forms."""
 
+import argparse
 import dataclasses
 import logging
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pairs import stereo
 
 from nndepth_core import StereoEstimator, engines
+from nndepth_core.cli import model_list, options
 from nndepth_core.engines import EngineError, ModelSpec, create_engine, providers
 from nndepth_core.engines.base import check_inputs, physical_cores
 from nndepth_core.engines.card import ModelCard
@@ -225,7 +228,7 @@ def test_missing_packages_are_named(monkeypatch, model, words):
 
 
 def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
-    """Weights, iterations and precision decide whether an export in the cache is the right one."""
+    """Weights, settings, iterations and precision decide whether a cached export is right."""
     weights = tmp_path / 'some.pth'
     weights.write_bytes(b'no checkpoint, but a hash')
     path = export_path('light_stereo', 's', Origin.of('light_stereo', weights), 'fp32')
@@ -239,7 +242,12 @@ def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
     engine = create_engine('light_stereo', weights=weights, device='cpu')
     assert isinstance(engine, onnx_engine)
     assert engine.spec.variant == 's'
-    for other in ({'precision': 'fp16'}, {'iterations': 3}, {'model': 'light_stereo-m'}):
+    for other in (
+        {'precision': 'fp16'},
+        {'iterations': 3},
+        {'model': 'light_stereo-m'},
+        {'network_settings': 'depth=3'},
+    ):
         request = {'model': 'light_stereo', 'weights': weights, **other}
         with pytest.raises(EngineError, match='needs torch'):
             create_engine(**request)
@@ -248,6 +256,42 @@ def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
     weights.write_bytes(b'other weights')
     with pytest.raises(EngineError, match='needs torch'):
         create_engine('light_stereo', weights=weights)
+
+
+def test_settings_of_a_network_take_the_place_of_its_own():
+    pytest.importorskip('torch')
+    from nndepth_core.engines.torch import load_network
+
+    assert load_network('scv_stereo', None, 'random').matches == 8
+    made = load_network('scv_stereo', None, 'random', 'matches=2 iterations=3')
+    assert (made.matches, made.spec.iterations) == (2, 3)
+    for wrong, says in (
+        ('tokens=9', "no setting 'tokens'; it has downsample, matches, iterations"),
+        ('matches=few', "setting matches is 'few'; give a whole number"),
+        ('matches', "setting 'matches' has no value; write NAME=VALUE"),
+    ):
+        with pytest.raises(EngineError, match=says):
+            load_network('scv_stereo', None, 'random', wrong)
+
+
+@pytest.mark.parametrize('model', ['scv_stereo', 'scv_stereo:set=matches=4'])
+def test_settings_are_typed_for_all_models_or_for_one(monkeypatch, model):
+    given = []
+
+    def load(name, engine, device, chosen, **settings):
+        given.append((name, chosen))
+        return SimpleNamespace(self_test=lambda: None)
+
+    monkeypatch.setattr(model_list, 'load_estimator', load)
+    parser = argparse.ArgumentParser()
+    options.add_settings(parser)
+    args = parser.parse_args(['--set', 'iterations=3'])
+    model_list.load_estimators([model, 'light_stereo'], args)
+    own = 'iterations=3 matches=4' if ':' in model else 'iterations=3'
+    assert given == [
+        ('scv_stereo', {'network_settings': own}),
+        ('light_stereo', {'network_settings': 'iterations=3'}),
+    ]
 
 
 def test_an_export_of_an_earlier_version_gives_way_to_torch(onnx_engine, tmp_path, caplog):
@@ -573,3 +617,15 @@ def test_weights_of_another_network_are_refused(realtime, tmp_path):
 def test_each_kind_of_model_takes_the_options_that_are_its_own(model, names):
     values = {'weights': 'x', 'threads': 2, 'num_disparities': 64, 'layout': 'nchw', 'more': 1}
     assert options_for(model, values) == {name: values[name] for name in names}
+
+
+def test_a_licence_that_forbids_commercial_use_is_logged_once(onnx_engine, tmp_path, caplog):
+    free = write_model(tmp_path / 'free.onnx', card=card_of())
+    bound = write_model(tmp_path / 'bound.onnx', card=card_of(license='CC BY-NC 4.0'))
+    with caplog.at_level(logging.WARNING):
+        for path in (free, bound, bound):
+            create_engine(str(path), device='cpu')
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f'the weights of {bound} are under the licence CC BY-NC 4.0, which forbids commercial use'
+    ]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from nndepth_core import StereoEstimator
 from nndepth_core.engines import EngineError, ModelSpec
+from nndepth_core.engines.maps import left_right_confidence
 from nndepth_core.engines.sgbm import SgbmEngine
-from nndepth_core.estimator import left_right_confidence
 
 BACKGROUND, FOREGROUND = 6, 22  # pixels
 

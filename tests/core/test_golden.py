@@ -13,6 +13,7 @@ from nndepth_core.weights import load_official  # noqa: E402
 
 VARIANTS = [(name, variant) for name in model_names() for variant in network_class(name).variants]
 WITHOUT_GOLDEN = {
+    ('nano_mono', 'base'): 'our own',
     ('nano_stereo', 'base'): 'our own',
     ('crestereo', 'cascade'): 'its golden holds the first pass only, see test_models_crestereo',
     ('dcvnet', 'stereo'): 'the authors have flow only; its volumes are in test_models_dcvnet',
@@ -38,9 +39,13 @@ WITHOUT_GOLDEN = {
         for variant in ('small', 'base', 'large')
     },
     **{
-        ('midas_dpt', f'{backbone}_{size}'): "compared with the library's in test_models_midas_dpt"
+        ('midas_dpt', f'{backbone}_{size}'): 'compared in test_models_midas_dpt, in a small form'
         for backbone in ('swin2', 'beit')
         for size in ('tiny', 'base', 'large', 'large_512')
+    },
+    **{
+        ('zoe_depth', variant): 'compared in test_models_zoe_depth, in a small form'
+        for variant in ('nk', 'n', 'k')
     },
 }
 

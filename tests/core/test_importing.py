@@ -203,7 +203,9 @@ def test_exports_of_other_settings_are_other_files():
     plain = Origin('a.pth', 64 * 'a')
     deep, deeper = (replace(plain, settings={'max_depth': depth}) for depth in (20.0, 80.0))
     paths = {export_path('net', 'base', origin, 'fp32') for origin in (plain, deep, deeper)}
-    assert len(paths) == 3
+    paths |= {export_path('net', 'base', plain, 'fp32', settings=x) for x in ('a=1', 'a=1 b=c/d')}
+    assert len(paths) == 5
+    assert len({path.parent for path in paths}) == 1
     assert export_path('net', 'base', plain, 'fp32').name == f'net-base-{16 * "a"}-fp32.onnx'
 
 

@@ -64,7 +64,9 @@ def test_tensors_are_those_of_the_samples():
 def test_single_images_with_depth_make_batches_too():
     images = Mixture([TinyImages(2), TinyImages(3)])
     batch = take(TrainingData(images, batch_size=5, workers=0), 1)[0]
-    assert batch.keys() == {'image', 'depth', 'names', 'skipped'}
+    assert batch.keys() == {'image', 'depth', 'focal', 'names', 'skipped'}
+    assert batch['focal'].isnan().all()  # the cameras are unknown
+    assert batch['focal'].shape == (5, 1, 1, 1)
     assert batch['image'].dtype == torch.uint8
     for row, name in enumerate(batch['names']):
         sample = TinyImages()[int(name.removeprefix('image'))]

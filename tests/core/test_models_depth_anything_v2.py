@@ -14,6 +14,8 @@ from fill import fill  # noqa: E402
 
 from nndepth_core.models import create_model, network_class  # noqa: E402
 from nndepth_core.weights import CheckpointError, load_official, read_checkpoint  # noqa: E402
+from nndepth_core.weights.description import describe  # noqa: E402
+from nndepth_core.weights.importing import import_weights  # noqa: E402
 
 TINY = {'width': 64, 'layers': 4, 'taps': (1, 2, 3, 4), 'neck': (8, 12, 16, 20), 'fusion': 8}
 MEAN, DEVIATION = (
@@ -242,6 +244,21 @@ def test_reads_the_settings_of_metric_weights_from_the_configuration_of_the_libr
     config = tiny(output='depth', max_depth=80).network.config.to_dict() | {'max_depth': 80}
     assert cls.settings_from_config(config) == {'output': 'depth', 'max_depth': 80.0}
     assert cls.settings_from_config(tiny().network.config.to_dict()) == {}
+
+
+def test_weights_that_fit_variants_of_other_outputs_need_a_choice(
+    empty_store, tmp_path, monkeypatch
+):
+    variants = {
+        name: {**TINY, 'output': 'depth', 'max_depth': largest}
+        for name, largest in (('near', 20.0), ('far', 80.0))
+    }
+    monkeypatch.setattr(network_class('depth_anything_v2'), 'variants', variants)
+    file = tmp_path / 'weights.pth'
+    torch.save(authors_state(create_model('depth_anything_v2')), file)
+    with pytest.raises(CheckpointError, match=r'it fits depth_anything_v2-near and .*-far, which'):
+        import_weights(file, 'depth_anything_v2')
+    assert describe(import_weights(file, 'depth_anything_v2', 'far')).variant == 'far'
 
 
 def test_says_what_to_install(monkeypatch):

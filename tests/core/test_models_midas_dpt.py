@@ -1,14 +1,18 @@
 """MiDaS 3.1: the adapter against the library's network and the authors' figures."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')
 
+from fill import load_golden  # noqa: E402
+from probe import official_state  # noqa: E402
+
 from nndepth_core.engines.torch import ModuleEngine  # noqa: E402
 from nndepth_core.estimator import MonoEstimator  # noqa: E402
 from nndepth_core.models import create_model  # noqa: E402
-from nndepth_core.weights import load_official, read_checkpoint  # noqa: E402
+from nndepth_core.weights import CheckpointError, load_official, read_checkpoint  # noqa: E402
 
 TINY = {
     'beit': {
@@ -31,6 +35,17 @@ TINY = {
         'fusion': 8,
     },
 }
+AUTHORS = {
+    'beit': {**TINY['beit'], 'fusion': 16},
+    'swin2': {
+        **TINY['swin2'],
+        'depths': (2, 2, 2, 2),
+        'heads': (1, 2, 2, 4),
+        'pretrained': (2, 2, 2, 2),
+        'fusion': 16,
+    },
+}
+"""The networks of which goldens hold what the authors' code gives."""
 PARAMETERS = {
     'swin2_tiny': 40930795,
     'swin2_base': 101351865,
@@ -70,6 +85,56 @@ def test_equals_the_library_through_its_files(tmp_path, kind, size):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def authors(kind):
+    """The authors' entries, with the classifier and what follows from sizes; and the golden."""
+    facts, arrays = load_golden(f'midas_dpt_official_{kind}')
+    state = official_state(facts) | {name: torch.zeros(shape) for name, shape in facts['unused']}
+    return state, facts, arrays
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize('kind', AUTHORS)
+def test_takes_the_files_of_the_authors_and_gives_what_their_code_does(kind):
+    state, facts, arrays = authors(kind)
+    network = create_model('midas_dpt', **AUTHORS[kind])
+    load_official(network, state)
+    found = network(torch.from_numpy(arrays['image']).float())
+    assert arrays['output'].std() > 1
+    np.testing.assert_allclose(found, arrays['output'], rtol=0, atol=facts['tolerance'])
+
+
+@pytest.mark.parametrize(
+    ('kind', 'change', 'message'),
+    [
+        (
+            'beit',
+            lambda state: state.pop('pretrained.model.blocks.0.attn.q_bias'),
+            '1 missing .backbone.encoder.layer.0.attention.attention.query.bias',
+        ),
+        (
+            'swin2',
+            lambda state: state.pop('pretrained.model.layers.0.blocks.0.attn.qkv.weight'),
+            '3 missing .backbone.encoder.layers.0.blocks.0.attention.self.query.weight',
+        ),
+        (
+            'beit',
+            lambda state: state.update({'scratch.stem_transpose.weight': torch.zeros(1)}),
+            '1 unexpected .scratch.stem_transpose.weight',
+        ),
+        (
+            'swin2',
+            lambda state: state.update({'scratch.output_conv.4.bias': torch.zeros(2)}),
+            'head.head.4.bias is 2',
+        ),
+    ],
+)
+def test_refuses_other_files(kind, change, message):
+    state, _, _ = authors(kind)
+    change(state)
+    with pytest.raises(CheckpointError, match=message):
+        load_official(create_model('midas_dpt', **AUTHORS[kind]), state)
+
+
 @pytest.mark.parametrize('variant', PARAMETERS)
 def test_parameters_are_those_of_the_authors(variant):
     with torch.device('meta'):
@@ -79,7 +144,7 @@ def test_parameters_are_those_of_the_authors(variant):
     if variant.startswith('swin2'):
         assert network.spec.fixed_size == (side, side)
     else:
-        assert network.spec.working_size(640, 480) == (side, side * 3 // 4)
+        assert network.spec.working_size(640, 480) == (640 * side // 480 // 32 * 32, side)
 
 
 @pytest.mark.parametrize('kind', TINY)

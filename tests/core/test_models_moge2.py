@@ -136,7 +136,7 @@ def test_refuses_what_is_no_image(network):
         network(torch.zeros(1, 1, 64, 64))
 
 
-def test_estimates_metres_and_leaves_out_what_shows_no_point(network):
+def test_estimates_metres_that_are_infinite_where_no_point_shows(network):
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     engine = ModuleEngine(network, network.spec)
     maps = {name: values[0] for name, values in engine.run({'image': image[None]}).items()}
@@ -149,7 +149,7 @@ def test_estimates_metres_and_leaves_out_what_shows_no_point(network):
         result = MonoEstimator(engine)(image, camera)
         assert (result.output, result.confidence) == ('depth', None)
         shifted = maps['depth'] + np.float32(shift)
-        expected = np.where(valid & (shifted > 0), shifted, np.nan)
+        expected = np.where(valid, np.where(shifted > 0, shifted, np.nan), np.inf)
         np.testing.assert_allclose(result.depth, expected, rtol=1e-5)
         sure = MonoEstimator(engine)(image, camera, confidence=True)
         np.testing.assert_array_equal(sure.confidence, maps['confidence'])
@@ -195,7 +195,10 @@ def test_the_shift_is_found_at_any_processing_size(size, known):
     [
         ({'confidence': None}, 'has the output depth and a confidence'),
         ({'output': 'inverse_depth'}, 'has the output depth and a confidence'),
-        ({'confidence': None, 'affine_points': False}, 'a least_confidence has a confidence'),
+        (
+            {'confidence': None, 'affine_points': False},
+            'a least_confidence gives depth and a confidence',
+        ),
         ({'affine_points': 'yes'}, "affine_points is 'yes'"),
     ],
 )

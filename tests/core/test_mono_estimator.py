@@ -2,19 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 
 from nndepth_core import MonoEstimator, PinholeCamera, StereoEstimator, load_estimator
 from nndepth_core.engines import EngineError
-from nndepth_core.engines.maps import resampled_depth
 from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.spec import ModelSpec, Preferred
-
-ODD_VALUES = st.one_of(
-    st.floats(-100, 100, width=32), st.just(float('nan')), st.sampled_from([0.0, 50.0])
-)
 
 
 class BrightnessEngine:
@@ -64,38 +56,18 @@ def test_the_size_a_model_prefers_is_taken_unless_another_is_asked_for():
     assert small.depth.shape == (192, 256)
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(3, 9), st.integers(3, 9), st.integers(0, 2**32 - 1), st.floats(-100, 100))
-def test_no_value_floats_between_two_surfaces(rows, columns, seed, shift):
-    """Blocks of two values stay blocks of these, whatever is added to all of them."""
-    blocks = np.random.default_rng(seed).choice(np.float32([1, 5]), (rows, columns))
-    small = np.repeat(np.repeat(blocks, 3, axis=0), 3, axis=1) + np.float32(shift)
-    large = resampled_depth(small, 7 * columns, 8 * rows)
-    assert set(np.unique(large)) <= set(np.unique(small))
-
-
-@given(
-    arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=ODD_VALUES),
-    st.integers(1, 40),
-    st.integers(1, 40),
-)
-def test_values_stay_within_their_neighbourhood(values, width, height):
-    large = resampled_depth(values, width, height)
-    known = values[~np.isnan(values)]
-    found = large[~np.isnan(large)]
-    if found.size:
-        assert found.min() >= known.min() - 1e-4
-        assert found.max() <= known.max() + 1e-4
-
-
-def test_slopes_have_no_stairs():
-    """Inverse depth of a ground plane, whose every row differs from the next one."""
-    rows = np.arange(64, dtype=np.float32)[:, None]
-    small = np.repeat(np.maximum(rows - 20, 0), 96, axis=1) / 100
-    large = resampled_depth(small, 480, 320)
-    exact = np.maximum((np.arange(320) + 0.5) / 5 - 0.5 - 20, 0) / 100
-    inside = slice(130, 310)
-    np.testing.assert_allclose(large[inside, 200], exact[inside], atol=1e-6)
+@pytest.mark.parametrize(('output', 'shape'), [('camera', (60, 100)), ('processing', (96, 160))])
+def test_a_mirrored_border_comes_off_the_map(output, shape):
+    """Ramps of brightness stay where they are in the image, whatever surrounds it."""
+    columns = np.linspace(50, 200, 100).astype(np.uint8)
+    image = np.repeat(np.repeat(columns[None, :, None], 60, axis=0), 3, axis=2)
+    engine = BrightnessEngine(multiple=32, mirrored=3.0)
+    result = MonoEstimator(engine, (160, 96), output)(image)
+    assert engine.seen['image'].shape == (1, 96, 160, 3)
+    assert result.depth.shape == shape
+    at = (np.arange(shape[1]) + 0.5) * 100 / shape[1] - 0.5
+    expected = np.interp(at, np.arange(100), columns / 100)
+    np.testing.assert_allclose(result.depth[shape[0] // 2, 5:-5], expected[5:-5], atol=0.03)
 
 
 def test_metres_of_a_canonical_camera_become_those_of_this_one():
@@ -129,12 +101,105 @@ def test_estimates_below_the_threshold_are_unknown():
         MonoEstimator(BrightnessEngine(), confidence_threshold=0.5)
 
 
+@pytest.mark.parametrize('size', [(0, 0), (15, 10), (60, 40)])
+@pytest.mark.parametrize('output', ['depth', 'relative_depth'])
+def test_the_sky_is_infinitely_far(size, output):
+    """What a model calls sky is +inf, what the user wants to be surer of is NaN."""
+    engine = BrightnessEngine(output=output, confidence='head', least_confidence=0.5)
+    result = MonoEstimator(engine, size)(steps(20, 30))
+    np.testing.assert_array_equal(result.depth[:, :14], np.inf)
+    np.testing.assert_allclose(result.depth[:, 17:], 2.5, rtol=1e-6)
+    assert result.confidence is None
+    strict = MonoEstimator(engine, size, confidence_threshold=0.95)(steps(20, 30))
+    np.testing.assert_array_equal(strict.depth[:, :14], np.inf)
+    assert np.isnan(strict.depth[:, 17:]).all()
+
+
+def test_the_end_of_the_range_means_infinity():
+    ends = BrightnessEngine(value_range=(0.0, 2.5), saturates=True)
+    depth = MonoEstimator(ends)(steps(20, 30)).depth
+    assert (depth[:, :15] == 0).all()
+    assert np.isposinf(depth[:, 15:]).all()
+    goes_on = BrightnessEngine(value_range=(0.0, 2.5))
+    assert (MonoEstimator(goes_on)(steps(20, 30)).depth[:, 15:] == 2.5).all()
+
+
+@pytest.mark.parametrize(('focal', 'far'), [(500.0, 2.5), (599.0, 2.995), (600.0, np.inf)])
+def test_metres_are_cut_off_after_they_are_those_of_the_camera(focal, far):
+    engine = BrightnessEngine(canonical_focal=500.0, max_depth=3.0)
+    camera = PinholeCamera(30, 20, focal, focal, 14.5, 9.5)
+    depth = MonoEstimator(engine)(steps(20, 30), camera).depth
+    np.testing.assert_allclose(depth[:, 15:], far, rtol=1e-6)
+
+
+def test_widened_images_bring_their_intrinsics_along_and_lose_their_margins():
+    engine = BrightnessEngine(
+        inputs=('image', 'intrinsics'),
+        multiple=4,
+        placement='centre',
+        border='mean',
+        aspect=(0.5, 2.5),
+    )
+    image = np.random.default_rng(0).integers(0, 255, (20, 100, 3), dtype=np.uint8)
+    camera = PinholeCamera(100, 20, 50.0, 52.0, 49.5, 9.5)
+    result = MonoEstimator(engine)(image, camera)
+    assert engine.seen['image'].shape == (1, 40, 100, 3)
+    assert engine.seen['image'][0, 0, 0].tolist() == [124, 116, 104]
+    expected = [[[50, 0, 49.5], [0, 52, 19.5], [0, 0, 1]]]
+    np.testing.assert_array_equal(engine.seen['intrinsics'], np.float32(expected))
+    np.testing.assert_array_equal(result.depth, image[..., 0].astype(np.float32) / 100)
+
+
 @pytest.mark.parametrize(
     'image', [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)], ids=['grey', 'float']
 )
 def test_other_images_are_refused(image):
     with pytest.raises(ValueError, match=r'image is .*; give uint8 RGB'):
         MonoEstimator(BrightnessEngine())(image)
+
+
+@pytest.mark.parametrize(
+    ('image', 'said'),
+    [
+        ([[0]], 'image is a list; give an array'),
+        (np.zeros((0, 4, 3), np.uint8), r'image is uint8 \(0, 4, 3\)'),
+        (
+            np.zeros((20, 5, 3), np.uint8),
+            'processed at 5x20; bright needs at least 16x16 .*larger',
+        ),
+    ],
+)
+def test_images_without_enough_pixels_are_refused(image, said):
+    with pytest.raises(ValueError, match=said):
+        MonoEstimator(BrightnessEngine(minimum=(16, 16)))(image)
+
+
+def test_a_camera_of_another_size_is_refused_by_any_model():
+    camera = PinholeCamera(60, 40, 50.0, 50.0, 29.5, 19.5)
+    with pytest.raises(ValueError, match='for images of 60x40 and the image is 30x20'):
+        MonoEstimator(BrightnessEngine())(np.zeros((20, 30, 3), np.uint8), camera)
+
+
+def test_views_and_mirrored_images_are_taken():
+    image = np.random.default_rng(0).integers(0, 255, (20, 60, 3), dtype=np.uint8)[:, ::-2]
+    result = MonoEstimator(BrightnessEngine(), (60, 40))(image)
+    assert result.depth.shape == (20, 30)
+
+
+class UnknownEngine(BrightnessEngine):
+    """Gives NaN alone."""
+
+    def run(self, inputs):
+        return {name: values * np.float32(np.nan) for name, values in super().run(inputs).items()}
+
+
+@pytest.mark.parametrize('size', [(0, 0), (15, 10), (60, 40)])
+@pytest.mark.parametrize('output', ['depth', 'inverse_depth'])
+def test_what_a_model_does_not_know_stays_unknown(size, output):
+    engine = UnknownEngine(output=output, confidence='head')
+    result = MonoEstimator(engine, size)(np.zeros((20, 30, 3), np.uint8), confidence=True)
+    assert np.isnan(result.depth).all()
+    assert result.depth.shape == result.confidence.shape == (20, 30)
 
 
 def test_models_of_the_other_task_are_refused():

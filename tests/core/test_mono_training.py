@@ -17,7 +17,7 @@ from tiny_training import settings as tiny_settings  # noqa: E402
 
 from nndepth_core import cli  # noqa: E402
 from nndepth_core.config.training import read_run  # noqa: E402
-from nndepth_core.data.synthetic.procedural import ProceduralMono, ProceduralStereo  # noqa: E402
+from nndepth_core.data.synthetic.procedural import ProceduralMono  # noqa: E402
 from nndepth_core.spec import ModelSpec  # noqa: E402
 from nndepth_core.training import TrainingError  # noqa: E402
 from nndepth_core.training.mono import MonoData, MonoTrainer  # noqa: E402
@@ -79,6 +79,16 @@ def test_a_common_factor_costs_what_its_weight_says(factor):
     truth = maps(1, 1, 8, 8)
     found = ScaleInvariantLogLoss(0.15)(factor * truth, truth) / 64
     assert found.item() == pytest.approx(10 * np.sqrt(0.15) * abs(np.log(factor)), abs=1e-3)
+
+
+def test_edges_of_logarithms_cost_what_their_weight_says():
+    truth, prediction = maps(1, 1, 4, 6), maps(1, 1, 4, 6, seed=1)
+    truth[0, 0, 1, 2] = torch.nan
+    losses = [ScaleInvariantLogLoss(gradients=w, scales=2)(prediction, truth) for w in (0.0, 2.0)]
+    known = truth[0, 0].isfinite()
+    error = (prediction / truth)[0, 0].log().nan_to_num()
+    edges = gradient_error(error, known) + gradient_error(error[::2, ::2], known[::2, ::2])
+    torch.testing.assert_close(losses[1] - losses[0], 23 * 2.0 * edges)
 
 
 def test_images_count_by_their_valid_pixels():
@@ -180,22 +190,34 @@ def test_truth_that_is_inverse_depth_already_is_learned_as_it_is(tmp_path):
         torch.testing.assert_close(trainer.target({'depth': depth}), expected, equal_nan=True)
 
 
-def test_rendered_images_have_the_depth_of_their_pairs():
-    pair, sample = ProceduralStereo((64, 96), 3, 5)[1], ProceduralMono((64, 96), 3, 5, 0.2)[1]
-    np.testing.assert_array_equal(sample.image, pair.left)
-    known = np.isfinite(sample.depth)
-    focal = pair.camera.left.fx
-    np.testing.assert_allclose(sample.depth[known], 0.2 * focal / pair.disparity[known], rtol=1e-5)
-    with pytest.raises(ValueError, match='baseline is 0; give metres'):
-        ProceduralMono(baseline=0)
+class Focal(TinyMono):
+    spec = ModelSpec('tiny_focal', inputs=('image',), output='depth', canonical_focal=300.0)
 
 
-@pytest.mark.parametrize('name', ['midas_small', 'depth_anything_v2'])
-def test_networks_have_a_published_training(name):
+def test_truth_is_that_of_a_camera_with_the_focal_length_of_the_network(tmp_path):
+    trainer = MonoTrainer(**tiny_settings(tmp_path / 'known', max_steps=1))
+    images = ProceduralMono((16, 24), 4, seed=1)
+    trainer.train(Focal(), MonoData(images, images, batch_size=2, workers=0))
+    focal = torch.tensor([100.0, 600.0]).view(2, 1, 1, 1)
+    target = trainer.target({'depth': torch.full((2, 1, 4, 6), 7.0), 'focal': focal})
+    torch.testing.assert_close(target[:, 0, 0, 0], torch.tensor([21.0, 3.5]))
+    with pytest.raises(TrainingError, match='tiny_focal learns from images of known cameras'):
+        train(tmp_path / 'unknown', Focal(), MonoData(TinyImages(), batch_size=2, workers=0))
+
+
+@pytest.mark.parametrize(
+    ('name', 'loss'),
+    [
+        ('midas_small', ScaleShiftInvariantLoss),
+        ('depth_anything_v2', ScaleShiftInvariantLoss),
+        ('nano_mono', ScaleInvariantLogLoss),
+    ],
+)
+def test_networks_have_a_published_training(name, loss):
     run = read_run(['--model', name, '--data.train=ProceduralMono'])
     assert isinstance(run.trainer, MonoTrainer)
     assert isinstance(run.data, MonoData)
-    assert isinstance(run.trainer.loss, ScaleShiftInvariantLoss)
+    assert isinstance(run.trainer.loss, loss)
 
 
 @pytest.mark.parametrize(

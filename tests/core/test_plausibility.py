@@ -261,6 +261,9 @@ RAMP = np.linspace(1, 9, 900, dtype=np.float32).reshape(30, 30)
 def test_depth_of_a_single_image_that_may_be():
     assert examine_depth(RAMP, (0.0, 5.0)) == []
     assert examine_depth(-RAMP, None) == []
+    of_sky = np.where(RAMP < 8.8, np.float32(np.inf), RAMP)
+    assert examine_depth(of_sky, (0.0, 50.0)) == []
+    assert examine_depth(np.full_like(RAMP, np.inf), (0.0, 50.0)) == []
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nndepth_core.camera import PinholeCamera, StereoCamera
+from nndepth_core.data.synthetic import procedural
+from nndepth_core.data.synthetic.layouts import room
 from nndepth_core.data.synthetic.ledges import ledges
 from nndepth_core.data.synthetic.materials import TILE, MaterialBank, power_noise
 from nndepth_core.data.synthetic.mipmap import Texture
-from nndepth_core.data.synthetic.patches import Patch, Reflection, draw_pair, normal, occlusion
-from nndepth_core.data.synthetic.procedural import ProceduralStereo
+from nndepth_core.data.synthetic.patches import (
+    Patch,
+    Reflection,
+    draw,
+    draw_pair,
+    normal,
+    occlusion,
+)
+from nndepth_core.data.synthetic.procedural import ProceduralMono, ProceduralStereo
 from nndepth_core.data.synthetic.sensor import Camera, CameraPair
 from nndepth_core.data.synthetic.stage import Stage
-from nndepth_core.data.synthetic.streets import paint_road
+from nndepth_core.data.synthetic.streets import paint_road, street
 from nndepth_core.evaluation.regions import edge_bands
 
 RIG = StereoCamera(PinholeCamera(160, 120, 140.0, 140.0, 79.5, 59.5), 0.1, 79.5)
@@ -332,6 +341,37 @@ def test_ledges_have_more_edges_along_rows_than_along_columns():
         bands = edge_bands(left.disparity)
         pixels = {name: count + bands[name].sum() for name, count in pixels.items()}
     assert pixels['rows_0'] > 2 * pixels['columns_0']
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_single_images_have_the_depth_of_a_street_in_metres(seed, monkeypatch):
+    """The road lies 1.2 to 1.9 m below the camera, by the depth and the camera of the sample."""
+    monkeypatch.setattr(procedural, 'GROUNDED', ((1.0, street),))
+    images = ProceduralMono((96, 128), 1, seed, effects=False)
+    sample = images[0]
+    patches = images.pairs.stage(0, grounded=True).sorted_patches()
+    view = draw(patches, images.pairs.stage(0, grounded=True).rig)
+    [road] = [number for number, patch in enumerate(patches) if patch.endless]
+    points = sample.camera.points(sample.depth)[view.patch == road].astype(float)
+    plane = np.linalg.lstsq(points, np.ones(len(points)), rcond=None)[0]
+    assert np.abs(points @ plane - 1).max() < 1e-2
+    assert 1.2 <= 1 / np.linalg.norm(plane) <= 1.9
+    np.testing.assert_array_equal(sample.image, view.image[..., :3])
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_rooms_are_as_high_as_real_ones(seed):
+    stage = Stage(RIG, MaterialBank(0, size=12), np.random.default_rng(seed), floating=False)
+    room(stage, 40.0)
+    ceiling, floor = [patch for _, patch in stage.patches if patch.endless][3:]
+    height = abs(normal(floor) @ floor.origin) + abs(normal(ceiling) @ ceiling.origin)
+    assert 2.3 <= height * stage.metres(np.random.default_rng(0)) <= 3.0
+
+
+def test_nothing_hangs_in_the_air_of_single_images():
+    stage = Stage(RIG, MaterialBank(0, size=12), np.random.default_rng(0), floating=False)
+    stage.clutter(20, 4.0, 40.0)
+    assert not stage.patches
 
 
 def test_what_is_painted_on_a_road_has_no_depth():

@@ -116,6 +116,8 @@ def test_what_is_unknown_stays_unknown_and_what_is_behind_infinity_is_infinite()
     depth = scale.depth(np.float32([[np.nan, 0.5, 0.2, 1.0]]))
     np.testing.assert_array_equal(depth, np.float32([[np.nan, np.inf, np.inf, 1.0]]))
     assert depth.dtype == np.float32
+    of_sky = Scale(2.0, -1.0, 0.0, 1, 1, (0.0, 1.0), 'relative_depth')
+    np.testing.assert_array_equal(of_sky.depth(np.float32([[np.inf, 1.0]])), [[np.inf, 1.0]])
 
 
 def refusals() -> dict[str, tuple[np.ndarray, np.ndarray]]:

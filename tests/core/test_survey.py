@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nndepth_core.benchmark import survey as surveying
-from nndepth_core.benchmark.measure import Case
+from nndepth_core.benchmark.measure import Case, size_of_run
 from nndepth_core.benchmark.survey import (
     LimitError,
     Limits,
@@ -17,6 +17,7 @@ from nndepth_core.benchmark.survey import (
     run_limited,
     survey,
 )
+from nndepth_core.spec import ModelSpec, Preferred
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.measured import FILE, Measured, measured, read_measured, write_measured
 
@@ -72,6 +73,37 @@ def test_every_network_and_every_engine_is_measured():
     assert len({(case.model, case.engine, case.size) for case in cases}) == len(cases)
     assert all(case.threads >= 1 for case in cases)
     assert {case.engine for case in cases_of(all_models(), [(64, 64)], ('torch',), 1)} == {'torch'}
+
+
+def test_models_of_one_task_can_be_chosen():
+    assert {'nano_stereo-base', 'sgbm'} < {*all_models('stereo')}
+    assert 'midas_small-base' in all_models('mono')
+    assert {*all_models('stereo')} | {*all_models('mono')} == {*all_models()}
+    assert not {*all_models('stereo')} & {*all_models('mono')}
+
+
+@pytest.mark.parametrize(
+    ('facts', 'size'),
+    [
+        ({'multiple': 32}, (640, 480)),
+        ({'multiple': 32, 'placement': 'centre'}, (1280, 736)),
+        ({'multiple': 14, 'preferred': Preferred(518, 'outside')}, (686, 518)),
+        ({'multiple': 32, 'preferred': Preferred(256, 'inside')}, (256, 192)),
+        ({'fixed_size': (384, 512)}, (512, 384)),
+    ],
+)
+def test_a_model_is_measured_at_the_size_to_which_it_wants_images_resized(facts, size):
+    spec = ModelSpec('net', inputs=('image',), output='depth', **facts)
+    assert size_of_run(spec, (1280, 720) if size[0] == 1280 else (640, 480)) == size
+
+
+def test_a_network_that_is_exported_for_it_tells_its_graph(tmp_path, monkeypatch):
+    figures = {'parameters_m': 3.44, 'nodes': 390, 'export_difference': 1e-5}
+    row = Measured(**ROW, **figures)
+    path = tmp_path / 'measured.yaml'
+    write_measured(path, [row, Measured(**{**ROW, 'engine': 'onnxruntime'})])
+    assert read_measured(path)[1] == row
+    assert path.read_text().count('"nodes"') == 1
 
 
 def test_a_survey_goes_on_where_it_was(tmp_path, monkeypatch):

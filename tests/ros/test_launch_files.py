@@ -14,6 +14,7 @@ import yaml
 
 from nndepth_ros.live_scale import SCALE_INPUTS
 from nndepth_ros.outputs import MONO_OUTPUTS, STEREO_OUTPUTS
+from nndepth_ros.parameters.scale import SCALE_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 STEREO, MONO, REPLAY = (
@@ -294,12 +295,22 @@ def test_replay_offers_the_arguments_of_both():
 def test_stereo_and_mono_differ_in_the_inputs_only():
     cameras = {'left_image', 'right_image', 'left_camera_info', 'right_camera_info'}
     single = {'image', 'camera_info', *(topic.replace('/', '_') for topic in SCALE_INPUTS)}
+    single |= {row.name for row in SCALE_PARAMETERS}
     assert set(declared(STEREO)) - cameras == set(declared(MONO)) - single
 
 
 def test_depths_that_tell_the_scale_can_be_remapped(launched):
     context, (_, node, _) = launched(MONO, scale_points='/lidar/points')
     assert 'scale/points:=/lidar/points' in remapped(command(context, node))
+
+
+def test_what_tells_the_scale_is_an_argument(launched):
+    given = {'scale_source': 'camera_height', 'camera_height': '1.5', 'scale_smoothing': '0'}
+    context, (_, node, _) = launched(MONO, **given)
+    expected = {'scale_source': 'camera_height', 'camera_height': 1.5, 'scale_smoothing': 0.0}
+    assert parameters(command(context, node))[1] == expected
+    with pytest.raises(ValueError, match="camera_height is 'high'; give a number"):
+        launched(MONO, camera_height='high')
 
 
 @pytest.mark.parametrize('path', [STEREO, MONO, REPLAY], ids=lambda path: path.name)

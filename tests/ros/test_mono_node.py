@@ -140,6 +140,22 @@ def test_unconfident_estimates_become_unknown(make_mono_rig, metric):
     np.testing.assert_array_equal(np.isnan(depth), DEPTH <= 2)
 
 
+def test_the_sky_is_infinite_far_in_the_picture_and_no_point(make_mono_rig, folder):
+    model = str(write_network(folder / 'sky.onnx', confidence='head', least_confidence=0.5))
+    topics = ('depth/image', 'depth/image_color', 'points2')
+    rig = make_mono_rig(outputs=(*topics, 'stats'), model=model)
+    rig.send(STAMP, IMAGE)
+    depth, picture, cloud = (rig.wait_for(topic)[0] for topic in topics)
+    sky = DEPTH <= 2
+    assert 0.1 < sky.mean() < 0.9
+    np.testing.assert_array_equal(np.isposinf(map_of(depth)), sky)
+    farthest = colorize(np.full((1, 1), 10, np.float32), 10, 0, order='bgr')[0, 0]
+    assert (picture_of(picture)[sky] == farthest).all()
+    z = np.frombuffer(cloud.data, np.float32).reshape(HEIGHT, WIDTH, -1)[..., 2]
+    np.testing.assert_array_equal(np.isnan(z), sky)
+    assert rig.wait_for('stats')[0].density == pytest.approx(1 - sky.mean())
+
+
 def test_outputs_of_the_processing_size_tell_the_same_camera(make_mono_rig, metric):
     rig = make_mono_rig(
         outputs=('depth/image', 'depth/camera_info'),

@@ -276,7 +276,9 @@ class MonoDataset(Dataset[MonoSample]):
         """
         image, depth = self.read_image(entry), self.read_depth(entry)
         _check_size(entry['image'], image, depth=depth)
-        return MonoSample(image, depth, self.meaning, entry.name)
+        height, width = depth.shape
+        camera = self.read_camera(entry, width, height)
+        return MonoSample(image, depth, self.meaning, entry.name, camera)
 
     def read_image(self, entry: Entry) -> np.ndarray:
         """Read the image, uint8 RGB (H, W, 3)."""
@@ -285,6 +287,10 @@ class MonoDataset(Dataset[MonoSample]):
     @abstractmethod
     def read_depth(self, entry: Entry) -> np.ndarray:
         """Read the depth, float32 (H, W) with the meaning of the data set, NaN where unknown."""
+
+    def read_camera(self, entry: Entry, width: int, height: int) -> PinholeCamera | None:
+        """Make the camera of images of width x height; None where the data set does not say."""
+        return None
 
 
 def ideal_camera(

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from nndepth_core import io
+from nndepth_core.camera import PinholeCamera
 from nndepth_core.data.datasets.base import DatasetError, Entry, MonoDataset
 from nndepth_core.data.datasets.hdf5 import open_array
 
@@ -21,6 +22,8 @@ _FOLDERS = {
     'test': 'official_splits/test',
     'sync': 'sync',
 }
+_CAMERA = PinholeCamera(640, 480, 518.857901, 519.469611, 325.582449, 253.736166)
+"""The colour camera, by camera_params.m of the publishers' toolbox."""
 # MATLAB 5 files: the types of elements that hold numbers, and of those that hold other elements.
 _NUMBERS = {1: 'i1', 2: 'u1', 3: '<i2', 4: '<u2', 5: '<i4', 6: '<u4', 7: '<f4', 9: '<f8'}
 _MATRIX, _COMPRESSED = 14, 15
@@ -58,6 +61,10 @@ class NYUv2(MonoDataset):
     def read_depth(self, entry: Entry) -> np.ndarray:
         """Depth along Z, float32 (H, W) metres."""
         return io.read_depth(entry['depth'], scale=1000)
+
+    def read_camera(self, entry: Entry, width: int, height: int) -> PinholeCamera | None:
+        """The colour camera of all frames."""
+        return _camera(width, height)
 
 
 class NYUv2Labeled(MonoDataset):
@@ -101,6 +108,15 @@ class NYUv2Labeled(MonoDataset):
         with open_array(entry['image'], self.array) as depths:
             stored = depths[int(entry.fields['number']) - 1]
         return np.where(stored > 0, stored, np.nan).T.astype(np.float32, order='C')
+
+    def read_camera(self, entry: Entry, width: int, height: int) -> PinholeCamera | None:
+        """The colour camera of all frames."""
+        return _camera(width, height)
+
+
+def _camera(width: int, height: int) -> PinholeCamera | None:
+    """Return the camera, unless the images are not whole."""
+    return _CAMERA if (width, height) == (_CAMERA.width, _CAMERA.height) else None
 
 
 def _read_numbers(path: Path, name: str) -> np.ndarray:

@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from nndepth_core import io
+from nndepth_core.camera import PinholeCamera
 from nndepth_core.data.datasets.base import DatasetError, Entry, MonoDataset
+
+_CAMERAS = {
+    'freiburg1': PinholeCamera(640, 480, 517.3, 516.5, 318.6, 255.3),
+    'freiburg2': PinholeCamera(640, 480, 520.9, 521.0, 325.1, 249.7),
+    'freiburg3': PinholeCamera(640, 480, 535.4, 539.2, 320.1, 247.6),
+}
+"""The colour cameras, by the publishers' page of file formats; a sequence names its camera."""
 
 
 class TUM(MonoDataset):
@@ -49,6 +57,12 @@ class TUM(MonoDataset):
     def read_depth(self, entry: Entry) -> np.ndarray:
         """Depth along Z, float32 (H, W) metres."""
         return io.read_depth(entry['depth'], scale=5000)
+
+    def read_camera(self, entry: Entry, width: int, height: int) -> PinholeCamera | None:
+        """The camera that the name of the sequence tells."""
+        told = (camera for name, camera in _CAMERAS.items() if name in entry.name)
+        camera = next(told, None)
+        return camera if camera and (width, height) == (camera.width, camera.height) else None
 
     def _read_list(self, path: Path) -> list[tuple[float, str]]:
         """Read times in seconds, in ascending order, with their files."""

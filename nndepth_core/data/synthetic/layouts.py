@@ -33,6 +33,7 @@ def room(stage: Stage, nearest: float) -> None:
     turn = rotation(rng.normal(0, 0.08), rng.normal(0, 0.3), rng.normal(0, 0.03))
     x, y, z = turn.T
     width, height = right - left, floor - top
+    stage.gauge(height, 2.3, 3.0)
     paint = any_colour(rng) if rng.random() < 0.4 else None  # the colour of plain walls
 
     def at(a: float, b: float, c: float) -> np.ndarray:
@@ -72,6 +73,7 @@ def table(stage: Stage, nearest: float) -> None:
     wall = nearest * rng.uniform(0.25, 0.6)
     _backdrop(stage, wall)
     product = stage.rig.focal_baseline
+    stage.gauge(product / nearest, 0.3, 0.8)
     unit = product / nearest / stage.focal
     turn = rotation(rng.normal(0, 0.1), rng.normal(0, 0.25), rng.normal(0, 0.04))
     x, y, z = turn.T
@@ -95,6 +97,9 @@ LAYOUTS: tuple[tuple[float, Callable[[Stage, float], None]], ...] = (
     (0.2, ledges),
 )
 """How often each layout occurs, and the function that builds it."""
+
+GROUNDED = LAYOUTS[1:]
+"""Those in which things stand on a ground."""
 
 
 def _backdrop(stage: Stage, disparity: float) -> None:

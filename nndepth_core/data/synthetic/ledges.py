@@ -44,6 +44,7 @@ def _shelves(stage: Stage, turn: np.ndarray, paint: np.ndarray, back: float, clo
     levels = np.linspace(-0.6, 0.6, count + 2)[1:-1] * front / back + rng.normal(0, 0.06, count)
     thick = tall * log_uniform(rng, 0.006, 0.06)
     gap = 1.1 * tall / (count + 1) * front / back
+    stage.gauge(gap, 0.2, 0.45)
     for level in np.sort(levels) * tall:
         colour = stage.alike(paint)
         corner = turn @ (left, level, front)
@@ -64,6 +65,7 @@ def _steps(stage: Stage, turn: np.ndarray, paint: np.ndarray, back: float, close
     tread = (back - front) / count
     low = tall * rng.uniform(0.1, 0.5)
     rise = tall * rng.uniform(0.2, 1.0) / count
+    stage.gauge(rise, 0.14, 0.2 if count > 2 else 0.75)  # stairs, or a bench
     left, right = -wide * rng.uniform(0.2, 1.2), wide * rng.uniform(0.2, 1.2)
     for number in range(count):
         place, level = front + number * tread, low - number * rise

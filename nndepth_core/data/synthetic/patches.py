@@ -98,22 +98,35 @@ def draw_pair(
         rig: the cameras, which have equal principal points.
         misalignment: (3, 3) from the correct position of a right pixel to its real position.
     """
-    intrinsics = camera_matrix(rig.left)
-    of_right = intrinsics if misalignment is None else misalignment @ intrinsics
-    views = []
-    for matrix, shift in ((intrinsics, 0.0), (of_right, rig.baseline)):
-        shape = rig.left.height, rig.left.width
-        view = View(
-            np.zeros((*shape, 4), np.uint8),
-            np.zeros(shape, np.float32),
-            np.full(shape, -1, np.int16),
-        )
-        for number, patch in enumerate(patches):
-            _draw_patch(
-                view, number, patch.seen_from(shift), matrix, rig.focal_baseline, shift > 0
-            )
-        views.append(view)
-    return views[0], views[1]
+    return draw(patches, rig), draw(patches, rig, rig.baseline, misalignment)
+
+
+def draw(
+    patches: list[Patch],
+    rig: StereoCamera,
+    shift: float = 0.0,
+    misalignment: np.ndarray | None = None,
+) -> View:
+    """Draw patches as one camera of a stereo pair sees them.
+
+    Args:
+        patches: see `draw_pair`.
+        rig: see `draw_pair`.
+        shift: how far to the right of the left camera the camera is.
+        misalignment: (3, 3) from the correct position of a pixel to its real position.
+    """
+    matrix = camera_matrix(rig.left)
+    if misalignment is not None:
+        matrix = misalignment @ matrix
+    shape = rig.left.height, rig.left.width
+    view = View(
+        np.zeros((*shape, 4), np.uint8),
+        np.zeros(shape, np.float32),
+        np.full(shape, -1, np.int16),
+    )
+    for number, patch in enumerate(patches):
+        _draw_patch(view, number, patch.seen_from(shift), matrix, rig.focal_baseline, shift > 0)
+    return view
 
 
 def camera_matrix(camera: PinholeCamera) -> np.ndarray:

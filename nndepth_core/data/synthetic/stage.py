@@ -27,6 +27,7 @@ class Stage:
         bank: the source of textures.
         rng: the source of randomness.
         shiny: whether some things shine and mirror; what they show does not fit their disparity.
+        floating: whether `clutter` adds anything.
     """
 
     def __init__(
@@ -35,10 +36,22 @@ class Stage:
         bank: MaterialBank,
         rng: np.random.Generator,
         shiny: bool = True,
+        floating: bool = True,
     ) -> None:
-        self.rig, self.bank, self.rng, self.shiny = rig, bank, rng, shiny
+        self.rig, self.bank, self.rng = rig, bank, rng
+        self.shiny, self.floating = shiny, floating
         self.width, self.height, self.focal = rig.left.width, rig.left.height, rig.left.fx
         self.patches: list[tuple[float, Patch]] = []
+        self.known = 1.0, (1.0, 1.0)
+
+    def gauge(self, length: float, low: float, high: float) -> None:
+        """Say that a length in the scene's unit is such a thing as measures low to high metres."""
+        self.known = length, (low, high)
+
+    def metres(self, rng: np.random.Generator) -> float:
+        """Draw the length of the scene's unit in metres, from what `gauge` said."""
+        length, (low, high) = self.known
+        return log_uniform(rng, low, high) / length
 
     def add(
         self,
@@ -209,7 +222,7 @@ class Stage:
     def clutter(self, count: int, low: float, high: float) -> None:
         """Add shapes and boxes all over the image with disparities between low and high."""
         rng = self.rng
-        for _ in range(count):
+        for _ in range(count if self.floating else 0):
             share = rng.random() ** rng.choice([1.0, 2.0])
             disparity = low + (high - low) * share
             size = log_uniform(rng, 14, 0.6 * self.height)

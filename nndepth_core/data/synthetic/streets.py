@@ -21,6 +21,7 @@ def street(stage: Stage, nearest: float) -> None:
     x, y, z = turn.T
     close = product / nearest
     high = close * rng.uniform(0.25, 0.6) * stage.height / stage.focal * 2
+    stage.gauge(high, 1.2, 1.9)  # cars are 1.1 times as wide
     far = product / rng.uniform(0.2, 1.5)
     sky = far * 2
     wide = sky * stage.width / stage.focal * 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nndepth_ros.bag import BagError
-from nndepth_ros.bag_survey import StereoTopics, find_topics
+from nndepth_ros.bag_topics import StereoTopics, find_topics
 
 
 class FakeBag:

@@ -1,40 +1,52 @@
-"""`nndepth replay` reads a recorded bag and writes a bag with what the stereo node publishes."""
+"""`nndepth replay` reads a recorded bag and writes a bag with what a node would publish."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nndepth_core import calibration
 from nndepth_core.cli import command_parser, options
-from nndepth_core.estimator import StereoEstimator
+from nndepth_core.estimator import load_estimator
+from nndepth_core.spec import Task
 from nndepth_ros.allocator import keep_freed_memory
-from nndepth_ros.outputs import SIGMA, STEREO_OUTPUTS, USUAL_OUTPUTS, OutputSettings
+from nndepth_ros.outputs import MONO_OUTPUTS, STEREO_OUTPUTS, OutputSettings
+from nndepth_ros.replay.options import (
+    add_mono_selection,
+    add_selection,
+    add_stereo_selection,
+    selection,
+)
 
-if TYPE_CHECKING:
-    from nndepth_ros.replay import ReplaySettings
+NOUNS = {'pairs': 'pairs', 'frames': 'images'}
+"""The entry of a report that counts what was processed -> what that is."""
+OUTPUTS: dict[Task, tuple[str, ...]] = {
+    'stereo': tuple(STEREO_OUTPUTS),
+    'mono': tuple(MONO_OUTPUTS),
+}
 
 DESCRIPTION = """
 Runs every stereo pair of a rosbag2 through the estimator, in order and without ROS, and writes
 what stereo_node would publish: the same topics, in the namespace that holds left/, under the
-stamps of the left images. The same input gives the same bytes; the topic `stats` is left out,
+stamps of the left images. With a model of single images it does so for every image of a camera,
+as mono_node: in the namespace of the images, in metres where the model gives metres or
+--scale-source tells the scale. The same input gives the same bytes; the topic `stats` is left out,
 because it holds times of the clock. OUT/report.json lists rates, unpaired and failed images with
-the reasons, density, times and the findings of the calibration doctor.
+the reasons, density, scale, times and the findings of the calibration doctor.
 """
 EPILOG = """
-exit code: 0 if all is done; 1 if only a part is done (pairs failed, or messages are damaged or
-lost) or no pair could be processed; 2 for wrong input or arguments; 130 or 143 if SIGINT or
-SIGTERM interrupted it (the present pair is finished and OUT can be read; a second signal ends it
-at once). OUT appears when it is whole. What a killed process has written is in
-OUT.partial-.../OUT; so is the bag of an interrupted one if --overwrite would replace an old OUT.
+exit code: 0 if all is done; 1 if only a part is done (pairs or images failed, messages are damaged
+or lost, or the scale was never known) or nothing could be processed; 2 for wrong input or
+arguments; 130 or 143 if SIGINT or SIGTERM interrupted it (the present one is finished and OUT can
+be read; a second signal ends it at once). OUT appears when it is whole. What a killed process has
+written is in OUT.partial-.../OUT; so is the bag of an interrupted one if --overwrite would replace
+an old OUT.
 """
 
 
@@ -52,12 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--overwrite', action='store_true', help='replace OUT if it is a bag')
     add('--json', action='store_true', help='print the report instead of its summary')
     add_selection(parser)
+    add_stereo_selection(parser)
+    add_mono_selection(parser)
     add(
         '--topics',
         type=_outputs,
         metavar='OUTPUTS',
-        default=USUAL_OUTPUTS,
-        help=f'comma-separated, of {", ".join(STEREO_OUTPUTS)}; default: all but {SIGMA}',
+        default=(),
+        help=f'comma-separated, of {", ".join(OUTPUTS["stereo"])}; of single images of '
+        f'{", ".join(OUTPUTS["mono"])}; default: all that the model gives',
     )
     add('--copy', action='store_true', help='write the input topics too')
     add(
@@ -70,50 +85,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--cloud-sigma', action='store_true', help='give the points of points2 a field sigma')
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """Declare what is read of a bag, and what estimates."""
-    add = parser.add_argument
-    for side in ('left', 'right'):
-        add(
-            f'--{side}',
-            metavar='TOPIC',
-            default='',
-            help=f'{side} images, raw or compressed; default: the first that is there of '
-            f'{side}/image_rect, {side}/image_rect_color ... {side}/image_raw, in any namespace',
-        )
-    for side in ('left', 'right'):
-        add(
-            f'--{side}-info',
-            metavar='TOPIC',
-            default='',
-            help='default: camera_info beside the images',
-        )
-    add(
-        '--calibration',
-        metavar='FILE',
-        help=f"used instead of the bag's camera_info: {calibration.LAYOUTS}",
-    )
-    _add_number(parser, '--start', 0.0, 'leave out so much of the beginning of the bag')
-    _add_number(parser, '--duration', math.inf, 'process only so much; default: to the end')
-    _add_number(parser, '--sync-tolerance', 0.0, 'largest difference of the stamps of a pair')
-    options.add_max_pixels(parser)
-    options.add_estimator_arguments(parser)
-    options.add_baseline_arguments(parser)
-
-
 def main(arguments: Sequence[str]) -> int:
-    """Process the bag and report the result."""
-    parser = command_parser('replay')
-    add_arguments(parser)
-    return run(parser.parse_args(arguments))
-
-
-def run(args: argparse.Namespace) -> int:
     """Process the bag and report the result."""
     from nndepth_ros.replay import replay as process
 
+    parser = command_parser('replay')
+    add_arguments(parser)
+    args = parser.parse_args(arguments)
+    keep_freed_memory()
+    estimator = options.load_estimator(args, load_estimator, output=args.output_size)
+    _check_outputs(args.topics, estimator.task)
     settings = replace(
-        selection(args),
+        selection(args, estimator.task, parser.get_default),
         outputs=args.topics,
         messages=OutputSettings(
             args.min_depth,
@@ -124,8 +107,6 @@ def run(args: argparse.Namespace) -> int:
         ),
         copy_inputs=args.copy,
     )
-    keep_freed_memory()
-    estimator = options.load_estimator(args, StereoEstimator.load, output=args.output_size)
     with interruption() as signals:
         report = process(
             args.bag, args.output, estimator, settings, args.overwrite, lambda: bool(signals)
@@ -151,24 +132,10 @@ def conclude(
     if report['problem']:
         print(f'nndepth: error: {report["problem"]}', file=sys.stderr)
     lost = any(damage['lost'] != 0 for damage in report['damage'])
-    incomplete = report['pairs']['failed'] or report['damaged_messages'] or lost
+    scaled = report.get('scale', {}).get('known', 1) > 0
+    failed = report[_counted(report)]['failed']
+    incomplete = failed or report['damaged_messages'] or lost or not scaled
     return 1 if report['problem'] or incomplete else 0
-
-
-def selection(args: argparse.Namespace) -> ReplaySettings:
-    """What the arguments of `add_selection` say of the bag."""
-    from nndepth_ros.bag_survey import StereoTopics
-    from nndepth_ros.replay import ReplaySettings
-
-    return ReplaySettings(
-        StereoTopics(args.left, args.right, args.left_info, args.right_info),
-        sync_tolerance=args.sync_tolerance,
-        start=args.start,
-        duration=args.duration,
-        max_pixels=args.max_pixels,
-        baseline=options.baseline_limits(args),
-        calibration=calibration.parse(args.calibration) if args.calibration else None,
-    )
 
 
 @contextmanager
@@ -197,11 +164,16 @@ def interruption() -> Iterator[list[int]]:
 def _summary(report: dict[str, Any], made: str) -> str:
     from nndepth_ros.bag_storage import Damage
 
-    pairs, model = report['pairs'], report['model']
+    counted = _counted(report)
+    counts, model, noun = report[counted], report['model'], NOUNS[counted]
     lines = [
-        f'{pairs["processed"]} of {pairs["found"]} pairs processed, {pairs["failed"]} failed; '
-        f'{report["pairs_per_second"]:.1f} pairs a second by {model["name"]} on {model["device"]}'
+        f'{counts["processed"]} of {counts["found"]} {noun} processed, {counts["failed"]} failed; '
+        f'{report[f"{counted}_per_second"]:.1f} {noun} a second by {model["name"]} on '
+        f'{model["device"]}'
     ]
+    if scale := report.get('scale'):
+        known = f'{scale["known"]} of {counts["processed"]} {noun}'
+        lines.append(f'the scale is known in {known}, from {scale["source"]}')
     for side, images in report['images'].items():
         for reason, count in images['unpaired'].items():
             lines.append(f'{count} of {images["count"]} {side} images without partner: {reason}')
@@ -215,14 +187,22 @@ def _summary(report: dict[str, Any], made: str) -> str:
     return '\n'.join(lines)
 
 
+def _counted(report: dict[str, Any]) -> str:
+    """The entry of a report that counts what was processed."""
+    return next(name for name in NOUNS if name in report)
+
+
 def _outputs(text: str) -> tuple[str, ...]:
     outputs = tuple(part.strip() for part in text.split(','))
-    if unknown := [part for part in outputs if part not in STEREO_OUTPUTS]:
-        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is none of {", ".join(STEREO_OUTPUTS)}')
+    known = dict.fromkeys(name for names in OUTPUTS.values() for name in names)
+    if unknown := [part for part in outputs if part not in known]:
+        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is none of {", ".join(known)}')
     return outputs
 
 
-def _add_number(
-    parser: argparse.ArgumentParser, name: str, default: float, text: str, unit: str = 'SECONDS'
-) -> None:
-    parser.add_argument(name, type=float, default=default, metavar=unit, help=text)
+def _check_outputs(outputs: Sequence[str], task: Task) -> None:
+    """Refuse outputs of the other node."""
+    if unknown := [name for name in outputs if name not in OUTPUTS[task]]:
+        raise ValueError(
+            f'{unknown[0]} is no output of a {task} model; choose from {", ".join(OUTPUTS[task])}'
+        )

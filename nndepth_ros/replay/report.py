@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.bag import BagReader
-from nndepth_ros.bag_survey import StereoTopics, Survey
 from nndepth_ros.doctor import Finding
-from nndepth_ros.synchronizer import SIDES
+from nndepth_ros.pipeline import Estimate
+
+if TYPE_CHECKING:
+    from nndepth_ros.replay.processor import Processor
+
+COUNTED = {'pair': 'pairs', 'image': 'frames'}
+"""What is processed -> the entry of its counts; `images` are those of each camera."""
 
 
 @dataclass
 class Outcome:
-    """The results for all pairs.
+    """The results for all pairs, or all images of a single camera.
 
     Attributes:
-        densities: for each processed pair, the share of pixels with a finite depth, 0..1.
-        milliseconds: the times of each processed pair, by stage.
-        failures: stamp and reason of each pair that could not be processed.
+        densities: for each that is processed, the share of pixels with a finite depth, 0..1.
+        milliseconds: the times of each that is processed, by stage.
+        failures: stamp and reason of each that could not be processed.
         findings: the findings of the doctor, by code.
         processing_size: [width, height] of the last images that the engine got.
     """
@@ -33,31 +37,31 @@ class Outcome:
     findings: dict[str, Finding] = field(default_factory=dict)
     processing_size: list[int] = field(default_factory=list)
 
+    def add(self, estimate: Estimate, milliseconds: Mapping[str, float]) -> None:
+        """Add an estimate and the times of its stages."""
+        self.processing_size = list(estimate.result.processing_size)
+        self.densities.append(estimate.density)
+        for stage, value in milliseconds.items():
+            self.milliseconds.setdefault(stage, []).append(value)
 
-def describe(
-    outcome: Outcome,
-    topics: StereoTopics,
-    survey: Survey,
-    estimator: StereoEstimator,
-    milliseconds: Mapping[str, float],
-) -> dict[str, Any]:
+
+def describe(processor: Processor, milliseconds: Mapping[str, float]) -> dict[str, Any]:
     """Make the report, without what concerns the two bags themselves.
 
     Args:
-        outcome: the results for all pairs.
-        topics: the topics that were read.
-        survey: the survey of the bag.
-        estimator: the estimator that was used.
+        processor: what has processed the bag.
         milliseconds: the times of the passes 'survey' and 'processing'.
 
     Returns:
         The report, ready for json.dumps.
     """
+    outcome, survey, estimator = processor.outcome, processor.survey, processor.estimator
     engine, densities = estimator.engine, outcome.densities
-    images = len(survey.frames['left'])
+    counted = COUNTED[processor.noun]
+    images = len(survey.frames[survey.sides[0]])
     return {
-        'problem': None if densities else _problem(outcome, survey),
-        'topics': asdict(topics),
+        'problem': None if densities else _problem(processor),
+        'topics': asdict(processor.topics),
         'model': {
             'name': engine.spec.name,
             'variant': engine.spec.variant,
@@ -68,16 +72,16 @@ def describe(
             'confidence_threshold': estimator.confidence_threshold,
         },
         'images': {
-            side: {
+            side or processor.noun: {
                 'count': len(survey.frames[side]),
                 'rate_hz': survey.rate(side),
                 'unpaired': survey.unpaired(side),
             }
-            for side in SIDES
+            for side in survey.sides
         },
         'damaged_messages': dict(survey.damaged),
-        'pairs': {
-            'found': len(survey.pairs),
+        counted: {
+            'found': len(survey.moments),
             'processed': len(densities),
             'failed': len(outcome.failures),
         },
@@ -86,10 +90,11 @@ def describe(
         'density': _statistics(densities),
         'findings': [finding.described() for finding in outcome.findings.values()],
         'seconds': {name: round(value / 1000, 3) for name, value in milliseconds.items()},
-        'pairs_per_second': round(1000 * len(densities) / milliseconds['processing'], 3),
+        f'{counted}_per_second': round(1000 * len(densities) / milliseconds['processing'], 3),
         'milliseconds': {
             stage: _statistics(values) for stage, values in outcome.milliseconds.items()
         },
+        **processor.described(),
     }
 
 
@@ -101,14 +106,17 @@ def describe_input(bag: BagReader) -> dict[str, Any]:
     }
 
 
-def _problem(outcome: Outcome, survey: Survey) -> str:
-    if survey.pairs:
+def _problem(processor: Processor) -> str:
+    outcome, survey, noun = processor.outcome, processor.survey, processor.noun
+    if survey.moments:
         first = outcome.failures[0]['reason'] if outcome.failures else 'interrupted'
-        return f'none of {len(survey.pairs)} pairs could be processed; the first: {first}'
-    counts = ' and '.join(f'{len(survey.frames[side])} {side}' for side in SIDES)
-    reasons = [f'{side}: {reason}' for side in SIDES for reason in survey.unpaired(side)]
-    reasons += survey.damaged
+        return f'none of {len(survey.moments)} {noun}s could be processed; the first: {first}'
     none = 'none is recorded in the time that --start and --duration leave'
+    if len(survey.sides) == 1:
+        return f'no image; {"; ".join(survey.damaged) or none}'
+    counts = ' and '.join(f'{len(survey.frames[side])} {side}' for side in survey.sides)
+    reasons = [f'{side}: {reason}' for side in survey.sides for reason in survey.unpaired(side)]
+    reasons += survey.damaged
     return f'no pair in {counts} images; {"; ".join(reasons) or none}'
 
 

@@ -1,0 +1,231 @@
+"""What the estimators of all tasks share: sizes, padding, and the way through an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import cv2
+import numpy as np
+
+from nndepth_core.engines import AUTO, Engine, EngineError, create_engine
+from nndepth_core.engines.maps import resampled, resampled_map
+from nndepth_core.engines.memory import check_processing_size
+from nndepth_core.estimator.results import StageClock
+from nndepth_core.spec import Task
+
+if TYPE_CHECKING:
+    from typing import Self
+
+DEFAULT_MODEL = AUTO
+
+_SEES = {'stereo': 'a left and a right image', 'mono': 'one image'}
+
+
+class Estimator:
+    """Runs an engine on images of any size; its subclasses tell how to call it.
+
+    Args:
+        engine: the engine that executes the model.
+        processing_size: (width, height) to which images are resized for the engine. (0, 0) keeps
+            their own size, or takes the size that the model prefers; if only one value is 0, it
+            follows from the other by the aspect ratio.
+        output: 'camera' returns maps of the size of the images, 'processing' of the engine's size.
+        confidence_threshold: estimates with less confidence than this become NaN; 0 keeps all.
+    """
+
+    task: ClassVar[Task]
+
+    def __init__(
+        self,
+        engine: Engine,
+        processing_size: tuple[int, int] = (0, 0),
+        output: str = 'camera',
+        confidence_threshold: float = 0.0,
+    ) -> None:
+        if engine.spec.task != self.task:
+            raise EngineError(
+                f'{engine.spec.name} takes {_SEES[engine.spec.task]} and {_SEES[self.task]} '
+                f'{"are" if self.task == "stereo" else "is"} given; choose a {self.task} model'
+            )
+        if min(processing_size) < 0:
+            raise ValueError(f'processing size is {processing_size}; use 0 for the image size')
+        if output not in ('camera', 'processing'):
+            raise ValueError(f'output is {output!r}; choose camera or processing')
+        if not 0 <= confidence_threshold <= 1:
+            raise ValueError(f'confidence_threshold is {confidence_threshold}; it must be in 0..1')
+        self.engine = engine
+        self.processing_size = processing_size
+        self.output = output
+        self.confidence_threshold = confidence_threshold
+        self._checked: tuple[tuple[int, int], tuple[int, int]] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str = DEFAULT_MODEL,
+        engine: str = 'auto',
+        device: str = 'auto',
+        options: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Make an estimator by names; `options` are for the engine, `settings` for itself."""
+        made = create_engine(model, engine, device, task=cls.task, **(options or {}))
+        return cls(made, **settings)
+
+    def self_test(self) -> None:
+        """Check that the engine computes what the model should.
+
+        Raises:
+            EngineError: the engine computes something else, or fails.
+        """
+        engine = self.engine
+        try:
+            engine.self_test()
+        except EngineError:
+            raise
+        except Exception as error:  # a backend may raise anything
+            raise EngineError(
+                f'{engine.spec.name} on {engine.name} ({engine.device}) fails its self-test '
+                f'({error!r}); choose another engine, device or precision'
+            ) from error
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Prepare for images of a size, so that their first run takes no longer than others."""
+        blank = np.zeros((height, width, 3), np.uint8)
+        self._run(dict.fromkeys(self.engine.spec.images, blank), StageClock())
+
+    @property
+    def iterations(self) -> int:
+        """The steps of an iterative network, of which fewer are faster; 0 for other models.
+
+        Setting it has no effect on other models; EngineError if the engine cannot change it.
+        """
+        return self.engine.iterations
+
+    @iterations.setter
+    def iterations(self, count: int) -> None:
+        if self.engine.iterations:
+            self.engine.iterations = count
+
+    def processed_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which images of width x height are processed, with their border."""
+        spec = self.engine.spec
+        width, height = self._bordered(width, height)
+        wanted_width, wanted_height = self.processing_size
+        if wanted_width or wanted_height:
+            wanted = (
+                wanted_width or max(1, round(width * wanted_height / height)),
+                wanted_height or max(1, round(height * wanted_width / width)),
+            )
+        else:
+            wanted = spec.working_size(width, height)
+        fixed = spec.fixed_size
+        if fixed is None or self._padded(wanted) == fixed:
+            return wanted
+        if self.processing_size == (0, 0):
+            return fixed[1], fixed[0]
+        raise ValueError(
+            f'processing size is {wanted[0]}x{wanted[1]}; this model takes only '
+            f'{fixed[1]}x{fixed[0]} (leave the processing size at 0, or export the model again)'
+        )
+
+    def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return (height, width) of images of (width, height) after padding."""
+        width, height = size
+        return self.engine.spec.padded_size(height, width)
+
+    def _checked_size(self, image: np.ndarray) -> tuple[int, int]:
+        whole = image.shape[1], image.shape[0]
+        size = self.processed_size(*whole)
+        minimum = self.engine.spec.minimum
+        if size[0] < minimum[1] or size[1] < minimum[0]:
+            raise ValueError(
+                f'images are processed at {size[0]}x{size[1]}; {self.engine.spec.name} needs at '
+                f'least {minimum[1]}x{minimum[0]} (set a larger processing size)'
+            )
+        # Checked once, since the engine holds the memory from then on and it is no longer free.
+        if (size, whole) != self._checked and self.engine.spec.fixed_size is None:
+            on_cpu = self.engine.device == 'cpu'
+            check_processing_size(size, whole, on_cpu * self.engine.spec.bytes_per_pixel)
+            self._checked = size, whole
+        return size
+
+    def _run(
+        self,
+        images: Mapping[str, np.ndarray],
+        clock: StageClock,
+        numbers: Mapping[str, np.ndarray] | None = None,
+        confidence: bool = False,
+    ) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
+        """Bring images to the engine; return its maps (H, W) and their size, the processing size.
+
+        Args:
+            images: uint8 RGB (H, W, 3) by the names of the inputs.
+            clock: measures the times of the stages.
+            numbers: the other inputs, without a batch dimension.
+            confidence: whether to return the confidence too, if it is not needed anyway.
+        """
+        size = self._checked_size(next(iter(images.values())))
+        spec = self.engine.spec
+        batch = {
+            name: spec.pad(resampled(spec.bordered(image), size))[None]
+            for name, image in images.items()
+        }
+        batch |= {name: values[None] for name, values in (numbers or {}).items()}
+        clock.lap('preprocess')
+
+        judged = max(self.confidence_threshold, spec.least_confidence) > 0
+        maps = self._infer(batch, confidence or judged)
+        clock.lap('inference')
+
+        maps = {name: spec.crop(values, size[1], size[0]) for name, values in maps.items()}
+        if judged:
+            maps[spec.output] = self._judged(maps[spec.output], maps['confidence'])
+        return maps, size
+
+    def _infer(self, batch: Mapping[str, np.ndarray], confidence: bool) -> dict[str, np.ndarray]:
+        """Run the engine on a batch of one image; return maps (H, W)."""
+        return {name: values[0] for name, values in self.engine.run(batch).items()}
+
+    def _judged(self, values: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+        """Set what is not confident enough to NaN, and what lies at infinity to +inf."""
+        kept = np.where(confidence >= self.confidence_threshold, values, np.float32(np.nan))
+        at_infinity = confidence < self.engine.spec.least_confidence
+        return np.where(at_infinity, np.float32(np.inf), kept)
+
+    def _bordered(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of images of width x height with their mirrored border."""
+        rows, columns = self.engine.spec.border_size(height, width)
+        return width + 2 * columns, height + 2 * rows
+
+    def _resized(
+        self, maps: Mapping[str, np.ndarray], width: int, height: int
+    ) -> dict[str, np.ndarray]:
+        """Return the output and its confidence without border, at the size that is asked for."""
+        output = self.engine.spec.output
+        shown = {name: maps[name] for name in (output, 'confidence') if name in maps}
+        size = shown[output].shape[::-1] if self.output == 'processing' else (width, height)
+        rows, columns = self.engine.spec.border_size(height, width)
+        if rows or columns:
+            whole = self._at(shown, *self._bordered(width, height))
+            inner = np.s_[rows : rows + height, columns : columns + width]
+            shown = {name: values[inner] for name, values in whole.items()}
+        return self._at(shown, *size)
+
+    def _at(
+        self, maps: Mapping[str, np.ndarray], width: int, height: int
+    ) -> dict[str, np.ndarray]:
+        """Bring the output and its confidence to a size."""
+        output = self.engine.spec.output
+        if maps[output].shape == (height, width):
+            return dict(maps)
+        resized = {}
+        for name, values in maps.items():
+            values = np.ascontiguousarray(values)
+            resized[name] = (
+                resampled_map(values, width, height, output)
+                if name == output
+                else cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+            )
+        return resized

@@ -1,0 +1,289 @@
+"""The way of a bag's images to messages, without DDS and without ROS, whatever the task is.
+
+The same bag and settings give the same bytes: nothing that is written depends on the clock.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import count
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import cv2
+from tqdm import tqdm
+
+from nndepth_core.estimator import Estimator, StageClock
+from nndepth_ros.bag import BagError, BagReader, Record, bag_message_types
+from nndepth_ros.bag_survey import Frame, Survey, make_survey
+from nndepth_ros.bag_topics import Topics, find_topics
+from nndepth_ros.bag_writer import BagWriter
+from nndepth_ros.calibration_file import CalibrationFile
+from nndepth_ros.doctor import Finding, Level
+from nndepth_ros.outputs import OutputSettings
+from nndepth_ros.pipeline import Estimate, Moment, Pipeline
+from nndepth_ros.replay.report import Outcome
+from nndepth_ros.replay.settings import ReplaySettings
+
+SHOWN_FAILURES = 5
+
+T = TypeVar('T')
+
+
+class RecordedMoment(NamedTuple):
+    """Images that belong together, still serialised, and their positions in the bag.
+
+    Attributes:
+        frames: the positions, of the main image first.
+        records: the messages.
+    """
+
+    frames: tuple[Frame, ...]
+    records: tuple[Record, ...]
+
+    @property
+    def stamp(self) -> int:
+        """The stamp of the main image, in nanoseconds."""
+        return self.frames[0].stamp
+
+    @property
+    def time(self) -> int:
+        """When the main image was recorded, in nanoseconds."""
+        return self.frames[0].time
+
+
+class Processor:
+    """Turns the images of a bag into messages, and keeps what the report says of them.
+
+    Args:
+        bag: the bag that is read.
+        estimator: of the task.
+        settings: topics, outputs and limits.
+
+    Raises:
+        BagError: the topics are not in the bag.
+        ValueError: the settings do not fit the task or the model.
+    """
+
+    noun: ClassVar[str]
+    """What the images that belong together are called in messages."""
+    default_topics: ClassVar[Topics]
+    pipeline_class: ClassVar[type[Pipeline]]
+
+    def __init__(self, bag: BagReader, estimator: Estimator, settings: ReplaySettings) -> None:
+        self.outcome = Outcome()
+        self.bag = bag
+        self.estimator = estimator
+        self.settings = settings
+        self.pipeline = self.pipeline_class(bag_message_types(), lambda _, found: self.find(found))
+        self.topics = self.find_topics()
+        self.outputs = self.choose_outputs()
+        self.survey = Survey(tuple(self.topics.images.values()))
+        self._calibration_file = settings.calibration and CalibrationFile(settings.calibration)
+        self._start = bag.start_time + round(settings.start * 1e9)
+        self._stop = None
+        if not math.isinf(settings.duration):
+            self._stop = self._start + round(settings.duration * 1e9)
+
+    # --- what a subclass defines or changes ------------------------------------------------------
+
+    def synchronizer(self) -> Any:
+        """Make what joins single images to moments."""
+        raise NotImplementedError
+
+    def needs_info(self) -> bool:
+        """Whether an image cannot be used without its camera_info."""
+        return True
+
+    def limits(self) -> dict[str, Any]:
+        """What the examination of the calibration needs to know in addition to it."""
+        return {}
+
+    def find_topics(self) -> Topics:
+        """Find the topics that the settings do not name."""
+        topics = self.settings.topics or self.default_topics
+        if not isinstance(topics, type(self.default_topics)):
+            raise ValueError(
+                f'the topics are {type(topics).__name__} and the model takes one {self.noun} at a '
+                f'time; give {type(self.default_topics).__name__}'
+            )
+        return find_topics(self.bag, topics, bool(self.settings.calibration))
+
+    def choose_outputs(self) -> Collection[str]:
+        """Choose the outputs to write."""
+        return self.settings.outputs or tuple(self.pipeline_class.outputs)
+
+    def moments(self, records: Iterable[Record]) -> Iterator[RecordedMoment]:
+        """Yield what belongs together as soon as it is read."""
+        return matched(records, self.topics, self.survey)
+
+    def note(self, estimate: Estimate) -> None:
+        """Keep what only one task knows of an estimate."""
+
+    def described(self) -> dict[str, Any]:
+        """What only one task reports, ready for JSON."""
+        return {}
+
+    # --- the way of a bag ------------------------------------------------------------------------
+
+    def look_through(self, stopped: Callable[[], bool]) -> None:
+        """Read the whole bag once and find what belongs together in it."""
+        bag, topics = self.bag, self.topics
+        total = sum(bag.counts[topic] for topic in topics.all)
+        records = bag.messages(topics.all, stop=self._stop)
+        records = watched(records, stopped, total=total, desc='reading', leave=False)
+        self.survey = make_survey(bag, topics, records, self._start, self.synchronizer())
+        if not topics.rectified:
+            self.find([self._not_rectified()])
+
+    def records(self, topics: Collection[str]) -> Iterator[Record]:
+        """Read the messages of some topics in the time to process."""
+        return self.bag.messages(topics, self._start, self._stop)
+
+    def run(self, writer: BagWriter, stopped: Callable[[], bool]) -> None:
+        """Process all that was found; if there is no result, discard the bag."""
+        topics = self.topics
+        prefix = f'{topics.namespace}/'
+        if self.settings.copy_inputs:
+            self._check_names(prefix)
+            records = self._copied(self.records(topics.all), writer)
+        else:
+            records = self.records({*topics.images, *topics.depths})
+
+        def write(moment: RecordedMoment, messages: Mapping[str, Any]) -> None:
+            for name, message in messages.items():
+                writer.write(prefix + name, moment.time, message)
+
+        self.process_all(self.moments(records), len(self.survey.moments), stopped, write)
+        if not self.outcome.densities:
+            writer.discard()
+
+    def process_all(
+        self,
+        moments: Iterable[RecordedMoment],
+        total: int,
+        stopped: Callable[[], bool],
+        write: Callable[[RecordedMoment, Mapping[str, Any]], None],
+    ) -> None:
+        """Estimate and write, with a progress bar; what fails is counted.
+
+        Args:
+            moments: what to process.
+            total: the number of them.
+            stopped: asked before each of them.
+            write: takes what was estimated from and the messages by their names.
+        """
+        for moment in watched(moments, stopped, total=total, unit=self.noun):
+            clock = StageClock()
+            try:
+                estimate = self._estimate(moment, clock)
+            except (ValueError, RuntimeError, cv2.error) as error:
+                self._fail(moment, error)
+                continue
+            write(moment, estimate.messages)
+            clock.lap('write')
+            times = {**estimate.milliseconds, 'write': clock.milliseconds['write']}
+            self.outcome.add(estimate, times)
+            self.note(estimate)
+
+    def find(self, found: Iterable[Finding]) -> None:
+        """Keep findings and say each kind once."""
+        for finding in found:
+            if self.outcome.findings.setdefault(finding.code, finding) is finding:
+                say(f'{finding.level.name}: {finding.text}')
+
+    def _estimate(self, recorded: RecordedMoment, clock: StageClock) -> Estimate:
+        pipeline, settings = self.pipeline, self.settings
+        messages: OutputSettings = settings.messages
+        images = tuple(self.bag.decode(record) for record in recorded.records)
+        moment = Moment(images, self._infos(recorded, images))
+        if None not in moment.infos:
+            pipeline.examine_calibration(*moment.infos, **self.limits())
+        frame = pipeline.decode(moment, settings.max_pixels)
+        clock.lap('decode')
+        estimate = None
+        try:
+            estimate = pipeline.estimate(self.estimator, frame, self.outputs, messages, clock)
+        finally:
+            spec = self.estimator.engine.spec
+            pipeline.examine(recorded.time, moment, frame, estimate, spec, messages)
+            clock.lap('examine')
+        return estimate
+
+    def _infos(self, moment: RecordedMoment, images: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The camera_info of all sides, from the calibration if there is one, or from the bag."""
+        if self._calibration_file:
+            return tuple(self._calibration_file.camera_infos(*images))
+        pairs = zip(self.survey.sides, moment.frames, strict=True)
+        infos = {side: self.survey.infos[side].get(frame) for side, frame in pairs}
+        for side, info in infos.items():
+            if info is None and self.needs_info():
+                raise ValueError(
+                    f'{self.topics.infos[side]} holds no camera_info so far; give --calibration'
+                )
+        return tuple(infos.values())
+
+    def _copied(self, records: Iterable[Record], writer: BagWriter) -> Iterator[Record]:
+        for record in records:
+            writer.copy(self.bag.topics[record.topic], record)
+            yield record
+
+    def _check_names(self, prefix: str) -> None:
+        """Refuse to write outputs between the copied inputs of the same name."""
+        if same := sorted({prefix + name for name in self.outputs} & self.topics.all):
+            raise BagError(
+                f'{same[0]} is an input and would be an output too; leave out --copy, or choose '
+                'other outputs by --topics'
+            )
+
+    def _fail(self, moment: RecordedMoment, error: Exception) -> None:
+        reason = ' '.join(str(error).split())
+        self.outcome.failures.append({'stamp_ns': moment.stamp, 'reason': reason})
+        if len(self.outcome.failures) <= SHOWN_FAILURES:
+            seconds, nanoseconds = divmod(moment.stamp, 1_000_000_000)
+            say(f'{self.noun} of stamp {seconds}.{nanoseconds:09d} failed: {reason}')
+        elif len(self.outcome.failures) == SHOWN_FAILURES + 1:
+            say(f'more {self.noun}s fail; the report names them all')
+
+    def _not_rectified(self) -> Finding:
+        text = (
+            f'{self.topics.main} does not look rectified by its name, and the bag holds no '
+            f'rectified {self.noun} beside it; if its images are raw, rectify them first '
+            '(image_proc)'
+        )
+        return Finding('not_rectified', Level.WARN, text)
+
+
+def matched(records: Iterable[Record], topics: Topics, survey: Survey) -> Iterator[RecordedMoment]:
+    """Yield the moments of the survey with their messages as soon as all of these are read."""
+    place_of = {
+        side: {moment[at].number: place for place, moment in enumerate(survey.moments)}
+        for at, side in enumerate(survey.sides)
+    }
+    numbers = {side: count() for side in survey.sides}
+    waiting: dict[int, dict[str, Record]] = {}
+    for record in records:
+        side = topics.images.get(record.topic)
+        place = None if side is None else place_of[side].get(next(numbers[side]))
+        if side is None or place is None:
+            continue
+        found = waiting.setdefault(place, {})
+        found[side] = record
+        if len(found) == len(survey.sides):
+            del waiting[place]
+            yield RecordedMoment(survey.moments[place], tuple(found[it] for it in survey.sides))
+
+
+def watched(items: Iterable[T], stopped: Callable[[], bool], **bar: Any) -> Iterator[T]:
+    """Yield items with a progress bar until it is to stop."""
+    with tqdm(items, disable=None, **bar) as shown:
+        for item in shown:
+            if stopped():
+                return
+            yield item
+
+
+def say(text: str) -> None:
+    """Print a line to stderr beside the progress bar."""
+    tqdm.write(f'nndepth: {text}', file=sys.stderr)

@@ -1,0 +1,42 @@
+"""The replay of stereo pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from nndepth_ros import doctor
+from nndepth_ros.bag_survey import QUEUE_SIZE
+from nndepth_ros.bag_topics import StereoTopics
+from nndepth_ros.outputs import STEREO_OUTPUTS, USUAL_OUTPUTS
+from nndepth_ros.replay.processor import Processor
+from nndepth_ros.stereo_pipeline import StereoPipeline, sigma_source
+from nndepth_ros.synchronizer import StereoSynchronizer
+
+
+class StereoProcessor(Processor):
+    """Processes every pair; see `Processor`."""
+
+    noun = 'pair'
+    default_topics = StereoTopics()
+    pipeline_class = StereoPipeline
+
+    def choose_outputs(self) -> Collection[str]:
+        """Choose the outputs to write: those that the model allows, sigma among them or not."""
+        if self.settings.outputs:
+            return self.settings.outputs
+        known = sigma_source(self.estimator.engine.spec, self.settings.messages)
+        return tuple(STEREO_OUTPUTS) if known else USUAL_OUTPUTS
+
+    def synchronizer(self) -> StereoSynchronizer:
+        """Make what pairs left and right images by their stamps."""
+        return StereoSynchronizer(round(self.settings.sync_tolerance * 1e9), QUEUE_SIZE)
+
+    def limits(self) -> dict[str, Any]:
+        """The baselines that are plausible."""
+        return {'baseline': self.settings.baseline}
+
+    def look_through(self, stopped: Callable[[], bool]) -> None:
+        """Find the pairs, and why others are none."""
+        super().look_through(stopped)
+        self.find(doctor.examine_stamps(self.survey.counts, self.survey.offset_ns))
