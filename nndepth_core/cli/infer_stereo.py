@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from nndepth_core import calibration, io, plausibility, visualization
+from nndepth_core import io, plausibility, visualization
 from nndepth_core.camera import StereoCamera
 from nndepth_core.cli import options
 from nndepth_core.cli.infer_files import OutputFiles, depth_picture
@@ -20,6 +20,7 @@ from nndepth_core.estimator import StereoEstimator, StereoResult, load_estimator
 from nndepth_core.evaluation.metrics import stereo_metrics
 from nndepth_core.plausibility import Finding
 from nndepth_core.plausibility.projections import examine_projections
+from nndepth_core.rectification.rectifier import clear_uncovered, rectified
 
 CALIBRATED_FORMATS = ('depth', 'ply')
 
@@ -43,7 +44,7 @@ class StereoInference:
     def __init__(self, args: argparse.Namespace) -> None:
         left, right = args.images
         self.images = ImagePairs(left, right, args.truth, args.truth_scale, args.max_pixels)
-        self.source = calibration.parse(args.calibration) if args.calibration else None
+        self.source = options.calibration_of(args)
         self.formats = args.formats or ('pfm', 'color') + ('depth',) * bool(self.source)
         if self.source is None and (wanted := sorted({*self.formats} & {*CALIBRATED_FORMATS})):
             raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
@@ -66,9 +67,15 @@ class StereoInference:
         sample = self.images[index]
         size = sample.left.shape[1], sample.left.shape[0]
         camera = self.source.camera(size) if self.source else None
+        rectifiers = self.source.rectifiers(size) if self.source else ()
+        left, right = rectified(rectifiers, (sample.left, sample.right))
+        sample = replace(sample, left=left, right=right)
         result = self.estimator(sample.left, sample.right, confidence=self.confidence)
+        clear_uncovered(result.disparity, rectifiers)
         depth = camera.disparity_to_depth(result.disparity) if camera else None
-        return StereoPicture(self, self.images.files[index], sample, result, camera, depth)
+        projections = self.source.projections(size) if self.source else None
+        files = self.images.files[index]
+        return StereoPicture(self, files, sample, result, camera, projections, depth)
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ class StereoPicture:
     sample: StereoSample
     result: StereoResult
     camera: StereoCamera | None
+    projections: Sequence[Sequence[float]] | None
     depth: np.ndarray | None
 
     @property
@@ -106,13 +114,14 @@ class StereoPicture:
     def examine(self) -> list[Finding]:
         """Examine whether images, calibration, truth and disparity can be true."""
         left, right, camera = self.sample.left, self.sample.right, self.camera
-        disparity, source = self.result.disparity, self.inference.source
+        disparity = self.result.disparity
         found = plausibility.examine_levels(left, right)
-        if camera is not None and source is not None:
+        if camera is not None and self.projections is not None:
             limits = self.inference.limits
             found += plausibility.examine_baseline(camera.baseline, camera.left.fx, limits)
             size = camera.left.width, camera.left.height
-            found += examine_projections(source.p_left, source.p_right, *size)
+            p_left, p_right = self.projections
+            found += examine_projections(p_left, p_right, *size)
         if self.truth is not None and self.truth.shape == disparity.shape:
             found += plausibility.examine_truth(left, right, self.truth)
         largest = self.inference.estimator.engine.spec.bounds[1] * self.result.scale
