@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,8 +17,8 @@ from nndepth_core.estimator import StageClock, StereoEstimator
 from nndepth_core.files.writing import write_at_once
 from nndepth_core.io import write_depth, write_image
 from nndepth_ros.bag import BagReader
-from nndepth_ros.conversions import to_rgb
 from nndepth_ros.outputs import DEPTH, DEPTH_INFO
+from nndepth_ros.pipeline import Estimate
 from nndepth_ros.replay import ReplaySettings
 from nndepth_ros.replay.processor import RecordedMoment, say
 from nndepth_ros.replay.report import describe, describe_input
@@ -67,15 +67,15 @@ def pseudo_label(
         clock.lap('survey')
         cameras: set[str] = set()
 
-        def write(pair: RecordedMoment, messages: Mapping[str, Any]) -> None:
+        def write(pair: RecordedMoment, estimate: Estimate) -> None:
             for folder in FOLDERS:
                 (target / folder).mkdir(parents=True, exist_ok=True)
-            message = messages[DEPTH]
+            message = estimate.messages[DEPTH]
             depth = np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
             name = f'{pair.stamp}.png'
             write_depth(target / 'depth' / name, depth)
-            write_image(target / 'image' / name, to_rgb(bag.decode(pair.records[0])))
-            cameras.add(_camera_file(messages[DEPTH_INFO]))
+            write_image(target / 'image' / name, estimate.frame.left)
+            cameras.add(_camera_file(estimate.messages[DEPTH_INFO]))
 
         records = processor.records(processor.topics.images)
         pairs = islice(processor.moments(records), 0, None, every)
@@ -96,8 +96,8 @@ def pseudo_label(
     elif cameras:
         say(
             f'the calibration changes in the bag ({len(cameras)} different ones), so '
-            f'{CAMERA_FILE} is not written; choose one part of the bag by --start and --duration for networks '
-            'that need the focal length'
+            f'{CAMERA_FILE} is not written; choose one part of the bag by --start and --duration '
+            'for networks that need the focal length'
         )
     if processor.outcome.densities:
         write_at_once(target / 'report.json', json.dumps(report, indent=2) + '\n')
