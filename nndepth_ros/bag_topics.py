@@ -77,7 +77,7 @@ class Topics:
         """Whether the name of the main topic says that its images are rectified."""
         return _says_rectified(self.main)
 
-    def found(self, bag: BagReader, calibrated: bool) -> Self:
+    def found(self, bag: BagReader, calibrated: bool, raw: bool) -> Self:
         """Find the topics that are not named; BagError says which can be chosen."""
         raise NotImplementedError
 
@@ -110,12 +110,12 @@ class StereoTopics(Topics):
                 parts.pop()
         return '/'.join(parts[:-1])
 
-    def found(self, bag: BagReader, calibrated: bool) -> Self:
+    def found(self, bag: BagReader, calibrated: bool, raw: bool) -> Self:
         """Find a pair of image topics and the camera_info beside them."""
         images = _of_types(bag, IMAGE_TYPES)
         left, right = self.left, self.right
         if not left and not right:
-            left, right = _best_pair(images)
+            left, right = _best_pair(images, raw)
         left, right = left or _other_side(right), right or _other_side(left)
         if left and left == right:
             raise BagError(f'--left and --right are both {left!r}; give the topics of two cameras')
@@ -164,10 +164,10 @@ class MonoTopics(Topics):
         }
         return {topic: name for topic, name in named.items() if topic}
 
-    def found(self, bag: BagReader, calibrated: bool) -> Self:
+    def found(self, bag: BagReader, calibrated: bool, raw: bool) -> Self:
         """Find the image topic and the camera_info beside it, which need not be there."""
         images = _of_types(bag, IMAGE_TYPES)
-        image = self.image or _best_single(images)
+        image = self.image or _best_single(images, raw)
         _require(image, images, 'image', 'image')
         if calibrated:
             return replace(self, image=image, camera_info='')
@@ -222,20 +222,23 @@ class MonoTopics(Topics):
         return replace(self, **{name.replace('/', '_'): topic})
 
 
-def find_topics(bag: BagReader, chosen: Topics, calibrated: bool = False) -> Topics:
+def find_topics(
+    bag: BagReader, chosen: Topics, calibrated: bool = False, raw: bool = False
+) -> Topics:
     """Find the topics that are not chosen yet.
 
     Args:
         bag: the bag.
         chosen: the topics that are named already.
         calibrated: whether the calibration is known, so that no camera_info is needed.
+        raw: whether images that are not rectified are preferred.
 
     Raises:
         BagError: a topic does not exist, or there is no such camera, or several are; the message
             lists the topics.
     """
     try:
-        return chosen.found(bag, calibrated)
+        return chosen.found(bag, calibrated, raw)
     except BagError as error:
         raise BagError('; '.join(filter(None, (str(error), bag.remarks)))) from error
 
@@ -261,20 +264,21 @@ def _of_types(bag: BagReader, types: Sequence[str]) -> dict[str, int]:
     return {topic: bag.counts[topic] for topic, kind in bag.topics.items() if kind in types}
 
 
-def _best_pair(images: Mapping[str, int]) -> tuple[str, str]:
+def _best_pair(images: Mapping[str, int], raw: bool) -> tuple[str, str]:
     pairs = [topic for topic in images if 'left' in topic and _other_side(topic) in images]
-    best = _best(pairs)
+    best = _best(pairs, raw)
     if len(best) != 1:
         what = f'{len(best)} stereo cameras ({", ".join(best)})' if best else 'no stereo images'
         raise BagError(f'the bag holds {what}; choose by --left and --right from {_list(images)}')
     return best[0], _other_side(best[0])
 
 
-def _best_single(images: Mapping[str, int]) -> str:
+def _best_single(images: Mapping[str, int], raw: bool) -> str:
     """Choose the images of the only camera; of a stereo camera the left ones."""
     pictures = [topic for topic in images if not any(word in topic.lower() for word in _MAPS)]
     best = _best(
-        [topic for topic in pictures if 'right' not in topic or _other_side(topic) not in images]
+        [topic for topic in pictures if 'right' not in topic or _other_side(topic) not in images],
+        raw,
     )
     if len(best) != 1:
         what = f'{len(best)} cameras ({", ".join(best)})' if best else 'no images of a camera'
@@ -282,14 +286,14 @@ def _best_single(images: Mapping[str, int]) -> str:
     return best[0]
 
 
-def _best(topics: Sequence[str]) -> list[str]:
-    """Those topics whose names are the best: rectified, raw transport."""
+def _best(topics: Sequence[str], raw: bool) -> list[str]:
+    """Those topics whose names are the best: rectified, or else `raw`; raw transport."""
     ranked: dict[tuple[bool, int, bool], list[str]] = {}
     for topic in topics:
         name = topic.removesuffix(_COMPRESSED).rpartition('/')[2]
         if name in IMAGE_NAMES:
-            raw = not _says_rectified(topic)
-            rank = raw, IMAGE_NAMES.index(name), topic.endswith(_COMPRESSED)
+            unwanted = _says_rectified(topic) == raw
+            rank = unwanted, IMAGE_NAMES.index(name), topic.endswith(_COMPRESSED)
             ranked.setdefault(rank, []).append(topic)
     return ranked[min(ranked)] if ranked else []
 

@@ -6,9 +6,9 @@ so that the same functions work with messages of rclpy and of the `rosbags` libr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -16,8 +16,11 @@ import numpy as np
 from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
 from nndepth_core.files.picture import MAX_PIXELS, PictureError, check_size
 from nndepth_core.plausibility import UsedBits
+from nndepth_core.rectification.raw_camera import RawCamera
 from nndepth_ros.compressed import coded_size, decode_compressed
 from nndepth_ros.encodings import ConversionError, decode_image
+
+CameraT = TypeVar('CameraT', PinholeCamera, RawCamera)
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,41 @@ def effective_camera(info: Any, width: int, height: int) -> PinholeCamera:
     return camera
 
 
-def _delivered(full: PinholeCamera, info: Any) -> PinholeCamera:
-    """Intrinsics of the image after ROI and binning, from those of the full resolution."""
+def _delivered(full: CameraT, info: Any) -> CameraT:
+    """The camera of the image after ROI and binning, from that of the full resolution."""
     roi = info.roi
     if roi.width and roi.height:
         full = full.cropped(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
     return full.binned(max(1, int(info.binning_x)), max(1, int(info.binning_y)))
+
+
+def raw_camera(info: Any, single: bool = False) -> tuple[RawCamera, Sequence[float]]:
+    """Read the camera of raw images from their CameraInfo.
+
+    Args:
+        info: the sensor_msgs/CameraInfo of a raw image.
+        single: whether the camera stands alone: where R or P is all zeros, it is not turned and
+            keeps its K.
+
+    Returns:
+        The camera with ROI and binning applied, and P, which is for the full resolution.
+
+    Raises:
+        CalibrationError: it does not tell how images are to be rectified.
+    """
+    k, r, p = (list(map(float, matrix)) for matrix in (info.k, info.r, info.p))
+    if single and not any(r):
+        r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    if single and not any(p):
+        p = [*k[:3], 0.0, *k[3:6], 0.0, *k[6:9], 0.0]
+    if not any(p) and any(k):
+        raise CalibrationError(
+            'P is all zeros while K is given; a pair is rectified by R and P (calibrate both '
+            'cameras as a stereo pair, or give the file of such a calibration)'
+        )
+    size = int(info.width), int(info.height)
+    full = RawCamera.from_matrices(k, str(info.distortion_model), list(info.d), r, p, size)
+    return _delivered(full, info), p
 
 
 def stereo_camera(left_info: Any, right_info: Any, width: int, height: int) -> StereoCamera:
@@ -254,6 +286,40 @@ def depth_camera_info(
     roi = types.region_of_interest(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     fields |= {'k': k, 'p': p, 'width': width, 'height': height, 'roi': roi}
     return types.camera_info(header=header, **fields, binning_x=0, binning_y=0)
+
+
+def rectified_camera_info(
+    types: MessageTypes,
+    header: Any,
+    p: Sequence[float],
+    size: tuple[int, int],
+    window: Any = None,
+) -> Any:
+    """Make the CameraInfo of a rectified image: K is that of P, and D and R do nothing.
+
+    Args:
+        types: the message classes.
+        header: its header.
+        p: the projection matrix, row-major 3x4.
+        size: (width, height) that P is for, in pixels.
+        window: a CameraInfo whose ROI and binning are taken over; None for neither.
+    """
+    roi = types.region_of_interest(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    fields = {'roi': roi, 'binning_x': 0, 'binning_y': 0}
+    if window is not None:
+        fields = {name: getattr(window, name) for name in fields}
+    matrix = np.array(p, np.float64)
+    return types.camera_info(
+        header=header,
+        width=size[0],
+        height=size[1],
+        distortion_model='plumb_bob',
+        d=np.zeros(5),
+        k=matrix.reshape(3, 4)[:, :3].reshape(-1),
+        r=np.eye(3).reshape(-1),
+        p=matrix,
+        **fields,
+    )
 
 
 def _filled(make: Callable[..., Any], pixels: np.ndarray, fields: dict[str, Any]) -> Any:

@@ -14,9 +14,11 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from nndepth.msg import InferenceStats
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from nndepth_core.calibration import AnyCalibration
 from nndepth_core.engines import Engine
 from nndepth_core.estimator import StageClock
 from nndepth_ros import diagnostics, doctor
+from nndepth_ros.cameras import Cameras
 from nndepth_ros.conversions import ros_message_types, stamp_ns
 from nndepth_ros.doctor import InputState
 from nndepth_ros.log import describe
@@ -52,6 +54,7 @@ class DepthNode(ModelNode):
         self.outputs = Outputs(self, self.update_inputs)
         self.image_topics = {side: self._image_topic(side) for side in self.sides}
         self.info_topics = {side: self._info_topic(side) for side in self.sides}
+        self.calibration: AnyCalibration | None = None
         self._worker: threading.Thread | None = None
         self._busy_since: float | None = None
         self.begin()
@@ -64,7 +67,7 @@ class DepthNode(ModelNode):
 
     def needs_info(self) -> bool:
         """Whether an image cannot be used without its camera_info."""
-        return True
+        return not self.config.inputs.calibration
 
     def needed(self, states: list[InputState]) -> list[InputState]:
         """Those of the inputs whose silence is a fault."""
@@ -88,6 +91,8 @@ class DepthNode(ModelNode):
         """Start with empty queues and counts."""
         self.synchronizer = self.make_synchronizer()
         self.pipeline = self.pipeline_class(self._types, self.record)
+        rectify = self.config.inputs.rectify
+        self.pipeline.cameras = Cameras(self._types, self.sides, self.calibration, rectify)
         self._infos = CameraInfoCache(self.sides)
         self.without_info: tuple[Stamped, ...] | None = None
         self.last_stats: InferenceStats | None = None
@@ -97,7 +102,8 @@ class DepthNode(ModelNode):
     # --- lifecycle -------------------------------------------------------------------------------
 
     def configure(self) -> None:
-        """Load and test the model, and create the publishers."""
+        """Read the calibration, load and test the model, and create the publishers."""
+        self.calibration = self.config.inputs.read_calibration(single=len(self.sides) == 1)
         self.load_model()
         self.outputs.open(self.pipeline_class.outputs)
 
@@ -152,7 +158,7 @@ class DepthNode(ModelNode):
     # --- inputs: the executor's thread -----------------------------------------------------------
 
     def _image_topic(self, side: str) -> str:
-        topic = self.resolve_topic_name(_named(side, 'image_rect'))
+        topic = self.resolve_topic_name(_named(side, self.config.inputs.image_name))
         return f'{topic}/compressed' if self.config.inputs.compressed else topic
 
     def _info_topic(self, side: str) -> str:
@@ -161,11 +167,11 @@ class DepthNode(ModelNode):
         remapped = self.resolve_topic_name(name)
         if remapped != self.resolve_topic_name(name, only_expand=True):
             return remapped
-        image = self.resolve_topic_name(_named(side, 'image_rect'))
+        image = self.resolve_topic_name(_named(side, self.config.inputs.image_name))
         return f'{image.rpartition("/")[0]}/camera_info'
 
     def update_inputs(self) -> None:
-        """Subscribe always to camera_info, and to images while somebody wants a result.
+        """Subscribe to camera_info unless a file replaces it, and to images while they are wanted.
 
         The first images are needed in any case, for the examination.
         """
@@ -175,7 +181,7 @@ class DepthNode(ModelNode):
         listen = bool(self.wanted()) or self.pipeline.to_examine > 0
         for side in self.sides:
             info, image = self.info_topics[side], self.image_topics[side]
-            if info not in self.inputs:
+            if info not in self.inputs and self.calibration is None:
                 self.inputs.open(info, CameraInfo, partial(self._on_info, side))
             if listen and image not in self.inputs:
                 self.inputs.open(image, image_type, partial(self._on_image, side))
@@ -247,6 +253,9 @@ class DepthNode(ModelNode):
         """
         clock, pipeline, estimator = StageClock(), self.pipeline, self.estimator
         settings = self.config.outputs
+        if self.calibration is not None:
+            moment = moment._replace(infos=pipeline.cameras.infos(moment.images))
+            pipeline.examine_calibration(*moment.infos, **self.limits())
         frame = pipeline.decode(moment, self.config.inputs.max_pixels)
         clock.lap('decode')
         estimate = None

@@ -223,8 +223,8 @@ def examine_images(left: np.ndarray, right: np.ndarray, cx_offset: float = 0.0) 
                 'vertical',
                 Level.WARN,
                 f'rows differ by {alignment.vertical:+.2f} px (median of {alignment.matches} '
-                'matched corners): the pair is not rectified, or its calibration is out of date; '
-                'calibrate again',
+                'matched corners): the pair is not rectified (raw images need rectify), or its '
+                'calibration is out of date; calibrate again',
             )
         )
     return found
@@ -371,7 +371,7 @@ def _look_at_distortion(side: str, info: Any) -> list[Finding]:
     text = (
         f'{side} camera_info has distortion {[round(float(v), 6) for v in info.d]}: '
         'fine if it describes the raw camera of an image rectified by image_proc; if '
-        'the image itself is raw, rectify it first'
+        'the image itself is raw, rectify it first (rectify of a node, --rectify of replay)'
     )
     return [Finding(_code('distortion', side), Level.WARN, text.lstrip())]
 

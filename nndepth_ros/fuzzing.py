@@ -5,16 +5,20 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from nndepth_core.camera import CalibrationError
+from nndepth_core.rectification.rectifier import Rectifier
 from nndepth_core.testing.fuzzing import Target
-from nndepth_ros.conversions import ConversionError, stereo_camera, to_rgb
+from nndepth_ros.conversions import ConversionError, raw_camera, stereo_camera, to_rgb
 from nndepth_ros.known_depths import depth_of_disparity, depth_of_image, points_of_cloud
 
 _FIELDS = struct.Struct('<16sIIIB')
 _DISPARITY = struct.Struct('<3f')
 _CLOUD = struct.Struct('<IIIIB' + 3 * 'IB')
 _CAMERA = struct.Struct('<II12dIIIIII')
+_LENS = struct.Struct('<B26d')
+_MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant', 'fov')
 _ENCODINGS = ('rgb8', 'mono8', 'mono16', 'bayer_rggb8', 'bayer_grbg16', 'yuv422_yuy2', '8UC4')
 
 
@@ -27,13 +31,15 @@ def conversion_target() -> Target:
     compressed = [b'c' + b'jpeg'.ljust(16, b'\0') + b'\xff\xd8' + bytes(64) + b'\xff\xd9']
     p = (500.0, 0.0, 320.0, 0.0, 0.0, 500.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     cameras = [b'p' + _CAMERA.pack(640, 480, *p, 1, 1, 0, 0, 0, 0)]
+    k, r, d = (*p[:3], *p[4:7], *p[8:11]), (1, 0, 0, 0, 1, 0, 0, 0, 1), (0.1, *[0.01] * 7)
+    lenses = [b'l' + _LENS.pack(model, *k, *r, *d) + cameras[0][1:] for model in range(4)]
     depths = [
         b'd' + _FIELDS.pack(encoding.encode(), 4, 8, 32, 0) + bytes(32 * 4)
         for encoding in ('32FC1', '16UC1')
     ]
     disparities = [b's' + _DISPARITY.pack(500.0, 0.1, 1.0) + depths[0][1:]]
     clouds = [b'x' + _CLOUD.pack(2, 4, 16, 64, 0, 0, 7, 4, 7, 8, 7) + bytes(128)]
-    seeds = [*images, *compressed, *cameras, *depths, *disparities, *clouds]
+    seeds = [*images, *compressed, *cameras, *lenses, *depths, *disparities, *clouds]
     return Target(_read, seeds, (ConversionError, CalibrationError))
 
 
@@ -44,6 +50,8 @@ def _read(data: bytes, folder: Path) -> None:
         to_rgb(SimpleNamespace(format=name, data=rest[16:]))
     elif kind == b'p' and len(rest) >= _CAMERA.size:
         _camera(rest)
+    elif kind == b'l' and len(rest) >= _LENS.size + _CAMERA.size:
+        _raw_camera(rest)
     elif kind == b'x' and len(rest) >= _CLOUD.size:
         points_of_cloud(_cloud(rest))
     elif kind == b's' and len(rest) >= _DISPARITY.size + _FIELDS.size:
@@ -84,10 +92,23 @@ def _cloud(data: bytes) -> SimpleNamespace:
 
 
 def _camera(data: bytes) -> None:
+    left, p = _info(data), _info(data).p
+    right = _info(data, p=[*p[:3], -60.0, *p[4:]])
+    stereo_camera(left, right, left.width, left.height)
+
+
+def _info(data: bytes, **changes: Any) -> SimpleNamespace:
     width, height, *values = _CAMERA.unpack_from(data)
     p, (bx, by, x, y, w, h) = values[:12], values[12:]
     roi = SimpleNamespace(x_offset=x, y_offset=y, width=w, height=h, do_rectify=False)
     fields = {'width': width, 'height': height, 'binning_x': bx, 'binning_y': by, 'roi': roi}
-    left = SimpleNamespace(p=p, k=[1.0] * 9, d=[], **fields)
-    right = SimpleNamespace(p=[*p[:3], -60.0, *p[4:]], k=[1.0] * 9, d=[], **fields)
-    stereo_camera(left, right, width, height)
+    return SimpleNamespace(**{**fields, 'p': p, 'k': [1.0] * 9, 'd': [], **changes})
+
+
+def _raw_camera(data: bytes) -> None:
+    model, *values = _LENS.unpack_from(data)
+    name, counts = _MODELS[model % len(_MODELS)], (5, 8, 4, 4)
+    d = values[18 : 18 + counts[model % len(counts)]]
+    changes = {'distortion_model': name, 'k': values[:9], 'r': values[9:18], 'd': d}
+    camera, _ = raw_camera(_info(data[_LENS.size :], **changes))
+    Rectifier(camera)

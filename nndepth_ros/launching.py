@@ -43,6 +43,8 @@ from nndepth_ros.parameters.table import Parameter
 
 FAST_DDS_VARIABLES = {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
 BOOLEANS = ['true', 'false']
+SWITCHES = ('autostart', 'rectify')
+"""Parameters of the node that are true or false."""
 AS_IN_FILE = 'empty: as in params_file.'
 ARGUMENTS: list[tuple[str, str, str, list[str] | None]] = [
     ('model', '', f'Model; {AS_IN_FILE}', None),
@@ -54,6 +56,13 @@ ARGUMENTS: list[tuple[str, str, str, list[str] | None]] = [
         f'How images are sent: raw or compressed; {AS_IN_FILE}',
         ['', 'raw', 'compressed'],
     ),
+    (
+        'rectify',
+        '',
+        f'Take raw images and rectify them; {AS_IN_FILE}',
+        ['', *BOOLEANS],
+    ),
+    ('calibration', '', f'Calibration file in place of camera_info; {AS_IN_FILE}', None),
     ('autostart', '', f'Configure and activate at start; {AS_IN_FILE}', ['', *BOOLEANS]),
     (
         'use_sim_time',
@@ -107,8 +116,11 @@ class NodeLaunch:
         ]
         for side in self.sides:
             name, whose = argument(side, 'image'), f'{side} ' if side else ''
-            text = f'Topic of the rectified {whose}images.'
-            rows.append((name, topic(side, 'image_rect'), text, None))
+            text = (
+                f'Topic of the {whose}images; empty: {topic(side, "image_rect")}, or with rectify '
+                f'{topic(side, "image_raw")}.'
+            )
+            rows.append((name, '', text, None))
             text = f'Topic of the {whose}calibration; empty: camera_info beside {name}.'
             rows.append((argument(side, 'camera_info'), '', text, None))
         for name, what in self.topics.items():
@@ -126,14 +138,19 @@ class NodeLaunch:
             for name, value, text, choices in rows
         ]
 
-    def _remappings(self, arguments: dict[str, str]) -> list[tuple[str, str]]:
-        """Map inputs to the named topics, and calibrations beside images unless they are named."""
+    def _remappings(self, arguments: dict[str, str], rviz: bool = False) -> list[tuple[str, str]]:
+        """Map inputs to the named topics, and calibrations beside images unless they are named.
+
+        The node has other names for raw images, which rviz shows under those of rectified ones.
+        """
         rules = []
+        name = 'image_raw' if switched(arguments, 'rectify', False) else 'image_rect'
         for side in self.sides:
-            image = arguments[argument(side, 'image')]
+            image = arguments[argument(side, 'image')] or topic(side, name)
             beside = image[: image.rfind('/') + 1] + 'camera_info'
             info = arguments[argument(side, 'camera_info')] or beside
-            rules += [(topic(side, 'image_rect'), image), (topic(side, 'camera_info'), info)]
+            taken = topic(side, 'image_rect' if rviz else name)
+            rules += [(taken, image), (topic(side, 'camera_info'), info)]
         return rules + [(name, arguments[name.replace('/', '_')]) for name in self.topics]
 
     # --- actions ---------------------------------------------------------------------------------
@@ -157,10 +174,6 @@ class NodeLaunch:
         values = {**overrides(arguments, self.parameters), **clock}
         if arguments['bag']:
             values['autostart'] = False
-        topics = {
-            'namespace': arguments['namespace'],
-            'remappings': self._remappings(arguments),
-        }
         node = (LifecycleNode if arguments['bag'] else Node)(
             package='nndepth',
             executable=self.node,
@@ -170,7 +183,8 @@ class NodeLaunch:
             respawn=arguments['respawn'] == 'true',
             respawn_delay=2.0,
             output='screen',
-            **topics,
+            namespace=arguments['namespace'],
+            remappings=self._remappings(arguments),
         )
         if arguments['bag']:
             actions += self._bag_player(node, arguments)
@@ -184,7 +198,8 @@ class NodeLaunch:
                 *('-f', arguments['fixed_frame']),
             ],
             parameters=[clock],
-            **topics,
+            namespace=arguments['namespace'],
+            remappings=self._remappings(arguments, rviz=True),
         )
         return [*actions, node, rviz]
 
@@ -197,7 +212,7 @@ class NodeLaunch:
         command = ['ros2', 'bag', 'play', arguments['bag'], '--clock', '100']
         command += ['--disable-keyboard-controls', *shlex.split(arguments['bag_options'])]
         play = ExecuteProcess(cmd=command, output='screen')
-        autostart = starts_itself(arguments)
+        autostart = switched(arguments, 'autostart', True)
         meeting = OpaqueFunction(function=meet, args=[node, autostart])
         on_state = partial(OnStateTransition, target_lifecycle_node=node)
         handlers = [
@@ -248,13 +263,12 @@ def overrides(
     """Collect the parameters of the node that the arguments set; `more` are those of its own."""
     values: dict[str, ParameterValue | float] = {
         name: ParameterValue(arguments[name], value_type=str)
-        for name in ('model', 'engine', 'device', 'image_transport')
+        for name in ('model', 'engine', 'device', 'image_transport', 'calibration')
         if arguments[name]
     }
     values |= {row.name: _typed(row, arguments[row.name]) for row in more if arguments[row.name]}
-    if arguments['autostart']:
-        values['autostart'] = arguments['autostart'] == 'true'
-    return values
+    switches = {name: arguments[name] == 'true' for name in SWITCHES if arguments[name]}
+    return {**values, **switches}
 
 
 def _typed(row: Parameter, text: str) -> ParameterValue | float:
@@ -267,13 +281,14 @@ def _typed(row: Parameter, text: str) -> ParameterValue | float:
         raise ValueError(f'{row.name} is {text!r}; give a number') from None
 
 
-def starts_itself(arguments: dict[str, str]) -> bool:
-    """Whether autostart is true by the argument, or else by the file, or else by default."""
-    if arguments['autostart']:
-        return arguments['autostart'] == 'true'
+def switched(arguments: dict[str, str], name: str, default: bool) -> bool:
+    """Whether a parameter is true by the argument, or else by the file, or else by default."""
+    if arguments[name]:
+        return arguments[name] == 'true'
     sections = yaml.safe_load(Path(arguments['params_file']).read_text()) or {}
     parameters = [section.get('ros__parameters') or {} for section in sections.values()]
-    return all(values.get('autostart', True) for values in parameters)
+    given = [values[name] for values in parameters if name in values]
+    return all(given) if given else default
 
 
 def change(node: LifecycleNode, number: int) -> ChangeState:

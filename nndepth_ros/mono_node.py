@@ -65,8 +65,9 @@ class MonoNode(DepthNode):
         return super().wanted() & {*given, STATS}
 
     def needs_info(self) -> bool:
-        """Whether the model needs the camera; an output that does is left out without it."""
-        return self.estimator.engine.spec.needs_camera
+        """Whether model or rectification need the camera; outputs that do are left out without."""
+        needed = self.estimator.engine.spec.needs_camera or self.config.inputs.rectify
+        return super().needs_info() and needed
 
     def examine(self) -> None:
         """Also find subscribers of what the model does not give, and a scale it does not need."""

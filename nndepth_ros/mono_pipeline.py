@@ -21,6 +21,7 @@ from nndepth_core.plausibility import (
     examine_image_levels,
     share_inside,
 )
+from nndepth_core.rectification.rectifier import Rectifier, clear_uncovered, rectified
 from nndepth_core.scale import ScaledResult, ScaleError
 from nndepth_core.spec import ModelSpec, Output
 from nndepth_core.visualization import colorize, value_range
@@ -53,13 +54,15 @@ class MonoInput:
 
     Attributes:
         image: uint8 RGB (H, W, 3).
-        info: its CameraInfo, None if none has come.
+        info: its CameraInfo, of the rectified image; None if none has come.
         header: the header of the image; every output has it too.
+        rectifiers: what rectified the image; none if it came so.
     """
 
     image: np.ndarray
     info: Any
     header: Any
+    rectifiers: tuple[Rectifier, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -114,17 +117,20 @@ class MonoPipeline(Pipeline):
         self.scale = LiveScale()
 
     def decode(self, moment: Moment, max_pixels: int) -> MonoInput:
-        """Decode the image.
+        """Decode the image, and rectify it if it is raw.
 
         Raises:
-            ConversionError: it cannot be decoded.
+            ValueError: it cannot be decoded, or cannot be rectified.
         """
-        (message,), (info,) = moment
+        (message,), infos = moment
+        rectifiers = self.cameras.rectifiers(infos)
+        (info,) = self.cameras.rectified_infos(infos)
         try:
             image = conversions.to_rgb(message, max_pixels, self.used_bits)
         except ConversionError as error:
             raise ConversionError(f'image: {error}') from error
-        return MonoInput(image, info, message.header)
+        (image,) = rectified(rectifiers, (image,))
+        return MonoInput(image, info, message.header, rectifiers)
 
     def infer(self, estimator: MonoEstimator, frame: MonoInput, confidence: bool) -> DepthResult:
         """Estimate the depth, or what the model gives where no scale is known."""
@@ -134,6 +140,7 @@ class MonoPipeline(Pipeline):
             with suppress(CalibrationError):
                 camera = frame.camera
         result = estimator(frame.image, camera, confidence)
+        clear_uncovered(result.depth, frame.rectifiers)
         settings, found = self.scale.settings, []
         if settings.applies_to(spec):
             try:

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nndepth_core.camera import CalibrationError
 from nndepth_core.estimator import StageClock
 from nndepth_core.filters import DepthFilters
-from nndepth_core.plausibility import Finding, UsedBits
+from nndepth_core.plausibility import Finding, Level, UsedBits
 from nndepth_core.spec import ModelSpec
 from nndepth_ros import doctor
+from nndepth_ros.cameras import Cameras
 from nndepth_ros.conversions import MessageTypes
 from nndepth_ros.outputs import CONFIDENCE, OutputSettings
 
@@ -42,6 +44,7 @@ class Estimate:
     """The result for one moment.
 
     Attributes:
+        frame: what `Pipeline.decode` returned.
         result: the result of the estimator, as it was before it was filtered.
         messages: the messages by topic, of what the filters left.
         size: (width, height) of the maps.
@@ -49,6 +52,7 @@ class Estimate:
         milliseconds: the time of each stage in STAGES.
     """
 
+    frame: Any
     result: Any
     messages: dict[str, Any]
     size: tuple[int, int]
@@ -62,6 +66,10 @@ class Pipeline:
     Args:
         types: the message classes.
         report: takes the name of an examination and its findings.
+
+    Attributes:
+        cameras: what describes the cameras and rectifies their images; by default camera_info
+            does, and images are rectified.
     """
 
     sides: tuple[str, ...]
@@ -71,6 +79,7 @@ class Pipeline:
 
     def __init__(self, types: MessageTypes, report: Report) -> None:
         self.types = types
+        self.cameras = Cameras(types, self.sides)
         self.to_examine = EXAMINED
         self.calibration: Any = None
         self.used_bits = UsedBits()
@@ -162,6 +171,7 @@ class Pipeline:
         times = {**clock.milliseconds, **result.milliseconds}
         height, width = self.values(result).shape
         return Estimate(
+            frame,
             result,
             messages,
             (width, height),
@@ -176,7 +186,14 @@ class Pipeline:
         key = doctor.calibration_key(*infos), limits
         if key != self.calibration:
             self.calibration, self.to_examine = key, EXAMINED
-            self._report('calibration', self.examine_infos(*infos, **limits))
+            self._report('calibration', self._examined(infos, limits))
+
+    def _examined(self, infos: tuple[Any, ...], limits: Mapping[str, Any]) -> list[Finding]:
+        try:
+            infos = self.cameras.rectified_infos(infos)
+        except CalibrationError as error:
+            return [Finding('calibration', Level.ERROR, str(error))]
+        return self.examine_infos(*infos, **limits)
 
     def examine(
         self,

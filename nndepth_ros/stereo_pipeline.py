@@ -21,6 +21,7 @@ from nndepth_core.plausibility import (
     density,
     examine_estimate,
 )
+from nndepth_core.rectification.rectifier import Rectifier, clear_uncovered, rectified
 from nndepth_core.spec import ModelSpec
 from nndepth_core.uncertainty import depth_sigma, is_calibrated
 from nndepth_core.visualization import colorize
@@ -50,9 +51,10 @@ class StereoInput:
     Attributes:
         left: uint8 RGB (H, W, 3).
         right: uint8 RGB (H, W, 3).
-        left_info: the left CameraInfo as it came.
+        left_info: the left CameraInfo, of the rectified image.
         camera: the stereo camera at the size of the images.
         header: the header of the left image; every output has it too.
+        rectifiers: what rectified the images; none if they came so.
     """
 
     left: np.ndarray
@@ -60,6 +62,7 @@ class StereoInput:
     left_info: Any
     camera: StereoCamera
     header: Any
+    rectifiers: tuple[Rectifier, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,19 +79,21 @@ class StereoInput:
         *,
         max_pixels: int = MAX_PIXELS,
         used_bits: UsedBits | None = None,
+        rectifiers: tuple[Rectifier, ...] = (),
     ) -> StereoInput:
-        """Decode two images and their CameraInfo.
+        """Decode two images and their CameraInfo, and rectify the images if they are raw.
 
         Sizes are compared before anything is decoded.
 
         Args:
             left: the left Image or CompressedImage.
             right: the right Image or CompressedImage.
-            left_info: the CameraInfo of the left image.
-            right_info: the CameraInfo of the right image.
+            left_info: the CameraInfo of the left image, rectified.
+            right_info: the CameraInfo of the right image, rectified.
             max_pixels: larger images are refused.
             used_bits: the bits that the stream uses, by which 16-bit values are scaled; None
                 means all 16.
+            rectifiers: those of the left and the right image, none if these are rectified.
 
         Raises:
             ValueError: an image cannot be decoded, the sizes differ, or the calibration cannot be
@@ -102,13 +107,17 @@ class StereoInput:
                 f'left is {width}x{height} and right {other[0]}x{other[1]}; the images of a pair '
                 'must have one size'
             )
+        for side, rectifier in zip(SIDES, rectifiers, strict=False):  # there may be none
+            rectifier.check(*other, side)
+            width, height = rectifier.size
         camera = conversions.stereo_camera(left_info, right_info, width, height)
         decode = partial(conversions.to_rgb, max_pixels=max_pixels, used_bits=used_bits)
         bits = used_bits and used_bits.bits
         rgb = _by_side(images, decode)
         if used_bits is not None and used_bits.bits != bits:
             rgb = _by_side(images, decode)  # again, to scale both by the same number of bits
-        return cls(rgb['left'], rgb['right'], left_info, camera, left.header)
+        left_rgb, right_rgb = rectified(rectifiers, tuple(rgb.values()))
+        return cls(left_rgb, right_rgb, left_info, camera, left.header, rectifiers)
 
 
 def _by_side(images: Mapping[str, Any], convert: Callable[[Any], T]) -> dict[str, T]:
@@ -141,16 +150,22 @@ class StereoPipeline(Pipeline):
 
     def decode(self, moment: Moment, max_pixels: int) -> StereoInput:
         """Decode both images and read the stereo camera; see `StereoInput.from_messages`."""
-        messages = *moment.images, *moment.infos
+        rectifiers = self.cameras.rectifiers(moment.infos)
         return StereoInput.from_messages(
-            *messages, max_pixels=max_pixels, used_bits=self.used_bits
+            *moment.images,
+            *self.cameras.rectified_infos(moment.infos),
+            max_pixels=max_pixels,
+            used_bits=self.used_bits,
+            rectifiers=rectifiers,
         )
 
     def infer(
         self, estimator: StereoEstimator, frame: StereoInput, confidence: bool
     ) -> StereoResult:
-        """Estimate the disparity."""
-        return estimator(frame.left, frame.right, confidence)
+        """Estimate the disparity, where the raw image shows something."""
+        result = estimator(frame.left, frame.right, confidence)
+        clear_uncovered(result.disparity, frame.rectifiers)
+        return result
 
     def needs_confidence(
         self, wanted: Collection[str], spec: ModelSpec, settings: OutputSettings

@@ -1,70 +1,47 @@
-"""Reads the calibration of a rectified pair in the layouts that are in use."""
+"""Reads the calibration of a pair or a single camera in the layouts that are in use."""
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.calibration.yaml_files import matrix_of, pair_of, read_mapping, size_of, whole
-from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
+from nndepth_core.calibration.files import only_file, read_text
+from nndepth_core.calibration.raw import RawCalibration
+from nndepth_core.calibration.raw_files import read_camera_info, read_kalibr, read_opencv
+from nndepth_core.calibration.rectified import Calibration
+from nndepth_core.calibration.text_files import (
+    read_kitti,
+    read_middlebury,
+    read_raw_kitti,
+    read_raw_middlebury,
+)
+from nndepth_core.calibration.yaml_files import matrix_of, pair_of, read_mapping, size_of
+from nndepth_core.camera import CalibrationError, StereoCamera
 
+__all__ = [
+    'AnyCalibration',
+    'Calibration',
+    'RawCalibration',
+    'parse',
+    'parse_for',
+    'parse_raw',
+    'parse_single',
+    'read',
+]
+AnyCalibration = Calibration | RawCalibration
 LAYOUTS = (
     "KITTI's calib_cam_to_cam.txt or calib.txt, Middlebury's or ETH3D's calib.txt, a folder or "
-    'left.yaml,right.yaml of ROS camera_info, the YAML with P1 and P2 of cv2.stereoRectify in '
-    'metres, or fx,fy,cx,cy,baseline[,doffs] in pixels and metres'
+    'left.yaml,right.yaml of ROS camera_info, the YAML or XML with P1 and P2 of '
+    'cv2.stereoRectify in metres, or fx,fy,cx,cy,baseline[,doffs] in pixels and metres'
 )
 SINGLE_LAYOUTS = 'fx,fy,cx,cy in pixels or one YAML of ROS camera_info'
-
-# The colour cameras come first; the grey ones are used if there are no others.
-_KITTI_PAIRS = (('P_rect_02', 'P_rect_03'), ('P2', 'P3'), ('P_rect_00', 'P_rect_01'), ('P0', 'P1'))
-
-_LARGEST = 1 << 17
-"""The most bytes of a calibration file; those of all publishers have a few thousand."""
-_NUMBER = re.compile(r'-?\d+\.?\d*(?:[eE][-+]?\d+)?')
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A calibration as published: row-major 3x4 matrices, and the image size if it is given.
-
-    Attributes:
-        source: where the calibration was read from, for messages.
-        p_left: the projection matrix of the left camera.
-        p_right: the projection matrix of the right camera.
-        size: (width, height) of the images it is for, None if the source does not say.
-    """
-
-    source: str
-    p_left: Sequence[float]
-    p_right: Sequence[float]
-    size: tuple[int, int] | None = None
-
-    def camera(self, size: tuple[int, int] | None = None) -> StereoCamera:
-        """Make the stereo camera for images of (width, height).
-
-        Raises:
-            CalibrationError: the sizes contradict each other, or none is known.
-        """
-        return StereoCamera.from_projections(self.p_left, self.p_right, *self._size(size))
-
-    def left_camera(self, size: tuple[int, int] | None = None) -> PinholeCamera:
-        """Make only the left camera; see `camera`."""
-        return PinholeCamera.from_projection(self.p_left, *self._size(size))
-
-    def _size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        if self.size and size and self.size != size:
-            raise CalibrationError(
-                f'{self.source} is for images of {self.size[0]}x{self.size[1]} and these are '
-                f'{size[0]}x{size[1]}; give the calibration of these images'
-            )
-        known = self.size or size
-        if known is None:
-            raise CalibrationError(f'{self.source} does not tell the image size; give it')
-        return known
+RAW_LAYOUTS = (
+    'a folder or left.yaml,right.yaml of ROS camera_info, the YAML or XML of OpenCV with K, D and '
+    "R, T of the pair (intrinsics.yml,extrinsics.yml), Kalibr's camchain, KITTI's "
+    "calib_cam_to_cam.txt, or Middlebury's calib.txt"
+)
 
 
 def read(source: str | Path, size: tuple[int, int] | None = None) -> StereoCamera:
@@ -95,11 +72,11 @@ def parse(source: str | Path) -> Calibration:
         raise CalibrationError(f'{name!r} is no name of a file; give {LAYOUTS}')
     path = Path(name)
     if path.is_dir():
-        return _from_camera_infos(name, _only(path, 'left'), _only(path, 'right'))
-    text = _text(path)
+        return _from_camera_infos(name, only_file(path, 'left'), only_file(path, 'right'))
+    text = read_text(path, LAYOUTS)
     readers: tuple[Callable[[str, str], Calibration | None], ...] = (
-        _from_kitti,
-        _from_middlebury,
+        read_kitti,
+        read_middlebury,
         _from_yaml,
     )
     for reader in readers:
@@ -125,13 +102,83 @@ def parse_single(source: str | Path) -> Calibration:
             fx, fy, cx, cy = (float(part) for part in parts)
         except ValueError as error:
             raise CalibrationError(f'{name!r} is not fx,fy,cx,cy: four numbers') from error
-        return _pair(name, (fx, fy, cx, cy), 0, 0)
+        return Calibration.of_one_focal_length(name, (fx, fy, cx, cy), 0, 0)
     if len(parts) == 1 and Path(name).suffix in ('.yaml', '.yml') and Path(name).is_file():
-        content = read_mapping(name, _text(Path(name)))
+        content = read_mapping(name, read_text(Path(name), LAYOUTS))
         if 'projection_matrix' in content:
             p, size = _camera_info(name, content)
             return Calibration(name, p, p, size)
     return parse(source)
+
+
+def parse_raw(source: str | Path, single: bool = False) -> RawCalibration:
+    """Read the calibration of cameras whose images are not rectified.
+
+    Args:
+        source: one of RAW_LAYOUTS; for a single camera also one file of it.
+        single: whether one camera is enough.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CalibrationError: the source has none of the layouts, or something is missing in it.
+    """
+    name = str(source)
+    parts = name.split(',')
+    if len(parts) > 2 or '\0' in name or not all(parts):
+        raise CalibrationError(
+            f'{name!r} names no file with the distortion of cameras; give {RAW_LAYOUTS}'
+        )
+    paths = [Path(part) for part in parts]
+    if len(paths) == 1 and paths[0].is_dir():
+        paths = [only_file(paths[0], side) for side in ('left', 'right')]
+    texts = [read_text(path, RAW_LAYOUTS) for path in paths]
+    found = _raw_of_text(name, texts[0]) if len(texts) == 1 else None
+    if found is None:
+        contents = [
+            read_mapping(str(path), text)
+            for path, text in zip(paths, texts, strict=True)
+            if _has_names(text)
+        ]
+        found = _raw_of_mappings(name, contents, [str(path) for path in paths])
+    if not single and len(found.views) < 2:
+        raise CalibrationError(f'{name} describes one camera; give both: left.yaml,right.yaml')
+    return found
+
+
+def _raw_of_text(name: str, text: str) -> RawCalibration | None:
+    return read_raw_kitti(name, text) or read_raw_middlebury(name, text)
+
+
+def _raw_of_mappings(
+    name: str, contents: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> RawCalibration:
+    """Find one layout in the names and values of one file, or of two."""
+    joined = {key: value for content in contents for key, value in content.items()}
+    if found := read_opencv(name, joined) or read_kalibr(name, joined):
+        return found
+    if len(contents) == len(names) and all('camera_matrix' in content for content in contents):
+        views = (read_camera_info(*info) for info in zip(names, contents, strict=True))
+        return RawCalibration(name, tuple(views))
+    raise CalibrationError(
+        f'{name} is no calibration of cameras before rectification; give {RAW_LAYOUTS}'
+    )
+
+
+def parse_for(source: str | Path, single: bool = False, rectify: bool = False) -> AnyCalibration:
+    """Read a calibration for rectified images, or for raw ones that are to be rectified.
+
+    Args:
+        source: the calibration; see `parse`, `parse_single` and `parse_raw`.
+        single: whether one camera is enough.
+        rectify: whether the images are raw.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CalibrationError: the source cannot be used.
+    """
+    if rectify:
+        return parse_raw(source, single)
+    return parse_single(source) if single else parse(source)
 
 
 def _from_numbers(name: str, parts: Sequence[str]) -> Calibration:
@@ -142,85 +189,13 @@ def _from_numbers(name: str, parts: Sequence[str]) -> Calibration:
         raise CalibrationError(
             f'{name!r} is not fx,fy,cx,cy,baseline[,doffs]: five or six numbers'
         ) from error
-    return _pair(name, (fx, fy, cx, cy), baseline, doffs)
-
-
-def _from_kitti(name: str, text: str) -> Calibration | None:
-    """Read rows `P2: 12 numbers` or `P_rect_02: ...`; rows without a name count as P0, P1."""
-    rows: dict[str, list[float]] = {}
-    labels: list[str] = []
-    for line in text.splitlines():
-        label, _, values = line.rpartition(':')
-        try:
-            numbers = [float(value) for value in values.split()]
-        except ValueError:
-            continue
-        labels.append(label.strip())
-        rows[label.strip() or f'P{len(rows)}'] = numbers
-    for left, right in _KITTI_PAIRS:
-        for label in (left, right) if rows.get(left) and rows.get(right) else ():
-            if label in labels and len(rows[label]) != 12:
-                raise CalibrationError(
-                    f'{name}: {label} has {len(rows[label])} numbers; a 3x4 matrix has 12'
-                )
-            if labels.count(label) > 1:
-                raise CalibrationError(f'{name}: {label} is given twice; keep the right one')
-        if len(rows.get(left, ())) == 12 and len(rows.get(right, ())) == 12:
-            key = left.replace('P', 'S')
-            told = [whole(name, key, value) for value in rows.get(key, ())]
-            size = (told[0], told[1]) if len(told) == 2 else None
-            return Calibration(name, rows[left], rows[right], size)
-    return None
-
-
-def _from_middlebury(name: str, text: str) -> Calibration | None:
-    """Read rows `cam0=[fx 0 cx; 0 fy cy; 0 0 1]` and doffs, baseline (mm), width, height."""
-    lines = [line.partition('=') for line in text.splitlines()]
-    keys = [key.strip() for key, equals, _ in lines if equals]
-    rows = {key.strip(): values.strip() for key, equals, values in lines if equals}
-    if 'cam0' not in rows:
-        return None
-
-    def numbers(key: str, count: int = 1) -> list[float]:
-        found = [float(number) for number in _NUMBER.findall(rows.get(key, ''))]
-        if keys.count(key) > 1:
-            raise CalibrationError(f'{name}: {key} is given twice; keep the right one')
-        if len(found) != count:
-            said = f'is {rows[key][:40]!r}' if key in rows else 'is missing'
-            due = 'one number is' if count == 1 else f'{count} numbers are'
-            raise CalibrationError(
-                f'{name}: {key} {said}; {due} needed there in the layout of Middlebury'
-            )
-        return found
-
-    fx, _, cx, _, fy, cy, *_ = numbers('cam0', 9)
-    width, height = (whole(name, key, *numbers(key)) for key in ('width', 'height'))
-    (doffs,) = numbers('doffs') if 'doffs' in rows else (0.0,)
-    if 'cam1' in rows and abs((apart := numbers('cam1', 9)[2] - cx) - doffs) > 1:
-        raise CalibrationError(
-            f'{name}: doffs is {doffs:g}, but cx of cam1 minus cx of cam0 is {apart:g}, and both '
-            'should be the same number; correct the wrong one'
-        )
-    (baseline,) = numbers('baseline')
-    return _pair(name, (fx, fy, cx, cy), baseline / 1000, doffs, (width, height))
-
-
-def _pair(
-    name: str,
-    intrinsics: tuple[float, float, float, float],
-    baseline: float,
-    doffs: float,
-    size: tuple[int, int] | None = None,
-) -> Calibration:
-    """Make a pair with one focal length; doffs = cx_right - cx_left in pixels, baseline in m."""
-    fx, fy, cx, cy = intrinsics
-    left = (fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0)
-    right = (fx, 0.0, cx + doffs, -fx * baseline, *left[4:])
-    return Calibration(name, left, right, size)
+    return Calibration.of_one_focal_length(name, (fx, fy, cx, cy), baseline, doffs)
 
 
 def _from_camera_infos(name: str, left: Path, right: Path) -> Calibration:
-    infos = [(str(path), read_mapping(str(path), _text(path))) for path in (left, right)]
+    infos = [
+        (str(path), read_mapping(str(path), read_text(path, LAYOUTS))) for path in (left, right)
+    ]
     for source, content in infos:  # OpenCV writes both cameras into intrinsics and extrinsics
         if 'P1' in content and (found := pair_of(source, content)):
             return Calibration(source, *found)
@@ -247,35 +222,12 @@ def _camera_info(name: str, content: Mapping[str, Any]) -> tuple[list[float], tu
 
 def _from_yaml(name: str, text: str) -> Calibration | None:
     """Read P1 and P2 as cv2.stereoRectify computes them, or the settings of ORB-SLAM."""
-    if not text.startswith('%YAML') and not re.search(r'(?m)^[\w.]+\s*:', text):
+    if not _has_names(text):
         return None
     found = pair_of(name, read_mapping(name, text))
     return Calibration(name, *found) if found else None
 
 
-def _text(path: Path) -> str:
-    size = path.stat().st_size
-    if size > _LARGEST:
-        raise CalibrationError(
-            f'{path} has {size} bytes, far more than a calibration; give {LAYOUTS}'
-        )
-    with path.open('rb') as file:
-        data = file.read(_LARGEST)
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = data.decode('utf-16' if wide else 'utf-8-sig', errors='replace')
-    if text.startswith('<'):
-        raise CalibrationError(
-            f'{path} is XML or a web page; save it as YAML, as cv2.FileStorage does for a name '
-            'that ends in .yaml, or give fx,fy,cx,cy,baseline'
-        )
-    return text
-
-
-def _only(folder: Path, side: str) -> Path:
-    found = sorted(path for path in folder.glob('*.y*ml') if side in path.name)
-    if len(found) != 1:
-        raise CalibrationError(
-            f'{folder} holds {len(found)} YAML files with {side} in their name instead of one; '
-            'name both: left.yaml,right.yaml'
-        )
-    return found[0]
+def _has_names(text: str) -> bool:
+    """Whether a text looks like YAML of names and values, or like XML."""
+    return text.lstrip().startswith(('%YAML', '<')) or bool(re.search(r'(?m)^[\w.]+\s*:', text))

@@ -1,4 +1,4 @@
-"""Calibrations in YAML: camera_info of ROS, FileStorage of OpenCV, settings of ORB-SLAM."""
+"""Calibrations of names and values: camera_info of ROS, FileStorage of OpenCV, ORB-SLAM."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nndepth_core.calibration.xml_files import read_storage
 from nndepth_core.camera import CalibrationError
 from nndepth_core.files.yaml_mapping import UniqueNames, parse_mapping
 
 _PAIRS = (('P1', 'P2'), ('LEFT.P', 'RIGHT.P'))
-_SIZES = (
+SIZES = (
     ('image_width', 'image_height'),
     ('LEFT.width', 'LEFT.height'),
     ('Camera.width', 'Camera.height'),
@@ -43,11 +44,13 @@ _Loader.add_constructor(
 
 
 def read_mapping(name: str, text: str) -> dict[str, Any]:
-    """Read YAML; also that of OpenCV, which has a first line and types of its own.
+    """Read YAML or XML; also that of OpenCV, whose YAML has a first line and types of its own.
 
     Raises:
-        CalibrationError: The text is no YAML of names and values.
+        CalibrationError: The text holds no names and values.
     """
+    if text.lstrip().startswith('<'):
+        return read_storage(name, text)
     try:
         return parse_mapping(name, re.sub(r'\A%YAML:\s*1\.\d\s*(\r?\n---)?', '', text), _Loader)
     except ValueError as error:
@@ -65,7 +68,7 @@ def pair_of(
     Raises:
         CalibrationError: a matrix is not 3x4, or the file is known to describe something else.
     """
-    size = next((size_of(name, content, keys) for keys in _SIZES if keys[0] in content), None)
+    size = next((size_of(name, content, keys) for keys in SIZES if keys[0] in content), None)
     for left, right in _PAIRS:
         if left in content and right in content:
             return matrix_of(name, content, left), matrix_of(name, content, right), size
@@ -79,23 +82,33 @@ def pair_of(
         )
     if found := [key for key in _RAW if key in content]:
         raise CalibrationError(
-            f'{name} describes cameras before rectification ({", ".join(found)}) and images here '
-            'are rectified; give the file with P1 and P2 that cv2.stereoRectify computed, in '
-            'metres, or fx,fy,cx,cy,baseline'
+            f'{name} describes cameras before rectification ({", ".join(found)}); give --rectify '
+            '(a node: rectify) if the images are not rectified, or else the file with P1 and P2 '
+            'that cv2.stereoRectify computed, in metres, or fx,fy,cx,cy,baseline'
         )
     return None
 
 
-def matrix_of(name: str, content: Mapping[str, Any], key: str) -> list[float]:
-    """Return the 12 numbers of a 3x4 matrix.
+def matrix_of(
+    name: str, content: Mapping[str, Any], key: str, count: int | None = 12
+) -> list[float]:
+    """Return the numbers of a matrix, row by row.
+
+    Args:
+        name: the name of the file, for messages.
+        content: names and values.
+        key: the name of the matrix, whose value is a list, maybe of rows, or holds it in `data`.
+        count: how many numbers it has; None allows any.
 
     Raises:
-        CalibrationError: there are no 12 numbers.
+        CalibrationError: it has no such numbers.
     """
     matrix = content.get(key)
     data = matrix.get('data') if isinstance(matrix, dict) else matrix
-    if not isinstance(data, list) or len(data) != 12:
-        raise CalibrationError(f'{name}: {key} has no 12 numbers in its data')
+    if isinstance(data, list) and any(isinstance(row, list) for row in data):
+        data = [value for row in data for value in (row if isinstance(row, list) else [row])]
+    if not isinstance(data, list) or count not in (None, len(data)):
+        raise CalibrationError(f'{name}: {key} has no {count or "list of"} numbers in its data')
     return [_number(name, key, value) for value in data]
 
 

@@ -37,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
             f'{len(args.images)} images are given; give LEFT and RIGHT, or one IMAGE; a folder or '
             'a quoted glob stands for several files'
         )
+    if args.rectify and not args.calibration:
+        raise ValueError('--rectify needs the calibration of the raw cameras; give --calibration')
     inference = StereoInference(args) if len(args.images) == 2 else MonoInference(args)
     check_folder(args.output)
     inference.load(args)
@@ -75,9 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         'images',
         metavar='IMAGE',
         nargs='+',
-        help='LEFT and RIGHT, the rectified images of pairs, which are matched by their names or '
-        'else by their order; or one IMAGE for a model of single images; each of them is a file, '
-        'a folder of such files, or a quoted glob',
+        help='LEFT and RIGHT, the images of pairs, which are rectified unless --rectify is given '
+        'and are matched by their names or else by their order; or one IMAGE for a model of '
+        'single images; each of them is a file, a folder of such files, or a quoted glob',
     )
     add(
         '--calibration',
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f'the calibration: {calibration.LAYOUTS}; for single images also '
         f'{calibration.SINGLE_LAYOUTS}; pairs need it for depth and ply, single images for ply',
     )
+    options.add_rectify(parser, '--calibration')
     add(
         '--output',
         metavar='DIR',

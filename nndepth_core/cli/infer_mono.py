@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nndepth_core import calibration, io, visualization
+from nndepth_core import io, visualization
 from nndepth_core.camera import PinholeCamera, depth_limits, limited_depth
 from nndepth_core.cli import options
 from nndepth_core.cli.infer_files import OutputFiles, depth_picture
@@ -21,6 +21,7 @@ from nndepth_core.estimator import DepthResult, MonoEstimator, load_estimator
 from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, FITTED, align_depth, mono_metrics
 from nndepth_core.filters import DepthFilters, View
 from nndepth_core.plausibility import BaselineLimits, Finding, examine_depth, examine_image_levels
+from nndepth_core.rectification.rectifier import clear_uncovered, rectified
 
 WORST = 25.0
 """The error in per cent of the truth that pictures show in red."""
@@ -41,7 +42,7 @@ class MonoInference:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.images = SingleImages(args.images[0], args.truth, args.truth_scale, args.max_pixels)
-        self.source = calibration.parse_single(args.calibration) if args.calibration else None
+        self.source = options.calibration_of(args, single=True)
         if options.baseline_limits(args) != BaselineLimits():
             raise ValueError('--min-baseline and --max-baseline are for pairs; leave them out')
         self.formats = args.formats or ()
@@ -101,7 +102,11 @@ class MonoInference:
         sample = self.images[index]
         size = sample.image.shape[1], sample.image.shape[0]
         camera = self.source.left_camera(size) if self.source else None
+        rectifiers = self.source.rectifiers(size) if self.source else ()
+        (image,) = rectified(rectifiers, (sample.image,))
+        sample = replace(sample, image=image)
         estimate = self.estimator(sample.image, camera, confidence=self.confidence)
+        clear_uncovered(estimate.depth, rectifiers)
         result = DepthFilters().depth(estimate, self.filters, View(sample.image, camera))
         if result.output == 'depth':
             depth = limited_depth(result.depth.copy(), *self.depth_limits)

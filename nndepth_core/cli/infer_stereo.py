@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from nndepth_core import calibration, io, plausibility, visualization
+from nndepth_core import io, plausibility, visualization
 from nndepth_core.camera import StereoCamera, depth_limits
 from nndepth_core.cli import options
 from nndepth_core.cli.infer_files import OutputFiles, depth_picture
@@ -22,6 +22,7 @@ from nndepth_core.files.values import number
 from nndepth_core.filters import DepthFilters, View
 from nndepth_core.plausibility import Finding
 from nndepth_core.plausibility.projections import examine_projections
+from nndepth_core.rectification.rectifier import clear_uncovered, rectified
 from nndepth_core.uncertainty import LARGEST_SIGMA, depth_sigma, is_calibrated
 
 CALIBRATED_FORMATS = ('depth', 'ply', 'sigma')
@@ -46,7 +47,7 @@ class StereoInference:
     def __init__(self, args: argparse.Namespace) -> None:
         left, right = args.images
         self.images = ImagePairs(left, right, args.truth, args.truth_scale, args.max_pixels)
-        self.source = calibration.parse(args.calibration) if args.calibration else None
+        self.source = options.calibration_of(args)
         self.formats = args.formats or ('pfm', 'color') + ('depth',) * bool(self.source)
         if self.source is None and (wanted := sorted({*self.formats} & {*CALIBRATED_FORMATS})):
             raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
@@ -78,15 +79,19 @@ class StereoInference:
         sample = self.images[index]
         size = sample.left.shape[1], sample.left.shape[0]
         camera = self.source.camera(size) if self.source else None
+        rectifiers = self.source.rectifiers(size) if self.source else ()
+        left, right = rectified(rectifiers, (sample.left, sample.right))
+        sample = replace(sample, left=left, right=right)
         confidence = self.confidence or ('sigma' in self.formats and not self.sigma)
-        estimate = self.estimator(sample.left, sample.right, confidence)
-        view = View(sample.left, camera)
-        result = DepthFilters().disparity(estimate, self.filters, view)
+        estimate = self.estimator(left, right, confidence)
+        clear_uncovered(estimate.disparity, rectifiers)
+        result = DepthFilters().disparity(estimate, self.filters, View(left, camera))
         depth = None
         if camera is not None:
             depth = camera.disparity_to_depth(result.disparity, *self.depth_limits)
+        projections = self.source.projections(size) if self.source else None
         files = self.images.files[index]
-        return StereoPicture(self, files, sample, estimate, result, camera, depth)
+        return StereoPicture(self, files, sample, estimate, result, camera, projections, depth)
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ class StereoPicture:
     estimate: StereoResult
     result: StereoResult
     camera: StereoCamera | None
+    projections: Sequence[Sequence[float]] | None
     depth: np.ndarray | None
 
     @property
@@ -125,13 +131,14 @@ class StereoPicture:
     def examine(self) -> list[Finding]:
         """Examine whether images, calibration, truth and disparity can be true."""
         left, right, camera = self.sample.left, self.sample.right, self.camera
-        disparity, source = self.estimate.disparity, self.inference.source
+        disparity = self.estimate.disparity
         found = plausibility.examine_levels(left, right)
-        if camera is not None and source is not None:
+        if camera is not None and self.projections is not None:
             limits = self.inference.limits
             found += plausibility.examine_baseline(camera.baseline, camera.left.fx, limits)
             size = camera.left.width, camera.left.height
-            found += examine_projections(source.p_left, source.p_right, *size)
+            p_left, p_right = self.projections
+            found += examine_projections(p_left, p_right, *size)
         if self.truth is not None and self.truth.shape == disparity.shape:
             found += plausibility.examine_truth(left, right, self.truth)
         largest = self.inference.estimator.engine.spec.bounds[1] * self.result.scale

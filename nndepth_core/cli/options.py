@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from nndepth_core.calibration import SINGLE_LAYOUTS
+from nndepth_core import calibration
+from nndepth_core.calibration import SINGLE_LAYOUTS, AnyCalibration
 from nndepth_core.engines import (
     DEVICES,
     ENGINES,
@@ -134,6 +135,37 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
         help='images with more pixels, width times height, are refused before they are decoded; '
         'default: %(default)s',
     )
+
+
+def add_rectify(parser: argparse.ArgumentParser, source: str) -> None:
+    """Declare `--rectify`.
+
+    Args:
+        parser: where to declare it.
+        source: what tells how to rectify.
+    """
+    parser.add_argument(
+        '--rectify',
+        action='store_true',
+        help=f'the images are raw: rectify them first, by {source}; --calibration is then '
+        f'{calibration.RAW_LAYOUTS}, and one file for a single camera',
+    )
+
+
+def calibration_of(args: argparse.Namespace, single: bool = False) -> AnyCalibration | None:
+    """Read what `--calibration` names, of raw cameras with `--rectify`; None without it.
+
+    Args:
+        args: the arguments.
+        single: whether one camera is enough.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CalibrationError: it cannot be used.
+    """
+    if not args.calibration:
+        return None
+    return calibration.parse_for(args.calibration, single, args.rectify)
 
 
 def add_truth_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,1 +1,1 @@
-"""Measures how far two images are from being rectified."""
+"""Rectifies raw images, and measures how far two images are from being rectified."""

@@ -181,6 +181,7 @@ def core_targets() -> dict[str, Target]:
     return {
         'io': Target(_read_pictures, _pictures(), (ValueError, OSError)),
         'calibration': Target(_read_calibration, _calibrations(), (CalibrationError,)),
+        'raw_calibration': Target(_read_raw_calibration, _raw_calibrations(), (CalibrationError,)),
         'checkpoint': Target(_read_checkpoint, _checkpoints(), (CheckpointError,)),
         'store': Target(lambda data, folder: describe(_put(data, folder)), _checkpoints(), ()),
         'card': Target(_read_card, [_card()], (EngineError,)),
@@ -231,6 +232,12 @@ def _read_calibration(data: bytes, folder: Path) -> None:
             continue
 
 
+def _read_raw_calibration(data: bytes, folder: Path) -> None:
+    path = _put(data, folder, '.yaml')
+    for source in (str(path), f'{path},{path}'):
+        calibration.parse_raw(source, single=True).rectifiers((64, 48))
+
+
 def _calibrations() -> list[bytes]:
     p = '[500., 0., 320., {}, 0., 500., 240., 0., 0., 0., 1., 0.]'
     left, right = p.format('0.'), p.format('-60.')
@@ -245,6 +252,37 @@ def _calibrations() -> list[bytes]:
             f'%YAML:1.0\n---\nP1: !!opencv-matrix\n   rows: 3\n   data: {left}\n'
             f'P2: !!opencv-matrix\n   rows: 3\n   data: {right}\n',
             'Camera.fx: 500.\nCamera.fy: 500.\nCamera.cx: 320.\nCamera.cy: 240.\nCamera.bf: 60.\n',
+        )
+    ]
+
+
+def _raw_calibrations() -> list[bytes]:
+    k, d, r = '50 0 32 0 50 24 0 0 1', '0.1 0.01 0 0 0', '1 0 0 0 1 0 0 0 1'
+    listed = {
+        name: f'[{text.replace(" ", ", ")}]' for name, text in zip('kdr', (k, d, r), strict=True)
+    }
+    kitti = ''.join(
+        f'K_{side}: {k}\nD_{side}: {d}\nR_rect_{side}: {r}\n'
+        f'P_rect_{side}: 50 0 32 {shift} 0 50 24 0 0 0 1 0\n'
+        for side, shift in (('02', 0), ('03', -6))
+    )
+    camera = (
+        'camera_model: pinhole, distortion_model: radtan, distortion_coeffs: [0.1, 0.01, 0, 0], '
+        'intrinsics: [50, 50, 32, 24], resolution: [64, 48]'
+    )
+    motion = '[[1, 0, 0, -0.1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]'
+    lenses = ''.join('M{0}: {k}\nD{0}: {d}\n'.format(side, **listed) for side in '12')
+    xml = ''.join(f'<M{s}><data>{k}</data></M{s}><D{s}><data>{d}</data></D{s}>' for s in '12')
+    return [
+        text.encode()
+        for text in (
+            kitti,
+            f'cam0: {{{camera}}}\ncam1: {{{camera}, T_cn_cnm1: {motion}}}\n',
+            f'%YAML:1.0\n---\n{lenses}R: {listed["r"]}\nT: [-0.1, 0, 0]\n',
+            f'camera_matrix: {listed["k"]}\ndistortion_coefficients: {listed["d"]}\n'
+            'distortion_model: plumb_bob\nimage_width: 64\nimage_height: 48\n',
+            f'<opencv_storage>{xml}<R><data>{r}</data></R><T><data>-0.1 0 0</data></T>'
+            '</opencv_storage>',
         )
     ]
 

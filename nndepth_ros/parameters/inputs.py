@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nndepth_core.calibration import AnyCalibration, parse_for
+from nndepth_core.camera import CalibrationError
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_ros.parameters.table import Parameter
 
@@ -15,6 +17,19 @@ INPUT_PARAMETERS = (
         'How images are sent: raw, or compressed (JPEG, PNG).',
         live=False,
         choices=('raw', 'compressed'),
+    ),
+    Parameter(
+        'rectify',
+        False,
+        'Take image_raw in place of image_rect, and rectify it by K, D, R, P of its camera_info.',
+        live=False,
+    ),
+    Parameter(
+        'calibration',
+        '',
+        'File to use in place of camera_info, read at configuration: of rectified images, or with '
+        'rectify of raw ones; empty: camera_info.',
+        live=False,
     ),
     Parameter(
         'max_pixels',
@@ -45,6 +60,8 @@ class InputConfig:
 
     autostart: bool
     image_transport: str
+    rectify: bool
+    calibration: str
     max_pixels: int
     max_age: float
     input_timeout: float
@@ -53,3 +70,27 @@ class InputConfig:
     def compressed(self) -> bool:
         """Whether images arrive as CompressedImage."""
         return self.image_transport == 'compressed'
+
+    @property
+    def image_name(self) -> str:
+        """The last part of the names of image topics."""
+        return 'image_raw' if self.rectify else 'image_rect'
+
+    def read_calibration(self, single: bool) -> AnyCalibration | None:
+        """Read the file that is used in place of camera_info; None without one.
+
+        Args:
+            single: whether one camera is enough.
+
+        Raises:
+            OSError, CalibrationError: it cannot be read or used.
+        """
+        if not self.calibration:
+            return None
+        try:
+            return parse_for(self.calibration, single, self.rectify)
+        except FileNotFoundError as error:
+            raise CalibrationError(
+                f'calibration is {self.calibration!r} and {error.filename} is no file; give the '
+                'path of a calibration, or nothing to take camera_info'
+            ) from error

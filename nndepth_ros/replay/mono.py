@@ -54,8 +54,8 @@ class MonoProcessor(Processor):
         return SingleStream()
 
     def needs_info(self) -> bool:
-        """Whether the model needs the camera; an output that does is left out without it."""
-        return self.estimator.engine.spec.needs_camera
+        """Whether model or rectification need the camera; outputs that do are left out without."""
+        return self.settings.rectify or self.estimator.engine.spec.needs_camera
 
     def find_topics(self) -> Topics:
         """Find images, camera_info and what tells the scale."""
@@ -67,8 +67,9 @@ class MonoProcessor(Processor):
         else:
             topics = topics.with_depths(self.bag, scale.source)
         if not topics.camera_info and not self.settings.calibration and self.needs_info():
+            what = '--rectify' if self.settings.rectify else spec.title
             raise BagError(
-                f'{spec.title} needs the camera and there is no camera_info beside '
+                f'{what} needs the camera and there is no camera_info beside '
                 f'{topics.image}; give --camera-info or --calibration'
             )
         return topics

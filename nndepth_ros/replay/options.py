@@ -32,6 +32,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--calibration', metavar='FILE', help=f"used instead of the bag's camera_info: {layouts}"
     )
+    options.add_rectify(parser, 'camera_info or --calibration')
     add_number(parser, '--start', 0.0, 'leave out so much of the beginning of the bag')
     add_number(parser, '--duration', math.inf, 'process only so much; default: to the end')
     options.add_max_pixels(parser)
@@ -123,21 +124,24 @@ def selection(
                 f'{flag} is for {what} and {args.model} is none; leave it out, or choose another '
                 '--model'
             )
-    common = {'start': args.start, 'duration': args.duration, 'max_pixels': args.max_pixels}
+    common = {
+        'start': args.start,
+        'duration': args.duration,
+        'max_pixels': args.max_pixels,
+        'calibration': options.calibration_of(args, single=task == 'mono'),
+        'rectify': args.rectify,
+    }
     if task == 'stereo':
         return ReplaySettings(
             StereoTopics(args.left, args.right, args.left_info, args.right_info),
             sync_tolerance=args.sync_tolerance,
             baseline=options.baseline_limits(args),
-            calibration=calibration.parse(args.calibration) if args.calibration else None,
             **common,
         )
-    parsed = calibration.parse_single(args.calibration) if args.calibration else None
     topics = {field.name: getattr(args, field.name) for field in fields(MonoTopics)}
     return ReplaySettings(
         MonoTopics(**topics),
         scale=scale_settings(vars(args)),
-        calibration=parsed,
         **common,
     )
 

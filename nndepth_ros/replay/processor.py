@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import count
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ from nndepth_ros.bag import BagError, BagReader, Record, bag_message_types
 from nndepth_ros.bag_survey import Frame, Survey, make_survey
 from nndepth_ros.bag_topics import Topics, find_topics
 from nndepth_ros.bag_writer import BagWriter
-from nndepth_ros.calibration_file import CalibrationFile
+from nndepth_ros.cameras import Cameras
 from nndepth_ros.doctor import Finding, Level
 from nndepth_ros.outputs import OutputSettings
 from nndepth_ros.pipeline import Estimate, Moment, Pipeline
@@ -76,11 +76,12 @@ class Processor:
         self.bag = bag
         self.estimator = estimator
         self.settings = settings
-        self.pipeline = self.pipeline_class(bag_message_types(), lambda _, found: self.find(found))
+        types, sides = bag_message_types(), self.pipeline_class.sides
+        self.pipeline = self.pipeline_class(types, lambda _, found: self.find(found))
+        self.pipeline.cameras = Cameras(types, sides, settings.calibration, settings.rectify)
         self.topics = self.find_topics()
         self.outputs = self.choose_outputs()
         self.survey = Survey(tuple(self.topics.images.values()))
-        self._calibration_file = settings.calibration and CalibrationFile(settings.calibration)
         self._start = bag.start_time + round(settings.start * 1e9)
         self._stop = None
         if not math.isinf(settings.duration):
@@ -108,7 +109,8 @@ class Processor:
                 f'the topics are {type(topics).__name__} and the model takes one {self.noun} at a '
                 f'time; give {type(self.default_topics).__name__}'
             )
-        return find_topics(self.bag, topics, bool(self.settings.calibration))
+        calibrated = bool(self.settings.calibration)
+        return find_topics(self.bag, topics, calibrated, self.settings.rectify)
 
     def choose_outputs(self) -> Collection[str]:
         """Choose the outputs to write."""
@@ -134,8 +136,8 @@ class Processor:
         records = bag.messages(topics.all, stop=self._stop)
         records = watched(records, stopped, total=total, desc='reading', leave=False)
         self.survey = make_survey(bag, topics, records, self._start, self.synchronizer())
-        if not topics.rectified:
-            self.find([self._not_rectified()])
+        if topics.rectified == self.settings.rectify:
+            self.find([self._rectified_twice() if topics.rectified else self._not_rectified()])
 
     def records(self, topics: Collection[str]) -> Iterator[Record]:
         """Read the messages of some topics in the time to process."""
@@ -151,8 +153,8 @@ class Processor:
         else:
             records = self.records({*topics.images, *topics.depths})
 
-        def write(moment: RecordedMoment, messages: Mapping[str, Any]) -> None:
-            for name, message in messages.items():
+        def write(moment: RecordedMoment, estimate: Estimate) -> None:
+            for name, message in estimate.messages.items():
                 writer.write(prefix + name, moment.time, message)
 
         self.process_all(self.moments(records), len(self.survey.moments), stopped, write)
@@ -164,7 +166,7 @@ class Processor:
         moments: Iterable[RecordedMoment],
         total: int,
         stopped: Callable[[], bool],
-        write: Callable[[RecordedMoment, Mapping[str, Any]], None],
+        write: Callable[[RecordedMoment, Estimate], None],
     ) -> None:
         """Estimate and write, with a progress bar; what fails is counted.
 
@@ -172,7 +174,7 @@ class Processor:
             moments: what to process.
             total: the number of them.
             stopped: asked before each of them.
-            write: takes what was estimated from and the messages by their names.
+            write: takes what was estimated from, and the estimate.
         """
         for moment in watched(moments, stopped, total=total, unit=self.noun):
             clock = StageClock()
@@ -181,7 +183,7 @@ class Processor:
             except (ValueError, RuntimeError, cv2.error) as error:
                 self._fail(moment, error)
                 continue
-            write(moment, estimate.messages)
+            write(moment, estimate)
             clock.lap('write')
             times = {**estimate.milliseconds, 'write': clock.milliseconds['write']}
             self.outcome.add(estimate, times)
@@ -213,8 +215,8 @@ class Processor:
 
     def _infos(self, moment: RecordedMoment, images: tuple[Any, ...]) -> tuple[Any, ...]:
         """The camera_info of all sides, from the calibration if there is one, or from the bag."""
-        if self._calibration_file:
-            return tuple(self._calibration_file.camera_infos(*images))
+        if self.settings.calibration:
+            return self.pipeline.cameras.infos(images)
         pairs = zip(self.survey.sides, moment.frames, strict=True)
         infos = {side: self.survey.infos[side].get(frame) for side, frame in pairs}
         for side, info in infos.items():
@@ -249,10 +251,17 @@ class Processor:
     def _not_rectified(self) -> Finding:
         text = (
             f'{self.topics.main} does not look rectified by its name, and the bag holds no '
-            f'rectified {self.noun} beside it; if its images are raw, rectify them first '
-            '(image_proc)'
+            f'rectified {self.noun} beside it; if its images are raw, give --rectify'
         )
         return Finding('not_rectified', Level.WARN, text)
+
+    def _rectified_twice(self) -> Finding:
+        options = ' and '.join(f'--{side or "image"}' for side in self.topics.images.values())
+        text = (
+            f'{self.topics.main} looks rectified by its name, and --rectify rectifies it again; '
+            f'leave it out, or name the raw images by {options}'
+        )
+        return Finding('rectified_twice', Level.WARN, text)
 
 
 def matched(records: Iterable[Record], topics: Topics, survey: Survey) -> Iterator[RecordedMoment]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from nndepth_core.calibration import Calibration
+from nndepth_core.calibration import AnyCalibration
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits
 from nndepth_ros.bag_topics import Topics
@@ -30,6 +30,7 @@ class ReplaySettings:
         max_pixels: images with a larger width times height are refused.
         baseline: the baselines of a pair that are plausible, which are not reported.
         calibration: a calibration to use instead of the bag's camera_info.
+        rectify: whether images are raw and are to be rectified.
         scale: what tells the metres of a network of single images that gives none.
     """
 
@@ -42,7 +43,8 @@ class ReplaySettings:
     copy_inputs: bool = False
     max_pixels: int = MAX_PIXELS
     baseline: BaselineLimits = field(default_factory=BaselineLimits)
-    calibration: Calibration | None = None
+    calibration: AnyCalibration | None = None
+    rectify: bool = False
     scale: ScaleSettings = field(default_factory=ScaleSettings)
 
     def __post_init__(self) -> None:

@@ -36,6 +36,19 @@ def test_scale_of_pictures(tmp_path):
     np.testing.assert_allclose(data[0].depth[1:], 2.5)
 
 
+@pytest.mark.parametrize(('camera', 'focal'), [('7,8,3,2', 7), ('rig.yaml', 9), ('', 5)])
+def test_camera(tmp_path, camera, focal):
+    root = write(tmp_path)
+    for name, fx in (('rig', 9), ('camera', 5)):
+        (root / f'{name}.yaml').write_text(
+            'image_width: 6\nimage_height: 4\nprojection_matrix:\n'
+            f'  data: [{fx}, 0, 3, 0, 0, {fx}, 2, 0, 0, 0, 1, 0]\n'
+        )
+    sample = FolderDepth(root, camera=camera)[1]
+    assert (sample.camera.width, sample.camera.height, sample.camera.fx) == (6, 4, focal)
+    assert sample.arrays()['focal'] == focal
+
+
 def test_other_names_belong_together_in_their_order(tmp_path):
     data = FolderDepth(write(tmp_path, depths=('x', 'y')))
     assert [sample.depth[1, 0] for sample in data] == [1.25, 2.25]

@@ -99,12 +99,13 @@ class Rig:
             self.images[side] = self.tester.create_publisher(
                 image_type, self.node.image_topics[side], image_qos, event_callbacks=matched
             )
-            self.infos[side] = self.tester.create_publisher(
-                CameraInfo,
-                self.node.info_topics[side],
-                qos_profile_sensor_data,
-                event_callbacks=matched,
-            )
+            if not parameters.get('calibration'):
+                self.infos[side] = self.tester.create_publisher(
+                    CameraInfo,
+                    self.node.info_topics[side],
+                    qos_profile_sensor_data,
+                    event_callbacks=matched,
+                )
         self.subscriptions = {}
         for topic in outputs:
             self.subscribe(topic, output_qos)

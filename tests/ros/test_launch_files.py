@@ -144,6 +144,30 @@ def test_calibration_follows_the_image_unless_named(launched):
     assert remapped(command(context, rviz)) == expected
 
 
+def test_raw_images_have_other_names(launched):
+    context, (_, node, rviz) = launched(rectify='true', right_image='/rig/right/image')
+    words = command(context, node)
+    expected = {
+        'left/image_raw:=left/image_raw',
+        'left/camera_info:=left/camera_info',
+        'right/image_raw:=/rig/right/image',
+        'right/camera_info:=/rig/right/camera_info',
+    }
+    assert remapped(words) == expected
+    shown = {rule.replace('/image_raw:', '/image_rect:') for rule in expected}
+    assert remapped(command(context, rviz)) == shown
+    assert parameters(words)[1] == {'rectify': True}
+
+
+def test_the_file_can_ask_for_raw_images(launched, tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    rectify: true\n')
+    context, (_, node, _) = launched(MONO, params_file=str(file), calibration='camera.yaml')
+    words = command(context, node)
+    assert {'image_raw:=image_raw', 'camera_info:=camera_info'} <= remapped(words)
+    assert parameters(words)[1] == {'calibration': 'camera.yaml'}
+
+
 def test_given_arguments_override_the_file(launched):
     context, (_, node, _) = launched(
         model='1', device='cpu', autostart='false', use_sim_time='true', namespace='front'

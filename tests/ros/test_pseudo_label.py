@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bags import DEPTH, START, shifted_pair
 
+from nndepth_core.camera import PinholeCamera
 from nndepth_core.cli import main
 from nndepth_core.data.datasets import FolderDepth
 
@@ -28,10 +29,13 @@ def test_depth_stands_beside_its_image(bag, tmp_path, capsys):
     assert '5 of 5 pairs processed' in capsys.readouterr().out
     data = FolderDepth(tmp_path / 'out')
     assert len(data) == 5
+    height, width = shifted_pair()[0].shape[:2]
+    camera = PinholeCamera.from_projection(bags.camera_info('left', START).p, width, height)
     for number, sample in enumerate(data):
         assert sample.name == str(START + number * bags.PERIOD)
         np.testing.assert_array_equal(sample.image, shifted_pair(number)[0])
         assert sample.meaning == 'metric'
+        assert sample.camera == camera
         inside = sample.depth[INSIDE]
         assert np.nanmedian(inside) == pytest.approx(DEPTH, abs=0.01)
         # 16-bit millimetres
@@ -47,6 +51,26 @@ def test_every_nth_pair_and_json(bag, tmp_path, capsys):
     assert (report['every'], report['pairs']['processed']) == (2, 3)
     names = sorted(path.stem for path in (tmp_path / 'out' / 'depth').iterdir())
     assert names == [str(START + number * bags.PERIOD) for number in (0, 2, 4)]
+
+
+def test_a_camera_that_changes_is_in_no_file(tmp_path, capsys):
+    entries = bags.frames(1)
+    for topic, time, message in bags.frame(1):
+        if topic.endswith('left/camera_info'):
+            message = bags.camera_info('left', START + bags.PERIOD, **_shifted_centre(message))
+        elif topic.endswith('right/camera_info'):
+            message = bags.camera_info('right', START + bags.PERIOD, **_shifted_centre(message))
+        entries.append((topic, time, message))
+    assert label(bags.write_bag(tmp_path / 'in', entries), tmp_path / 'out') == 0
+    assert json.loads((tmp_path / 'out' / 'report.json').read_text())['cameras'] == 2
+    assert 'the calibration changes in the bag (2 different ones)' in capsys.readouterr().err
+    assert FolderDepth(tmp_path / 'out')[0].camera is None
+
+
+def _shifted_centre(message):
+    p = np.array(message.p)
+    p[6] += 1.0
+    return {'p': p}
 
 
 def test_what_is_not_confident_is_unknown(tmp_path):

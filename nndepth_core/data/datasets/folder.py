@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nndepth_core import calibration, io
-from nndepth_core.camera import StereoCamera
+from nndepth_core.camera import PinholeCamera, StereoCamera
 from nndepth_core.data.datasets.base import (
     Dataset,
     DatasetError,
@@ -16,6 +16,9 @@ from nndepth_core.data.datasets.base import (
     MonoDataset,
     StereoDataset,
 )
+
+CAMERA_FILE = 'camera.yaml'
+"""The camera of images with depth, as `nndepth pseudo-label` writes it."""
 
 
 class FolderPairs(StereoDataset):
@@ -83,21 +86,36 @@ class FolderDepth(MonoDataset):
         image: the images, a pattern of paths below root.
         depth: their depth maps: .pfm or .npy in metres, or pictures of 16 bits.
         scale: the stored value of one metre in pictures of 16 bits.
+        camera: the camera of all images: a YAML of ROS camera_info below root, or fx,fy,cx,cy; ''
+            takes camera.yaml where there is one.
     """
 
     source = 'where you keep it'
 
     def __init__(
-        self, root: Path, image: str = 'image/*', depth: str = 'depth/*', scale: float = 1000.0
+        self,
+        root: Path,
+        image: str = 'image/*',
+        depth: str = 'depth/*',
+        scale: float = 1000.0,
+        camera: str = '',
     ) -> None:
         self.name = Path(root).name or str(root)
         self.scale = scale
         super().__init__(root)
         self.entries = list_entries(self, {'image': image, 'depth': depth})
+        if not camera and (self.root / CAMERA_FILE).is_file():
+            camera = CAMERA_FILE
+        given = camera if ',' in camera else self.root / camera
+        self.calibration = calibration.parse_single(given) if camera else None
 
     def read_depth(self, entry: Entry) -> np.ndarray:
         """Depth, float32 (H, W) metres, NaN where unknown."""
         return io.read_depth(entry['depth'], self.scale)
+
+    def read_camera(self, entry: Entry, width: int, height: int) -> PinholeCamera | None:
+        """The camera of all images."""
+        return self.calibration.left_camera((width, height)) if self.calibration else None
 
 
 def list_entries(dataset: Dataset, patterns: Mapping[str, str]) -> list[Entry]:
