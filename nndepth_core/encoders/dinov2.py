@@ -148,13 +148,22 @@ class Block(nn.Module):
         heads: number of attention heads.
         gated: whether the MLP is a SwiGLU (Shazeer, arXiv 2002.05202).
         norm: whether queries and keys have a norm of their own.
+        scaled: whether there are the scales by channel, which older transformers have not.
     """
 
-    def __init__(self, width: int, heads: int, *, gated: bool = False, norm: bool = False) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        gated: bool = False,
+        norm: bool = False,
+        scaled: bool = True,
+    ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width, _EPSILON)
         self.attention = SelfAttention(width, heads, norm=norm)
-        self.attention_scale = nn.Parameter(torch.ones(width))
+        self.attention_scale: Tensor | float = nn.Parameter(torch.ones(width)) if scaled else 1.0
         self.mlp_norm = nn.LayerNorm(width, _EPSILON)
         hidden = 8 * math.ceil(width / 3) if gated else 4 * width  # two thirds in steps of eight
         self.mlp = nn.Sequential(
@@ -162,7 +171,7 @@ class Block(nn.Module):
             Gate() if gated else nn.GELU(),
             nn.Linear(hidden, width),
         )
-        self.mlp_scale = nn.Parameter(torch.ones(width))
+        self.mlp_scale: Tensor | float = nn.Parameter(torch.ones(width)) if scaled else 1.0
 
     def forward(self, tokens: Tensor, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Map tokens (N, L, width) to the same shape; `place` as in `SelfAttention`."""

@@ -31,6 +31,7 @@ _NETWORKS = {
     'raft_stereo': ('nndepth_core.models.raft_stereo', 'RaftStereo'),
     'rt_igev': ('nndepth_core.models.rt_igev', 'RtIgev'),
     'scv_stereo': ('nndepth_core.models.scv_stereo', 'ScvStereo'),
+    'stereo_mae': ('nndepth_core.models.stereo_mae', 'StereoMae'),
     'unidepth': ('nndepth_core.models.unidepth', 'Unidepth'),
     'zoe_depth': ('nndepth_core.models.zoe_depth', 'ZoeDepth'),
 }

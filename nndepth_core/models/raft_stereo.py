@@ -30,7 +30,6 @@ from nndepth_core.models.base import (
 )
 from nndepth_core.spec import ModelSpec
 
-_HIDDEN = 128
 _FEATURES = 256
 
 
@@ -39,10 +38,12 @@ class RaftStereo(StereoNetwork):
 
     Args:
         downsample: features have 1 / 2**downsample of the image size.
+        early: halve the size in the stem already, which costs less.
         gru_levels: number of GRUs, each at half the resolution of the one before.
         slow_fast: update the coarse GRUs more often than the fine ones.
         shared_backbone: take matching features from the context encoder's trunk.
         context_norm: norm of the context encoder, 'batch' or 'instance'.
+        hidden: channels of the states of the GRUs.
         correlation_levels: levels of the correlation pyramid.
         radius: number of places that are sampled to either side of the disparity, on every level.
         iterations: default number of steps.
@@ -78,10 +79,12 @@ class RaftStereo(StereoNetwork):
         self,
         *,
         downsample: int = 2,
+        early: bool = False,
         gru_levels: int = 3,
         slow_fast: bool = False,
         shared_backbone: bool = False,
         context_norm: Norm = 'batch',
+        hidden: int = 128,
         correlation_levels: int = 4,
         radius: int = 4,
         iterations: int = 32,
@@ -89,25 +92,25 @@ class RaftStereo(StereoNetwork):
         super().__init__()
         self.factor = 2**downsample
         self.slow_fast = slow_fast
+        self.hidden = hidden
         self.shared_backbone = shared_backbone
         self.correlation_levels = correlation_levels
         self.radius = radius
         self.specify(iterations=iterations, minimum=(32, 16 * self.factor))
 
-        strides = [1 + (downsample > 2), 1, 1 + (downsample > 1), 1 + (downsample > 0)]
-        self.context = ContextEncoder(strides, gru_levels, context_norm, _HIDDEN)
+        first, third = early or downsample > 2, downsample > 1
+        strides = [1 + first, 1, 1 + third, 1 + (downsample > first + third)]
+        self.context = ContextEncoder(strides, gru_levels, context_norm, hidden)
         if shared_backbone:
-            self.shared_matching = nn.Sequential(
-                ResidualBlock(128, 128, norm='instance'), nn.Conv2d(128, _FEATURES, 3, padding=1)
-            )
+            self.shared_matching = shared_matching(ResidualEncoder.outputs)
         else:
             self.matching = nn.Sequential(
                 ResidualEncoder(strides, 'instance'), nn.Conv2d(128, _FEATURES, 1)
             )
         self.motion = MotionEncoder(correlation_levels * (2 * radius + 1), estimate=2)
-        self.update = MultiLevelGru(gru_levels, _HIDDEN, motion=128)
-        self.flow_head = head(_HIDDEN, 256, 2)
-        self.mask_head = head(_HIDDEN, 256, 9 * self.factor**2, kernel=1)
+        self.update = MultiLevelGru(gru_levels, hidden, motion=128)
+        self.flow_head = head(hidden, 256, 2)
+        self.mask_head = head(hidden, 256, 9 * self.factor**2, kernel=1)
 
     def forward(
         self,
@@ -118,7 +121,7 @@ class RaftStereo(StereoNetwork):
     ) -> Prediction:
         """Estimate the disparity; see `StereoNetwork` for arguments and results."""
         self.check_images(left, right)
-        states, contexts, pyramid = self.encode(scale_to_unit(left), scale_to_unit(right))
+        states, contexts, pyramid = self.encode(left, right)
 
         disparity = torch.zeros_like(states[0][:, 0], dtype=torch.float32)
         predictions = []
@@ -140,19 +143,21 @@ class RaftStereo(StereoNetwork):
     def encode(
         self, left: Tensor, right: Tensor
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Make states, contexts and correlation pyramid of images in -1..1 (3.1, 3.2).
+        """Make states, contexts and correlation pyramid of images in 0..255 (3.1, 3.2).
 
         The images go through the encoders one by one, which halves the peak memory.
         """
+        left, right = scale_to_unit(left), scale_to_unit(right)
         trunk = self.context.trunk(left)
         if self.shared_backbone:
             features = [self.shared_matching(x) for x in (trunk, self.context.trunk(right))]
         else:
             features = [self.matching(image) for image in (left, right)]
-        pyramid = correlation_pyramid(
-            features[0] / _FEATURES**0.5, features[1], self.correlation_levels
-        )
-        return *self.context(trunk), pyramid
+        return *self.context(trunk), self.correlate(*features)
+
+    def correlate(self, left: Tensor, right: Tensor) -> list[Tensor]:
+        """Make the correlation pyramid of matching features (3.2)."""
+        return correlation_pyramid(left / _FEATURES**0.5, right, self.correlation_levels)
 
     def look_up(self, pyramid: list[Tensor], disparity: Tensor) -> Tensor:
         """Compute motion features (N, 128, h, w) around a disparity (N, h, w)."""
@@ -179,5 +184,12 @@ class RaftStereo(StereoNetwork):
         """Tell, for each of our entries, which official entries it comes from."""
         sources = super().official_sources()
         for level, scale in enumerate(('08', '16', '32')[: len(self.update.grus)]):
-            sources |= gru_sources(f'update.grus.{level}', f'update_block.gru{scale}', _HIDDEN)
+            sources |= gru_sources(f'update.grus.{level}', f'update_block.gru{scale}', self.hidden)
         return sources
+
+
+def shared_matching(inputs: int) -> nn.Sequential:
+    """Make matching features of features (N, inputs, h, w) that serve something else too."""
+    return nn.Sequential(
+        ResidualBlock(inputs, 128, norm='instance'), nn.Conv2d(128, _FEATURES, 3, padding=1)
+    )

@@ -77,8 +77,7 @@ def test_equals_official_intermediates(run):
 
 @torch.inference_mode()
 def test_correlation_pyramid_equals_official_volume(run):
-    left, right = (image / 127.5 - 1 for image in run.images)
-    *_, pyramid = run.model.encode(left, right)
+    *_, pyramid = run.model.encode(*run.images)
     levels = [int(name[-1]) for name in run.arrays if name.startswith('cost_volume_level')]
     for level in levels:
         inner = pyramid[level][..., 0, 1:-1]
