@@ -61,6 +61,30 @@ def error_map(disparity: np.ndarray, truth: np.ndarray, worst: float = 4.0) -> n
     return picture
 
 
+def reconstruction_panel(image: np.ndarray, filled: np.ndarray, removed: np.ndarray) -> np.ndarray:
+    """Draw an image, what is left of it, what was filled in, and the difference.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        filled: what a masked autoencoder makes of it, float (H, W, 3) around 0..1.
+        removed: the pixels that were removed, bool (H, W).
+
+    Returns:
+        uint8 RGB.
+    """
+    guess = np.clip(np.rint(255 * filled), 0, 255).astype(np.uint8)
+    hidden = removed[..., None]
+    whole = np.where(hidden, guess, image)
+    return panel(
+        {
+            'input': image,
+            'mask': np.where(hidden, np.uint8(128), image),
+            'reconstruction': whole,
+            'difference': cv2.absdiff(whole, image),
+        }
+    )
+
+
 def panel(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
     """Put pictures side by side, each under its title; more than three are put in two rows.
 

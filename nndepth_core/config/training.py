@@ -28,8 +28,11 @@ from nndepth_core.data.loader import TrainingData
 from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.models import model_names, network_class
 from nndepth_core.models.base import Network
+from nndepth_core.models.masked_stereo import MaskedStereo
 from nndepth_core.training import TrainingError
+from nndepth_core.training.image_losses import ReconstructionLoss
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss
+from nndepth_core.training.masked import MaskedTrainer
 from nndepth_core.training.mono import MonoData, MonoTrainer
 from nndepth_core.training.mono_losses import ScaleInvariantLogLoss, ScaleShiftInvariantLoss
 from nndepth_core.training.nano_loss import NanoLoss
@@ -48,10 +51,12 @@ files. `nndepth config CLASS` writes the settings of a class."""
 _LOSSES: dict[type, tuple[type, ...]] = {
     StereoTrainer: (SequenceLoss, MultiScaleLoss, NanoLoss),
     MonoTrainer: (ScaleShiftInvariantLoss, ScaleInvariantLogLoss),
+    MaskedTrainer: (ReconstructionLoss,),
 }
 _DATA: dict[type, tuple[type, type]] = {
     StereoTrainer: (StereoData, StereoAugmentation),
     MonoTrainer: (MonoData, MonoAugmentation),
+    MaskedTrainer: (StereoData, StereoAugmentation),
 }
 """What trainers learn from, and what changes it at random."""
 _RENAMED = {'training/default_model.yaml': 'training/nano_stereo.yaml'}
@@ -117,7 +122,7 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
 
 def known_classes() -> dict[str, type]:
     """The classes that a configuration may name without their module."""
-    classes: list[type] = [network_class(name) for name in model_names()]
+    classes: list[type] = [*(network_class(name) for name in model_names()), MaskedStereo]
     for trainer, losses in _LOSSES.items():
         classes += [*_DATA[trainer], trainer, *losses]
     return {cls.__name__: cls for cls in classes} | dataset_classes()
@@ -223,8 +228,8 @@ def _trainer(content: Mapping[str, Any]) -> type:
         cls = known_classes().get(path) or class_at(path)
     except ValueError:  # the parser will say so
         cls = StereoTrainer
-    derived = isinstance(cls, type) and issubclass(cls, MonoTrainer)
-    return MonoTrainer if derived else StereoTrainer
+    known = (trainer for trainer in _DATA if isinstance(cls, type) and issubclass(cls, trainer))
+    return next(known, StereoTrainer)
 
 
 def _explain(message: str, trainer: type) -> str:

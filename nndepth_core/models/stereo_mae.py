@@ -8,6 +8,7 @@ the pre-training.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from nndepth_core.blocks.norm import ImageNetNorm
 from nndepth_core.encoders.dinov2 import patch_map
 from nndepth_core.encoders.residual import ResidualEncoder
-from nndepth_core.encoders.vit import Grid, Size, VisionTransformer
+from nndepth_core.encoders.vit import Grid, Size, VisionTransformer, refitted_tables
 from nndepth_core.models.raft_stereo import RaftStereo, shared_matching
 from nndepth_core.spec import ModelSpec
 
@@ -127,6 +128,10 @@ class StereoMae(RaftStereo):
             joined = [F.interpolate(x, size, mode='bilinear') for x in maps]
         features = [self.shared_matching(x) for x in joined]
         return *self.context(trunk), self.correlate(*features)
+
+    def refitted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """See `Network`: resize tables of positions."""
+        return refitted_tables(state, self.encoder.grid)
 
 
 def patch_grid(image: tuple[int, int], patch: Grid) -> Grid:

@@ -21,11 +21,17 @@ class TrainerSettings:
         resume: Whether to go on with the run in the folder; the run begins where there is none.
         weights: A checkpoint file to begin with, for fine-tuning. Without one the weights begin
             at random.
+        encoder: A checkpoint of a pre-training whose encoder the network begins with, in place of
+            `weights`.
+        freeze: Dotted names of parts of the network that do not learn, such as encoder.
+        layer_decay: The factor by which the learning rate of each layer of the encoder is smaller
+            than that of the layer behind it; 1 gives all the same.
         max_steps: The number of optimiser steps of the run.
         learning_rate: The largest learning rate.
         schedule: How the learning rate changes over the run.
         warmup: The part of the steps in which the learning rate rises.
         weight_decay: The weight decay of AdamW.
+        betas: The decays of AdamW's running averages.
         accumulation: The number of passes of data.batch_size samples that make one step.
         clip_norm: The largest norm of the gradient; 0 sets no limit.
         clip_value: The largest absolute value in the gradient; 0 sets no limit.
@@ -55,11 +61,15 @@ class TrainerSettings:
     folder: Path = Path('runs/train')
     resume: bool = False
     weights: Path | None = None
+    encoder: Path | None = None
+    freeze: Sequence[str] = ()
+    layer_decay: float = 1.0
     max_steps: int = 100_000
     learning_rate: float = 2e-4
     schedule: ScheduleName = 'one_cycle'
     warmup: float = 0.01
     weight_decay: float = 1e-5
+    betas: tuple[float, float] = (0.9, 0.999)
     accumulation: int = 1
     clip_norm: float = 1.0
     clip_value: float = 0.0
@@ -88,3 +98,7 @@ class TrainerSettings:
         for name in ('warmup', 'ema_decay'):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f'{name} is {getattr(self, name)}; give 0 or more, below 1')
+        if not 0 < self.layer_decay <= 1:
+            raise TrainingError(f'layer_decay is {self.layer_decay}; give more than 0, at most 1')
+        if self.weights and self.encoder:
+            raise TrainingError('weights and encoder are both given; give one of them')

@@ -34,6 +34,7 @@ from nndepth_core.training.checkpoints import (
 )
 from nndepth_core.training.compiled import compile_in_place
 from nndepth_core.training.failures import out_of_memory_named, save_failed
+from nndepth_core.training.parameters import freeze, parameter_groups
 from nndepth_core.training.precision import choose_precision
 from nndepth_core.training.progress import Progress, shown
 from nndepth_core.training.schedules import learning_rate_factor
@@ -44,6 +45,7 @@ from nndepth_core.training.tracking import (
     flat_settings,
     log_pictures,
 )
+from nndepth_core.weights.encoder import load_encoder
 from nndepth_core.weights.loading import load_entries, load_weights
 
 _log = logging.getLogger(__name__)
@@ -156,6 +158,8 @@ class BaseTrainer(TrainerSettings, ABC):
             load_weights(network, checkpoint / WEIGHTS)
         elif self.weights:
             load_weights(network, self.weights)
+        elif self.encoder:
+            load_encoder(network, self.encoder)
         state = load_state(checkpoint) if checkpoint else {}
         self.step = state.get('step', 0)
         self.skipped = state.get('skipped', 0)
@@ -198,8 +202,10 @@ class BaseTrainer(TrainerSettings, ABC):
             load_entries(self.network, state['network'], self.folder)
         if self.compile:
             compile_in_place(self.network)
+        freeze(self.network, self.freeze)
+        groups = parameter_groups(self.network, self.layer_decay)
         optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+            groups, lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
         )
         self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
         if state:
@@ -222,7 +228,7 @@ class BaseTrainer(TrainerSettings, ABC):
             self.schedule, self.step, self.max_steps, self.warmup
         )
         for group in self.optimizer.param_groups:
-            group['lr'] = rate
+            group['lr'] = rate * group.get('scale', 1.0)
         self.optimizer.zero_grad()
         count = torch.tensor(
             float(sum(self.count_targets(batch) for batch in passes)), device=accelerator.device

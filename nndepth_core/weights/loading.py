@@ -76,12 +76,13 @@ def load_entries(network: Network, state: Mapping[str, Tensor], path: str | Path
             f'{path}: the config.json beside it is not that of {network.spec.title}, but of '
             f'{others or "no model known here"}'
         )
-    if _is_own(network, state):
-        network.load_state_dict(state)
-        return
     try:
-        load_official(network, state)
-    except CheckpointError as error:
+        state = network.refitted(state)
+        if _is_own(network, state):
+            network.load_state_dict(state)
+        else:
+            load_official(network, state)
+    except ValueError as error:
         raise CheckpointError(f'{path}: {error}') from None
 
 
@@ -96,7 +97,7 @@ def load_official(network: Network, state_dict: Mapping[str, Any]) -> None:
         CheckpointError: an entry is missing, unexpected or of another shape; says which, or
             which model and variant the checkpoint fits.
     """
-    state = unwrap(state_dict)
+    state = network.refitted(unwrap(state_dict))
     fit = _Fit(network, state)
     if not fit.is_exact:
         ours = network.spec.title
