@@ -24,6 +24,7 @@ COMMANDS = {
     'evaluate': ('nndepth_core.cli.evaluate', 'measure errors and speed of models on a data set'),
     'export': ('nndepth_core.cli.export', 'write a network and its weights to an ONNX file'),
     'infer': ('nndepth_core.cli.infer', 'estimate disparity and depth of pairs or single images'),
+    'mae': ('nndepth_core.cli.mae', 'show what a masked autoencoder fills in'),
     'models': ('nndepth_core.cli.models', 'list networks, published figures and stored weights'),
     'pseudo-label': (
         'nndepth_ros.pseudo_label_command',

@@ -198,6 +198,7 @@ def _facts(entry: StoredWeights) -> list[str]:
 def _unknown(entry: StoredWeights) -> str:
     """Say why weights count as none of the catalogue."""
     about = entry.description
-    published = catalogue()[about.model].checkpoints.values()
+    network = catalogue().get(about.model)  # none for networks of others
+    published = network.checkpoints.values() if network else ()
     same = ' and '.join(entry.id for entry in published if entry.file == about.source)
     return f'no, though called like {same}' if same else 'no, it is not in the catalogue'

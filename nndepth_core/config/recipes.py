@@ -41,7 +41,7 @@ def describe_network(name: str) -> dict[str, Any]:
     cls = network_class(name)
     settings = cls.variants[find_variant(name, variant or None)]
     return {
-        'class_path': cls.__name__,
+        'class_path': cls.__name__ if _is_ours(cls) else f'{cls.__module__}.{cls.__qualname__}',
         'init_args': {key: as_yaml(value) for key, value in settings.items()},
     }
 
@@ -76,6 +76,10 @@ def add_recipe(content: dict[str, Any], network: str) -> None:
 def as_yaml(value: Any) -> Any:
     """A setting as it is read from YAML, which knows no tuples."""
     return list(value) if isinstance(value, tuple) else value
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.startswith(f'{nndepth_core.__name__}.')
 
 
 def _class(described: Any) -> str:

@@ -6,7 +6,7 @@ import argparse
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
+from nndepth_core.config.dot_list import as_options
 from nndepth_core.config.recipes import add_recipe, as_yaml, describe_network, network_name
 from nndepth_core.config.settings import (
     class_at,
@@ -46,8 +47,9 @@ _PARTS = {
 }
 _DESCRIPTION = """Train a network. --model takes its name, as in raft_stereo-rvc, and its published
 training is taken where there is no --trainer. --model, --data and --trainer take YAML files too,
-and --config one of all three. Single settings are set as in --trainer.max_steps 1000 and win over
-files. `nndepth config CLASS` writes the settings of a class."""
+and --config one of all three. Single settings are set as in --trainer.max_steps 1000 or
+trainer.max_steps=1000, and win over files. `nndepth config CLASS` writes the settings of a
+class."""
 _LOSSES: dict[type, tuple[type, ...]] = {
     StereoTrainer: (SequenceLoss, MultiScaleLoss, NanoLoss),
     MonoTrainer: (ScaleShiftInvariantLoss, ScaleInvariantLogLoss),
@@ -92,6 +94,7 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
         ValueError: What is described cannot be made, e.g. a data set lacks files.
         SystemExit: Help or the configuration was asked for, and is printed.
     """
+    arguments = as_options(arguments, [field.name for field in fields(StereoData)])
     content, overrides = _read_files(arguments)
     trainer = _trainer(content)
     kinds = {'model': Network, 'data': _DATA[trainer][0], 'trainer': BaseTrainer}

@@ -15,6 +15,7 @@ from nndepth_core.engines.base import Engine, EngineError, ModelSpec
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
 from nndepth_core.export.cache import find_export
 from nndepth_core.spec import Task
+from nndepth_core.third_party import third_party
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError
 from nndepth_core.weights.description import RANDOM, Origin
@@ -163,8 +164,9 @@ def check_names(
         return
     fitting = [name for name in MODELS if task in (None, task_of(name))]
     name = model.partition('-')[0]
-    if name not in fitting:
-        what = f'is no {task} model' if name in MODELS else 'is unknown'
+    other = _third_party(name)
+    if name not in fitting and (other is None or task not in (None, other.spec.task)):
+        what = f'is no {task} model' if other or name in MODELS else 'is unknown'
         raise EngineError(
             f'model {model!r} {what}; choose one of {", ".join(fitting)}, or give the path '
             'of an .onnx file'
@@ -172,8 +174,17 @@ def check_names(
 
 
 def task_of(name: str) -> Task:
-    """What a model of MODELS is for."""
+    """What a model of MODELS, or a network of others, is for."""
+    if (other := _third_party(name)) is not None:
+        return other.spec.task
     return catalogue()[DEFAULT_NETWORK if name == AUTO else name].task
+
+
+def _third_party(name: str) -> Any:
+    try:
+        return third_party(name)
+    except ValueError as error:
+        raise EngineError(str(error)) from error
 
 
 def split_model(model: str) -> tuple[str, str]:
@@ -185,6 +196,8 @@ def split_model(model: str) -> tuple[str, str]:
     name, _, variant = model.partition('-')
     networks = {key: [*network.variants] for key, network in catalogue().items()}
     networks = {key: variants for key, variants in networks.items() if variants}
+    if (other := _third_party(name)) is not None:
+        networks[name] = [*other.variants]
     if name not in networks:
         raise EngineError(f'network {name!r} is unknown; choose one of {", ".join(networks)}')
     if variant and variant not in networks[name]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nndepth_core.third_party import register, registered_names, third_party
+
 if TYPE_CHECKING:
     from nndepth_core.models.base import Network
 
-__all__ = ['create_model', 'model_names', 'network_class']
+__all__ = ['create_model', 'model_names', 'network_class', 'register']
 
 _NETWORKS = {
     'crestereo': ('nndepth_core.models.crestereo', 'CreStereo'),
@@ -39,15 +41,20 @@ _NETWORKS = {
 
 def model_names() -> tuple[str, ...]:
     """Names that `create_model` knows."""
-    return tuple(_NETWORKS)
+    return (*_NETWORKS, *registered_names())
 
 
 def network_class(name: str) -> type[Network]:
     """Import and return the class of a network.
 
+    Args:
+        name: one of `model_names()`, or the dotted path of a class.
+
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name is unknown, or the path cannot be imported.
     """
+    if (other := third_party(name)) is not None:
+        return other
     if name not in _NETWORKS:
         raise ValueError(f'model {name!r} is unknown; choose one of {", ".join(_NETWORKS)}')
     module, cls = _NETWORKS[name]

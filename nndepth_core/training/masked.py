@@ -86,6 +86,7 @@ class MaskedTrainer(BaseTrainer):
         return draw_pair(prediction, sample.left, sample.right)
 
 
+@torch.no_grad()
 def fill_in(
     network: nn.Module, left: np.ndarray, right: np.ndarray, device: str = 'cpu', seed: int = 0
 ) -> np.ndarray:

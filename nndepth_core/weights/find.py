@@ -75,7 +75,8 @@ def _none(name: str, variant: str) -> str:
         if entry.description.model == name
         for other in entry.description.variants
     }
-    known = ', '.join(entry.id for entry in catalogue()[name].checkpoints_of(variant))
+    published = catalogue()[name].checkpoints_of(variant) if name in catalogue() else ()
+    known = ', '.join(entry.id for entry in published)
     return (
         f'{name}-{variant} has no weights yet'
         + (f' (only {", ".join(sorted(others))} of {name} has)' if others else '')
