@@ -86,6 +86,32 @@ class VisionTransformer(nn.Module):
         ]
         return [self.norm(view) for view in attended(self.blocks, views, self.views)]
 
+    def refit(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Resize the tables of positions of a checkpoint to those of this encoder.
+
+        Args:
+            state: its entries by our names or MAE's, whatever stands before them.
+
+        Raises:
+            ValueError: its patches are of another size, or a table is of no known grid.
+        """
+        for name, value in state.items():
+            patch = tuple(value.shape[2:])
+            if (
+                name.endswith(('patches.weight', 'patch_embed.proj.weight'))
+                and patch != self.patch
+            ):
+                raise ValueError(
+                    f'its patches have {patch[0]}x{patch[1]} pixels, those of the network '
+                    f'{self.patch[0]}x{self.patch[1]}; set patch to {list(patch)}'
+                )
+        return {
+            name: refitted_table(value, self.grid)
+            if name.endswith(('pos_embed', 'positions'))
+            else value
+            for name, value in state.items()
+        }
+
 
 def attended(blocks: nn.ModuleList, views: Sequence[Tensor], marks: Tensor | None) -> list[Tensor]:
     """Send the tokens of two views through layers.
@@ -149,14 +175,6 @@ def resized_places(table: Tensor, grid: Grid, rows: int | Tensor, columns: int |
     """
     planes = table[0, 1:].t().unflatten(1, grid)
     return resize_bicubic(planes, rows, columns).flatten(1).t().unsqueeze(0)
-
-
-def refitted_tables(state: Mapping[str, Tensor], grid: Grid) -> dict[str, Tensor]:
-    """Resize the tables of positions of a checkpoint for another grid, see `refitted_table`."""
-    return {
-        name: refitted_table(value, grid) if name.endswith(('pos_embed', 'positions')) else value
-        for name, value in state.items()
-    }
 
 
 def refitted_table(table: Tensor, grid: Grid) -> Tensor:

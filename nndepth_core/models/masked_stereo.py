@@ -23,7 +23,6 @@ from nndepth_core.encoders.vit import (
     VisionTransformer,
     attended,
     layers_of,
-    refitted_tables,
     resized_places,
     sine_table,
 )
@@ -190,8 +189,8 @@ class MaskedStereo(Network):
         return pair
 
     def refitted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """See `Network`: resize tables of positions."""
-        return refitted_tables(state, self.encoder.grid)
+        """See `Network` and `VisionTransformer.refit`."""
+        return self.encoder.refit(state)
 
 
 class _Decoder(nn.Module):

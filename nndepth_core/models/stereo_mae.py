@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nndepth_core.blocks.norm import ImageNetNorm
 from nndepth_core.encoders.dinov2 import patch_map
 from nndepth_core.encoders.residual import ResidualEncoder
-from nndepth_core.encoders.vit import Grid, Size, VisionTransformer, refitted_tables
+from nndepth_core.encoders.vit import Grid, Size, VisionTransformer
 from nndepth_core.models.raft_stereo import RaftStereo, shared_matching
 from nndepth_core.spec import ModelSpec
 
@@ -130,8 +130,8 @@ class StereoMae(RaftStereo):
         return *self.context(trunk), self.correlate(*features)
 
     def refitted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """See `Network`: resize tables of positions."""
-        return refitted_tables(state, self.encoder.grid)
+        """See `Network` and `VisionTransformer.refit`."""
+        return self.encoder.refit(state)
 
 
 def patch_grid(image: tuple[int, int], patch: Grid) -> Grid:

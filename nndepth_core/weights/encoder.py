@@ -44,13 +44,6 @@ def load_encoder(network: Network, path: str | Path) -> None:
     entries = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
     unknown = [n for n in entries if n not in names and (prefix or not re.match(_DECODER, n))]
     entries = {names[name]: value for name, value in entries.items() if name in names}
-    if 'patches.weight' in entries:
-        theirs, ours = (tuple(x['patches.weight'].shape[2:]) for x in (entries, own))
-        if theirs != ours:
-            raise CheckpointError(
-                f'{path}: its patches have {theirs[0]}x{theirs[1]} pixels, those of '
-                f'{network.spec.name} {ours[0]}x{ours[1]}; set model.patch to {list(theirs)}'
-            )
     try:
         entries = dict(network.refitted(entries))
     except ValueError as error:

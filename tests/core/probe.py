@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from fill import fill, load_golden
@@ -111,3 +112,9 @@ def run_recorded(name: str, variant: str, iterations: int | None = None) -> Run:
     with record(model) as seen:
         disparity, confidence = model(*images, iterations, confidence=True)
     return Run(model, facts, arrays, images, disparity, confidence, seen)
+
+
+def unpacked(arrays: dict[str, np.ndarray]) -> list[Tensor]:
+    """The images of a golden that holds them as files, float32 (1, 3, H, W) in 0..255."""
+    files = [cv2.imdecode(arrays[side], cv2.IMREAD_COLOR) for side in ('left', 'right')]
+    return [torch.from_numpy(x[..., ::-1].transpose(2, 0, 1)[None].copy()).float() for x in files]
