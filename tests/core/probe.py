@@ -58,7 +58,8 @@ def _copy(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, list | tuple):
-        return type(value)(_copy(item) for item in value)
+        items = [_copy(item) for item in value]
+        return type(value)(*items) if hasattr(value, '_fields') else type(value)(items)
     return value
 
 

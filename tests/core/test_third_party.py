@@ -1,0 +1,108 @@
+"""Networks of other people's modules: the example of docs/own_networks.md, and its mistakes."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('accelerate')
+pytest.importorskip('jsonargparse')
+pytest.importorskip('onnxscript')
+
+from accelerate.state import AcceleratorState  # noqa: E402
+
+from nndepth_core import cli, third_party  # noqa: E402
+from nndepth_core.engines import EngineError, check_names, create_engine  # noqa: E402
+from nndepth_core.models import create_model, model_names, network_class, register  # noqa: E402
+from nndepth_core.models.raft_stereo import RaftStereo  # noqa: E402
+
+DOCUMENT = Path(__file__).parents[2] / 'docs/own_networks.md'
+QUICK = str(DOCUMENT.parents[1] / 'config/training/quick.yaml')
+PAIRS = ['--data.size', '[64, 128]', '--data.length', '2']
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """The module of the document, importable and not yet imported."""
+    code = re.search(r'```python\n(.*?)```', DOCUMENT.read_text(), re.DOTALL)[1]
+    (tmp_path / 'my_networks.py').write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(third_party, '_REGISTERED', {})
+    yield tmp_path
+    sys.modules.pop('my_networks', None)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_is_trained_evaluated_exported_and_run(module, capsys):
+    run = module / 'run'
+    settings = {
+        'data': 'config/data/procedural.yaml',
+        'data.train.size': '[64, 128]',
+        'data.train.length': 2,
+        'data.validation.size': '[64, 128]',
+        'data.validation.length': 1,
+        'data.augmentation.crop': '[64, 128]',
+        'data.batch_size': 1,
+        'data.workers': 0,
+        'trainer': QUICK,
+        'trainer.loss': 'SequenceLoss',
+        'trainer.max_steps': 2,
+        'trainer.device': 'cpu',
+        'trainer.folder': run,
+    }
+    settings['data'] = DOCUMENT.parents[1] / settings['data']
+    options = [str(x) for name, value in settings.items() for x in (f'--{name}', value)]
+    assert cli.main(['train', '--model.class_path', 'my_networks.ShiftNet', *options]) == 0
+    weights = run / 'weights.safetensors'
+    network = ['my_networks.ShiftNet', '--weights', str(weights)]
+    assert cli.main(['evaluate', *network, '--data', 'ProceduralStereo', *PAIRS]) == 0
+    assert 'my_networks.ShiftNet' in capsys.readouterr().out
+    file = module / 'shift_net.onnx'
+    assert cli.main(['export', network[0], str(file), *network[1:]]) == 0
+    assert create_engine(str(file)).spec.name == 'shift_net'
+    check_names('my_networks.ShiftNet-wide', task='stereo')  # as the node does
+    assert create_engine(network[0], weights=weights).spec.variant == 'base'
+    imported = ['weights', 'import', str(weights), '--model', network[0], '--name', 'mine']
+    assert cli.main(imported) == 0
+    assert create_engine(network[0]).spec.name == 'shift_net'
+    assert 'nndepth' not in capsys.readouterr().err
+
+
+def test_has_a_name_once_it_is_registered(module):
+    with pytest.raises(ValueError, match='shift_net'):
+        network_class('shift_net')
+    wide = create_model('my_networks.ShiftNet', 'wide')
+    assert wide.features[0].out_channels == 32
+    assert 'shift_net' in model_names()
+    assert create_model('shift_net').spec.title == 'shift_net-base'
+    assert create_engine('shift_net-wide', weights='random').spec.variant == 'wide'
+    register(type(wide))  # again
+    with pytest.raises(ValueError, match='raft_stereo is the name of another network'):
+        register(type(wide), 'raft_stereo')
+    with pytest.raises(ValueError, match="name is 'Shift-Net'; use"):
+        register(type(wide), 'Shift-Net')
+    with pytest.raises(ValueError, match='raft_stereo is the name of another network'):
+        register(RaftStereo)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('no_such_module.Net', "'no_such_module.Net' cannot be imported .*on PYTHONPATH"),
+        ('my_networks.OtherNet', "'my_networks.OtherNet' cannot be imported .*OtherNet"),
+        ('nndepth_core.spec.ModelSpec', 'ModelSpec is no network; derive it from'),
+        ('weights.pth', "'weights.pth' is unknown"),
+    ],
+)
+def test_mistakes_get_one_sentence(module, name, message):
+    with pytest.raises(EngineError, match=message):
+        check_names(name)
+
+
+def test_is_refused_for_another_task(module):
+    with pytest.raises(EngineError, match='is no mono model'):
+        check_names('my_networks.ShiftNet', task='mono')
+    with pytest.raises(EngineError, match=r"variant 'huge' of my_networks.ShiftNet is unknown"):
+        create_engine('my_networks.ShiftNet-huge', weights='random')
