@@ -157,7 +157,8 @@ def _notes(name: str, variant: str) -> str:
     notes += ['confidence'] if spec.confidence else []
     if spec.task == 'mono':
         notes.append({'depth': 'metres'}.get(spec.output, spec.output.replace('_', ' ')))
-    notes.append('one size' if cls.one_size_graph else 'any size')
+    one = cls.one_size_graph or spec.fixed_size
+    notes.append('one size' if one else 'any size')
     return ', '.join(notes)
 
 

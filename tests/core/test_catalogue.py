@@ -19,8 +19,8 @@ from nndepth_core.weights.settings import check_settings
 UNPUBLISHED = {
     ('dcvnet', 'stereo'),
     ('nano_mono', 'base'),
-    ('scv_stereo', 'eighth'),
-    ('scv_stereo', 'quarter'),
+    *(('scv_stereo', variant) for variant in ('eighth', 'quarter')),
+    *(('stereo_mae', variant) for variant in ('spatial', 'spatial_tiny', 'authors')),
 }
 CHECKPOINTS = [entry for network in catalogue().values() for entry in network.checkpoints.values()]
 MIDDLEBURY = 'd22e84c0e431bf31d7cc66902c40601859eb40b35ef7f4399ea81276c2915819'
@@ -131,6 +131,7 @@ def test_parameters(name, variant):
         ('nano_stereo', 'base'),
         ('nano_mono', 'base'),
         ('scv_stereo', 'eighth'),
+        ('stereo_mae', 'spatial_tiny'),
         ('midas_small', 'base'),
         ('depth_anything_3', 'small'),
         ('depth_anything_3', 'metric_large'),

@@ -19,6 +19,9 @@ WITHOUT_GOLDEN = {
     ('dcvnet', 'stereo'): 'the authors have flow only; its volumes are in test_models_dcvnet',
     ('scv_stereo', 'eighth'): 'no code; test_models_scv_stereo has the network for flow',
     ('scv_stereo', 'quarter'): 'the same',
+    ('stereo_mae', 'spatial'): 'our own',
+    ('stereo_mae', 'spatial_tiny'): 'our own',
+    ('stereo_mae', 'authors'): 'compared in test_models_stereo_mae, with packed pictures',
     ('depth_anything_3', 'base'): 'only widths differ from small',
     (
         'depth_anything_3',

@@ -45,7 +45,7 @@ def trainer(folder, **settings):
     return MaskedTrainer(folder=folder, **{**few, **settings})
 
 
-def test_pretrains_resumes_and_draws(tmp_path):
+def test_pretrains_and_draws(tmp_path):
     data = StereoData(TinyPairs(4), TinyPairs(2), batch_size=2, workers=0)
     loss = ReconstructionLoss(mse=1, ssim=0.1)
     weights = trainer(tmp_path / 'run', loss=loss).train(masked(), data)
@@ -53,16 +53,7 @@ def test_pretrains_resumes_and_draws(tmp_path):
     assert any(0 < row.get('validation/mse', 0) < 2 for row in rows)
     picture = io.read_image(tmp_path / 'run/pictures/validation_0_00000002.png')
     assert picture.shape == (4 * (16 + 16), 2 * 24, 3)  # four pictures of each view, with titles
-    first = load_file(weights)
-    assert first.keys() == masked().state_dict().keys()
-    other = trainer(tmp_path / 'split', loss=loss, max_steps=1, schedule='constant', warmup=0.0)
-    other.train(masked(), data)
-    settings = {'loss': loss, 'schedule': 'constant', 'warmup': 0.0}
-    trainer(tmp_path / 'split', resume=True, **settings).train(masked(), data)
-    trainer(tmp_path / 'whole', **settings).train(masked(), data)
-    split, whole = (load_file(tmp_path / x / 'checkpoints/step_00000002/weights.safetensors')
-                    for x in ('split', 'whole'))  # fmt: skip
-    assert all(torch.equal(split[name], whole[name]) for name in whole)
+    assert load_file(weights).keys() == masked().state_dict().keys()
 
 
 def test_loss_is_the_mean_over_images_and_counts_them(tmp_path):
@@ -197,7 +188,7 @@ def test_parts_are_frozen_by_name():
     network = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
     freeze(network, ['0'])
     assert [p.requires_grad for p in network.parameters()] == [False, False, True, True]
-    with pytest.raises(TrainingError, match="freeze names 'x', .*; it has 0, 1"):
+    with pytest.raises(TrainingError, match=r"freeze names 'x', .*; it has 0, 1"):
         freeze(network, ['x'])
     with pytest.raises(TrainingError, match='leaves nothing to learn'):
         freeze(network, ['1'])

@@ -42,7 +42,12 @@ MAY_IMPORT = {
     'nndepth_core.files': (),
     'nndepth_core.blocks': (),
     'nndepth_core.encoders': ('nndepth_core.blocks',),
-    'nndepth_core.models': ('nndepth_core.blocks', 'nndepth_core.encoders', 'nndepth_core.spec'),
+    'nndepth_core.models': (
+        'nndepth_core.blocks',
+        'nndepth_core.encoders',
+        'nndepth_core.spec',
+        'nndepth_core.third_party',
+    ),
 }
 # Modules that are meant to know whether depth comes from a pair or from a single image.
 KNOW_THE_TASK = (
@@ -91,6 +96,7 @@ KNOW_THE_TASK = (
     'nndepth_core.spec',
     'nndepth_core.testing.fuzzing',
     'nndepth_core.testing.raw_rig',
+    'nndepth_core.training.masked',
     'nndepth_core.training.mono',
     'nndepth_core.training.mono_losses',
     'nndepth_core.training.losses',

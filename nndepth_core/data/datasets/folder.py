@@ -31,7 +31,8 @@ class FolderPairs(StereoDataset):
         root: the folder that holds them.
         left: the left images, a pattern of paths below root.
         right: the right images.
-        disparity: disparity maps of the left images: .pfm, .npy or .png.
+        disparity: disparity maps of the left images: .pfm, .npy or .png; '' if there are none,
+            which does for a pre-training.
         scale: the stored value that stands for a disparity of one pixel; None takes 1 for .pfm and
             .npy, and 256 for 16-bit pictures as KITTI does.
         occluded: pictures that are not 0 where the right image does not show the surface; '' if
@@ -64,6 +65,8 @@ class FolderPairs(StereoDataset):
 
     def read_disparity(self, entry: Entry) -> np.ndarray:
         """Disparity, float32 (H, W) pixels, NaN where unknown."""
+        if 'disparity' not in entry.files:
+            return np.full(io.read_image(entry['left']).shape[:2], np.nan, np.float32)
         return io.read_disparity(entry['disparity'], self.scale)
 
     def read_occluded(self, entry: Entry, disparity: np.ndarray) -> np.ndarray | None:
