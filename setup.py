@@ -36,7 +36,7 @@ setup(
     packages=find_packages(include=['nndepth_core*', 'nndepth_ros*']),
     data_files=[
         (f'share/nndepth/{folder}', sorted(map(str, Path(folder).glob('*.yaml'))))
-        for folder in ('config/data', 'config/model', 'config/training')
+        for folder in ('config/data', 'config/model', 'config/pretraining', 'config/training')
     ],
     package_data={'nndepth_core.weights': ['*.yaml', 'bundled/**/*']},
     install_requires=[

@@ -64,16 +64,17 @@ class MaskedTrainer(BaseTrainer):
     def compute_loss(self, batch: Batch) -> Tensor:
         """See `BaseTrainer`."""
         result = cast(Reconstruction, self.run_network(self.model, batch))
-        pair = (batch['left'].float(), batch['right'].float())
-        pair = [image / 255 for image in self.network.fitting(*pair)]
+        network = cast(MaskedStereo, self.network)
+        left, right = network.fitting(batch['left'].float(), batch['right'].float())
         return (
-            self.criterion(result.left, pair[0], result.left_removed).sum()
-            + self.criterion(result.right, pair[1], result.right_removed).sum()
+            self.criterion(result.left, left / 255, result.left_removed).sum()
+            + self.criterion(result.right, right / 255, result.right_removed).sum()
         )
 
     def predict(self, sample: StereoSample) -> np.ndarray:
         """See `BaseTrainer`: what `fill_in` gives."""
-        return fill_in(self.evaluated, sample.left, sample.right, str(self.accelerator.device))
+        network = cast(MaskedStereo, self.evaluated)
+        return fill_in(network, sample.left, sample.right, str(self.accelerator.device))
 
     def measure(self, prediction: np.ndarray, sample: StereoSample) -> dict[str, float]:
         """See `BaseTrainer`: the mean squared error of the removed patches."""
@@ -88,12 +89,12 @@ class MaskedTrainer(BaseTrainer):
 
 @torch.no_grad()
 def fill_in(
-    network: nn.Module, left: np.ndarray, right: np.ndarray, device: str = 'cpu', seed: int = 0
+    network: MaskedStereo, left: np.ndarray, right: np.ndarray, device: str = 'cpu', seed: int = 0
 ) -> np.ndarray:
     """Remove patches of a pair and let a masked autoencoder fill them in.
 
     Args:
-        network: A `MaskedStereo`, or its running average.
+        network: In eval mode.
         left: uint8 RGB (H, W, 3).
         right: The other view.
         device: That of the network.
@@ -105,23 +106,16 @@ def fill_in(
     Raises:
         ValueError: The images do not fit the network.
     """
-    model: MaskedStereo = getattr(network, 'module', network)
     pair = [torch.from_numpy(x.transpose(2, 0, 1)[None]).float().to(device) for x in (left, right)]
-    fitted = model.fitting(*pair)
+    height, width = network.fitting(*pair)[0].shape[-2:]
+    grid = patch_grid((height, width), network.encoder.patch)
     generator = torch.Generator().manual_seed(seed)
-    grid = patch_grid(tuple(fitted[0].shape[-2:]), model.encoder.patch)
-    noise = [x.to(device) for x in model.noise(1, grid, torch.device('cpu'), generator)]
-    result = model(*pair, noise)
+    noise = network.noise(1, grid, torch.device('cpu'), generator)
+    result = network(*pair, [values.to(device) for values in noise])
     size = left.shape[:2]
     views = [
         torch.cat(
-            (
-                F.interpolate(image, size, mode='bilinear', antialias=True)
-                if image.shape[-2:] != size
-                else image,
-                F.interpolate(removed.float(), size),
-            ),
-            1,
+            (F.interpolate(image, size, mode='bilinear'), F.interpolate(removed.float(), size)), 1
         )
         for image, removed in zip(result[:2], result[2:], strict=True)
     ]

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nndepth_core.models.base import substitute
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint, some
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ def load_encoder(network: Network, path: str | Path) -> None:
     Raises:
         CheckpointError: the network has no such encoder, or that of the file differs from it.
     """
+    from nndepth_core.models.base import substitute
+
     encoder = getattr(network, 'encoder', None)
     if encoder is None or not hasattr(encoder, 'patch'):
         raise CheckpointError(

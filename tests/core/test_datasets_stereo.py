@@ -447,6 +447,14 @@ def test_folders_match_by_order_where_names_differ(tmp_path):
         datasets.FolderPairs(tmp_path, 'a/l*', 'a/r*', 'a/d*', occluded='nowhere/*')
 
 
+def test_folders_without_disparity_serve_a_pretraining(tmp_path):
+    for side, image in zip(('left', 'right'), trees.pair(), strict=True):
+        trees.write(tmp_path / f'{side}/0.png', image)
+    sample = datasets.FolderPairs(tmp_path, disparity='')[0]
+    assert sample.disparity.shape == sample.left.shape[:2]
+    assert np.isnan(sample.disparity).all()
+
+
 class Numbers:
     """A source whose samples are their own indices."""
 
