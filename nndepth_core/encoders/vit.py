@@ -50,11 +50,17 @@ class VisionTransformer(nn.Module):
     official_rules = Dinov2.official_rules
 
     def __init__(
-        self, size: Size, patch: Grid, grid: Grid, *, joint: bool = False, dropout: float = 0.0
+        self,
+        size: Size,
+        patch: tuple[int, int],
+        grid: Grid,
+        *,
+        joint: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.width, layers, heads = self.shapes[size]
-        self.patch, self.grid, self.joint = tuple(patch), grid, joint
+        self.patch, self.grid, self.joint = (patch[0], patch[1]), grid, joint
         self.patches = nn.Conv2d(3, self.width, self.patch, self.patch)
         self.class_token = nn.Parameter(torch.randn(1, 1, self.width) * 0.02)
         self.positions = nn.Parameter(sine_table(grid, self.width), requires_grad=False)

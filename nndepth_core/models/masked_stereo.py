@@ -102,7 +102,7 @@ class MaskedStereo(Network):
         self,
         *,
         size: Size = 'base',
-        patch: Grid = (16, 16),
+        patch: tuple[int, int] = (16, 16),
         image: tuple[int, int] = (224, 448),
         joint: bool = True,
         mask_ratio: float = 0.75,
@@ -139,7 +139,8 @@ class MaskedStereo(Network):
             ValueError: the images do not fit.
         """
         left, right = self.fitting(left, right)
-        grid = patch_grid(tuple(left.shape[-2:]), self.encoder.patch)
+        height, width = left.shape[-2:]
+        grid = patch_grid((height, width), self.encoder.patch)
         views = [
             image / 255 if self.normalize is None else self.normalize(image)
             for image in (left, right)

@@ -6,6 +6,7 @@ resolutions then samples the correlation around the current disparity and update
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -73,7 +74,11 @@ class RaftStereo(StereoNetwork):
         *context_rules('cnet', ('outputs08', 'outputs16', 'outputs32')),
     )
     official_aliases = SHORTCUT_ALIASES
-    official_unused = (r'cnet\.layer5\.', r'cnet\.outputs32\.', r'update_block\.gru32\.')
+    official_unused: ClassVar[Sequence[str]] = (
+        r'cnet\.layer5\.',
+        r'cnet\.outputs32\.',
+        r'update_block\.gru32\.',
+    )
 
     def __init__(
         self,

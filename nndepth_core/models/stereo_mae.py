@@ -75,7 +75,7 @@ class StereoMae(RaftStereo):
         *,
         spatial: bool = True,
         size: Size = 'base',
-        patch: Grid = (16, 16),
+        patch: tuple[int, int] = (16, 16),
         image: tuple[int, int] = (224, 448),
         joint: bool = True,
         dropout: float = 0.0,
@@ -134,7 +134,7 @@ class StereoMae(RaftStereo):
         return self.encoder.refit(state)
 
 
-def patch_grid(image: tuple[int, int], patch: Grid) -> Grid:
+def patch_grid(image: tuple[int, int], patch: tuple[int, int]) -> Grid:
     """The rows and columns of patches in an image of a height and a width.
 
     Raises:

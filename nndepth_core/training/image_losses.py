@@ -119,7 +119,10 @@ def similarity(image: Tensor, target: Tensor) -> Tensor:
 
 
 def perceptual_loss(vgg: Vgg16, image: Tensor, target: Tensor) -> Tensor:
-    """L1, 0.05 of the L1 of features, and 40 of the L1 of their Gram matrices."""
+    """L1, 0.05 of the L1 of features, and 40 of the L1 of their Gram matrices.
+
+    As with the authors, VGG takes images in 0..1 that are not normalised.
+    """
     loss = _mean((image - target).abs())
     with torch.no_grad():
         wanted = vgg(target)

@@ -50,15 +50,15 @@ def parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
     Raises:
         TrainingError: The network has no such encoder.
     """
-    blocks = getattr(getattr(network, 'encoder', None), 'blocks', None)
-    if decay != 1 and blocks is None:
+    layers = len(getattr(getattr(network, 'encoder', None), 'blocks', ()))
+    if decay != 1 and not layers:
         raise TrainingError(
             f'layer_decay is {decay}, and the network has no encoder with blocks; give 1'
         )
     groups: dict[int, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            behind = 0 if decay == 1 else _layers_behind(name, len(blocks))
+            behind = 0 if decay == 1 else _layers_behind(name, layers)
             groups.setdefault(behind, []).append(parameter)
     return [{'params': groups[behind], 'scale': decay**behind} for behind in sorted(groups)]
 
