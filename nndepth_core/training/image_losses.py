@@ -6,7 +6,7 @@ Each gives one value for each image of a batch, (N,). Weights and constants are 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -31,10 +31,6 @@ class ReconstructionLoss:
         perceptual: The weight of the perceptual loss of the whole image, with L1.
         features: The file of the weights of VGG-16, of which the perceptual loss takes features:
             such as torchvision's vgg16-397923af.pth.
-
-    Raises:
-        TrainingError: All weights are 0, one is negative, or the perceptual loss has no file.
-        CheckpointError: The file cannot be read or is of another network.
     """
 
     def __init__(
@@ -44,18 +40,33 @@ class ReconstructionLoss:
         perceptual: float = 0.0,
         features: Path | None = None,
     ) -> None:
-        weights = {'mse': mse, 'ssim': ssim, 'perceptual': perceptual}
+        self.mse, self.ssim, self.perceptual = mse, ssim, perceptual
+        self.features = features
+
+    def check(self) -> None:
+        """Refuse weights that make no loss, and read the file of features.
+
+        Raises:
+            TrainingError: All weights are 0, one is negative, or the perceptual loss has no file.
+            CheckpointError: The file cannot be read or is of another network.
+        """
+        weights = {name: getattr(self, name) for name in ('mse', 'ssim', 'perceptual')}
         if negative := [name for name, weight in weights.items() if not weight >= 0]:
             raise TrainingError(f'loss.{negative[0]} is {weights[negative[0]]}; give 0 or more')
         if not any(weights.values()):
             raise TrainingError('loss.mse, loss.ssim and loss.perceptual are 0; give one a weight')
-        if perceptual and features is None:
+        if self.perceptual:
+            self.vgg  # noqa: B018
+
+    @cached_property
+    def vgg(self) -> Vgg16:
+        """The network whose features the perceptual loss compares."""
+        if self.features is None:
             raise TrainingError(
                 'the perceptual loss needs the weights of VGG-16; set trainer.loss.features to '
                 "their file, such as torchvision's vgg16-397923af.pth"
             )
-        self.mse, self.ssim, self.perceptual = mse, ssim, perceptual
-        self.vgg = read_vgg(features) if perceptual and features is not None else None
+        return read_vgg(self.features)
 
     def __call__(self, image: Tensor, target: Tensor, removed: Tensor) -> Tensor:
         """Compare images that were filled in.
@@ -74,7 +85,7 @@ class ReconstructionLoss:
             loss = loss + self.mse * removed_error(image, target, removed)
         if self.ssim:
             loss = loss + self.ssim * structural_loss(image, target)
-        if self.vgg is not None:
+        if self.perceptual:
             loss = loss + self.perceptual * perceptual_loss(
                 self.vgg.to(image.device), image, target
             )
@@ -132,7 +143,6 @@ def perceptual_loss(vgg: Vgg16, image: Tensor, target: Tensor) -> Tensor:
     return loss
 
 
-@cache
 def read_vgg(path: Path) -> Vgg16:
     """Read the weights of VGG-16; the network is frozen.
 

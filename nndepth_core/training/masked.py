@@ -39,6 +39,7 @@ class MaskedTrainer(BaseTrainer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.criterion = ReconstructionLoss() if self.loss is None else self.loss
+        self.criterion.check()
 
     def start(self, network: Network, data: TrainingData, config: str) -> None:
         """See `BaseTrainer`.

@@ -121,10 +121,10 @@ def test_dot_lists_and_options_go_together(tmp_path):
 @pytest.mark.parametrize(
     ('argument', 'message'),
     [
-        ('model.mask_ratio=1.5', 'mask_ratio is 1.5; give a number between 0 and 1'),
+        ('model.mask_ratio=1.5', '^mask_ratio is 1.5; give a number between 0 and 1'),
         ('model.patch=[24,8]', 'image is 32x64, which patches of 24x8 do not divide'),
-        ('training.loss.perceptual=1', 'perceptual loss needs the weights of VGG-16'),
-        ('training.layer_decay=2', 'layer_decay is 2.0; give more than 0, at most 1'),
+        ('training.loss.perceptual=1', '^the perceptual loss needs the weights of VGG-16'),
+        ('training.layer_decay=2', '^layer_decay is 2.0; give more than 0, at most 1'),
         ('model.mask_ration=1', 'mask_ration is unknown; MaskedStereo has size'),
     ],
 )

@@ -196,11 +196,11 @@ def test_refuses_ratios_outside_0_to_1(ratio):
 
 def test_refuses_impossible_losses(tmp_path):
     with pytest.raises(TrainingError, match=r'needs the weights of VGG-16; set trainer.loss.feat'):
-        ReconstructionLoss(perceptual=1)
+        ReconstructionLoss(perceptual=1).check()
     with pytest.raises(TrainingError, match='are 0; give one a weight'):
-        ReconstructionLoss(mse=0)
+        ReconstructionLoss(mse=0).check()
     with pytest.raises(TrainingError, match=r'loss.ssim is -1; give 0 or more'):
-        ReconstructionLoss(ssim=-1)
+        ReconstructionLoss(ssim=-1).check()
     save_file({'features.0.weight': torch.zeros(1)}, tmp_path / 'other.safetensors')
     with pytest.raises(CheckpointError, match=r'has no features.0.weight as VGG-16 has'):
-        ReconstructionLoss(perceptual=1, features=tmp_path / 'other.safetensors')
+        ReconstructionLoss(perceptual=1, features=tmp_path / 'other.safetensors').check()
