@@ -129,8 +129,9 @@ class BaseTrainer(TrainerSettings, ABC):
             closing(batches),
         ):
             while self.step < self.max_steps:
-                torch.manual_seed(hash((self.seed, self.step, rank)))
                 passes = [next(batches) for _ in range(self.accumulation)]
+                # after the batches, because loaders draw a number when they begin
+                torch.manual_seed(hash((self.seed, self.step, rank)))
                 with out_of_memory_named(passes):
                     loss = self.train_step(passes)
                 self.step += 1

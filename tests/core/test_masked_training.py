@@ -56,6 +56,16 @@ def test_pretrains_and_draws(tmp_path):
     assert load_file(weights).keys() == masked().state_dict().keys()
 
 
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    data = StereoData(TinyPairs(4), None, batch_size=2, workers=0)
+    settings = {'schedule': 'constant', 'warmup': 0.0, 'save_every': 1}
+    whole = load_file(trainer(tmp_path / 'whole', **settings).train(masked(), data))
+    trainer(tmp_path / 'parts', max_steps=1, **settings).train(masked(), data)
+    parts = load_file(trainer(tmp_path / 'parts', resume=True, **settings).train(masked(), data))
+    for name, value in whole.items():
+        assert torch.equal(value, parts[name]), name
+
+
 def test_loss_is_the_mean_over_images_and_counts_them(tmp_path):
     data = StereoData(TinyPairs(4), None, batch_size=2, workers=0)
     own = trainer(tmp_path)
