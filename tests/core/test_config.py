@@ -191,7 +191,10 @@ def test_yaml_of_a_class():
 @pytest.mark.parametrize('name', sorted(known_classes()))
 def test_every_setting_of_every_class_has_a_comment(name):
     lines = class_yaml(name).splitlines()
-    keys = [n for n, line in enumerate(lines) if re.match(r' *\w+:', line)]
+    entry = re.compile(r' {4}\w+: [\d.]+$')  # of a mapping, whose comment speaks of all of them
+    keys = [
+        n for n, line in enumerate(lines) if re.match(r' *\w+:', line) and not entry.match(line)
+    ]
     assert keys
     for key in keys:
         if lines[key].strip() not in (f'class_path: {name}', 'init_args:'):
