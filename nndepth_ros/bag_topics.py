@@ -199,6 +199,11 @@ class MonoTopics(Topics):
                     f'--{_option(name)} is {topic!r} and --scale-source is {source}, which does '
                     'not use it; give the source that does, or leave it out'
                 )
+            if topic == self.image:
+                raise BagError(
+                    f'--{_option(name)} is {topic!r}, the topic of the images themselves; give '
+                    'the topic of depths in metres'
+                )
             _require(topic, known[name], _option(name), name.rpartition('/')[2])
         if self.depths or not SOURCES[source]:
             return self
@@ -209,7 +214,7 @@ class MonoTopics(Topics):
         candidates = {
             topic: name
             for topic, name in candidates.items()
-            if name != SCALE_DEPTH or _says_depth(topic)
+            if topic != self.image and (name != SCALE_DEPTH or _says_depth(topic))
         }
         if len(candidates) != 1:
             options = ' or '.join(f'--{_option(name)}' for name in SOURCES[source])

@@ -326,6 +326,10 @@ def test_copied_inputs_and_an_output_of_the_same_name(run, relative, tmp_path):
             "--scale-depth '/x' is no depth topic of this bag; choose from .*/sensor/depth",
         ),
         (
+            ReplaySettings(MonoTopics(scale_depth='/cam/image_rect'), scale=SPARSE.scale),
+            "--scale-depth is '/cam/image_rect', the topic of the images themselves",
+        ),
+        (
             ReplaySettings(scale=ScaleSettings('stereo')),
             r'2 topics for --scale-source stereo; choose by --scale-depth or --scale-disparity '
             r'from /other/depth \(1 messages\), /sensor/depth',
