@@ -22,6 +22,10 @@ MOST = 20_000
 DISAGREEMENT = 0.5
 """The largest residual, as a share of the standard deviation of the truth of the inliers: the map
 then explains three quarters of the variance."""
+_EQUAL = 1e-6
+"""The standard deviation, as a share of the median, of depths that differ by rounding only."""
+_FLAT = 0.02
+"""The same of depths at one distance, up to the noise of a sensor, which the map ignores."""
 _SPREAD = 0.05
 """The least spread of the values at the points, as a share of the spread of the map."""
 _ENDS = (2, 98)
@@ -100,8 +104,8 @@ def fit_scale(values: np.ndarray, depth: np.ndarray, output: Output = 'inverse_d
         output: what the map holds, 'inverse_depth' or 'relative_depth'.
 
     Raises:
-        ScaleError: there are too few points, their values are almost equal, or the map and the
-            truth do not agree.
+        ScaleError: there are too few points, their values or depths are almost equal, or the map
+            and the truth do not agree.
     """
     found, truth = _common(values, depth)
     _check_points(values, found, truth, depth)
@@ -109,7 +113,16 @@ def fit_scale(values: np.ndarray, depth: np.ndarray, output: Output = 'inverse_d
     fit = fit_linear(np.stack([found, np.ones_like(found)], axis=1), target)
     factor, shift = fit.coefficients.tolist()
     inliers = int(fit.inliers.sum())
-    if fit.residual > DISAGREEMENT * fit.spread or factor == 0:
+    flatness = fit.spread / float(np.median(target[fit.inliers]))
+    disagrees = fit.residual >= DISAGREEMENT * fit.spread or factor == 0
+    if flatness < _EQUAL or (disagrees and flatness < _FLAT):
+        raise ScaleError(
+            'scale_one_distance',
+            f'of {len(truth)} known depths, {inliers} lie at one distance '
+            f'({np.median(truth[fit.inliers]):.4g} m), from which scale and shift cannot be told; '
+            'they must lie both near and far',
+        )
+    if disagrees:
         raise ScaleError(
             'scale_disagreement',
             f'the estimate does not follow the {len(truth)} known depths: even the {inliers} that '

@@ -138,7 +138,9 @@ def refusals() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         'scale_no_spread constant': (np.full_like(values, 3.0), depth),
         'scale_negative': (-values, depth),
         'scale_disagreement': (noise, depth),
-        'scale_disagreement constant truth': (values, np.full_like(depth, 2.0)),
+        'scale_one_distance': (values, np.full_like(depth, 2.0)),
+        'scale_one_distance of 3 m': (values, np.full_like(depth, 3.0)),
+        'scale_one_distance up to noise': (values, 2 + 0.01 * (noise - 0.5)),
     }
 
 
