@@ -162,6 +162,12 @@ def scale_without_use(source: str, spec: ModelSpec) -> Finding:
     return Finding('scale_without_use', Level.WARN, text)
 
 
+def scale_from_images(name: str, topic: str) -> Finding:
+    """Tell that the topic of known depths is remapped to the images themselves."""
+    text = f'{name} is remapped to {topic}, the images themselves; remap it to depths in metres'
+    return Finding('scale_from_images', Level.ERROR, text)
+
+
 def examine_headers(
     sides: Sequence[str], images: Sequence[Any], infos: Sequence[Any]
 ) -> list[Finding]:
@@ -275,6 +281,10 @@ class InputState:
     publishers: int = 0
     offered_since: float | None = None
 
+    def speaks(self, timeout: float, now: float) -> bool:
+        """Whether its last message is valid or not older than the seconds that are allowed."""
+        return self.heard is not None and (self.latched or now - self.heard <= timeout)
+
 
 def examine_silence(states: Iterable[InputState], timeout: float, now: float) -> list[Finding]:
     """Find inputs that give no messages.
@@ -287,7 +297,7 @@ def examine_silence(states: Iterable[InputState], timeout: float, now: float) ->
     found = []
     for state in states:
         if state.heard is not None:
-            silent = not state.latched and now - state.heard > timeout
+            silent = not state.speaks(timeout, now)
         else:
             silent = state.offered_since is not None and now - state.offered_since > timeout
             if not state.publishers and now - state.since > max(timeout, PATIENCE):

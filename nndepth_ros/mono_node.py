@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -77,7 +78,15 @@ class MonoNode(DepthNode):
             spec = self.estimator.engine.spec
             missing = self.outputs.subscribed() - self.wanted()
             found = doctor.examine_missing(missing, spec)
-            if not scale.applies_to(spec):
+            if scale.applies_to(spec):
+                topics = {name: self.resolve_topic_name(name) for name in SOURCES[scale.source]}
+                images = self.image_topics.values()
+                found += [
+                    doctor.scale_from_images(name, topic)
+                    for name, topic in topics.items()
+                    if topic in images
+                ]
+            else:
                 self.record('scale', [])
                 if scale.source != NONE:
                     found.append(doctor.scale_without_use(scale.source, spec))
@@ -106,6 +115,8 @@ class MonoNode(DepthNode):
         needed = bool(self.wanted()) and scale.applies_to(self.estimator.engine.spec)
         for name, kind in SCALE_INPUTS.items():
             topic = self.resolve_topic_name(name)
+            if topic in self.image_topics.values():
+                continue
             listen = needed and name in SOURCES[scale.source]
             if listen and topic not in self.inputs:
                 take = partial(self.pipeline.scale.offer, name)
@@ -116,10 +127,13 @@ class MonoNode(DepthNode):
     def needed(self, states: list[InputState]) -> list[InputState]:
         """Those of the inputs whose silence is a fault; one that tells the scale is enough."""
         choices = {self.resolve_topic_name(name) for name in SCALE_INPUTS}
+        timeout, now = self.config.inputs.input_timeout, time.monotonic()
+        told = any(state.topic in choices and state.speaks(timeout, now) for state in states)
         return [
             state
             for state in super().needed(states)
-            if state.publishers or state.heard is not None or state.topic not in choices
+            if state.topic not in choices
+            or (not told and (state.publishers or state.heard is not None))
         ]
 
     def measured(self, result: Any) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class Rig:
         image_qos=qos_profile_sensor_data,
         output_qos=None,
         namespace=None,
+        remappings=(),
     ) -> None:
         self.namespace = namespace or f'/test{next(_numbers)}'
         self.types = ros_message_types()
@@ -89,6 +90,7 @@ class Rig:
             parameters['model'] = model
         self.node = self.node_class(
             namespace=self.namespace,
+            cli_args=['--ros-args', *(word for rule in remappings for word in ('-r', rule))],
             parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
         )
         self.tester = Node('tester', namespace=self.namespace)

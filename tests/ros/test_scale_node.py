@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +19,7 @@ from tiny_networks import NAME, brightness, write_network
 from nndepth_core import PinholeCamera, StereoCamera
 from nndepth_ros import doctor
 from nndepth_ros.conversions import cloud_message, disparity_message, image_message
+from nndepth_ros.doctor import InputState
 
 STAMP = 1_700_000_000_000_000_000
 FACTOR, SHIFT = 0.25, -0.1
@@ -246,3 +250,29 @@ def test_of_two_topics_one_is_enough_and_its_silence_is_told(make_mono_rig, rela
     assert not any(
         'scale/depth: nobody publishes' in said for said in rig.received['/diagnostics']
     )
+    now = time.monotonic()
+    silent = InputState(
+        f'{rig.namespace}/scale/depth', now - 9, publishers=1, offered_since=now - 9
+    )
+    told = InputState(f'{rig.namespace}/scale/points', now - 9, publishers=1, heard=now)
+    assert rig.node.needed([silent]) == [silent]
+    assert rig.node.needed([silent, replace(told, heard=now - 9)])[0] == silent
+    rig.node.config = replace(
+        rig.node.config, inputs=replace(rig.node.config.inputs, input_timeout=60.0)
+    )
+    assert rig.node.needed([silent, told]) == []
+
+
+def test_images_tell_no_scale_of_their_own(make_mono_rig, relative):
+    rig = make_mono_rig(
+        outputs=OUTPUTS,
+        model=relative,
+        parameters={'scale_source': 'sparse_depth'},
+        remappings=['scale/depth:=image_rect'],
+    )
+    rig.wait_diagnostic(
+        f'scale/depth is remapped to {rig.namespace}/image_rect, the images themselves'
+    )
+    assert rig.set_parameters(scale_source='none') == ''
+    rig.send(STAMP, IMAGE)
+    rig.wait_for('inverse_depth/image')
