@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter as RclpyParameter
 
 from nndepth_core.engines import check_names
 from nndepth_ros.guarded_node import GuardedNode
 from nndepth_ros.log import describe, printable
 from nndepth_ros.parameters.declaration import declare
+from nndepth_ros.parameters.requests import in_any_order
 from nndepth_ros.parameters.table import Parameter
 
 MODEL = 'model'
@@ -42,6 +44,9 @@ class ModelNode(GuardedNode):
         self._loaded: dict[str, Any] = {}
         self._loads: list[_Load] = []
         self._loads_changed = self.create_guard_condition(self._finish_loading)
+        for service in self.services:
+            if service.srv_type is SetParameters:
+                service.callback = in_any_order(service.callback)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
 

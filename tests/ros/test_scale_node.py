@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
 pytest.importorskip('onnxruntime')
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rig import BASELINE, FOCAL, FRAME, HEIGHT, WIDTH, camera_info, header
 from sensor_msgs.msg import Image, PointCloud2
@@ -162,6 +164,31 @@ def test_the_height_of_the_camera_brings_metres(make_mono_rig, relative):
     expected = 1.5 * FOCAL / (np.arange(HEIGHT // 2, HEIGHT) - (HEIGHT - 1) / 2)
     np.testing.assert_allclose(depth, np.repeat(expected[:, None], WIDTH, 1), rtol=1e-3)
     assert rig.wait_for('stats')[0].scale_source == 'camera_height'
+
+
+def test_the_order_of_the_parameters_in_a_request_does_not_matter(make_mono_rig, relative):
+    rig = make_mono_rig(outputs=(), model=relative)
+    (service,) = (it for it in rig.node.services if it.srv_type is SetParameters)
+
+    def answered(**values) -> list[str]:
+        messages = [Parameter(name, value=it).to_parameter_msg() for name, it in values.items()]
+        request = SetParameters.Request(parameters=messages)
+        response = rig.in_executor(service.callback, request, SetParameters.Response())
+        return [result.reason for result in response.results]
+
+    (refused,) = answered(scale_source='camera_height')
+    assert 'camera_height is 0' in refused
+    reasons = answered(
+        color_min_depth=5.0,
+        scale_source='camera_height',
+        rectify=True,
+        camera_height=1.5,
+        color_max_depth=20.0,
+        camera_pitch=-1e9,
+    )
+    assert [bool(reason) for reason in reasons] == [False, False, True, False, False, True]
+    assert rig.node.config.scale.camera_height == 1.5
+    assert rig.node.get_parameter('color_min_depth').value == 5.0
 
 
 def test_the_source_can_change_while_the_node_runs(make_mono_rig, relative):
