@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
         for letter, model in zip('AB', evaluation.models, strict=True):
             print(f'{letter}: {model.model}{_brought(evaluation, model)}')
         print(f'pictures in {args.output}')
+    for name, why in side_by_side.apart().items():
+        print(f'nndepth: warning: {name}: {why}', file=sys.stderr)
     show(evaluation, args.json, rows, differences=side_by_side.differences)
     return int(bool(evaluation.skipped))
 

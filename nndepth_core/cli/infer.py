@@ -141,7 +141,7 @@ def _report(
 
 def _table(inference: Inference, records: list[dict[str, Any]], mean: dict[str, float]) -> str:
     shown = inference.columns if mean else {}
-    rows = [[inference.noun, 'size', 'ms', 'density', *shown.values()]]
+    rows = [[inference.noun, 'size', 'ms', 'finite %', *shown.values()]]
     for record in records:
         if 'error' in record:
             rows.append([record['name'], 'failed', *[''] * (len(rows[0]) - 2)])

@@ -92,9 +92,20 @@ class SideBySide:
             self.pictures[name] = path.name
 
     def mean(self) -> dict[str, float]:
-        """Average the differences over the samples."""
+        """Average each difference over the samples where it is known; NaN if it never is."""
         rows = list(self.differences.values())
-        return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+        known = {key: [row[key] for row in rows if not np.isnan(row[key])] for key in rows[0]}
+        return {key: float(np.mean(values or [np.nan])) for key, values in known.items()}
+
+    def apart(self) -> dict[str, str]:
+        """Sample -> why its maps cannot be compared, for those that have no pixel in common."""
+        return {
+            name: 'no pixel has a finite estimate of both models '
+            f'(of A alone {row["only_a"]:.0f} %, of B alone {row["only_b"]:.0f} %), so that there '
+            'is nothing to compare'
+            for name, row in self.differences.items()
+            if np.isnan(row['mean_difference'])
+        }
 
     def _pictures(self, view: View) -> Mapping[str, np.ndarray]:
         """Show the image, both maps and their difference, and below them truth and errors."""

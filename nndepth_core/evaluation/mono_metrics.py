@@ -37,7 +37,7 @@ def mono_metrics(
     """Compare a depth map with the truth, after aligning it.
 
     Args:
-        estimate: float (H, W), NaN where there is none.
+        estimate: float (H, W), NaN where there is none; infinity is an estimate that is clipped.
         truth: true depth (H, W), metres, NaN where unknown.
         output: what `estimate` holds, see `align_depth`.
         alignment: see `align_depth`.

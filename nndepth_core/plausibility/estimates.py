@@ -67,7 +67,11 @@ def examine_depth(
         return [Finding('few_estimates', Level.WARN, text)]
     values = depth[np.isfinite(depth)].astype(np.float64)
     if not values.size:
-        return []
+        text = (
+            'no pixel has a finite estimate: the scene is beyond the range of the model, as sky '
+            'is, or the model fails on it'
+        )
+        return [Finding('infinite_depth', Level.WARN, text)]
     low, high = np.percentile(values, (1, 99))
     if high - low <= 1e-6 * abs(high):
         text = (

@@ -85,7 +85,7 @@ def test_one_pair_in_every_format(infer, folder):
     assert metrics['bad_0.5'] > 99 > 1 > metrics['d1_all_filled']
     header, row = out.strip().splitlines()
     assert header.split() == [
-        'pair', 'size', 'ms', 'density', 'EPE', 'bad-1', 'bad-2', 'bad-3', 'D1-all',
+        'pair', 'size', 'ms', 'finite', '%', 'EPE', 'bad-1', 'bad-2', 'bad-3', 'D1-all',
     ]  # fmt: skip
     assert row.split()[:2] == ['left', '120x60']
     assert row.split()[4] == f'{metrics["epe"]:.3f}'

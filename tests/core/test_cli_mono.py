@@ -99,7 +99,7 @@ def test_metric_depth_in_every_format(command):
     (record,) = results['images']
     assert (results['model'], record['output'], record['density']) == ('reddish', 'depth', 100)
     assert record['image'] == 'images/0.png'
-    assert out.splitlines()[0].split() == ['image', 'size', 'ms', 'density']
+    assert out.splitlines()[0].split() == ['image', 'size', 'ms', 'finite', '%']
     assert out.splitlines()[1].split()[:2] == ['0', '120x60']
 
 

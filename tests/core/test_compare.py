@@ -41,6 +41,15 @@ def test_nothing_in_common():
     assert (figures['only_a'], figures['only_b']) == (50, 50)
 
 
+def test_a_sample_without_anything_in_common_says_so_and_spoils_no_mean():
+    side_by_side = SideBySide(['a', 'b'], StereoMeasures(truth=False))
+    side_by_side.differences['bare'] = agreement(row(1, NAN, NAN, NAN), row(NAN, np.inf, NAN, NAN))
+    side_by_side.differences['good'] = agreement(row(1, 2), row(2, 4))
+    assert side_by_side.mean()['mean_difference'] == 1.5
+    (why,) = side_by_side.apart().values()
+    assert 'of A alone 25 %, of B alone 0 %' in why
+
+
 def test_closer_counts_missing_estimates_as_farthest():
     truth = row(5, 5, 5, 5, 5, NAN)
     shares = closer(row(5, 6, NAN, 9, NAN, 5), row(6, 5, 50, 1, NAN, 9), truth)

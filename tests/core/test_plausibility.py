@@ -263,7 +263,9 @@ def test_depth_of_a_single_image_that_may_be():
     assert examine_depth(-RAMP, None) == []
     of_sky = np.where(RAMP < 8.8, np.float32(np.inf), RAMP)
     assert examine_depth(of_sky, (0.0, 50.0)) == []
-    assert examine_depth(np.full_like(RAMP, np.inf), (0.0, 50.0)) == []
+    (finding,) = examine_depth(np.full_like(RAMP, np.inf), (0.0, 50.0))
+    assert finding.code == 'infinite_depth'
+    assert 'no pixel has a finite estimate' in finding.text
 
 
 @pytest.mark.parametrize(
