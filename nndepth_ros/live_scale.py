@@ -78,8 +78,8 @@ class ScaleSettings:
         number('camera_pitch', self.camera_pitch, -LARGEST_PITCH, LARGEST_PITCH)
         if self.source == HEIGHT and not self.camera_height:
             raise ValueError(
-                'scale_source is camera_height and camera_height is 0; set it to the metres of '
-                'the camera above the ground'
+                'camera_height is 0; set it to the metres of the camera above the ground, or '
+                'choose another scale_source'
             )
 
     def applies_to(self, spec: ModelSpec) -> bool:

@@ -213,8 +213,8 @@ class MonoPipeline(Pipeline):
             try:
                 _ = frame.camera
             except CalibrationError as error:
-                text = f'{error}; without it {" and ".join(sorted(of_camera))} are not published'
-                found = [Finding('no_camera', Level.ERROR, text)]
+                text = f'{error}; without it {" and ".join(sorted(of_camera))} are left out'
+                found = [Finding('calibration', Level.ERROR, text)]
                 wanted = wanted - of_camera
         self._report('camera of the image', found)
         return wanted
@@ -271,7 +271,7 @@ def _no_scale(scale: LiveScale, refusal: ScaleError) -> Finding:
     topics = f' ({" or ".join(scale.topics)})' if scale.topics else ''
     text = (
         f'scale_source is {scale.settings.source}{topics}, but there is no scale: {refusal}; '
-        f'until there is, {DEPTH}, {DEPTH_INFO} and {POINTS} are not published'
+        f'until there is, {DEPTH}, {DEPTH_INFO} and {POINTS} are left out'
     )
     level = Level.WARN if refusal.code == 'scale_waiting' else Level.ERROR
     return Finding(refusal.code, level, text)

@@ -39,8 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.set_defaults(confidence_threshold=0.5)
     args = parser.parse_args(arguments)
     keep_freed_memory()
-    estimator = options.load_estimator(args, StereoEstimator.load)
-    settings = selection(args, 'stereo', parser.get_default)
+    with options.naming_flags(args):
+        estimator = options.load_estimator(args, StereoEstimator.load)
+        settings = selection(args, 'stereo', parser.get_default)
     with interruption() as signals:
         report = pseudo_label(
             args.bag, args.output, estimator, settings, args.every, lambda: bool(signals)

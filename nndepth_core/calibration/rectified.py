@@ -90,8 +90,16 @@ class Calibration:
             baseline: in metres.
             doffs: cx_right - cx_left in pixels.
             size: (width, height) of the images.
+
+        Raises:
+            CalibrationError: a focal length is not positive.
         """
         fx, fy, cx, cy = intrinsics
+        if not (fx > 0 and fy > 0):
+            raise CalibrationError(
+                f'{source}: the focal lengths are fx = {fx:g} and fy = {fy:g}; they must be '
+                'positive, in pixels'
+            )
         left = (fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0)
         right = (fx, 0.0, cx + doffs, -fx * baseline, *left[4:])
         return cls(source, left, right, size)

@@ -39,7 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     check_outputs(args)
     check_folder(args.output)
     images = _images(args)
-    models = model_list.load_estimators([args.a, args.b], args)
+    with options.naming_flags(args):
+        models = model_list.load_estimators([args.a, args.b], args)
     task = model_list.task_of(models)
     if images is not None and isinstance(images, ImagePairs) != (task == 'stereo'):
         raise ValueError(f'the models are of the task {task}; {IMAGES[task]}')

@@ -85,9 +85,17 @@ def task_of(source: str) -> Task:
     """Tell the task of a data set that was named; 'stereo' where nothing says otherwise.
 
     A folder is of single images if it holds image/ and no left/.
+
+    Raises:
+        ValueError: a folder holds nothing, so that nothing tells.
     """
     path = Path(source)
     if path.is_dir():
+        if not any(path.iterdir()):
+            raise ValueError(
+                f'the folder {source} is empty; a data set of pairs holds left/, right/ and '
+                'disparity/, one of single images holds image/ and depth/'
+            )
         single = (path / 'image').is_dir() and not (path / 'left').is_dir()
         return 'mono' if single else 'stereo'
     named: Any = source

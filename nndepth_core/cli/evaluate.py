@@ -36,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
     check_outputs(args, args.csv, args.report)
-    models = model_list.load_estimators(args.models, args)
+    with options.naming_flags(args):
+        models = model_list.load_estimators(args.models, args)
     task = model_list.task_of(models)
     measures = _stereo_measures(args) if task == 'stereo' else _mono_measures(args)
     dataset = datasets.load_dataset(args.data, settings, task)

@@ -32,6 +32,11 @@ Inference = StereoInference | MonoInference
 def main(arguments: Sequence[str]) -> int:
     """Process every pair or image; return 1 if one of them failed."""
     args = _parser().parse_intermixed_args(arguments)
+    with options.naming_flags(args):
+        return _infer(args)
+
+
+def _infer(args: argparse.Namespace) -> int:
     if len(args.images) > 2:
         raise ValueError(
             f'{len(args.images)} images are given; give LEFT and RIGHT, or one IMAGE; a folder or '
@@ -58,10 +63,10 @@ def main(arguments: Sequence[str]) -> int:
                 new = once(picture.examine())
                 findings += new
                 for finding in new:
-                    _say('warning', where, finding.text)
+                    _say('warning', where, options.as_flags(finding.text, args))
             record['files'] = picture.write(args.output, inference.formats)
         except EXPECTED_ERRORS as error:
-            record = {'name': name, 'error': explain(error)}
+            record = {'name': name, 'error': options.as_flags(explain(error), args)}
             if record['error'] not in said:  # one bad calibration fails every pair alike
                 _say('error', where, record['error'])
             said.add(record['error'])

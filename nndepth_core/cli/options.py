@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -318,6 +320,28 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
         disparities = integer('--max-disparity', args.max_disparity, 1, most)
         given['num_disparities'] = -(-disparities // 16) * 16
     return given
+
+
+def as_flags(text: str, args: argparse.Namespace) -> str:
+    """Write the parameters that a message names as the options of this command that set them.
+
+    What stands behind 'is' is a value, as in 'scale_source is camera_height'.
+    """
+    names = '|'.join(name for name in vars(args) if '_' in name)
+    parameter = rf'(?<![\w./-])(?<!is )({names})(?![\w./-])'
+    text = re.sub(parameter, lambda found: _flag(found[1]), text)
+    return re.sub(r'(?<![\w./-])filter\.(?=[a-z*])', '--filter-', text)
+
+
+@contextmanager
+def naming_flags(args: argparse.Namespace) -> Iterator[None]:
+    """Let the messages of what is wrong with the arguments name options; see `as_flags`."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if len(error.args) == 1:
+            error.args = (as_flags(str(error), args),)
+        raise
 
 
 def _flag(name: str) -> str:

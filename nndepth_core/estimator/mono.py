@@ -29,7 +29,7 @@ class MonoEstimator(Estimator):
         if self.confidence_threshold > 0 and engine.spec.confidence is None:
             raise ValueError(
                 f'confidence_threshold is {self.confidence_threshold} and {engine.spec.name} has '
-                'no confidence; set it to 0'
+                'no confidence; set confidence_threshold to 0'
             )
 
     def __call__(

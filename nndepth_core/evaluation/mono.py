@@ -50,8 +50,8 @@ class MonoMeasures(Measures[MonoSample, MonoEstimator, DepthResult]):
     caption = 'AbsRel {abs_rel:.3f}, δ1 {delta_1:.3f}, density {density:.1f} %'
     note = (
         'Every sample has the same weight in the means; an output without a scale is brought to '
-        'metres by the truth of each image, a missing estimate counts in the density alone, and an '
-        'infinite one is an estimate at the end of the range.'
+        'metres by the truth of each image, a missing estimate counts in the density alone, and '
+        'an infinite one is an estimate at the end of the range.'
     )
     difference_titles: ClassVar[Mapping[str, str]] = {
         'mean_difference': 'mean |A-B| %',

@@ -89,6 +89,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         OSError: they cannot be written.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, 'is a file; name a folder', str(folder))
     with _told_as(folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
         with _unfinished(folder) as temporary:

@@ -111,7 +111,7 @@ class ScaleTracker(Generic[Map, Truth]):
                 'scale_stamps',
                 f'no known depth lies within {self._settings.tolerance:g} s of an image: the last '
                 f'one is {self._apart:+.3f} s from the closest; stamp both from one clock, or '
-                'raise the tolerance',
+                'raise scale_tolerance',
             )
         if self._scale is not None:
             raise ScaleError(

@@ -6,7 +6,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -87,16 +87,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Process the bag and report the result."""
-    from nndepth_ros.replay import replay as process
-
     parser = command_parser('replay')
     add_arguments(parser)
     args = parser.parse_args(arguments)
+    with options.naming_flags(args):
+        return _replay(args, parser.get_default)
+
+
+def _replay(args: argparse.Namespace, default: Callable[[str], object]) -> int:
+    from nndepth_ros.replay import replay as process
+
     keep_freed_memory()
     estimator = options.load_estimator(args, load_estimator, output=args.output_size)
     _check_outputs(args.topics, estimator.task)
     settings = replace(
-        selection(args, estimator.task, parser.get_default),
+        selection(args, estimator.task, default),
         outputs=args.topics,
         messages=OutputSettings(
             args.min_depth,

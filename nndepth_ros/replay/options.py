@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 
 from nndepth_core import calibration
 from nndepth_core.cli import options
@@ -130,6 +131,7 @@ def selection(
         'max_pixels': args.max_pixels,
         'calibration': options.calibration_of(args, single=task == 'mono'),
         'rectify': args.rectify,
+        'wording': partial(options.as_flags, args=args),
     }
     if task == 'stereo':
         return ReplaySettings(

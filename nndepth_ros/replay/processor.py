@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -192,6 +193,7 @@ class Processor:
     def find(self, found: Iterable[Finding]) -> None:
         """Keep findings and say each kind once."""
         for finding in found:
+            finding = replace(finding, text=self.settings.wording(finding.text))
             if self.outcome.findings.setdefault(finding.code, finding) is finding:
                 say(f'{finding.level.name}: {finding.text}')
 
@@ -240,7 +242,7 @@ class Processor:
             )
 
     def _fail(self, moment: RecordedMoment, error: Exception) -> None:
-        reason = ' '.join(str(error).split())
+        reason = self.settings.wording(' '.join(str(error).split()))
         self.outcome.failures.append({'stamp_ns': moment.stamp, 'reason': reason})
         if len(self.outcome.failures) <= SHOWN_FAILURES:
             seconds, nanoseconds = divmod(moment.stamp, 1_000_000_000)

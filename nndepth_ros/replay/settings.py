@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nndepth_core.calibration import AnyCalibration
@@ -32,6 +33,7 @@ class ReplaySettings:
         calibration: a calibration to use instead of the bag's camera_info.
         rectify: whether images are raw and are to be rectified.
         scale: what tells the metres of a network of single images that gives none.
+        wording: turns parameters that messages name into what the user has for them.
     """
 
     topics: Topics | None = None
@@ -46,6 +48,7 @@ class ReplaySettings:
     calibration: AnyCalibration | None = None
     rectify: bool = False
     scale: ScaleSettings = field(default_factory=ScaleSettings)
+    wording: Callable[[str], str] = str
 
     def __post_init__(self) -> None:
         for name in ('sync_tolerance', 'start'):

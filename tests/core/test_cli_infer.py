@@ -1,5 +1,6 @@
 """`nndepth infer` end to end on generated pairs, and every wrong input."""
 
+import argparse
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from nndepth_core import cli, io
+from nndepth_core.cli.options import as_flags
 from nndepth_core.engines.sgbm import SgbmEngine
 
 SHIFT, HEIGHT, WIDTH = 9, 60, 120
@@ -24,6 +26,15 @@ def make_pair(folder: Path, left: str, right: str, seed: int = 0, size=(HEIGHT, 
     for name, image in ((left, texture[:, :-SHIFT]), (right, texture[:, SHIFT:])):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         io.write_image(folder / name, np.ascontiguousarray(image))
+
+
+def test_messages_name_the_options_of_the_command():
+    args = argparse.Namespace(min_depth=0.0, camera_height=0.0, scale_source='none', model='')
+    said = as_flags('camera_height is 0: below min_depth, or another scale_source', args)
+    assert said == '--camera-height is 0: below --min-depth, or another --scale-source'
+    kept = '/min_depth/a.min_depth is camera_height; --min-depth, my_min_depth'
+    assert as_flags(kept, args) == kept
+    assert as_flags('or filter.* to 0', args) == 'or --filter-* to 0'
 
 
 @pytest.fixture
@@ -135,7 +146,7 @@ def test_filters_limits_and_sigma(infer):
         'npy,depth,sigma', '--disparity-sigma', 0.5, '--filter-border', 12, '--max-depth', 1.5,
     )  # fmt: skip
     assert code == 0
-    assert '(median 2 m) are farther than max_depth (1.5 m)' in err
+    assert '(median 2 m) are farther than --max-depth (1.5 m)' in err
     disparity, depth, sigma = (
         np.load(f'out/left_{name}.npy') for name in ('disparity', 'depth', 'sigma')
     )
@@ -223,14 +234,15 @@ WRONG_CALLS = {
     'sgbm takes no --inputs, --input-range': ['--inputs', 'a,b', '--input-range', '0,1'],
     "engine 'magic' is unknown": ['--engine', 'magic'],
     "device 'tpu' is unknown": ['--device', 'tpu'],
-    'confidence_threshold is 2.0': ['--confidence-threshold', '2'],
+    '--confidence-threshold is 2.0': ['--confidence-threshold', '2'],
     'sgbm takes no --weights, --threads; leave that out': ['--weights', 'x', '--threads', '-7'],
     'inf is not allowed; give a number larger than 0': ['--truth-scale', 'inf'],
     'nowhere.txt: No such file': ['--calibration', 'nowhere.txt'],
     'is no calibration of a pair': ['--calibration', 'truth.pfm'],
+    '0,0,1,1,1: the focal lengths are fx = 0 and': ['--calibration', '0,0,1,1,1'],
     'five or six numbers': ['--calibration', '1,2,3'],
     'truth.png: no file there': ['--truth', 'truth.png'],
-    'left.png: File exists': ['--output', 'left.png'],
+    'left.png: is a file; name a folder': ['--output', 'left.png'],
     '3 images are given; give LEFT and RIGHT': [
         'left.png',
         'right.png',
@@ -244,7 +256,7 @@ WRONG_CALLS |= {
     '--filter-speckle-size is -1; give': ['--filter-speckle-size', '-1'],
     '--filter-smoothing is nan; give': ['--filter-smoothing', 'nan'],
     '--filter-smoothing is 0.5, but files have no time': ['--filter-smoothing', '0.5'],
-    'max_depth must be larger': ['--min-depth', '3', '--max-depth', '2'],
+    '--max-depth must be larger': ['--min-depth', '3', '--max-depth', '2'],
     '--disparity-sigma is -1.0; give': ['--disparity-sigma', '-1'],
     'sgbm has no confidence that is calibrated': [
         '--formats', 'sigma', '--calibration', CAMERA,
@@ -271,7 +283,6 @@ def test_wrong_calls_end_with_one_line(infer, folder, words, arguments):
         ('8 bits, which do not tell its scale', ['--truth', 'coded.png']),
         ('no known pixel', ['--truth', 'unknown.npy']),
         ('is for images of 640x480', ['--calibration', 'calib.txt']),
-        ('focal lengths are fx=0.0', ['--calibration', '0,0,1,1,1']),
         ('sgbm needs at least 8x8', ['--processing-size', '4x4']),
     ],
 )
@@ -292,9 +303,12 @@ def test_wrong_data_fails_the_pair(infer, folder, words, arguments):
 def test_one_cause_of_many_failures_is_told_once(infer, folder):
     for index in range(3):
         make_pair(folder, f'l/{index}.png', f'r/{index}.png')
-    code, out, err = infer('l', 'r', '--calibration', '0,0,1,1,1')
+    Path('calib.txt').write_text(
+        'cam0=[9 0 3; 0 9 2; 0 0 1]\ndoffs=0\nbaseline=100\nwidth=640\nheight=480\n'
+    )
+    code, out, err = infer('l', 'r', '--calibration', 'calib.txt')
     assert code == 1
-    assert err.count('focal lengths are fx=0.0') == 1
+    assert err.count('is for images of 640x480') == 1
     assert out.count('failed') == 3
 
 

@@ -182,3 +182,8 @@ def test_numbers_without_meaning_are_refused(wrong, capsys):
     with pytest.raises(SystemExit):
         data.main(['inspect', '--data', '.', *wrong])
     assert f'argument {wrong[0]}: {wrong[1]} is not allowed' in capsys.readouterr().err
+
+
+def test_an_empty_folder_is_called_so_for_either_task(tmp_path):
+    with pytest.raises(ValueError, match=r'is empty; a data set of pairs .* of single images'):
+        data.main(['inspect', '--data', str(tmp_path)])

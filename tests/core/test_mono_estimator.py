@@ -97,7 +97,7 @@ def test_estimates_below_the_threshold_are_unknown():
     assert np.isnan(result.depth[:, :15]).all()
     assert (result.depth[:, 15:] == 2.5).all()
     assert set(np.unique(result.confidence)) == {np.float32(0.1), np.float32(0.9)}
-    with pytest.raises(ValueError, match=r'0\.5 and bright has no confidence; set it to 0'):
+    with pytest.raises(ValueError, match=r'0\.5 and bright has no confidence; set confidence_thr'):
         MonoEstimator(BrightnessEngine(), confidence_threshold=0.5)
 
 

@@ -185,7 +185,7 @@ def test_bad_depths_are_told_and_all_that_needs_no_metres_is_published(library, 
     assert found == code
     assert says in text
     assert text.startswith('scale_source is sparse_depth (scale/depth or scale/points), but there')
-    assert text.endswith('depth/image, depth/camera_info and points2 are not published')
+    assert text.endswith('depth/image, depth/camera_info and points2 are left out')
 
 
 def test_a_scale_that_is_too_old_ends_the_metres(library, estimator):

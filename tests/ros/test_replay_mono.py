@@ -392,6 +392,25 @@ def test_the_command_ends_with_1_if_the_scale_was_never_known(tmp_path, capsys, 
     assert 'the scale is known in 0 of 1 images' in capsys.readouterr().out
 
 
+def test_findings_of_the_command_name_options(tmp_path, capsys, relative_file, metric_file):
+    entries = in_order(*images(1), known(0, late=0, stamp=START - 10**9))
+    source = str(bags.write_bag(tmp_path / 'in', entries))
+    call = ['--scale-source', 'sparse_depth', '--json']
+    main(['replay', source, str(tmp_path / 'out'), '--model', relative_file, *call])
+    printed = capsys.readouterr()
+    assert 'raise --scale-tolerance' in printed.err
+    assert 'are left out' in json.loads(printed.out)['findings'][0]['text']
+    main(['replay', source, str(tmp_path / 'metric'), '--model', metric_file, *call])
+    assert '--scale-source is sparse_depth, but' in capsys.readouterr().err
+
+
+def test_a_camera_that_cannot_be_is_found_once(run, metric, capsys):
+    entries = images(1)
+    entries[1][2].p[:] = 0
+    report, _ = run(metric, entries)
+    assert [finding['code'] for finding in report['findings']] == ['calibration']
+
+
 @pytest.mark.parametrize(
     ('model', 'options', 'says'),
     [
@@ -401,7 +420,8 @@ def test_the_command_ends_with_1_if_the_scale_was_never_known(tmp_path, capsys, 
         (
             'mono',
             ['--scale-source', 'camera_height'],
-            'scale_source is camera_height and',
+            '--camera-height is 0; set it to the metres of the camera above the ground, or choose '
+            'another --scale-source',
         ),
         ('sgbm', ['--image', '/a'], '--image is for models of single images and sgbm is none'),
         ('sgbm', ['--camera-height', '1'], '--camera-height is for models of single images'),

@@ -138,7 +138,7 @@ def test_depths_that_come_late_serve_the_images_that_follow(make_mono_rig, relat
     rig.wait_diagnostic(
         'scale_source is sparse_depth (scale/depth or scale/points), but there is no scale: no '
         'known depth has come so far; until there is, depth/image, depth/camera_info and points2 '
-        'are not published'
+        'are left out'
     )
     sensor.send(sensor.message(STAMP))
     second = IMAGE[::-1]
