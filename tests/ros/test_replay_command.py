@@ -217,9 +217,9 @@ def test_the_command_without_any_result_says_why_and_ends_with_1(tmp_path, capsy
         (['--model', 'unheard_of'], "model 'unheard_of' is unknown"),
         (['--start', '-1'], 'start is -1.0; it must be at least 0 seconds'),
         (['--duration', '0'], 'duration is 0.0; it must be positive'),
-        (['--sync-tolerance', 'nan'], 'sync_tolerance is nan'),
-        (['--min-depth', '5', '--max-depth', '2'], 'max_depth is 2.0 and min_depth 5.0'),
-        (['--confidence-threshold', '2'], 'confidence_threshold is 2.0'),
+        (['--sync-tolerance', 'nan'], '--sync-tolerance is nan'),
+        (['--min-depth', '5', '--max-depth', '2'], '--max-depth is 2.0 and --min-depth 5.0'),
+        (['--confidence-threshold', '2'], '--confidence-threshold is 2.0'),
     ],
 )
 def test_wrong_arguments(small, tmp_path, capsys, options, says):
