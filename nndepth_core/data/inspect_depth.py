@@ -10,6 +10,7 @@ import numpy as np
 
 from nndepth_core.data.sample import MonoSample
 from nndepth_core.plausibility import examine_image_levels
+from nndepth_core.plausibility.findings import MEDIAN_DEPTHS
 
 AS_IT_IS = 'as it is'
 _TURNED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -24,8 +25,6 @@ _FEW = 200
 """With fewer pixels at steps, nothing can be told."""
 _CLEARLY = 1.5
 """The depth is of another image, or turned, if it fits turned by so much better."""
-_UNITS = (0.05, 300.0)
-"""The median depths in metres between which a data set lies."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def check_depth(sample: MonoSample) -> DepthCheck:
 def _judge_unit(low: float, median: float) -> list[str]:
     if low <= 0:
         return [f'depths are not positive, down to {low:g} m']
-    least, most = _UNITS
+    least, most = MEDIAN_DEPTHS
     if not least <= median <= most:
         return [
             f'half of the depths are below {median:.4g} m; is the stored value of one metre right?'

@@ -8,7 +8,15 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import StereoCamera
-from nndepth_core.plausibility.findings import BEHIND, MOST, MUCH, Finding, Level, percent
+from nndepth_core.plausibility.findings import (
+    BEHIND,
+    MEDIAN_DEPTHS,
+    MOST,
+    MUCH,
+    Finding,
+    Level,
+    percent,
+)
 from nndepth_core.plausibility.fit import MARGIN, Fit, measure_fit
 
 MUCH_INFINITE = 0.6  # a share of estimates at infinity that sky alone seldom reaches
@@ -79,7 +87,7 @@ def examine_depth(
             'they like those it was trained on?'
         )
         return [Finding('constant', Level.ERROR, text)]
-    return _judge_limits(values, limits) if limits else []
+    return (_judge_unit(values) or _judge_limits(values, limits)) if limits else []
 
 
 def examine_estimate(
@@ -199,6 +207,18 @@ def _judge_range(values: np.ndarray, fit: Fit, width: int, largest: float) -> li
         )
         return [Finding('range_end', Level.WARN, text)]
     return []
+
+
+def _judge_unit(depth: np.ndarray) -> list[Finding]:
+    """Check whether finite depths, float64, can be metres of a scene."""
+    (least, most), median = MEDIAN_DEPTHS, float(np.median(depth))
+    if least <= median <= most:
+        return []
+    text = (
+        f'the median depth is {median:.4g} m and scenes lie between {least:g} and {most:g} m: are '
+        'the depths that tell the scale in metres, or does the model fail on this scene?'
+    )
+    return [Finding('depth_unit', Level.WARN, text)]
 
 
 def _judge_limits(depth: np.ndarray, limits: tuple[float, float]) -> list[Finding]:

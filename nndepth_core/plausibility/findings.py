@@ -9,6 +9,8 @@ from dataclasses import dataclass
 BEHIND = -1.0  # pixels beyond infinity that can be explained by noise
 MUCH = 0.3
 MOST = 0.9
+MEDIAN_DEPTHS = (0.05, 300.0)
+"""The median depths in metres between which scenes lie."""
 
 
 class Level(enum.IntEnum):

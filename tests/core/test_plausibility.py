@@ -273,6 +273,7 @@ def test_depth_of_a_single_image_that_may_be():
     [
         (np.where(RAMP < 8.8, np.nan, RAMP), 'few_estimates', 'only 3 % of the pixels'),
         (0 * RAMP + 2, 'constant', 'the estimate is 2 everywhere'),
+        (RAMP / 1000, 'depth_unit', 'the median depth is 0.005 m and scenes lie between 0.05 and'),
         (RAMP + 10, 'clipped', '100 % of the depths (median 15 m) are farther than max_depth'),
     ],
 )
