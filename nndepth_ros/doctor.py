@@ -64,7 +64,7 @@ def examine_calibration(
         right_info: the CameraInfo of the right images.
         baseline: the baselines that are plausible; None takes the defaults.
     """
-    if _baseline_on_left(left_info, right_info):
+    if left_info.p[3] < 0 and right_info.p[3] == 0:
         return [
             Finding(
                 'swapped',
@@ -363,10 +363,6 @@ def examine_work(busy: float | None, what: str = 'pair') -> list[Finding]:
         'processing_height to a smaller size, or choose a faster model, engine or device'
     )
     return [Finding('slow', Level.ERROR, text)]
-
-
-def _baseline_on_left(left_info: Any, right_info: Any) -> bool:
-    return left_info.p[3] < 0 and right_info.p[3] == 0
 
 
 def _delivered_size(info: Any) -> tuple[int, int]:

@@ -263,6 +263,14 @@ def test_depths_in_another_frame_are_named_by_their_topic(run, relative, capsys)
     assert "/sensor/depth: it is in frame 'lidar'" in capsys.readouterr().err
 
 
+def test_known_depths_in_millimetres_are_noticed(run, relative):
+    depth = known(0, late=0)
+    depth[2].data = (1000 * np.frombuffer(depth[2].data, np.float32)).view(np.uint8)
+    report, _ = run(relative, in_order(*images(1), depth), SPARSE)
+    (finding,) = report['findings']
+    assert (finding['code'], 'in metres' in finding['text']) == ('depth_unit', True)
+
+
 def test_the_height_of_the_camera_needs_no_topic(run, relative):
     level = np.repeat(np.arange(HEIGHT, dtype=np.uint8)[:, None, None] * 3, WIDTH, axis=1)
     stamp = START
