@@ -19,6 +19,8 @@ from nndepth_core.files.values import number
 
 FARTHEST = 1e6
 """The largest limit of depth, in metres."""
+MOST_MILLIMETRES = 65535
+"""The largest depth that 16 bits hold."""
 
 
 class CalibrationError(ValueError):
@@ -288,3 +290,15 @@ def limited_depth(
         if min_depth > 0:
             depth[depth < min_depth] = -math.inf
     return depth
+
+
+def depth_in_millimetres(depth: np.ndarray) -> np.ndarray:
+    """Round a depth (H, W) in metres to uint16 millimetres, by REP-118.
+
+    What is not finite, beyond 65.535 m or not in front of the camera is 0, which means unknown:
+    the largest value would be a wall where there is none.
+    """
+    with np.errstate(invalid='ignore', over='ignore'):
+        millimetres = np.rint(np.asarray(depth, np.float64) * 1000)
+        fits = (millimetres > 0) & (millimetres <= MOST_MILLIMETRES)
+    return np.where(fits, millimetres, 0).astype(np.uint16)

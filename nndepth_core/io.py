@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from nndepth_core.camera import depth_in_millimetres
 from nndepth_core.files import picture
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.files.writing import write_at_once
@@ -248,9 +249,7 @@ def write_depth(path: str | Path, depth: np.ndarray) -> None:
     everything unknown, infinite or beyond 65.535 m is 0.
     """
     if Path(path).suffix.lower() == '.png':
-        millimetres = np.rint(np.where(np.isfinite(depth), depth, 0).astype(np.float64) * 1000)
-        fits = (millimetres > 0) & (millimetres <= UINT16_MAX)
-        _encode(path, np.where(fits, millimetres, 0).astype(np.uint16))
+        _encode(path, depth_in_millimetres(depth))
     else:
         write_map(path, depth)
 

@@ -75,6 +75,7 @@ def bag_message_types(typestore: Typestore = TYPES) -> MessageTypes:
     types = typestore.types
     return MessageTypes(
         image=types['sensor_msgs/msg/Image'],
+        compressed_image=types['sensor_msgs/msg/CompressedImage'],
         camera_info=types['sensor_msgs/msg/CameraInfo'],
         region_of_interest=types['sensor_msgs/msg/RegionOfInterest'],
         disparity_image=types['stereo_msgs/msg/DisparityImage'],

@@ -31,6 +31,7 @@ class MessageTypes:
     """
 
     image: Callable[..., Any]
+    compressed_image: Callable[..., Any]
     camera_info: Callable[..., Any]
     region_of_interest: Callable[..., Any]
     disparity_image: Callable[..., Any]
@@ -41,11 +42,19 @@ class MessageTypes:
 
 def ros_message_types() -> MessageTypes:
     """The message classes of the sourced ROS installation."""
-    from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField, RegionOfInterest
+    from sensor_msgs.msg import (
+        CameraInfo,
+        CompressedImage,
+        Image,
+        PointCloud2,
+        PointField,
+        RegionOfInterest,
+    )
     from stereo_msgs.msg import DisparityImage
 
     return MessageTypes(
         Image,
+        CompressedImage,
         CameraInfo,
         RegionOfInterest,
         DisparityImage,

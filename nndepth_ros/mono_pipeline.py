@@ -29,11 +29,13 @@ from nndepth_ros import conversions, doctor
 from nndepth_ros.conversions import ConversionError, MessageTypes
 from nndepth_ros.live_scale import LiveScale
 from nndepth_ros.outputs import (
+    CLOUDS,
     CONFIDENCE,
     DEPTH,
     DEPTH_COLOR,
     DEPTH_INFO,
     MONO_OUTPUTS,
+    OF_DEPTH,
     POINTS,
     OutputSettings,
     depth_messages,
@@ -100,7 +102,7 @@ def offered(spec: ModelSpec, scaled: bool = False) -> set[str]:
     """
     topics = {map_topic(spec), DEPTH_COLOR}
     if spec.output == 'depth' or scaled:
-        topics |= {DEPTH, DEPTH_INFO, POINTS}
+        topics |= {DEPTH_INFO, *OF_DEPTH}
     if spec.confidence is not None:
         topics.add(CONFIDENCE)
     return topics
@@ -198,16 +200,16 @@ class MonoPipeline(Pipeline):
             messages[DEPTH_INFO] = conversions.depth_camera_info(
                 types, header, frame.info, frame.camera, width, height
             )
-        if DEPTH in wanted or POINTS in wanted:
+        if not OF_DEPTH.isdisjoint(wanted):
             low, high = settings.depth_limits
             depth = limited_depth(values.copy(), max(low, _NEAREST), high)
-            camera = frame.camera.resized(width, height) if POINTS in wanted else None
-            messages |= depth_messages(types, wanted, header, depth, frame.image, camera)
+            camera = frame.camera.resized(width, height) if wanted & CLOUDS else None
+            messages |= depth_messages(types, wanted, header, depth, frame.image, camera, settings)
         return messages
 
     def _possible(self, wanted: set[str], frame: MonoInput) -> set[str]:
         """Leave out the topics that need the camera where it is not known, and report that."""
-        of_camera = wanted & {DEPTH_INFO, POINTS}
+        of_camera = wanted & {DEPTH_INFO, *CLOUDS}
         found = []
         if of_camera:
             try:

@@ -10,15 +10,22 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera, depth_limits
-from nndepth_core.files.values import number
+from nndepth_core.files.values import choice, number
 from nndepth_core.filters import FilterSettings
 from nndepth_core.uncertainty import LARGEST_SIGMA
 from nndepth_ros import conversions
 from nndepth_ros.conversions import MessageTypes
+from nndepth_ros.depth_images import (
+    ENCODINGS,
+    METRES,
+    compressed_depth_message,
+    depth_message,
+)
 
 DISPARITY = 'disparity'
 COLOR = 'disparity/image_color'
 DEPTH = 'depth/image'
+DEPTH_COMPRESSED = 'depth/image/compressedDepth'
 DEPTH_INFO = 'depth/camera_info'
 INVERSE_DEPTH = 'inverse_depth/image'
 RELATIVE_DEPTH = 'relative_depth/image'
@@ -26,29 +33,41 @@ DEPTH_COLOR = 'depth/image_color'
 CONFIDENCE = 'confidence'
 SIGMA = 'depth/sigma'
 POINTS = 'points2'
+POINTS_FILTERED = 'points2/filtered'
 STATS = 'stats'
 STEREO_OUTPUTS: Mapping[str, str] = {
     DISPARITY: 'disparity_image',
     COLOR: 'image',
     DEPTH: 'image',
+    DEPTH_COMPRESSED: 'compressed_image',
     DEPTH_INFO: 'camera_info',
     CONFIDENCE: 'image',
     SIGMA: 'image',
     POINTS: 'point_cloud',
+    POINTS_FILTERED: 'point_cloud',
 }
 """The topics of the outputs for a stereo pair, each with the name of its class in MessageTypes."""
-USUAL_OUTPUTS = tuple(topic for topic in STEREO_OUTPUTS if topic != SIGMA)
-"""Those of them that every model can fill."""
+OTHER_FORMS = frozenset({DEPTH_COMPRESSED, POINTS_FILTERED})
+"""The outputs that hold what others hold too, and are written only if they are asked for."""
+USUAL_OUTPUTS = tuple(
+    topic for topic in STEREO_OUTPUTS if topic != SIGMA and topic not in OTHER_FORMS
+)
+"""Those of STEREO_OUTPUTS that every model can fill, without OTHER_FORMS."""
 MONO_OUTPUTS: Mapping[str, str] = {
     DEPTH: 'image',
+    DEPTH_COMPRESSED: 'compressed_image',
     INVERSE_DEPTH: 'image',
     RELATIVE_DEPTH: 'image',
     DEPTH_COLOR: 'image',
     DEPTH_INFO: 'camera_info',
     CONFIDENCE: 'image',
     POINTS: 'point_cloud',
+    POINTS_FILTERED: 'point_cloud',
 }
 """The same for a single image; no model gives all of them."""
+CLOUDS = frozenset({POINTS, POINTS_FILTERED})
+OF_DEPTH = CLOUDS | {DEPTH, DEPTH_COMPRESSED}
+"""The outputs that `depth_messages` makes."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,7 @@ class OutputSettings:
         disparity_sigma: the standard deviation of disparities, in pixels of the images; 0 takes
             what the confidence of the model says.
         cloud_sigma: whether points have the standard deviation of their depth.
+        depth_encoding: of depth images, one of ENCODINGS.
     """
 
     min_depth: float = 0.0
@@ -72,9 +92,11 @@ class OutputSettings:
     filters: FilterSettings = field(default_factory=FilterSettings)
     disparity_sigma: float = 0.0
     cloud_sigma: bool = False
+    depth_encoding: str = METRES
 
     def __post_init__(self) -> None:
         depth_limits(self.min_depth, self.max_depth)
+        choice('depth_encoding', self.depth_encoding, ENCODINGS)
         number('disparity_sigma', self.disparity_sigma, 0, LARGEST_SIGMA)
 
     @property
@@ -90,22 +112,28 @@ def depth_messages(
     depth: np.ndarray,
     rgb: np.ndarray,
     camera: PinholeCamera | None,
+    settings: OutputSettings,
     *more: np.ndarray,
 ) -> dict[str, Any]:
-    """Make the depth image and the coloured points, if they are in `wanted`.
+    """Make the depth images and the coloured points, if they are in `wanted`.
 
     Args:
         types: the message classes.
         wanted: the topics to make.
-        header: the header of the image; both messages have it too.
+        header: the header of the image; all messages have it too.
         depth: float32 (H, W), in metres, NaN where unknown, infinite outside of the limits.
         rgb: uint8 (H, W, 3) of any size, the colours of the points.
         camera: the camera at the size of the depth; only needed for points.
+        settings: how depths become messages.
         more: float32 (H, W), the sigma of the points, if they have one.
     """
     messages = {}
     if DEPTH in wanted:
-        messages[DEPTH] = conversions.image_message(types, header, depth, '32FC1')
+        messages[DEPTH] = depth_message(types, header, depth, settings.depth_encoding)
+    if DEPTH_COMPRESSED in wanted:
+        messages[DEPTH_COMPRESSED] = compressed_depth_message(
+            types, header, depth, settings.depth_encoding, settings.min_depth
+        )
     if POINTS in wanted and camera is not None:
         height, width = depth.shape
         if rgb.shape[:2] != (height, width):

@@ -27,12 +27,12 @@ from nndepth_core.uncertainty import depth_sigma, is_calibrated
 from nndepth_core.visualization import colorize
 from nndepth_ros import conversions, doctor
 from nndepth_ros.outputs import (
+    CLOUDS,
     COLOR,
     CONFIDENCE,
-    DEPTH,
     DEPTH_INFO,
     DISPARITY,
-    POINTS,
+    OF_DEPTH,
     SIGMA,
     STEREO_OUTPUTS,
     OutputSettings,
@@ -132,7 +132,7 @@ def _by_side(images: Mapping[str, Any], convert: Callable[[Any], T]) -> dict[str
 
 def wants_sigma(wanted: Collection[str], settings: OutputSettings) -> bool:
     """Whether a wanted topic tells sigma."""
-    return SIGMA in wanted or (POINTS in wanted and settings.cloud_sigma)
+    return SIGMA in wanted or (settings.cloud_sigma and not CLOUDS.isdisjoint(wanted))
 
 
 def sigma_source(spec: ModelSpec, settings: OutputSettings) -> str:
@@ -218,14 +218,14 @@ class StereoPipeline(Pipeline):
             messages[CONFIDENCE] = conversions.image_message(
                 types, header, result.confidence, '32FC1'
             )
-        if {DEPTH, POINTS, SIGMA}.intersection(wanted):
+        if (OF_DEPTH | {SIGMA}).intersection(wanted):
             depth = camera.disparity_to_depth(result.disparity, *settings.depth_limits)
             sigma = self._sigma(wanted, depth, camera, result, spec, settings)
             more = []
             if settings.cloud_sigma:
                 more = [np.full_like(depth, np.nan) if sigma is None else sigma]
             messages |= depth_messages(
-                types, wanted, header, depth, frame.left, camera.left, *more
+                types, wanted, header, depth, frame.left, camera.left, settings, *more
             )
             if SIGMA in wanted and sigma is not None:
                 messages[SIGMA] = conversions.image_message(types, header, sigma, '32FC1')

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nndepth_core.camera import FARTHEST
+from nndepth_ros.depth_images import ENCODINGS, METRES
 from nndepth_ros.outputs import OutputSettings
 from nndepth_ros.parameters.filters import FILTER_PARAMETERS, filter_settings
 from nndepth_ros.parameters.table import Parameter, filled
@@ -22,6 +23,13 @@ OUTPUT_PARAMETERS = (
         0.0,
         'Farther points are +inf in depth images, metres; 0: no limit.',
         high=FARTHEST,
+    ),
+    Parameter(
+        'depth_encoding',
+        METRES,
+        'Of depth images: 32FC1 in metres, or 16UC1 in millimetres, with 0 for what is unknown, '
+        'infinite or beyond 65.535 m.',
+        choices=ENCODINGS,
     ),
     *FILTER_PARAMETERS,
 )

@@ -16,7 +16,8 @@ from nndepth_core.cli import command_parser, options
 from nndepth_core.estimator import load_estimator
 from nndepth_core.spec import Task
 from nndepth_ros.allocator import keep_freed_memory
-from nndepth_ros.outputs import MONO_OUTPUTS, STEREO_OUTPUTS, OutputSettings
+from nndepth_ros.depth_images import ENCODINGS, METRES
+from nndepth_ros.outputs import MONO_OUTPUTS, OTHER_FORMS, STEREO_OUTPUTS, OutputSettings
 from nndepth_ros.replay.options import (
     add_mono_selection,
     add_selection,
@@ -72,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='OUTPUTS',
         default=(),
         help=f'comma-separated, of {", ".join(OUTPUTS["stereo"])}; of single images of '
-        f'{", ".join(OUTPUTS["mono"])}; default: all that the model gives',
+        f'{", ".join(OUTPUTS["mono"])}; default: all that the model gives, without '
+        f'{" and ".join(sorted(OTHER_FORMS))}',
     )
     add('--copy', action='store_true', help='write the input topics too')
     add(
@@ -82,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='size of the outputs: that of the camera, or of the processing; default: %(default)s',
     )
     options.add_depth_arguments(parser)
+    add(
+        '--depth-encoding',
+        choices=ENCODINGS,
+        default=METRES,
+        help='of depth images: metres, or millimetres with 0 for unknown; default: %(default)s',
+    )
     add('--cloud-sigma', action='store_true', help='give the points of points2 a field sigma')
 
 
@@ -109,6 +117,7 @@ def _replay(args: argparse.Namespace, default: Callable[[str], object]) -> int:
             filters=options.filter_settings(args),
             disparity_sigma=args.disparity_sigma,
             cloud_sigma=args.cloud_sigma,
+            depth_encoding=args.depth_encoding,
         ),
         copy_inputs=args.copy,
     )

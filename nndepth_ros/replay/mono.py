@@ -16,7 +16,7 @@ from nndepth_ros.conversions import ConversionError
 from nndepth_ros.doctor import Finding, Level
 from nndepth_ros.live_scale import NONE
 from nndepth_ros.mono_pipeline import MonoPipeline, offered
-from nndepth_ros.outputs import DEPTH_INFO, POINTS
+from nndepth_ros.outputs import CLOUDS, DEPTH_INFO, OTHER_FORMS
 from nndepth_ros.pipeline import Estimate
 from nndepth_ros.replay.processor import Processor, RecordedMoment
 from nndepth_ros.synchronizer import SingleStream
@@ -76,15 +76,16 @@ class MonoProcessor(Processor):
 
     def choose_outputs(self) -> Collection[str]:
         """Choose the outputs to write: those that the model, the scale and the camera allow."""
-        spec, wanted = self.estimator.engine.spec, self.settings.outputs
+        spec, wanted = self.estimator.engine.spec, {*self.settings.outputs}
         given = offered(spec, self.settings.scale.applies_to(spec))
-        if missing := sorted({*wanted} - given):
+        if missing := sorted(wanted - given):
             cure = '' if spec.output == 'depth' else ', or give --scale-source for metres'
             raise ValueError(
                 f'{spec.title} gives no {" and no ".join(missing)}; choose from '
                 f'{", ".join(sorted(given))}{cure}'
             )
-        of_camera = {DEPTH_INFO, POINTS} & {*(wanted or given)}
+        wanted = wanted or given - OTHER_FORMS
+        of_camera = wanted & {DEPTH_INFO, *CLOUDS}
         if of_camera and not (self.settings.calibration or self.topics.infos['']):
             text = (
                 f'there is no camera_info beside {self.topics.main}; '
@@ -92,8 +93,8 @@ class MonoProcessor(Processor):
                 '--calibration)'
             )
             self.find([Finding('no_camera', Level.WARN, text)])
-            given -= of_camera
-        return {name for name in wanted or given if name in given}
+            wanted -= of_camera
+        return wanted
 
     def moments(self, records: Iterable[Record]) -> Iterator[RecordedMoment]:
         """Yield images once the depths that belong to them have been offered."""
