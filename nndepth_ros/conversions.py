@@ -252,8 +252,17 @@ def disparity_message(
     )
 
 
-def cloud_message(types: MessageTypes, header: Any, points: np.ndarray) -> Any:
-    """Make an organised PointCloud2 of float32 (H, W, 4), x, y, z, rgb, or (H, W, 5), sigma."""
+def cloud_message(
+    types: MessageTypes, header: Any, points: np.ndarray, dense: bool = False
+) -> Any:
+    """Make a PointCloud2 of float32 (H, W, 4), x, y, z, rgb, or (H, W, 5), sigma.
+
+    Args:
+        types: the message classes.
+        header: its header.
+        points: organised as the image, or one row of points.
+        dense: whether all of them are finite.
+    """
     height, width, count = points.shape
     float32 = 7
     fields = [
@@ -268,7 +277,7 @@ def cloud_message(types: MessageTypes, header: Any, points: np.ndarray) -> Any:
         'is_bigendian': False,
         'point_step': 4 * count,
         'row_step': 4 * count * width,
-        'is_dense': False,
+        'is_dense': dense,
     }
     return types.with_data(types.point_cloud, points, cloud)
 

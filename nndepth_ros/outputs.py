@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera, depth_limits
+from nndepth_core.clouds import CloudSettings, filtered_points
 from nndepth_core.files.values import choice, number
 from nndepth_core.filters import FilterSettings
 from nndepth_core.uncertainty import LARGEST_SIGMA
@@ -83,6 +84,7 @@ class OutputSettings:
         disparity_sigma: the standard deviation of disparities, in pixels of the images; 0 takes
             what the confidence of the model says.
         cloud_sigma: whether points have the standard deviation of their depth.
+        cloud: which points the filtered cloud keeps.
         depth_encoding: of depth images, one of ENCODINGS.
     """
 
@@ -92,6 +94,7 @@ class OutputSettings:
     filters: FilterSettings = field(default_factory=FilterSettings)
     disparity_sigma: float = 0.0
     cloud_sigma: bool = False
+    cloud: CloudSettings = field(default_factory=CloudSettings)
     depth_encoding: str = METRES
 
     def __post_init__(self) -> None:
@@ -113,7 +116,7 @@ def depth_messages(
     rgb: np.ndarray,
     camera: PinholeCamera | None,
     settings: OutputSettings,
-    *more: np.ndarray,
+    sigma: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Make the depth images and the coloured points, if they are in `wanted`.
 
@@ -125,7 +128,7 @@ def depth_messages(
         rgb: uint8 (H, W, 3) of any size, the colours of the points.
         camera: the camera at the size of the depth; only needed for points.
         settings: how depths become messages.
-        more: float32 (H, W), the sigma of the points, if they have one.
+        sigma: float32 (H, W), in metres, of the depth; None if it is not known.
     """
     messages = {}
     if DEPTH in wanted:
@@ -134,10 +137,21 @@ def depth_messages(
         messages[DEPTH_COMPRESSED] = compressed_depth_message(
             types, header, depth, settings.depth_encoding, settings.min_depth
         )
-    if POINTS in wanted and camera is not None:
-        height, width = depth.shape
-        if rgb.shape[:2] != (height, width):
-            rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    if camera is None or CLOUDS.isdisjoint(wanted):
+        return messages
+    height, width = depth.shape
+    if rgb.shape[:2] != (height, width):
+        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    if POINTS in wanted:
+        more = []
+        if settings.cloud_sigma:
+            more = [np.full_like(depth, np.nan) if sigma is None else sigma]
         points = camera.colored_points(depth, rgb, *more)
         messages[POINTS] = conversions.cloud_message(types, header, points)
+    if POINTS_FILTERED in wanted:
+        more = [] if sigma is None or not settings.cloud_sigma else [sigma]
+        points = filtered_points(depth, rgb, camera, settings.cloud, *more)
+        messages[POINTS_FILTERED] = conversions.cloud_message(
+            types, header, points[np.newaxis], dense=True
+        )
     return messages

@@ -221,11 +221,8 @@ class StereoPipeline(Pipeline):
         if (OF_DEPTH | {SIGMA}).intersection(wanted):
             depth = camera.disparity_to_depth(result.disparity, *settings.depth_limits)
             sigma = self._sigma(wanted, depth, camera, result, spec, settings)
-            more = []
-            if settings.cloud_sigma:
-                more = [np.full_like(depth, np.nan) if sigma is None else sigma]
             messages |= depth_messages(
-                types, wanted, header, depth, frame.left, camera.left, settings, *more
+                types, wanted, header, depth, frame.left, camera.left, settings, sigma
             )
             if SIGMA in wanted and sigma is not None:
                 messages[SIGMA] = conversions.image_message(types, header, sigma, '32FC1')

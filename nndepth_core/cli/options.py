@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from nndepth_core.filters.settings import MEANING
 from nndepth_core.plausibility import BaselineLimits
 
 EstimatorT = TypeVar('EstimatorT', bound=Estimator)
+SettingsT = TypeVar('SettingsT')
 
 MODEL_HELP = (
     f'one of {", ".join(MODELS)}, a network with its variant as in raft_stereo-realtime, or the '
@@ -199,14 +200,7 @@ def add_depth_arguments(parser: argparse.ArgumentParser) -> None:
             metavar='METRES',
             help=f'{which} points are {value} in depth images; 0: no limit',
         )
-    for field in fields(FilterSettings):
-        parser.add_argument(
-            f'--{_filter_flag(field.name)}',
-            type=type(field.default),
-            default=field.default,
-            metavar=field.name.rpartition('_')[2].upper(),
-            help=f'{MEANING[field.name]}; default: %(default)s',
-        )
+    add_group(parser, 'filter', FilterSettings, MEANING)
     parser.add_argument(
         '--disparity-sigma',
         type=float,
@@ -224,12 +218,7 @@ def filter_settings(args: argparse.Namespace, streams: bool = True) -> FilterSet
         args: what `add_depth_arguments` has declared.
         streams: whether images have a time, which the mean over time needs.
     """
-    names = {field.name: _filter_flag(field.name) for field in fields(FilterSettings)}
-    values = {name: getattr(args, flag.replace('-', '_')) for name, flag in names.items()}
-    try:
-        settings = FilterSettings(**values)
-    except ValueError as error:
-        raise ValueError(f'--filter-{str(error).replace("_", "-")}') from error
+    settings = group_of(args, 'filter', FilterSettings)
     if settings.smoothing and not streams:
         raise ValueError(
             f'--filter-smoothing is {settings.smoothing:g}, but files have no time; leave it out, '
@@ -238,8 +227,27 @@ def filter_settings(args: argparse.Namespace, streams: bool = True) -> FilterSet
     return settings
 
 
-def _filter_flag(name: str) -> str:
-    return f'filter-{name.replace("_", "-")}'
+def add_group(
+    parser: argparse.ArgumentParser, prefix: str, make: type, meaning: Mapping[str, str]
+) -> None:
+    """Declare `--PREFIX-NAME` for every field of a dataclass whose defaults are numbers."""
+    for field in fields(make):
+        parser.add_argument(
+            f'--{prefix}-{field.name.replace("_", "-")}',
+            type=type(field.default),
+            default=field.default,
+            metavar=field.name.rpartition('_')[2].upper(),
+            help=f'{meaning[field.name]}; default: %(default)s',
+        )
+
+
+def group_of(args: argparse.Namespace, prefix: str, make: type[SettingsT]) -> SettingsT:
+    """Make a dataclass of what `add_group` has declared; a ValueError names the option."""
+    names = [field.name for field in fields(make)]  # type: ignore[arg-type]
+    try:
+        return make(**{name: getattr(args, f'{prefix}_{name}') for name in names})
+    except ValueError as error:
+        raise ValueError(f'--{prefix}-{str(error).replace("_", "-")}') from error
 
 
 def add_single_calibration(parser: argparse.ArgumentParser) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nndepth_core import clouds
 from nndepth_core.camera import FARTHEST
+from nndepth_core.clouds import CloudSettings
+from nndepth_core.filters import FilterSettings
+from nndepth_core.filters import settings as filters
 from nndepth_ros.depth_images import ENCODINGS, METRES
 from nndepth_ros.outputs import OutputSettings
-from nndepth_ros.parameters.filters import FILTER_PARAMETERS, filter_settings
-from nndepth_ros.parameters.table import Parameter, filled
+from nndepth_ros.parameters.table import Parameter, filled, group, group_of
 
+FILTER, CLOUD = 'filter.', 'cloud.'
+"""The first parts of the names of the filters and of what `points2/filtered` keeps."""
 OUTPUT_PARAMETERS = (
     Parameter(
         'min_depth',
@@ -31,7 +36,8 @@ OUTPUT_PARAMETERS = (
         'infinite or beyond 65.535 m.',
         choices=ENCODINGS,
     ),
-    *FILTER_PARAMETERS,
+    *group(FILTER, FilterSettings, filters.MEANING, filters.LOWEST, filters.HIGHEST),
+    *group(CLOUD, CloudSettings, clouds.MEANING, clouds.LOWEST, clouds.HIGHEST),
 )
 
 
@@ -72,4 +78,8 @@ def output_settings(values: Mapping[str, Any], quantity: str) -> OutputSettings:
             f'color_max_{quantity} is {high} and color_min_{quantity} {low}; '
             'the maximum must be larger (or both 0)'
         )
-    return filled(OutputSettings, values, color_range=(low, high), filters=filter_settings(values))
+    groups = {
+        'filters': group_of(FILTER, FilterSettings, values),
+        'cloud': group_of(CLOUD, CloudSettings, values),
+    }
+    return filled(OutputSettings, values, color_range=(low, high), **groups)

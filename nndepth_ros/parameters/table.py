@@ -42,6 +42,43 @@ def check_choices(table: Iterable[Parameter], values: Mapping[str, Any]) -> None
             raise ValueError(f'{row.name} is {value!r}; choose one of {", ".join(row.choices)}')
 
 
+def group(
+    prefix: str,
+    make: type,
+    meaning: Mapping[str, str],
+    lowest: Mapping[str, float],
+    highest: Mapping[str, float],
+) -> tuple[Parameter, ...]:
+    """Make a row for every field of a dataclass whose defaults are numbers.
+
+    Args:
+        prefix: the first part of the names, with its dot.
+        make: the dataclass.
+        meaning: what each field means, without a full stop.
+        lowest: the smallest values that are not 0.
+        highest: the largest values.
+    """
+    return tuple(
+        Parameter(
+            f'{prefix}{field.name}',
+            field.default,  # type: ignore[arg-type]
+            f'{meaning[field.name].capitalize()}.',
+            low=lowest.get(field.name, 0),
+            high=highest[field.name],
+        )
+        for field in fields(make)
+    )
+
+
+def group_of(prefix: str, make: type[T], values: Mapping[str, Any]) -> T:
+    """Make a dataclass of the rows of `group`; a ValueError names the parameter."""
+    names = [field.name for field in fields(make)]  # type: ignore[arg-type]
+    try:
+        return make(**{name: values[f'{prefix}{name}'] for name in names})
+    except ValueError as error:
+        raise ValueError(f'{prefix}{error}') from error
+
+
 def filled(make: type[T], values: Mapping[str, Any], **others: Any) -> T:
     """Make a dataclass whose fields have the names of the parameters.
 

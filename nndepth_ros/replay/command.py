@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nndepth_core import clouds
 from nndepth_core.cli import command_parser, options
+from nndepth_core.clouds import CloudSettings
 from nndepth_core.estimator import load_estimator
 from nndepth_core.spec import Task
 from nndepth_ros.allocator import keep_freed_memory
@@ -91,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='of depth images: metres, or millimetres with 0 for unknown; default: %(default)s',
     )
     add('--cloud-sigma', action='store_true', help='give the points of points2 a field sigma')
+    options.add_group(parser, 'cloud', CloudSettings, clouds.MEANING)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -117,6 +120,7 @@ def _replay(args: argparse.Namespace, default: Callable[[str], object]) -> int:
             filters=options.filter_settings(args),
             disparity_sigma=args.disparity_sigma,
             cloud_sigma=args.cloud_sigma,
+            cloud=options.group_of(args, 'cloud', CloudSettings),
             depth_encoding=args.depth_encoding,
         ),
         copy_inputs=args.copy,

@@ -301,7 +301,7 @@ def test_files_named_by_cmake_exist():
 def test_parameter_file_holds_every_parameter_at_its_default(task, table):
     text = (ROOT / 'config' / f'{task}.yaml').read_text()
     values = yaml.safe_load(text)['/**']['ros__parameters']
-    for group in ('filter', 'sgbm', 'onnx'):
+    for group in ('filter', 'cloud', 'sgbm', 'onnx'):
         values |= {f'{group}.{name}': value for name, value in values.pop(group, {}).items()}
     defaults = {row.name: row.default for row in table}
     assert values == defaults

@@ -1,0 +1,162 @@
+"""Clouds for costmaps and registration: only finite points, fewer of them, within a range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nndepth_core.camera import FARTHEST, PinholeCamera
+from nndepth_core.files.values import integer, number
+
+MEANING = {
+    'stride': 'only every so manieth row and column of the depth gives points',
+    'voxel_size': 'edge in metres of the cubes of which each holds one point, the mean of its '
+    'points; 0: all points',
+    'min_range': 'points nearer to the origin of the frame are left out, metres; 0: no limit',
+    'max_range': 'points farther from the origin of the frame are left out, metres; 0: no limit',
+    'far_depth': 'metres along z at which what is too far (+inf) stands, so that costmaps clear '
+    'the space before it; 0: it gives no points',
+}
+"""What each setting does, in the words of options and parameters."""
+LOWEST = {'stride': 1}
+HIGHEST = {
+    'stride': 1000,
+    'voxel_size': 1000.0,
+    'min_range': FARTHEST,
+    'max_range': FARTHEST,
+    'far_depth': FARTHEST,
+}
+"""The smallest values where that is not 0, and the largest ones."""
+
+_COLOR = 3  # the column of the colour
+_LARGEST_KEY = 2.0**62
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """Which points a cloud keeps.
+
+    Attributes:
+        stride: of the rows and columns that give points, 1 for all.
+        voxel_size: the edge of the voxels in metres; 0 keeps all points.
+        min_range: the smallest distance from the origin of the frame, metres.
+        max_range: the largest distance, metres; 0 sets no limit.
+        far_depth: the depth of points where it is +inf, metres; 0 makes no such points.
+    """
+
+    stride: int = 1
+    voxel_size: float = 0.05
+    min_range: float = 0.0
+    max_range: float = 0.0
+    far_depth: float = 0.0
+
+    def __post_init__(self) -> None:
+        integer('stride', self.stride, LOWEST['stride'], HIGHEST['stride'])  # type: ignore[arg-type]
+        for name in ('voxel_size', 'min_range', 'max_range', 'far_depth'):
+            number(name, getattr(self, name), 0, HIGHEST[name])
+        if 0 < self.max_range <= self.min_range:
+            raise ValueError(
+                f'max_range is {self.max_range} and min_range {self.min_range}; max_range must be '
+                'larger (or 0 for no limit)'
+            )
+
+
+def filtered_points(
+    depth: np.ndarray,
+    rgb: np.ndarray,
+    camera: PinholeCamera,
+    settings: CloudSettings,
+    *more: np.ndarray,
+) -> np.ndarray:
+    """Reproject those points of a depth (H, W) that the settings keep.
+
+    Args:
+        depth: float32 (H, W) in metres; what is not finite gives no point, except +inf with
+            `far_depth`.
+        rgb: uint8 (H, W, 3), the colours.
+        camera: the camera at the size of the depth.
+        settings: which points are kept.
+        more: float32 (H, W) each, further fields; where one is not finite, there is no point.
+
+    Returns:
+        float32 (N, 4 + the number of further fields): x, y, z, the colour as in
+        `PinholeCamera.colored_points`, and the further fields.
+    """
+    step = settings.stride
+    depth, rgb, *fields = [values[::step, ::step].copy() for values in (depth, rgb, *more)]
+    if settings.far_depth:
+        depth[depth == np.inf] = settings.far_depth
+    points = strided(camera, step).colored_points(depth, rgb, *fields)
+    points = points.reshape(-1, points.shape[-1])
+    points = points[np.isfinite(np.delete(points, _COLOR, axis=1)).all(axis=1)]
+    points = _in_range(points, settings.min_range, settings.max_range)
+    return voxel_means(points, settings.voxel_size) if settings.voxel_size else points
+
+
+def strided(camera: PinholeCamera, step: int) -> PinholeCamera:
+    """The camera of an image of which only every `step`-th row and column is left."""
+    return replace(
+        camera,
+        width=-(-camera.width // step),
+        height=-(-camera.height // step),
+        fx=camera.fx / step,
+        fy=camera.fy / step,
+        cx=camera.cx / step,
+        cy=camera.cy / step,
+    )
+
+
+def voxel_means(points: np.ndarray, size: float) -> np.ndarray:
+    """Replace the points of each voxel by one: the mean of places, colours and further fields.
+
+    The grid is fixed in the frame of the points: one of its corners is the origin.
+
+    Args:
+        points: float32 (N, 4 or more), finite, as of `filtered_points`.
+        size: the edge of a voxel in metres.
+
+    Returns:
+        The same fields of M points in the order of their voxels. M is at most N.
+    """
+    if not len(points):
+        return points
+    order, starts = _groups(np.floor(points[:, :3] / np.float64(size)))
+    counts = np.diff(starts, append=len(points))
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(values[order], starts, dtype=np.float64) / counts
+
+    means = points[order[starts]]
+    bgr = points[:, _COLOR].copy().view(np.uint8).reshape(-1, 4)
+    colors = bgr[order[starts]]
+    for channel in range(3):
+        colors[:, channel] = np.rint(mean(bgr[:, channel]))
+    for column in range(points.shape[1]):
+        if column != _COLOR:
+            means[:, column] = mean(points[:, column])
+    means[:, _COLOR] = colors.view(np.float32)[:, 0]
+    return means
+
+
+def _groups(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort whole numbers (N, 3) by row; return their order and where each group begins in it."""
+    offsets = cells - cells.min(axis=0)
+    spans = offsets.max(axis=0) + 1
+    if spans.prod() < _LARGEST_KEY:
+        x, y, z = offsets.astype(np.int64).T
+        keys = (x * int(spans[1]) + y) * int(spans[2]) + z
+        order = np.argsort(keys, kind='stable')
+        differs = np.diff(keys[order]) != 0
+    else:  # the key of a cell would not fit
+        order = np.lexsort(cells.T)
+        differs = (np.diff(cells[order], axis=0) != 0).any(axis=1)
+    return order, np.concatenate([[0], np.flatnonzero(differs) + 1])
+
+
+def _in_range(points: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Keep points whose distance from the origin is in low..high; a high of 0 is no limit."""
+    if not low and not high:
+        return points
+    distance = np.linalg.norm(points[:, :3].astype(np.float64), axis=1)
+    return points[(distance >= low) & (distance <= (high or np.inf))]

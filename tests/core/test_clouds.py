@@ -1,0 +1,133 @@
+"""Filtered clouds: what is kept, what voxels hold, what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from nndepth_core.camera import PinholeCamera
+from nndepth_core.clouds import CloudSettings, filtered_points, strided, voxel_means
+
+CAMERA = PinholeCamera(7, 5, 4.0, 5.0, 3.2, 1.9, position=(0.1, -0.2, 0.3))
+DEPTHS = st.one_of(
+    st.floats(0.125, 1000, width=32), st.sampled_from([np.nan, np.inf, -np.inf, 1.0, 1.0])
+)
+LEAVES = st.sampled_from([0.01, 0.05, 0.3, 2.0, 1e-7])
+
+
+def colors(shape=(5, 7)) -> np.ndarray:
+    values = np.arange(np.prod(shape) * 3) * 37 % 256
+    return values.astype(np.uint8).reshape(*shape, 3)
+
+
+def bits(points: np.ndarray) -> np.ndarray:
+    """The values as whole numbers, since colours may be no numbers."""
+    return np.ascontiguousarray(points).view(np.uint32)
+
+
+def bgr(points: np.ndarray) -> np.ndarray:
+    return points[:, 3].copy().view(np.uint8).reshape(-1, 4)[:, :3]
+
+
+@given(arrays(np.float32, (5, 7), elements=DEPTHS))
+def test_nothing_finite_is_lost_without_a_filter(depth):
+    points = filtered_points(depth, colors(), CAMERA, CloudSettings(voxel_size=0))
+    organised = CAMERA.colored_points(depth, colors())
+    np.testing.assert_array_equal(bits(points), bits(organised[np.isfinite(depth)]))
+
+
+@given(arrays(np.float32, (5, 7), elements=DEPTHS), LEAVES)
+def test_each_voxel_holds_one_point_amid_its_points(depth, size):
+    every = filtered_points(depth, colors(), CAMERA, CloudSettings(voxel_size=0))
+    points = voxel_means(every, size)
+    cells = np.floor(every[:, :3] / np.float64(size))
+    voxels, owner = np.unique(cells, axis=0, return_inverse=True)
+    assert len(points) == len(voxels)
+    means = [
+        every[owner.reshape(-1) == i][:, :3].astype(np.float64).mean(0) for i in range(len(voxels))
+    ]
+    expected = np.array(sorted(map(tuple, means))).reshape(-1, 3)
+    found = np.array(sorted(map(tuple, points[:, :3].astype(np.float64)))).reshape(-1, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    if len(points):
+        distances = np.linalg.norm(points[:, None, :3] - every[None, :, :3].astype(float), axis=2)
+        slack = 1e-6 * np.abs(every[:, :3]).max()
+        assert (distances.min(axis=1) <= size * np.sqrt(3) / 2 + slack).all()
+
+
+def test_places_colours_and_sigma_are_means():
+    depth = np.float32([[1.0, 1.02, 3.0]])
+    rgb = np.uint8([[[10, 20, 200], [13, 24, 255], [1, 2, 3]]])
+    sigma = np.float32([[0.1, 0.3, 0.5]])
+    camera = PinholeCamera(3, 1, 100.0, 100.0, 0.0, 0.0)
+    points = filtered_points(depth, rgb, camera, CloudSettings(voxel_size=0.5), sigma)
+    assert points.dtype == np.float32
+    np.testing.assert_allclose(
+        points[:, [0, 1, 2, 4]], [[0.0051, 0, 1.01, 0.2], [0.06, 0, 3, 0.5]], rtol=1e-6
+    )
+    np.testing.assert_array_equal(bgr(points), [[228, 22, 12], [3, 2, 1]])
+
+
+def test_the_grid_begins_at_the_origin_on_both_sides():
+    points = np.zeros((4, 4), np.float32)
+    points[:, 0] = [-0.01, 0.01, 0.04, -0.06]
+    np.testing.assert_allclose(voxel_means(points, 0.05)[:, 0], [-0.06, -0.01, 0.025])
+
+
+@pytest.mark.parametrize('step', [1, 2, 3, 9])
+def test_a_stride_keeps_rows_and_columns_where_they_are(step):
+    depth = np.linspace(1, 2, 35, dtype=np.float32).reshape(5, 7)
+    settings = CloudSettings(stride=step, voxel_size=0)
+    points = filtered_points(depth, colors(), CAMERA, settings)
+    expected = CAMERA.colored_points(depth, colors())[::step, ::step].reshape(-1, 4)
+    np.testing.assert_allclose(points[:, :3], expected[:, :3], rtol=1e-6)
+    np.testing.assert_array_equal(bits(points[:, 3]), bits(expected[:, 3]))
+    assert strided(CAMERA, 1) == CAMERA
+
+
+def test_ranges_count_from_the_origin_of_the_frame():
+    depth = np.float32([[1, 2, 4, 4]])
+    camera = PinholeCamera(4, 1, 1.0, 1.0, 0.0, 0.0)
+    for limits, expected in (
+        ({'min_range': 1.1}, [2, 4, 4]),
+        ({'max_range': 8.95}, [1, 2, 4]),  # at x = 2 z
+        ({'min_range': 1.0, 'max_range': 2.9}, [1, 2]),
+        ({'min_range': 50}, []),
+    ):
+        settings = CloudSettings(voxel_size=0.0001, **limits)
+        points = filtered_points(depth, colors((1, 4)), camera, settings)
+        np.testing.assert_allclose(sorted(points[:, 2]), expected, rtol=1e-6)
+
+
+def test_what_is_too_far_clears_the_space_before_it():
+    depth = np.float32([[1, np.inf, -np.inf, np.nan]])
+    camera = PinholeCamera(4, 1, 2.0, 1.0, 0.0, 0.0)
+    settings = CloudSettings(voxel_size=0, far_depth=50.0)
+    points = filtered_points(depth, colors((1, 4)), camera, settings)
+    np.testing.assert_array_equal(points[:, :3], [[0, 0, 1], [25, 0, 50]])
+    assert depth[0, 1] == np.inf
+
+
+def test_points_without_a_finite_sigma_are_left_out():
+    depth, sigma = np.float32([[1, 2, 3]]), np.float32([[np.inf, np.nan, 0.5]])
+    camera = PinholeCamera(3, 1, 1.0, 1.0, 0.0, 0.0)
+    points = filtered_points(depth, colors((1, 3)), camera, CloudSettings(), sigma)
+    np.testing.assert_allclose(points[:, [2, 4]], [[3, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ('values', 'says'),
+    [
+        ({'stride': 0}, r'stride is 0; give a whole number in 1\.\.1000'),
+        ({'voxel_size': -0.1}, r'voxel_size is -0\.1; give a number in 0\.\.1000'),
+        ({'voxel_size': float('nan')}, 'voxel_size is nan'),
+        ({'min_range': -1.0}, 'min_range is -1'),
+        ({'min_range': 3.0, 'max_range': 2.0}, r'max_range is 2\.0 and min_range 3\.0; max_range'),
+    ],
+)
+def test_wrong_settings_are_refused(values, says):
+    with pytest.raises(ValueError, match=says):
+        CloudSettings(**values)
