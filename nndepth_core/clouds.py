@@ -89,7 +89,7 @@ def filtered_points(
         depth[depth == np.inf] = settings.far_depth
     points = strided(camera, step).colored_points(depth, rgb, *fields)
     points = points.reshape(-1, points.shape[-1])
-    points = points[np.isfinite(np.delete(points, _COLOR, axis=1)).all(axis=1)]
+    points = points[_finite(points)]
     points = _in_range(points, settings.min_range, settings.max_range)
     return voxel_means(points, settings.voxel_size) if settings.voxel_size else points
 
@@ -121,36 +121,49 @@ def voxel_means(points: np.ndarray, size: float) -> np.ndarray:
     """
     if not len(points):
         return points
-    order, starts = _groups(np.floor(points[:, :3] / np.float64(size)))
+    order, starts = _groups(np.floor(points[:, :3].T.astype(np.float64, order='C') / size))
     counts = np.diff(starts, append=len(points))
+    points = points.take(order, axis=0)
+    means = points.take(starts, axis=0)
 
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values[order], starts, dtype=np.float64) / counts
+    def set_mean(target: np.ndarray, values: np.ndarray) -> None:
+        target[:] = np.add.reduceat(values, starts, dtype=np.float64) / counts
 
-    means = points[order[starts]]
-    bgr = points[:, _COLOR].copy().view(np.uint8).reshape(-1, 4)
-    colors = bgr[order[starts]]
+    for column in _numbers(points):
+        set_mean(means[:, column], points[:, column])
+    bgr, mean_bgr = (values.view(np.uint8)[:, 4 * _COLOR :] for values in (points, means))
+    rounded = np.empty(len(means))
     for channel in range(3):
-        colors[:, channel] = np.rint(mean(bgr[:, channel]))
-    for column in range(points.shape[1]):
-        if column != _COLOR:
-            means[:, column] = mean(points[:, column])
-    means[:, _COLOR] = colors.view(np.float32)[:, 0]
+        set_mean(rounded, bgr[:, channel])
+        mean_bgr[:, channel] = np.rint(rounded)
     return means
 
 
+def _numbers(points: np.ndarray) -> list[int]:
+    """The columns that hold numbers, which is all but the colour."""
+    return [column for column in range(points.shape[1]) if column != _COLOR]
+
+
+def _finite(points: np.ndarray) -> np.ndarray:
+    """The indices of the points whose numbers are all finite."""
+    finite = np.ones(len(points), bool)
+    for column in _numbers(points):
+        finite &= np.isfinite(points[:, column])
+    return np.flatnonzero(finite)
+
+
 def _groups(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort whole numbers (N, 3) by row; return their order and where each group begins in it."""
-    offsets = cells - cells.min(axis=0)
-    spans = offsets.max(axis=0) + 1
+    """Sort the columns of whole numbers (3, N); return their order and where equal ones begin."""
+    offsets = cells - cells.min(axis=1, keepdims=True)
+    spans = offsets.max(axis=1) + 1
     if spans.prod() < _LARGEST_KEY:
-        x, y, z = offsets.astype(np.int64).T
+        x, y, z = offsets.astype(np.int64)
         keys = (x * int(spans[1]) + y) * int(spans[2]) + z
         order = np.argsort(keys, kind='stable')
         differs = np.diff(keys[order]) != 0
     else:  # the key of a cell would not fit
-        order = np.lexsort(cells.T)
-        differs = (np.diff(cells[order], axis=0) != 0).any(axis=1)
+        order = np.lexsort(cells)
+        differs = (np.diff(cells[:, order]) != 0).any(axis=0)
     return order, np.concatenate([[0], np.flatnonzero(differs) + 1])
 
 
