@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import struct
-
-import cv2
 import numpy as np
 import pytest
+from depth_plugin import read_compressed_depth
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -18,23 +16,6 @@ from nndepth_ros.outputs import OutputSettings
 DEPTH = np.float32(
     [[np.nan, np.inf, -np.inf, 0.0], [-1.0, 0.05, 0.1, 2.0], [65.5354, 65.536, 9, 1]]
 )
-
-
-def read_by_plugin(message) -> np.ndarray:
-    """Decode a message by the rules of compressed_depth_image_transport."""
-    encoding, transport = (part.strip() for part in message.format.split(';'))
-    assert transport == 'compressedDepth png'
-    data = bytes(message.data)
-    kind, scale, offset = struct.unpack('<iff', data[:12])
-    assert kind == 0
-    pixels = cv2.imdecode(np.frombuffer(data[12:], np.uint8), cv2.IMREAD_UNCHANGED)
-    assert pixels.dtype == np.uint16
-    if encoding == '16UC1':
-        assert scale == offset == 0
-        return pixels
-    with np.errstate(divide='ignore'):
-        depth = np.float32(scale) / (pixels.astype(np.float32) - np.float32(offset))
-    return np.where(pixels > 0, depth, np.float32(np.nan))
 
 
 def test_millimetres_are_0_where_16_bits_hold_none():
@@ -56,7 +37,7 @@ def test_the_plugin_reads_millimetres_exactly(library):
     message = compressed_depth_message(library.types, library.header(7), DEPTH, '16UC1')
     assert message.header.stamp.nanosec == 7
     assert message.format == '16UC1; compressedDepth png'
-    np.testing.assert_array_equal(read_by_plugin(message), depth_in_millimetres(DEPTH))
+    np.testing.assert_array_equal(read_compressed_depth(message), depth_in_millimetres(DEPTH))
 
 
 def test_the_plugin_reads_metres_and_what_is_too_far(library):
@@ -64,10 +45,10 @@ def test_the_plugin_reads_metres_and_what_is_too_far(library):
     assert message.format == '32FC1; compressedDepth png'
     nan = np.nan
     expected = [[nan, np.inf, nan, nan], [nan, nan, 0.1, 2], [65.5354, 65.536, 9, 1]]
-    np.testing.assert_allclose(read_by_plugin(message), expected, rtol=0, atol=0.33)
+    np.testing.assert_allclose(read_compressed_depth(message), expected, rtol=0, atol=0.33)
     near = compressed_depth_message(library.types, library.header(7), DEPTH, '32FC1', 1.0)
     expected = [[nan, np.inf, nan, nan], [nan, nan, nan, 2], [65.5354, 65.536, 9, 1]]
-    np.testing.assert_allclose(read_by_plugin(near), expected, rtol=0, atol=0.033)
+    np.testing.assert_allclose(read_compressed_depth(near), expected, rtol=0, atol=0.033)
 
 
 @given(
@@ -76,7 +57,7 @@ def test_the_plugin_reads_metres_and_what_is_too_far(library):
 )
 def test_inverse_depths_are_as_exact_as_promised(bag_types, depth, nearest):
     message = compressed_depth_message(bag_types, None, depth, '32FC1', nearest)
-    read, limit = read_by_plugin(message), max(nearest, NEAREST)
+    read, limit = read_compressed_depth(message), max(nearest, NEAREST)
     known = depth >= limit
     tolerance = depth.astype(np.float64) ** 2 / (131068 * limit) * 1.02 + 1e-6 * depth
     assert (np.abs(read - depth) <= tolerance)[known].all()

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import yaml
 from bags import DELAY, DEPTH, HEIGHT, PERIOD, SHIFT, START, WIDTH
+from depth_plugin import read_compressed_depth
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
+from nndepth_core.clouds import CloudSettings
 from nndepth_core.estimator import StereoEstimator
 from nndepth_core.filters import FilterSettings
 from nndepth_ros.bag import BagReader
@@ -212,6 +214,23 @@ def test_filters_and_sigma(run, tmp_path):
     np.testing.assert_allclose(sigma, 0.5 * depth**2 / (DEPTH * SHIFT), rtol=1e-5)
     names = [field.name for field in found['/stereo/points2'][1][1].fields]
     assert names == ['x', 'y', 'z', 'rgb', 'sigma']
+
+
+def test_other_forms_of_depth_and_cloud(run, tmp_path):
+    given = OutputSettings(depth_encoding='16UC1', cloud=CloudSettings(stride=2, voxel_size=0))
+    outputs = ('depth/image', 'depth/image/compressedDepth', 'points2', 'points2/filtered')
+    run(bags.frames(1), ReplaySettings(outputs=outputs, messages=given))
+    found = bags.read_bag(tmp_path / 'out')
+    depth, packed, cloud, filtered = (found[f'/stereo/{name}'][0][1] for name in outputs)
+    assert depth.encoding == '16UC1'
+    millimetres = np.frombuffer(depth.data, '<u2').reshape(HEIGHT, WIDTH)
+    assert np.median(millimetres) == round(1000 * DEPTH)
+    np.testing.assert_array_equal(read_compressed_depth(packed), millimetres)
+    points = np.frombuffer(cloud.data, '<u4').reshape(HEIGHT, WIDTH, 4)[::2, ::2]
+    known = np.isfinite(points.view('<f4')[..., 2])
+    assert (filtered.height, filtered.width, filtered.is_dense) == (1, known.sum(), True)
+    kept = np.frombuffer(filtered.data, '<f4').reshape(-1, 4)
+    np.testing.assert_allclose(kept[:, :3], points[known].view('<f4')[:, :3], rtol=1e-6)
 
 
 # --- pairs ---------------------------------------------------------------------------------------

@@ -220,6 +220,10 @@ def test_the_command_without_any_result_says_why_and_ends_with_1(tmp_path, capsy
         (['--sync-tolerance', 'nan'], '--sync-tolerance is nan'),
         (['--min-depth', '5', '--max-depth', '2'], '--max-depth is 2.0 and --min-depth 5.0'),
         (['--confidence-threshold', '2'], '--confidence-threshold is 2.0'),
+        (['--cloud-stride', '0'], '--cloud-stride is 0; give a whole number in 1..1000'),
+        (['--cloud-voxel-size', '-1'], '--cloud-voxel-size is -1.0; give a number'),
+        (['--cloud-min-range', '3', '--cloud-max-range', '2'], '--cloud-max-range is 2.0 and'),
+        (['--depth-encoding', '8UC1'], "invalid choice: '8UC1'"),
     ],
 )
 def test_wrong_arguments(small, tmp_path, capsys, options, says):

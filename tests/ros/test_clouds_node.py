@@ -1,0 +1,112 @@
+"""The filtered cloud and other forms of depth in running nodes, over DDS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
+from depth_plugin import read_compressed_depth
+from rig import BASELINE, FOCAL, HEIGHT, SHIFT, WIDTH
+from tiny_networks import write_network
+
+from nndepth_core.camera import depth_in_millimetres
+
+STAMP = 1_700_000_000_000_000_000
+FRAME = 100_000_000
+DEPTH = FOCAL * BASELINE / SHIFT
+FORMS = ('depth/image', 'depth/image/compressedDepth', 'points2', 'points2/filtered')
+
+
+def map_of(message) -> np.ndarray:
+    dtype = {'32FC1': np.float32, '16UC1': np.uint16}[message.encoding]
+    return np.frombuffer(message.data, dtype).reshape(message.height, message.width)
+
+
+def places(cloud) -> np.ndarray:
+    assert [field.name for field in cloud.fields] == ['x', 'y', 'z', 'rgb']
+    return np.frombuffer(cloud.data, np.float32).reshape(-1, 4)[:, :3]
+
+
+def filtered(cloud) -> np.ndarray:
+    points = places(cloud)
+    assert (cloud.height, cloud.width) == (1, len(points))
+    assert cloud.is_dense
+    assert np.isfinite(points).all()
+    return points
+
+
+def test_all_forms_of_a_pair_agree_and_change_while_the_node_runs(make_rig):
+    rig = make_rig(outputs=FORMS, parameters={'cloud.voxel_size': 0.0})
+    rig.send_pair(STAMP)
+    depth, packed, cloud, points = (rig.wait_for(topic)[0] for topic in FORMS)
+    assert {message.header.frame_id for message in (packed, points)} == {depth.header.frame_id}
+    metres = map_of(depth)
+    known = np.isfinite(metres)
+    np.testing.assert_allclose(
+        read_compressed_depth(packed),
+        np.where(known, metres, np.nan),
+        rtol=metres[known].max() / 13000,
+    )
+    every = places(cloud)[known.reshape(-1)]
+    np.testing.assert_array_equal(filtered(points), every)
+    assert rig.set_parameters(depth_encoding='16UC1', cloud__voxel_size=0.5) == ''
+    rig.send_pair(STAMP + FRAME)
+    depth, packed, cloud, points = (rig.wait_for(topic, 2)[1] for topic in FORMS)
+    np.testing.assert_array_equal(map_of(depth), depth_in_millimetres(metres))
+    np.testing.assert_array_equal(read_compressed_depth(packed), map_of(depth))
+    voxels = np.unique(np.floor(every / 0.5), axis=0)
+    assert len(filtered(points)) == len(voxels) < len(every) / 10
+    rig.set_parameters(cloud__max_range=0.5 * DEPTH)
+    rig.send_pair(STAMP + 2 * FRAME)
+    near = np.linalg.norm(filtered(rig.wait_for('points2/filtered', 3)[2]), axis=1)
+    assert (near <= 0.5 * DEPTH).all()
+
+
+def test_wrong_values_are_refused_once_and_the_stream_goes_on(make_rig):
+    rig = make_rig(outputs=('points2/filtered',), parameters={'cloud.max_range': 5.0})
+    for values, says in (
+        ({'cloud__voxel_size': -0.1}, 'Min: 0.0, Max: 1000.0, value: -0.1'),
+        ({'cloud__stride': 0}, 'Min: 1, Max: 1000, value: 0'),
+        ({'cloud__min_range': 6.0}, 'cloud.max_range is 5.0 and min_range 6.0; max_range must be'),
+        ({'depth_encoding': '8UC1'}, "depth_encoding is '8UC1'; choose one of 32FC1, 16UC1"),
+    ):
+        assert says in rig.set_parameters(**values)
+    rig.send_pair(STAMP)
+    assert len(filtered(rig.wait_for('points2/filtered')[0]))
+
+
+def test_a_filtered_cloud_is_computed_for_subscribers_only(make_rig, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError('nobody asked for it')
+
+    monkeypatch.setattr('nndepth_ros.outputs.filtered_points', refuse)
+    monkeypatch.setattr('nndepth_ros.outputs.compressed_depth_message', refuse)
+    rig = make_rig(outputs=('depth/image', 'points2'))
+    rig.send_pair(STAMP)
+    assert len(places(rig.wait_for('points2')[0])) == WIDTH * HEIGHT
+    assert rig.node.failed == 0
+
+
+def test_a_cloud_without_points_and_one_without_a_known_sigma(make_rig):
+    parameters = {'cloud.min_range': 1000.0, 'cloud_sigma': True}
+    rig = make_rig(outputs=('points2/filtered',), parameters=parameters)
+    rig.send_pair(STAMP)
+    assert len(filtered(rig.wait_for('points2/filtered')[0])) == 0
+    rig.set_parameters(cloud__min_range=0.0)
+    rig.send_pair(STAMP + FRAME)
+    assert len(filtered(rig.wait_for('points2/filtered', 2)[1]))
+
+
+def test_single_images_have_the_same_forms(make_mono_rig, tmp_path):
+    model = str(write_network(tmp_path / 'metric.onnx'))
+    parameters = {'depth_encoding': '16UC1', 'cloud.stride': 3, 'cloud.voxel_size': 0.0}
+    rig = make_mono_rig(outputs=FORMS, model=model, parameters=parameters)
+    image = np.random.default_rng(3).integers(1, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    rig.send(STAMP, image)
+    depth, packed, cloud, points = (rig.wait_for(topic)[0] for topic in FORMS)
+    every = places(cloud).reshape(HEIGHT, WIDTH, 3)
+    np.testing.assert_array_equal(map_of(depth), depth_in_millimetres(every[..., 2]))
+    np.testing.assert_array_equal(read_compressed_depth(packed), map_of(depth))
+    expected = every[::3, ::3].reshape(-1, 3)
+    np.testing.assert_allclose(filtered(points), expected, rtol=1e-5, atol=1e-6)
