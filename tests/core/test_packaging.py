@@ -13,6 +13,7 @@ import yaml
 
 import nndepth_core
 from nndepth_core.models import model_names
+from nndepth_ros.outputs import POINTS_FILTERED
 from nndepth_ros.parameters import MONO_PARAMETERS, STEREO_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
@@ -293,6 +294,19 @@ def test_files_named_by_cmake_exist():
     assert suites is not None
     assert all((ROOT / name).is_dir() for name in directories[1].split())
     assert all((ROOT / 'tests' / name).is_dir() for name in suites[1].split())
+
+
+@pytest.mark.parametrize('name', ['voxel_layer', 'stvl'])
+def test_costmaps_take_the_filtered_cloud_and_clear_farther_than_they_mark(name):
+    values = yaml.safe_load((ROOT / 'config' / 'nav2' / f'{name}.yaml').read_text())
+    costmap = values['local_costmap']['local_costmap']['ros__parameters']
+    layer = costmap[costmap['plugins'][0]]
+    mark, clear = (layer[source] for source in layer['observation_sources'].split())
+    assert {mark['topic'], clear['topic']} == {f'/stereo/{POINTS_FILTERED}'}
+    assert (mark['marking'], mark['clearing']) == (True, False)
+    assert (clear['marking'], clear['clearing']) == (False, True)
+    marked = mark.get('obstacle_max_range', mark.get('obstacle_range'))
+    assert marked < clear.get('raytrace_max_range', clear.get('max_z'))
 
 
 @pytest.mark.parametrize(
