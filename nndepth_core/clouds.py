@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,8 @@ MEANING = {
     'stride': 'only every so manieth row and column of the depth gives points',
     'voxel_size': 'edge in metres of the cubes of which each holds one point, the mean of its '
     'points; 0: all points',
+    'voxel_sigmas': 'voxels double their edge until it is so many sigmas of the depth of a point; '
+    '0: they are all alike',
     'min_range': 'points nearer to the origin of the frame are left out, metres; 0: no limit',
     'max_range': 'points farther from the origin of the frame are left out, metres; 0: no limit',
     'far_depth': 'metres along z at which what is too far (+inf) stands, so that costmaps clear '
@@ -23,6 +26,7 @@ LOWEST = {'stride': 1}
 HIGHEST = {
     'stride': 1000,
     'voxel_size': 1000.0,
+    'voxel_sigmas': 100.0,
     'min_range': FARTHEST,
     'max_range': FARTHEST,
     'far_depth': FARTHEST,
@@ -30,6 +34,7 @@ HIGHEST = {
 """The smallest values where that is not 0, and the largest ones."""
 
 _COLOR = 3  # the column of the colour
+_COLUMNS = (0, 1, 2, 4)  # those of x, y, z and sigma
 _LARGEST_KEY = 2.0**62
 
 
@@ -40,6 +45,8 @@ class CloudSettings:
     Attributes:
         stride: of the rows and columns that give points, 1 for all.
         voxel_size: the edge of the voxels in metres; 0 keeps all points.
+        voxel_sigmas: how many sigmas of the depth of its points a voxel is wide at least; 0 keeps
+            the edge at `voxel_size`.
         min_range: the smallest distance from the origin of the frame, metres.
         max_range: the largest distance, metres; 0 sets no limit.
         far_depth: the depth of points where it is +inf, metres; 0 makes no such points.
@@ -47,13 +54,14 @@ class CloudSettings:
 
     stride: int = 1
     voxel_size: float = 0.05
+    voxel_sigmas: float = 0.0
     min_range: float = 0.0
     max_range: float = 0.0
     far_depth: float = 0.0
 
     def __post_init__(self) -> None:
         integer('stride', self.stride, LOWEST['stride'], HIGHEST['stride'])  # type: ignore[arg-type]
-        for name in ('voxel_size', 'min_range', 'max_range', 'far_depth'):
+        for name in ('voxel_size', 'voxel_sigmas', 'min_range', 'max_range', 'far_depth'):
             number(name, getattr(self, name), 0, HIGHEST[name])
         if 0 < self.max_range <= self.min_range:
             raise ValueError(
@@ -67,7 +75,8 @@ def filtered_points(
     rgb: np.ndarray,
     camera: PinholeCamera,
     settings: CloudSettings,
-    *more: np.ndarray,
+    sigma: np.ndarray | None = None,
+    with_sigma: bool = False,
 ) -> np.ndarray:
     """Reproject those points of a depth (H, W) that the settings keep.
 
@@ -77,21 +86,27 @@ def filtered_points(
         rgb: uint8 (H, W, 3), the colours.
         camera: the camera at the size of the depth.
         settings: which points are kept.
-        more: float32 (H, W) each, further fields; where one is not finite, there is no point.
+        sigma: float32 (H, W) in metres, of the depth; None if it is not known.
+        with_sigma: whether a known sigma is a field; points without a finite one are left out.
 
     Returns:
-        float32 (N, 4 + the number of further fields): x, y, z, the colour as in
-        `PinholeCamera.colored_points`, and the further fields.
+        float32 (N, 4 or 5): x, y, z, the colour as in `PinholeCamera.colored_points`, and sigma.
     """
     step = settings.stride
-    depth, rgb, *fields = [values[::step, ::step].copy() for values in (depth, rgb, *more)]
+    maps = [depth, rgb] if sigma is None else [depth, rgb, sigma]
+    depth, rgb, *of_sigma = [values[::step, ::step].copy() for values in maps]
     if settings.far_depth:
         depth[depth == np.inf] = settings.far_depth
-    points = strided(camera, step).colored_points(depth, rgb, *fields)
+    points = strided(camera, step).colored_points(depth, rgb, *of_sigma)
     points = points.reshape(-1, points.shape[-1])
-    points = points[_finite(points)]
+    columns = _COLUMNS if sigma is not None and with_sigma else _COLUMNS[:3]
+    points = points[_finite(points, columns)]
     points = _in_range(points, settings.min_range, settings.max_range)
-    return voxel_means(points, settings.voxel_size) if settings.voxel_size else points
+    if settings.voxel_size:
+        growing = sigma is not None and settings.voxel_sigmas > 0
+        levels = _levels(points[:, -1], settings) if growing else None
+        points = voxel_means(points, settings.voxel_size, levels)
+    return np.ascontiguousarray(points[:, : len(columns) + 1])
 
 
 def strided(camera: PinholeCamera, step: int) -> PinholeCamera:
@@ -107,21 +122,28 @@ def strided(camera: PinholeCamera, step: int) -> PinholeCamera:
     )
 
 
-def voxel_means(points: np.ndarray, size: float) -> np.ndarray:
-    """Replace the points of each voxel by one: the mean of places, colours and further fields.
+def voxel_means(points: np.ndarray, size: float, levels: np.ndarray | None = None) -> np.ndarray:
+    """Replace the points of each voxel by one: the mean of places, colours and sigmas.
 
     The grid is fixed in the frame of the points: one of its corners is the origin.
 
     Args:
-        points: float32 (N, 4 or more), finite, as of `filtered_points`.
+        points: float32 (N, 4 or 5), as of `filtered_points`.
         size: the edge of a voxel in metres.
+        levels: (N,) how often the edge is doubled for each point; points of different levels are
+            in different voxels. None for never.
 
     Returns:
         The same fields of M points in the order of their voxels. M is at most N.
     """
     if not len(points):
         return points
-    order, starts = _groups(np.floor(points[:, :3].T.astype(np.float64, order='C') / size))
+    places = points[:, :3].T.astype(np.float64, order='C')
+    if levels is None:
+        cells = np.floor(places / size)
+    else:
+        cells = np.concatenate([levels[np.newaxis], np.floor(places / (size * 2.0**levels))])
+    order, starts = _groups(cells)
     counts = np.diff(starts, append=len(points))
     points = points.take(order, axis=0)
     means = points.take(starts, axis=0)
@@ -129,7 +151,7 @@ def voxel_means(points: np.ndarray, size: float) -> np.ndarray:
     def set_mean(target: np.ndarray, values: np.ndarray) -> None:
         target[:] = np.add.reduceat(values, starts, dtype=np.float64) / counts
 
-    for column in _numbers(points):
+    for column in _COLUMNS[: points.shape[1] - 1]:
         set_mean(means[:, column], points[:, column])
     bgr, mean_bgr = (values.view(np.uint8)[:, 4 * _COLOR :] for values in (points, means))
     rounded = np.empty(len(means))
@@ -139,26 +161,30 @@ def voxel_means(points: np.ndarray, size: float) -> np.ndarray:
     return means
 
 
-def _numbers(points: np.ndarray) -> list[int]:
-    """The columns that hold numbers, which is all but the colour."""
-    return [column for column in range(points.shape[1]) if column != _COLOR]
+def _levels(sigma: np.ndarray, settings: CloudSettings) -> np.ndarray:
+    """How often the edge of a voxel is doubled for a sigma (N,); never where it is not finite."""
+    with np.errstate(invalid='ignore'):
+        edges = settings.voxel_sigmas / settings.voxel_size * sigma.astype(np.float64)
+    return np.ceil(np.log2(np.where(np.isfinite(edges) & (edges > 1), edges, 1)))
 
 
-def _finite(points: np.ndarray) -> np.ndarray:
-    """The indices of the points whose numbers are all finite."""
+def _finite(points: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """The indices of the points that are finite in all of the columns."""
     finite = np.ones(len(points), bool)
-    for column in _numbers(points):
+    for column in columns:
         finite &= np.isfinite(points[:, column])
     return np.flatnonzero(finite)
 
 
 def _groups(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the columns of whole numbers (3, N); return their order and where equal ones begin."""
+    """Sort the columns of whole numbers (D, N); return their order and where equal ones begin."""
     offsets = cells - cells.min(axis=1, keepdims=True)
     spans = offsets.max(axis=1) + 1
     if spans.prod() < _LARGEST_KEY:
-        x, y, z = offsets.astype(np.int64)
-        keys = (x * int(spans[1]) + y) * int(spans[2]) + z
+        keys = np.zeros(cells.shape[1], np.int64)
+        for values, span in zip(offsets, spans, strict=True):
+            keys *= int(span)
+            keys += values.astype(np.int64)
         order = np.argsort(keys, kind='stable')
         differs = np.diff(keys[order]) != 0
     else:  # the key of a cell would not fit

@@ -149,8 +149,7 @@ def depth_messages(
         points = camera.colored_points(depth, rgb, *more)
         messages[POINTS] = conversions.cloud_message(types, header, points)
     if POINTS_FILTERED in wanted:
-        more = [] if sigma is None or not settings.cloud_sigma else [sigma]
-        points = filtered_points(depth, rgb, camera, settings.cloud, *more)
+        points = filtered_points(depth, rgb, camera, settings.cloud, sigma, settings.cloud_sigma)
         messages[POINTS_FILTERED] = conversions.cloud_message(
             types, header, points[np.newaxis], dense=True
         )

@@ -33,6 +33,7 @@ from nndepth_ros.outputs import (
     DEPTH_INFO,
     DISPARITY,
     OF_DEPTH,
+    POINTS_FILTERED,
     SIGMA,
     STEREO_OUTPUTS,
     OutputSettings,
@@ -132,7 +133,9 @@ def _by_side(images: Mapping[str, Any], convert: Callable[[Any], T]) -> dict[str
 
 def wants_sigma(wanted: Collection[str], settings: OutputSettings) -> bool:
     """Whether a wanted topic tells sigma."""
-    return SIGMA in wanted or (settings.cloud_sigma and not CLOUDS.isdisjoint(wanted))
+    if settings.cloud_sigma and not CLOUDS.isdisjoint(wanted):
+        return True
+    return SIGMA in wanted or (settings.cloud.voxel_sigmas > 0 and POINTS_FILTERED in wanted)
 
 
 def sigma_source(spec: ModelSpec, settings: OutputSettings) -> str:
@@ -280,8 +283,8 @@ class StereoPipeline(Pipeline):
 def _no_sigma(spec: ModelSpec) -> Finding:
     """Tell that nothing says how precise the disparities of a model are."""
     text = (
-        f'{SIGMA} and the sigma of points are not known: {spec.title} has no confidence that is '
-        'calibrated in pixels; set disparity_sigma to the standard deviation of its disparities '
-        'in pixels, or model to one that has (nano_stereo)'
+        f'{SIGMA} and the sigma of points and voxels are not known: {spec.title} has no '
+        'confidence that is calibrated in pixels; set disparity_sigma to the standard deviation '
+        'of its disparities in pixels, or model to one that has (nano_stereo)'
     )
     return Finding('no_sigma', Level.WARN, text)

@@ -12,7 +12,12 @@ from nndepth_ros.live_scale import ScaleSettings
 from nndepth_ros.outputs import OutputSettings
 from nndepth_ros.parameters.inputs import INPUT_PARAMETERS, InputConfig, max_age
 from nndepth_ros.parameters.model import MODEL_PARAMETERS, ModelConfig
-from nndepth_ros.parameters.outputs import OUTPUT_PARAMETERS, color_parameters, output_settings
+from nndepth_ros.parameters.outputs import (
+    OF_SIGMA,
+    OUTPUT_PARAMETERS,
+    color_parameters,
+    output_settings,
+)
 from nndepth_ros.parameters.scale import SCALE_PARAMETERS, scale_settings
 from nndepth_ros.parameters.table import Parameter, check_choices, filled
 
@@ -27,7 +32,7 @@ MONO_PARAMETERS: tuple[Parameter, ...] = (
     *INPUT_PARAMETERS,
     max_age('Images'),
     *SCALE_PARAMETERS,
-    *OUTPUT_PARAMETERS,
+    *(row for row in OUTPUT_PARAMETERS if row.name not in OF_SIGMA),
     *color_parameters('depth', 'metres', 0.0, FARTHEST, ends=('red', 'blue')),
 )
 

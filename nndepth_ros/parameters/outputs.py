@@ -16,6 +16,8 @@ from nndepth_ros.parameters.table import Parameter, filled, group, group_of
 
 FILTER, CLOUD = 'filter.', 'cloud.'
 """The first parts of the names of the filters and of what `points2/filtered` keeps."""
+OF_SIGMA = (f'{CLOUD}voxel_sigmas',)
+"""The parameters below that need the sigma of depth, which single images do not have."""
 OUTPUT_PARAMETERS = (
     Parameter(
         'min_depth',

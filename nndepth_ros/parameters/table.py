@@ -71,10 +71,10 @@ def group(
 
 
 def group_of(prefix: str, make: type[T], values: Mapping[str, Any]) -> T:
-    """Make a dataclass of the rows of `group`; a ValueError names the parameter."""
-    names = [field.name for field in fields(make)]  # type: ignore[arg-type]
+    """Make a dataclass of the rows of `group` that are there; a ValueError names the parameter."""
+    names = {f'{prefix}{field.name}': field.name for field in fields(make)}  # type: ignore[arg-type]
     try:
-        return make(**{name: values[f'{prefix}{name}'] for name in names})
+        return make(**{name: values[row] for row, name in names.items() if row in values})
     except ValueError as error:
         raise ValueError(f'{prefix}{error}') from error
 

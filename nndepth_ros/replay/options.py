@@ -20,6 +20,9 @@ STEREO_ARGUMENTS = (
     'sync_tolerance',
     'min_baseline',
     'max_baseline',
+    'disparity_sigma',
+    'cloud_sigma',
+    'cloud_voxel_sigmas',
 )
 MONO_ARGUMENTS = (
     *(field.name for field in fields(MonoTopics)),

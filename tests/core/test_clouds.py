@@ -63,12 +63,28 @@ def test_places_colours_and_sigma_are_means():
     rgb = np.uint8([[[10, 20, 200], [13, 24, 255], [1, 2, 3]]])
     sigma = np.float32([[0.1, 0.3, 0.5]])
     camera = PinholeCamera(3, 1, 100.0, 100.0, 0.0, 0.0)
-    points = filtered_points(depth, rgb, camera, CloudSettings(voxel_size=0.5), sigma)
+    points = filtered_points(depth, rgb, camera, CloudSettings(voxel_size=0.5), sigma, True)
     assert points.dtype == np.float32
     np.testing.assert_allclose(
         points[:, [0, 1, 2, 4]], [[0.0051, 0, 1.01, 0.2], [0.06, 0, 3, 0.5]], rtol=1e-6
     )
     np.testing.assert_array_equal(bgr(points), [[228, 22, 12], [3, 2, 1]])
+
+
+@given(
+    arrays(np.float32, (5, 7), elements=DEPTHS),
+    arrays(np.float32, (5, 7), elements=st.sampled_from([0, 0.01, 0.04, 0.3, np.inf, np.nan])),
+)
+def test_voxels_are_as_wide_as_sigma_asks(depth, sigma):
+    settings = CloudSettings(voxel_size=0.05, voxel_sigmas=2.0)
+    points = filtered_points(depth, colors(), CAMERA, settings, sigma)
+    assert points.shape[1] == 4
+    every = filtered_points(depth, colors(), CAMERA, CloudSettings(voxel_size=0))
+    doubled = {0.04: 1, 0.3: 4}  # 0.08 m needs 0.1, 0.6 m needs 0.8
+    levels = np.array([doubled.get(round(float(s), 2), 0) for s in sigma[np.isfinite(depth)]])
+    cells = np.floor(every[:, :3] / (0.05 * 2.0 ** levels[:, None]))
+    voxels = {(level, *cell) for level, cell in zip(levels.tolist(), cells.tolist(), strict=True)}
+    assert len(points) == len(voxels)
 
 
 def test_the_grid_begins_at_the_origin_on_both_sides():
@@ -114,7 +130,7 @@ def test_what_is_too_far_clears_the_space_before_it():
 def test_points_without_a_finite_sigma_are_left_out():
     depth, sigma = np.float32([[1, 2, 3]]), np.float32([[np.inf, np.nan, 0.5]])
     camera = PinholeCamera(3, 1, 1.0, 1.0, 0.0, 0.0)
-    points = filtered_points(depth, colors((1, 3)), camera, CloudSettings(), sigma)
+    points = filtered_points(depth, colors((1, 3)), camera, CloudSettings(), sigma, True)
     np.testing.assert_allclose(points[:, [2, 4]], [[3, 0.5]])
 
 
@@ -125,6 +141,7 @@ def test_points_without_a_finite_sigma_are_left_out():
         ({'voxel_size': -0.1}, r'voxel_size is -0\.1; give a number in 0\.\.1000'),
         ({'voxel_size': float('nan')}, 'voxel_size is nan'),
         ({'min_range': -1.0}, 'min_range is -1'),
+        ({'voxel_sigmas': -1.0}, 'voxel_sigmas is -1'),
         ({'min_range': 3.0, 'max_range': 2.0}, r'max_range is 2\.0 and min_range 3\.0; max_range'),
     ],
 )

@@ -98,6 +98,26 @@ def test_a_cloud_without_points_and_one_without_a_known_sigma(make_rig):
     assert len(filtered(rig.wait_for('points2/filtered', 2)[1]))
 
 
+def test_voxels_grow_with_the_sigma_of_a_pair(make_rig):
+    rig = make_rig(outputs=FORMS[2:])
+    rig.send_pair(STAMP)
+    small = filtered(rig.wait_for('points2/filtered')[0])
+    rig.set_parameters(cloud__voxel_sigmas=2.0)
+    rig.send_pair(STAMP + FRAME)
+    np.testing.assert_array_equal(filtered(rig.wait_for('points2/filtered', 2)[1]), small)
+    rig.wait_diagnostic('the sigma of points and voxels are not known')
+    sigma_pixels = 0.5
+    rig.set_parameters(disparity_sigma=sigma_pixels)
+    rig.send_pair(STAMP + 2 * FRAME)
+    grown = filtered(rig.wait_for('points2/filtered', 3)[2])
+    every = places(rig.wait_for('points2', 3)[2])
+    every = every[np.isfinite(every[:, 2])]
+    sigma = sigma_pixels * every[:, 2:] ** 2 / (FOCAL * BASELINE)
+    levels = np.maximum(0, np.ceil(np.log2(2 * sigma / 0.05)))
+    cells = np.hstack([levels, np.floor(every / (0.05 * 2.0**levels))])
+    assert len(grown) == len(np.unique(cells, axis=0)) < len(small) / 30
+
+
 def test_single_images_have_the_same_forms(make_mono_rig, tmp_path):
     model = str(write_network(tmp_path / 'metric.onnx'))
     parameters = {'depth_encoding': '16UC1', 'cloud.stride': 3, 'cloud.voxel_size': 0.0}
