@@ -32,6 +32,8 @@ HIGHEST = {
     'far_depth': FARTHEST,
 }
 """The smallest values where that is not 0, and the largest ones."""
+SMALLEST_VOXEL = 1e-6
+"""The smallest edge of a voxel, metres."""
 
 _COLOR = 3  # the column of the colour
 _COLUMNS = (0, 1, 2, 4)  # those of x, y, z and sigma
@@ -63,6 +65,16 @@ class CloudSettings:
         integer('stride', self.stride, LOWEST['stride'], HIGHEST['stride'])  # type: ignore[arg-type]
         for name in ('voxel_size', 'voxel_sigmas', 'min_range', 'max_range', 'far_depth'):
             number(name, getattr(self, name), 0, HIGHEST[name])
+        if 0 < self.voxel_size < SMALLEST_VOXEL:
+            raise ValueError(
+                f'voxel_size is {self.voxel_size}; give at least {SMALLEST_VOXEL:g} metres, or 0 to '
+                'keep all points'
+            )
+        if self.voxel_sigmas and not self.voxel_size:
+            raise ValueError(
+                f'voxel_sigmas is {self.voxel_sigmas} and voxel_size 0, so there are no voxels; '
+                'voxel_size must be larger (or voxel_sigmas 0)'
+            )
         if 0 < self.max_range <= self.min_range:
             raise ValueError(
                 f'max_range is {self.max_range} and min_range {self.min_range}; max_range must be '

@@ -101,6 +101,11 @@ class OutputSettings:
         depth_limits(self.min_depth, self.max_depth)
         choice('depth_encoding', self.depth_encoding, ENCODINGS)
         number('disparity_sigma', self.disparity_sigma, 0, LARGEST_SIGMA)
+        if self.cloud_sigma and self.cloud.far_depth:
+            raise ValueError(
+                f'cloud.far_depth is {self.cloud.far_depth} and cloud_sigma is set, but points at '
+                'infinity have no sigma; choose one of the two'
+            )
 
     @property
     def depth_limits(self) -> tuple[float, float]:

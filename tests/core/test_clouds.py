@@ -15,7 +15,7 @@ CAMERA = PinholeCamera(7, 5, 4.0, 5.0, 3.2, 1.9, position=(0.1, -0.2, 0.3))
 DEPTHS = st.one_of(
     st.floats(0.125, 1000, width=32), st.sampled_from([np.nan, np.inf, -np.inf, 1.0, 1.0])
 )
-LEAVES = st.sampled_from([0.01, 0.05, 0.3, 2.0, 1e-7])
+LEAVES = st.sampled_from([0.01, 0.05, 0.3, 2.0, 1e-6])
 
 
 def colors(shape=(5, 7)) -> np.ndarray:
@@ -142,6 +142,8 @@ def test_points_without_a_finite_sigma_are_left_out():
         ({'voxel_size': float('nan')}, 'voxel_size is nan'),
         ({'min_range': -1.0}, 'min_range is -1'),
         ({'voxel_sigmas': -1.0}, 'voxel_sigmas is -1'),
+        ({'voxel_size': 1e-9}, 'voxel_size is 1e-09; give at least 1e-06 metres, or 0'),
+        ({'voxel_size': 0, 'voxel_sigmas': 2.0}, 'there are no voxels; voxel_size must be larger'),
         ({'min_range': 3.0, 'max_range': 2.0}, r'max_range is 2\.0 and min_range 3\.0; max_range'),
     ],
 )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nndepth_core.camera import depth_in_millimetres
+from nndepth_core.clouds import CloudSettings
 from nndepth_ros.depth_images import NEAREST, compressed_depth_message, depth_message
 from nndepth_ros.outputs import OutputSettings
 
@@ -74,3 +75,9 @@ def bag_types():
 def test_an_unknown_encoding_is_refused():
     with pytest.raises(ValueError, match="depth_encoding is '8UC1'; choose one of 32FC1, 16UC1"):
         OutputSettings(depth_encoding='8UC1')
+
+
+def test_points_at_infinity_have_no_sigma():
+    cloud = CloudSettings(far_depth=20.0)
+    with pytest.raises(ValueError, match=r'cloud\.far_depth is 20\.0 and cloud_sigma is set'):
+        OutputSettings(cloud=cloud, cloud_sigma=True)
