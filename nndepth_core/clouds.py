@@ -67,8 +67,8 @@ class CloudSettings:
             number(name, getattr(self, name), 0, HIGHEST[name])
         if 0 < self.voxel_size < SMALLEST_VOXEL:
             raise ValueError(
-                f'voxel_size is {self.voxel_size}; give at least {SMALLEST_VOXEL:g} metres, or 0 to '
-                'keep all points'
+                f'voxel_size is {self.voxel_size}; give at least {SMALLEST_VOXEL:g} metres, or 0 '
+                'to keep all points'
             )
         if self.voxel_sigmas and not self.voxel_size:
             raise ValueError(
@@ -200,7 +200,7 @@ def _groups(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         order = np.argsort(keys, kind='stable')
         differs = np.diff(keys[order]) != 0
     else:  # the key of a cell would not fit
-        order = np.lexsort(cells)
+        order = np.lexsort(cells[::-1])
         differs = (np.diff(cells[:, order]) != 0).any(axis=0)
     return order, np.concatenate([[0], np.flatnonzero(differs) + 1])
 

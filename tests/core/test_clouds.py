@@ -46,16 +46,11 @@ def test_each_voxel_holds_one_point_amid_its_points(depth, size):
     cells = np.floor(every[:, :3] / np.float64(size))
     voxels, owner = np.unique(cells, axis=0, return_inverse=True)
     assert len(points) == len(voxels)
-    means = [
-        every[owner.reshape(-1) == i][:, :3].astype(np.float64).mean(0) for i in range(len(voxels))
-    ]
-    expected = np.array(sorted(map(tuple, means))).reshape(-1, 3)
-    found = np.array(sorted(map(tuple, points[:, :3].astype(np.float64)))).reshape(-1, 3)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    if len(points):
-        distances = np.linalg.norm(points[:, None, :3] - every[None, :, :3].astype(float), axis=2)
-        slack = 1e-6 * np.abs(every[:, :3]).max()
-        assert (distances.min(axis=1) <= size * np.sqrt(3) / 2 + slack).all()
+    inside = [every[owner.reshape(-1) == index][:, :3] for index in range(len(voxels))]
+    for point, others in zip(points[:, :3], inside, strict=True):  # both in the order of voxels
+        np.testing.assert_allclose(point, others.mean(axis=0, dtype=np.float64), rtol=1e-6)
+        nearest = np.linalg.norm(point - others.astype(np.float64), axis=1).min()
+        assert nearest <= size * np.sqrt(3) / 2 + 1e-6 * np.abs(point).max()
 
 
 def test_places_colours_and_sigma_are_means():
