@@ -83,10 +83,11 @@ def create_model(name: str, variant: str | None = None, **settings: Any) -> Netw
         settings: constructor arguments that replace those of the variant.
 
     Raises:
-        ValueError: the name or the variant is unknown.
+        ValueError: the name or the variant is unknown, or a setting is out of its range.
     """
     cls = network_class(name)
     variant = find_variant(name, variant)
+    cls.check_ranges(settings)
     model = cls(**{**cls.variants[variant], **settings})
     model.specify(variant=variant)
     return model.eval()

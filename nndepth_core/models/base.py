@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from nndepth_core.files.values import integer, number
 from nndepth_core.spec import ModelSpec
 
 Prediction = Tensor | tuple[Tensor, Tensor | None] | list[Tensor]
@@ -52,10 +53,13 @@ class Network(nn.Module):
     Attributes:
         spec: a class has what all variants have in common, a network what is true for itself.
         variants: constructor arguments by variant; the first is the default.
+        ranges: the smallest and largest value of each numeric constructor argument that has a
+            default, hence that users may set; whole numbers where the bounds are.
     """
 
     spec: ModelSpec
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {'base': {}}
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     one_size_graph: ClassVar[bool] = False
     """Whether a graph that was traced at one size is wrong at all other sizes."""
@@ -76,6 +80,20 @@ class Network(nn.Module):
         return {
             name: Source((substitute(name, self.official_rules),)) for name in self.state_dict()
         }
+
+    @classmethod
+    def check_ranges(cls, settings: Mapping[str, Any]) -> None:
+        """Refuse constructor arguments outside `ranges`.
+
+        Raises:
+            ValueError: one is; says what is allowed.
+        """
+        for name in cls.ranges.keys() & settings.keys():
+            low, high = cls.ranges[name]
+            if isinstance(low, int) and isinstance(high, int):
+                integer(name, settings[name], low, high)
+            else:
+                number(name, settings[name], low, high)
 
     @classmethod
     def settings_from_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class CreStereo(StereoNetwork):
 
     spec = ModelSpec('crestereo', confidence='residual', multiple=8, placement='centre')
     variants: ClassVar[dict[str, dict[str, Any]]] = {'base': {}, 'cascade': {'cascade': True}}
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {'iterations': (1, 1000)}
 
     official_rules = (
         (r'^encoder\.0', 'fnet'),

@@ -116,13 +116,22 @@ class DepthAnythingV2(LibraryNetwork):
         if output not in ('inverse_depth', 'depth'):
             raise ValueError(f'output is {output!r}; choose inverse_depth or depth')
         metric = output == 'depth'
-        if metric != (max_depth is not None):
+        if metric and max_depth is None:
             raise ValueError(
-                'weights for depth have a max_depth in metres (20 for those trained indoors, 80 '
-                f'outdoors), others have none; output is {output} and max_depth {max_depth}'
+                'output is depth and max_depth is missing; add max_depth=20 for weights that were '
+                'trained indoors, max_depth=80 outdoors, or leave output out if they give inverse '
+                'depth'
+            )
+        if max_depth is not None and not metric:
+            raise ValueError(
+                f'max_depth is {max_depth} and output is {output}, which has none; add '
+                'output=depth if the weights give metres, or leave max_depth out'
             )
         if max_depth is not None and not 0 < max_depth < math.inf:
-            raise ValueError(f'max_depth is {max_depth}; give the positive one of the weights')
+            raise ValueError(
+                f'max_depth is {max_depth}; give the metres of the weights, 20 for those trained '
+                'indoors, 80 outdoors'
+            )
         value_range = (0.0, float(max_depth)) if max_depth else None
         self.specify(output=output, value_range=value_range, saturates=metric)
         self.factor = float(max_depth or 1)

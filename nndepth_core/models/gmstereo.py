@@ -54,6 +54,7 @@ class GmStereo(StereoNetwork):
         'scale2': {'scales': 2},
         'scale2_regrefine': {'scales': 2, 'iterations': 3},
     }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {'scales': (1, 2), 'iterations': (0, 1000)}
 
     official_rules = (
         (r'^encoder\.0', 'backbone'),

@@ -61,6 +61,10 @@ class IgevStereo(StereoNetwork):
         'igev_stereo', confidence='residual', multiple=32, placement='centre', minimum=(32, 32)
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {'base': {}}
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        'max_disparity': (32, 4096),
+        'iterations': (1, 1000),
+    }
 
     hidden: ClassVar[int] = 128
     head_width: ClassVar[int] = 256

@@ -100,6 +100,11 @@ class Las2(GuidedStereo):
         'h': {'blocks': (4, 8, 16), 'iterations': 4},
         'las1': {'blocks': (4, 8, 16), 'version': 1},
     }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        'expansion': (1, 16),
+        'version': (1, 2),
+        'iterations': (0, 1000),
+    }
 
     official_rules = (
         *_REFINEMENT_RULES,

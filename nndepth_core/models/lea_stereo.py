@@ -46,6 +46,7 @@ class LeaStereo(StereoNetwork):
         bytes_per_pixel=5000,
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {'default': {'max_disparity': 192}}
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {'max_disparity': (24, 4096)}
 
     official_rules = (
         (r'\.s0\.', '.pre_preprocess.'),

@@ -84,6 +84,12 @@ class MaskedStereo(Network):
             'normalize': False,
         },
     }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        'mask_ratio': (0.0, 1.0),
+        'decoder_width': (8, 4096),
+        'decoder_layers': (1, 64),
+        'decoder_heads': (1, 64),
+    }
     official_rules = (
         *VisionTransformer.official_rules,
         (r'^decoder\.(pos_embed|blocks|norm)', r'decoder.decoder_\1'),

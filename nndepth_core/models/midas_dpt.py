@@ -76,6 +76,7 @@ class MidasDpt(LibraryNetwork):
         'beit_large': {'backbone': 'beit', 'side': 384, **_BEIT_LARGE},
         'beit_large_512': {'backbone': 'beit', 'side': 512, **_BEIT_LARGE},
     }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {'window': (0, 64), 'fusion': (8, 1024)}
     stable_names = BEIT_NAMES
     official_aliases = (*MIDAS_ALIASES, (r'^scratch\.output_conv\.', 'head.head.'))
     official_unused = MIDAS_UNUSED
@@ -95,6 +96,8 @@ class MidasDpt(LibraryNetwork):
         super().__init__()
         if backbone not in ('beit', 'swin2'):
             raise ValueError(f'backbone is {backbone!r}; choose beit or swin2')
+        if backbone == 'swin2' and not window:
+            raise ValueError('window is 0, which has no patches; give the one of the weights')
         if backbone == 'beit':
             self.specify(preferred=Preferred(side, 'closest'))
             (layers,), (count,) = depths, heads

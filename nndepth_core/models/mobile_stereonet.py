@@ -49,6 +49,7 @@ class MobileStereoNet(StereoNetwork):
         minimum=(16, 16),
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {'2d': {'dims': 2}, '3d': {'dims': 3}}
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {'max_disparity': (16, 4096)}
 
     official_rules = (
         (r'^features\.stem', 'feature_extraction.firstconv'),

@@ -76,6 +76,10 @@ class Moge2(MonoNetwork):
         'vitl_normal': {'size': 'large', 'taps': (6, 12, 18, 24), 'units': 2},
         'vitl': {'size': 'large', 'taps': (6, 12, 18, 24), 'units': 2, 'normals': False},
     }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        'units': (0, 8),
+        'num_tokens': (100, 20_000),
+    }
 
     official_rules = (
         *Dinov2.official_rules,

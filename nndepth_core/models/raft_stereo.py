@@ -62,6 +62,14 @@ class RaftStereo(StereoNetwork):
         },
         'rvc': {'context_norm': 'instance'},
     }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        'downsample': (0, 3),
+        'gru_levels': (1, 3),
+        'hidden': (8, 1024),
+        'correlation_levels': (1, 5),
+        'radius': (1, 16),
+        'iterations': (1, 1000),
+    }
 
     official_rules = (
         (r'^matching\.0', 'fnet'),

@@ -42,6 +42,11 @@ class ScvStereo(StereoNetwork):
 
     spec = ModelSpec('scv_stereo', confidence='residual', placement='centre')
     variants: ClassVar[dict[str, dict[str, Any]]] = {'eighth': {}, 'quarter': {'downsample': 2}}
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        'downsample': (2, 3),
+        'matches': (1, 64),
+        'iterations': (1, 1000),
+    }
 
     def __init__(self, *, downsample: int = 3, matches: int = 8, iterations: int = 8) -> None:
         super().__init__()

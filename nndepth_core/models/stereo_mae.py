@@ -62,6 +62,7 @@ class StereoMae(RaftStereo):
         },
         'authors': {'spatial': False, 'patch': (16, 32), 'joint': False, 'dropout': 0.1},
     }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {**RaftStereo.ranges, 'dropout': (0.0, 1.0)}
     official_rules = (
         *VisionTransformer.official_rules,
         (r'^encoder\.', 'vit_model.'),

@@ -20,6 +20,7 @@ SNAPSHOT_WEIGHTS = 'model.safetensors', 'pytorch_model.bin'
 CONFIG = 'config.json'
 """The weights, the better format first, and the configuration in a folder of transformers."""
 _BOOLEANS = {'true': True, 'false': False}
+_NONE = ('none', 'None', 'null')
 
 
 def snapshot_file(path: Path) -> Path:
@@ -74,7 +75,8 @@ def parse_settings(cls: type[Network], texts: Sequence[str]) -> dict[str, Any]:
     """Read settings as they are typed, 'max_depth=20', by the types of the constructor.
 
     Raises:
-        ValueError: a text is of another form, names no setting or gives no value of its type.
+        ValueError: a text is of another form, names no setting, or gives no value of its type
+            and range.
     """
     settings = {}
     hints = get_type_hints(cls.__init__)
@@ -84,6 +86,7 @@ def parse_settings(cls: type[Network], texts: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f'setting {text!r} has no value; write NAME=VALUE')
         check_settings(cls, {name: value})
         settings[name] = _value(name, value, hints.get(name))
+    cls.check_ranges(settings)
     return settings
 
 
@@ -100,11 +103,36 @@ def _value(name: str, text: str, hint: Any) -> Any:
         raise ValueError(f'setting {name} is {text!r}; choose one of {", ".join(values)}')
     if hint is str:
         return text
+    if hint in (int, float, float | None):
+        return _number(name, text, hint)
+    return _whole_numbers(name, text, hint)
+
+
+def _number(name: str, text: str, hint: Any) -> float | None:
+    if hint not in (int, float) and text in _NONE:
+        return None
     try:
-        return hint(text) if hint in (int, float) else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        kind = {int: 'a whole number', float: 'a number'}.get(hint, 'a value as in YAML')
+        return int(text) if hint is int else float(text)
+    except ValueError as error:
+        kind = 'a whole number' if hint is int else 'a number'
         raise ValueError(f'setting {name} is {text!r}; give {kind}') from error
+
+
+def _whole_numbers(name: str, text: str, hint: Any) -> list[int]:
+    """Read a list such as [1,2]; the hint of a tuple says how many it holds."""
+    due = len(get_args(hint)) if get_origin(hint) is tuple else None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        values = None
+    if (
+        not isinstance(values, list)
+        or not all(type(value) is int and value >= 0 for value in values)
+        or due not in (None, len(values))
+    ):
+        count = f'{due} ' if due else ''
+        raise ValueError(f'setting {name} is {text!r}; give {count}whole numbers, as in [1,2]')
+    return values
 
 
 def _is_choice(hint: Any) -> bool:

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -23,7 +26,8 @@ safetensors = pytest.importorskip('safetensors.torch')
 from nndepth_core.engines import EngineError, create_engine  # noqa: E402
 from nndepth_core.engines.torch import load_network  # noqa: E402
 from nndepth_core.export.cache import export_path  # noqa: E402
-from nndepth_core.models import create_model, network_class  # noqa: E402
+from nndepth_core.models import create_model, model_names, network_class  # noqa: E402
+from nndepth_core.models.base import Network  # noqa: E402
 
 FILE = 'raft.pth'
 KNOWN = catalogue.find_checkpoint('raft_stereo/sceneflow')
@@ -140,7 +144,10 @@ def test_settings_are_typed_where_nothing_tells_them(file):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('max_depth=20', "raft_stereo has no setting 'max_depth'; it has downsample, gru_levels"),
+        (
+            'max_depth=20',
+            "raft_stereo has no setting 'max_depth'; it has downsample, early, gru_levels",
+        ),
         ('iterations', "'iterations' has no value; write NAME=VALUE"),
         ('iterations=many', "iterations is 'many'; give a whole number"),
         ('slow_fast=maybe', "slow_fast is 'maybe'; choose one of true, false"),
@@ -160,14 +167,14 @@ def test_settings_beyond_their_range_are_told_by_the_network():
 
 
 def test_values_have_the_types_of_the_constructor():
-    class Net:
+    class Net(Network):
         spec = ModelSpec('net')
 
         def __init__(
             self,
             width: int,
             depth: float = 1.0,
-            blocks: tuple[int, ...] = (),
+            blocks: Sequence[int] = (),
             title: str = '',
             on: bool = False,
         ) -> None:
@@ -179,6 +186,43 @@ def test_values_have_the_types_of_the_constructor():
     check_settings(Net, expected)
     with pytest.raises(ValueError, match="no setting 'width'; it has depth"):
         check_settings(Net, {'width': 8})  # what has no default, the variant says
+
+
+@pytest.mark.parametrize(
+    ('network', 'text', 'message'),
+    [
+        ('moge2', 'num_tokens=0', 'num_tokens is 0; give a whole number in 100..20000'),
+        ('moge2', 'num_tokens=1000000000', 'num_tokens is 1000000000; give a whole number in'),
+        ('las2', 'version=3', 'version is 3; give a whole number in 1..2'),
+        ('stereo_mae', 'dropout=nan', 'dropout is nan; give a number in 0..1'),
+        ('depth_anything_v2', 'max_depth=abc', "max_depth is 'abc'; give a number"),
+        ('dcvnet', 'half_dilations=abc', "half_dilations is 'abc'; give whole numbers, as in"),
+        ('stereo_mae', 'patch=[16]', r"patch is '\[16\]'; give 2 whole numbers"),
+    ],
+)
+def test_settings_of_another_type_or_range_are_refused(network, text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_settings(network_class(network), [text])
+
+
+def test_a_largest_depth_is_read_as_a_number_or_as_none():
+    cls = network_class('depth_anything_v2')
+    assert parse_settings(cls, ['max_depth=2e1']) == {'max_depth': 20.0}
+    assert parse_settings(cls, ['max_depth=none']) == {'max_depth': None}
+    for text in ('nan', 'inf', '1e400'):
+        given = parse_settings(cls, ['output=depth', f'max_depth={text}'])
+        with pytest.raises(ValueError, match=r'max_depth is (nan|inf); give the metres'):
+            create_model('depth_anything_v2', **given)
+
+
+@pytest.mark.parametrize('name', model_names())
+def test_every_number_that_users_may_set_has_a_range(name):
+    cls = network_class(name)
+    hints = get_type_hints(cls.__init__)
+    set_by_users = [x.name for x in signature(cls).parameters.values() if x.default is not x.empty]
+    assert {x for x in set_by_users if hints[x] in (int, float)} <= cls.ranges.keys()
+    for variant in cls.variants.values():
+        cls.check_ranges(variant)
 
 
 def test_stored_files_without_settings_stay_readable(file):

@@ -111,8 +111,8 @@ def test_metric_depth_scales_with_the_largest():
         ({'output': 'disparity'}, "'disparity'; choose inverse_depth or depth"),
         ({'output': 'depth', 'max_depth': 0}, 'max_depth is 0'),
         ({'output': 'depth', 'max_depth': math.nan}, 'max_depth is nan'),
-        ({'output': 'depth'}, 'weights for depth have a max_depth in metres'),
-        ({'max_depth': 20.0}, 'others have none; output is inverse_depth and max_depth 20'),
+        ({'output': 'depth'}, 'max_depth is missing; add max_depth=20 for weights'),
+        ({'max_depth': 20.0}, 'output is inverse_depth, which has none; add output=depth'),
     ],
 )
 def test_refuses_settings(settings, message):
