@@ -68,6 +68,7 @@ class ModelNode(GuardedNode):
         model = config.model
         names = model.model, model.engine, model.device, model.precision
         check_names(*names, task=self.estimator_class.task)
+        model.check_unused()
 
     def make_estimator(self, config: Any) -> Any:
         """Load the model of a config, and test it.

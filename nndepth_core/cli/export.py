@@ -13,6 +13,7 @@ from nndepth_core.cli import command_parser
 from nndepth_core.cli.options import add_network_arguments, image_size
 from nndepth_core.engines import DEVICES, EngineError, create_engine, split_model
 from nndepth_core.export.cache import export_path
+from nndepth_core.files.writing import check_folder
 from nndepth_core.weights.description import Origin
 from nndepth_core.weights.find import find_weights
 
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
         raise EngineError(
             f'exporting needs {error.name}; pip install "nndepth[export]"'
         ) from error
+    if args.output is not None:
+        _check_output(args.output)
     name, variant = split_model(args.model)
     weights = find_weights(name, variant, args.weights)
     settings = ' '.join(args.network_settings)
@@ -62,6 +65,20 @@ def main(arguments: Sequence[str]) -> int:
         else _text(report, network.spec)
     )
     return 0
+
+
+def _check_output(path: Path) -> None:
+    """Refuse a file that cannot be written before the export, which may take minutes."""
+    if path.is_dir():
+        raise ValueError(
+            f'{path} is a folder; give the file to write, as in {path / "model.onnx"}'
+        )
+    try:
+        check_folder(path.parent)
+    except OSError as error:
+        raise ValueError(
+            f'{path} cannot be written ({error.strerror}); give a file in a folder of yours'
+        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

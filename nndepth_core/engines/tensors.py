@@ -133,6 +133,12 @@ def find_inputs(
     known = {argument.name: argument for argument in arguments}
     names = contract.inputs or _in_order(known)
     _refuse_unknown(names, known)
+    if images == 2 and len(known) == 1 and _takes_one_image(known[names[0]]):
+        raise EngineError(
+            f'input {names[0]} is {known[names[0]].shape}, a single image; a file that `nndepth '
+            'export` did not write must be of a stereo model. Export the network of single images '
+            'by `nndepth export`, or give a file that takes a pair'
+        )
     if len(known) not in (1, 2, 4) or set(names) != set(known):
         listed = ', '.join(f'{name} {argument.shape}' for name, argument in known.items())
         raise EngineError(
@@ -228,6 +234,12 @@ def _in_order(known: Mapping[str, Argument]) -> tuple[str, ...]:
     if len(names) == 2 and 'right' in names[0].lower() and 'left' in names[1].lower():
         return names[::-1]
     return names
+
+
+def _takes_one_image(argument: Argument) -> bool:
+    """Whether an input has the channels of one image in colour or grey, and none of a pair."""
+    channels = {argument.shape[axis] for axis in (1, 3)} if len(argument.shape) == 4 else set()
+    return bool(channels & {1, 3}) and not channels & {2, 6}
 
 
 def _refuse_unknown(names: Sequence[str], known: Mapping[str, Argument]) -> None:

@@ -58,6 +58,7 @@ class DepthAnythingV2(LibraryNetwork):
         output='inverse_depth',
         value_range=None,
         multiple=_PATCH,
+        minimum=(_PATCH, _PATCH),
         preferred=Preferred(_PATCH * _GRID, 'outside'),
     )
     one_size_graph = True

@@ -48,7 +48,12 @@ class MidasDpt(LibraryNetwork):
     """
 
     spec = ModelSpec(
-        'midas_dpt', inputs=('image',), output='inverse_depth', value_range=None, multiple=_STEP
+        'midas_dpt',
+        inputs=('image',),
+        output='inverse_depth',
+        value_range=None,
+        multiple=_STEP,
+        minimum=(_STEP, _STEP),
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         'swin2_tiny': {

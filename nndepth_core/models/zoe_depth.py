@@ -65,6 +65,7 @@ class ZoeDepth(LibraryNetwork):
         output='depth',
         value_range=(0.0, 80.0),
         multiple=32,
+        minimum=(32, 32),
         mirrored=3.0,
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {

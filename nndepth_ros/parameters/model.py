@@ -100,6 +100,20 @@ class ModelConfig:
         """(width, height) at which the model works; the estimator decides on a 0."""
         return self.processing_width, self.processing_height
 
+    def check_unused(self) -> None:
+        """Refuse what only a network takes, where the model is none.
+
+        Raises:
+            ValueError: weights or network_settings would be ignored.
+        """
+        options = self.options()
+        for name in ('weights', 'network_settings'):
+            if (value := getattr(self, name)) and name not in options:
+                raise ValueError(
+                    f'{name} is {value!r} and the model {self.name}, which takes none; set {name} '
+                    "to '', or model to a network"
+                )
+
     def sizes(self) -> dict[str, Any]:
         """The arguments of the estimator; a change of them alone needs no other engine."""
         return {

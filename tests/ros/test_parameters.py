@@ -39,6 +39,17 @@ def test_the_contract_of_an_onnx_file_reaches_it_alone():
     assert 'preset' not in StereoConfig.from_values(values).model.options()
 
 
+@pytest.mark.parametrize('model', ['depth.onnx', 'sgbm'])
+@pytest.mark.parametrize('name', ['weights', 'network_settings'])
+def test_what_only_a_network_takes_is_refused_beside_other_models(model, name):
+    values = {**DEFAULTS, 'model': model, name: 'foo=3'}
+    with pytest.raises(
+        ValueError, match=f"{name} is 'foo=3' and the model {model}.* set {name} to"
+    ):
+        StereoConfig.from_values(values).model.check_unused()
+    StereoConfig.from_values({**values, 'model': 'raft_stereo'}).model.check_unused()
+
+
 @pytest.mark.parametrize('table', [STEREO_PARAMETERS, MONO_PARAMETERS], ids=['stereo', 'mono'])
 def test_every_row_is_described_and_unique(table):
     assert len({row.name for row in table}) == len(table)
