@@ -70,7 +70,12 @@ def main(arguments: Sequence[str]) -> int:
         ('remove', 'remove weights from the store'),
     ):
         add = actions.add_parser(action, help=summary).add_argument
-        add('name', metavar='NAME', help='MODEL/NAME as in the list, e.g. raft_stereo/middlebury')
+        on_hub = ', or OWNER/NAME on the Hugging Face hub' if action == 'fetch' else ''
+        add(
+            'name',
+            metavar='NAME',
+            help=f'MODEL/NAME as in the list, e.g. raft_stereo/middlebury{on_hub}',
+        )
         if action in ('fetch', 'show'):
             add('--json', action='store_true', help='print JSON instead of text')
     args = parser.parse_args(arguments)

@@ -81,16 +81,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     try:
         if not path.exists():
-            raise ValueError('does not exist; give the path of a checkpoint file')
+            raise ValueError(
+                'does not exist; give the path of a checkpoint file, or OWNER/NAME of a '
+                'repository on the Hugging Face hub'
+            )
         kind = kind_of(path)
         content = _read_safetensors(path) if kind == SAFETENSORS else _read_torch(path, kind)
-        return unwrap(content)
     except CheckpointError:
         raise
     except OSError as error:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from error
     except ValueError as error:
         raise CheckpointError(f'{path} {error}') from error
+    try:
+        return unwrap(content)
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from error
 
 
 def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -105,7 +111,10 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
             break
         content = inner
     if not isinstance(content, Mapping):
-        raise CheckpointError(f'the checkpoint holds a {type(content).__name__}, not a state dict')
+        raise CheckpointError(
+            f'the checkpoint holds a {type(content).__name__}, not a state dict; save that of the '
+            "network by torch.save(model.state_dict(), 'weights.pth')"
+        )
     strangers = [
         _shown(name)
         for name, value in content.items()

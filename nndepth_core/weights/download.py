@@ -12,9 +12,9 @@ from zipfile import BadZipFile, ZipFile
 from tqdm import tqdm
 
 from nndepth_core.files.writing import sha256_of, temporary_folder
-from nndepth_core.weights.catalogue import Checkpoint, find_checkpoint
+from nndepth_core.weights.catalogue import Checkpoint, catalogue, find_checkpoint
 from nndepth_core.weights.formats import check_expansion, kind_of
-from nndepth_core.weights.hub import HubError, HubFile, by_hand, fetch_file
+from nndepth_core.weights.hub import HubError, HubFile, by_hand, fetch_file, find_address
 from nndepth_core.weights.importing import import_weights, require_torch
 from nndepth_core.weights.store import cache_folder, stored_weights
 
@@ -31,7 +31,8 @@ def fetch_weights(identifier: str) -> Path:
     """Download a published checkpoint and store it; one that is in the store is left alone.
 
     Args:
-        identifier: network and name in the catalogue, e.g. 'raft_stereo/middlebury'.
+        identifier: network and name in the catalogue, e.g. 'raft_stereo/middlebury', or an address
+            on the Hugging Face hub, from which `import_weights` takes them.
 
     Returns:
         The stored file.
@@ -41,6 +42,8 @@ def fetch_weights(identifier: str) -> Path:
         CheckpointError: torch is missing, or what came does not fit the network.
         ValueError: the catalogue holds no such checkpoint.
     """
+    if identifier.partition('/')[0] not in catalogue() and find_address(identifier):
+        return import_weights(identifier)
     checkpoint = find_checkpoint(identifier)
     if stored := stored_weights(checkpoint.model, name=checkpoint.name):
         return stored

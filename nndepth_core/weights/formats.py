@@ -258,7 +258,10 @@ def _folder(path: Path) -> str:
         return f'is a model of TensorFlow; {_GIVE}'
     if (path / 'data.pkl').is_file():
         return 'is an unpacked checkpoint of torch.save; give the file that was unpacked'
-    return 'is a folder; give the path of a checkpoint file'
+    return (
+        'is a folder without weights that are known here, such as model.safetensors beside '
+        'config.json; give the path of a checkpoint file'
+    )
 
 
 def _some(names: list[str]) -> str:

@@ -23,10 +23,16 @@ from nndepth_core.weights.settings import CONFIG, SNAPSHOT_WEIGHTS
 
 _log = logging.getLogger(__name__)
 
-_SCHEME = 'hf://'
+_SCHEME = re.compile(r'hf:(//)?')
+_REPOSITORY = r'[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*'
 _ADDRESS = re.compile(
-    r'(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^/@\s]+))?(/(?P<file>[^@]*[^/@]))?'
+    rf'(?P<repository>{_REPOSITORY})(@(?P<revision>[^/@\s]+))?(/(?P<file>[^@]*[^/@]))?'
 )
+_PAGE = re.compile(
+    rf'https?://(www\.)?(huggingface\.co|hf\.co)/(?P<repository>{_REPOSITORY})'
+    r'(/(tree|blob|resolve|raw)/(?P<revision>[^/@\s?#]+)(/(?P<file>[^@?#]*[^/@?#]))?)?/?([?#].*)?'
+)
+"""The address of a page of the hub, or of a file, as a browser shows it."""
 _SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.bin')
 _PLAIN = ('model', 'pytorch_model', 'weights', 'checkpoint')
 """Names of files that do not say which weights they hold."""
@@ -54,16 +60,16 @@ class HubAddress:
 
     @classmethod
     def parse(cls, text: str) -> HubAddress:
-        """Read '[hf://]owner/name[@revision][/file]'.
+        """Read '[hf://]owner/name[@revision][/file]', or the address of its page on the hub.
 
         Raises:
             ValueError: it has another form.
         """
-        match = _ADDRESS.fullmatch(text.removeprefix(_SCHEME))
-        if match is None:
+        match = _PAGE.fullmatch(text) or _ADDRESS.fullmatch(_SCHEME.sub('', text, count=1))
+        if match is None or '..' in PurePosixPath(match['file'] or '').parts:
             raise ValueError(
                 f'{text!r} is no address on the Hugging Face hub; write owner/name, '
-                'owner/name@revision or owner/name/file'
+                'owner/name@revision or owner/name/file, or give the path of a checkpoint file'
             )
         return cls(match['repository'], match['revision'], match['file'])
 
@@ -123,7 +129,7 @@ def find_address(source: str | Path, revision: str | None = None) -> HubAddress 
         ValueError: the address has another form, or two revisions are given.
     """
     text = str(source)
-    if not Path(text).exists() and (text.startswith(_SCHEME) or _may_be_address(text)):
+    if not Path(text).exists() and _may_be_address(text):
         address = HubAddress.parse(text)
         if revision and address.revision not in (None, revision):
             raise ValueError(f'{text} names another revision than {revision}; give one of them')
@@ -178,9 +184,15 @@ def by_hand(address: HubAddress, options: str = '') -> str:
 
 
 def _may_be_address(text: str) -> bool:
+    if _SCHEME.match(text) or re.match(r'https?://', text):
+        return True
     first, _, rest = text.partition('/')
+    if Path(first).exists():
+        return False
+    if re.match(f'{_REPOSITORY}@', text):
+        return True
     is_file = '/' not in rest and rest.endswith(_SUFFIXES)  # no repository is called like a file
-    return bool(_ADDRESS.fullmatch(text)) and not is_file and not Path(first).exists()
+    return bool(_ADDRESS.fullmatch(text)) and not is_file and '..' not in text.split('/')
 
 
 def _library() -> ModuleType:
@@ -303,7 +315,10 @@ def _explained(hub: ModuleType, address: HubAddress) -> Iterator[None]:
     except HubError:
         raise
     except hub.errors.HFValidationError as error:
-        raise HubError(f'{address.repository} can be no repository on the hub') from error
+        raise ValueError(
+            f'{address.repository} can be no repository on the hub '
+            f'({str(error).splitlines()[0]}); check its name'
+        ) from error
     except (OSError, hub.errors.HTTPError, hub.errors.OfflineModeIsEnabled) as error:
         raise HubError(_reason(hub, address, error)) from error
 

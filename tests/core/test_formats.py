@@ -92,7 +92,7 @@ def test_other_files_are_called_what_they_are(tmp_path, message, suffix):
         (['__0_0.distcp'], 'dcp_to_torch'),
         (['saved_model.pb'], 'TensorFlow'),
         (['data.pkl', 'version'], 'unpacked'),
-        ([], 'is a folder; give the path'),
+        ([], 'is a folder without weights that are known here'),
     ],
 )
 def test_folders_are_called_what_they_are(tmp_path, files, message):

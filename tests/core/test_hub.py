@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,9 @@ def test_a_repository_is_imported_like_a_local_snapshot(nndepth, server, publish
         (f'{ID}@v1/model.safetensors', ('--revision', 'v1')),
         (f'{ID}/model.safetensors', ()),
         (f'{ID}@{COMMIT}', ()),
+        (f'https://huggingface.co/{ID}', ()),
+        (f'https://huggingface.co/{ID}/blob/v1/model.safetensors?download=true', ()),
+        (f'hf:{ID}', ()),
     ],
 )
 def test_forms_of_an_address(nndepth, server, published, source, options):
@@ -124,6 +128,33 @@ def test_forms_of_an_address(nndepth, server, published, source, options):
     asked = {path.split('/')[4] for method, path, _ in server.requests if '/resolve/' in path}
     revision = HubAddress.parse(source).revision or (options[1] if options else 'main')
     assert asked == {revision}
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'a/b@@c',
+        'a/b@',
+        'a/b@main/../../etc/passwd',
+        'https://a.org/b/c',
+        'https://huggingface.co/a',
+    ],
+)
+def test_what_is_no_address_of_the_hub_is_quoted_as_it_was_typed(text):
+    with pytest.raises(
+        ValueError, match=re.escape(f'{text!r} is no address') + '.*owner/name@rev'
+    ):
+        find_address(text)
+
+
+@pytest.mark.parametrize('text', ['ü/ä', 'a/b/../../../etc/passwd'])
+def test_what_no_repository_can_be_called_is_a_path(text):
+    assert find_address(text) is None
+
+
+def test_fetch_takes_an_address_of_the_hub(nndepth, published):
+    code, out, _ = nndepth('weights', 'fetch', ID, '--json')
+    assert (code, json.loads(out)['description']['hub']) == (0, f'{ID}@{COMMIT}/model.safetensors')
 
 
 def test_what_is_local_and_what_is_not(tmp_path, monkeypatch):
