@@ -77,7 +77,8 @@ def _check_output(path: Path) -> None:
         check_folder(path.parent)
     except OSError as error:
         raise ValueError(
-            f'{path} cannot be written ({error.strerror}); give a file in a folder of yours'
+            f'{path} cannot be written, since {path.parent} takes no files ({error.strerror}); '
+            'give a file in another folder'
         ) from error
 
 

@@ -367,6 +367,19 @@ def test_command_names_what_is_wrong(arguments, words, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_the_export(tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    for output, words in (
+        (tmp_path, 'is a folder; give the file to write'),
+        (
+            tmp_path / 'file' / 'x.onnx',
+            'file takes no files (File exists); give a file in another',
+        ),
+    ):
+        assert cli.main(['export', 'raft_stereo', str(output), '--weights', 'nothing']) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_networks_of_one_image_export_in_8_bits(tmp_path):
     network = create_model('midas_small')
     load_official(network, official_state(load_golden('midas_small_base')[0]))

@@ -166,6 +166,12 @@ def test_settings_beyond_their_range_are_told_by_the_network():
         import_weights('a.pth', 'rt_igev', settings=['max_disparity=200'])
 
 
+def test_a_file_without_entries_is_named_with_a_cure():
+    torch.save(None, 'none.pth')
+    with pytest.raises(CheckpointError, match=r'^none.pth: the checkpoint holds a NoneType.*save'):
+        import_weights('none.pth')
+
+
 def test_values_have_the_types_of_the_constructor():
     class Net(Network):
         spec = ModelSpec('net')

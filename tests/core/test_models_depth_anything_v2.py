@@ -266,3 +266,11 @@ def test_says_what_to_install(monkeypatch):
     with pytest.raises(ValueError, match=r'needs transformers; pip install "nndepth\[mono\]"'):
         create_model('depth_anything_v2')
     assert network_class('depth_anything_v2').spec.task == 'mono'
+
+
+@pytest.mark.parametrize(
+    'name', ['depth_anything_v1', 'depth_anything_v2', 'midas_dpt', 'zoe_depth']
+)
+def test_images_have_a_patch_at_least(name):
+    spec = network_class(name).spec
+    assert min(spec.minimum) >= spec.multiple > 1
