@@ -210,7 +210,7 @@ IMAGE = (1, 3, 64, 96)
         ({'left': IMAGE, 'right': IMAGE, 'flow_init': (1, 2, 32, 48)}, {}, 'An initial flow, a'),
         ({'left': IMAGE, 'right': IMAGE, 'flow_init': (1, 2, 32, 48)}, {'inputs': 'left,right'},
          'its inputs are left .*, flow_init .* cannot be given'),
-        ({'image': IMAGE}, {}, 'a single image; a file that `nndepth export` did not write must be of a stereo model'),
+        ({'image': IMAGE}, {}, 'a single image; a file that `nndepth export` did not'),
         ({'left': (1, 4, 64, 96), 'right': IMAGE}, {}, 'no dimension of channels is 3 or 1'),
         ({'left': (3, 64, 96), 'right': IMAGE}, {}, 'input left is .*an image must be uint8 or'),
         ({'left': (1, 3, 64, 3), 'right': IMAGE}, {}, 'say by the option layout whether it is'),
