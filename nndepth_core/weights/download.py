@@ -42,8 +42,14 @@ def fetch_weights(identifier: str) -> Path:
         CheckpointError: torch is missing, or what came does not fit the network.
         ValueError: the catalogue holds no such checkpoint.
     """
-    if identifier.partition('/')[0] not in catalogue() and find_address(identifier):
-        return import_weights(identifier)
+    model = identifier.partition('/')[0]
+    if model not in catalogue() and find_address(identifier):
+        try:
+            return import_weights(identifier)
+        except HubError as error:
+            raise HubError(
+                f'model {model!r} is unknown, see `nndepth weights list`; as a repository: {error}'
+            ) from error
     checkpoint = find_checkpoint(identifier)
     if stored := stored_weights(checkpoint.model, name=checkpoint.name):
         return stored
