@@ -78,7 +78,7 @@ class Moge2(MonoNetwork):
     }
     ranges: ClassVar[dict[str, tuple[float, float]]] = {
         'units': (0, 8),
-        'num_tokens': (100, 20_000),
+        'num_tokens': (16, 20_000),
     }
 
     official_rules = (

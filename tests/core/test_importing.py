@@ -197,7 +197,7 @@ def test_values_have_the_types_of_the_constructor():
 @pytest.mark.parametrize(
     ('network', 'text', 'message'),
     [
-        ('moge2', 'num_tokens=0', 'num_tokens is 0; give a whole number in 100..20000'),
+        ('moge2', 'num_tokens=0', 'num_tokens is 0; give a whole number in 16..20000'),
         ('moge2', 'num_tokens=1000000000', 'num_tokens is 1000000000; give a whole number in'),
         ('las2', 'version=3', 'version is 3; give a whole number in 1..2'),
         ('stereo_mae', 'dropout=nan', 'dropout is nan; give a number in 0..1'),

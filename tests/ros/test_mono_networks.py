@@ -48,7 +48,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     'depth_anything_3': ('depth_anything_3', {**DA3, 'views': True}),
     'depth_anything_3 in metres': ('depth_anything_3', {**DA3, 'metric': True}),
     'metric3d': ('metric3d', {**VIT, 'iterations': 2, 'taps': (12,) * 4}),
-    'moge2': ('moge2', {**VIT, 'taps': (6, 12), 'num_tokens': 100}),
+    'moge2': ('moge2', {**VIT, 'taps': (6, 12), 'num_tokens': 48}),
     'nano_mono': ('nano_mono', {}),
     'unidepth': ('unidepth', UNIDEPTH),
     'unidepth of a camera': ('unidepth', {**UNIDEPTH, 'camera': 'given'}),
