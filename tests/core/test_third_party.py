@@ -101,6 +101,23 @@ def test_mistakes_get_one_sentence(module, name, message):
         check_names(name)
 
 
+ANSWERS = {
+    'disparity[..., ::2, :]': r'returns \[1, 1, 48, 160\] for images of \[1, 3, 96, 160\]; .*'
+    r'must return disparity, \[1, 1, 96, 160\]$',
+    'disparity[:, 0]': r'returns \[1, 96, 160\] for',
+    '[disparity]': 'returns list for',
+    '(disparity, disparity)': r'\] and \[1, 1, 96, 160\] for',
+}
+
+
+@pytest.mark.parametrize('answer', ANSWERS)
+def test_other_shapes_are_refused_by_torch(module, answer):
+    file = module / 'my_networks.py'
+    file.write_text(file.read_text().replace('else disparity', f'else {answer}'))
+    with pytest.raises(EngineError, match=ANSWERS[answer]):
+        create_engine('my_networks.ShiftNet', weights='random')
+
+
 def test_is_refused_for_another_task(module):
     with pytest.raises(EngineError, match='is no mono model'):
         check_names('my_networks.ShiftNet', task='mono')
