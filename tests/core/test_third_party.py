@@ -118,6 +118,28 @@ def test_other_shapes_are_refused_by_torch(module, answer):
         create_engine('my_networks.ShiftNet', weights='random')
 
 
+def test_faults_of_a_module_are_told_as_such(module, capsys):
+    file = module / 'my_networks.py'
+    code = file.read_text()
+    train = ['train', '--model.class_path', 'my_networks.ShiftNet', '--trainer', QUICK]
+    evaluate = ['evaluate', 'my_networks.ShiftNet', '--weights', 'random']
+    evaluate += ['--data', 'ProceduralStereo', *PAIRS]
+    code = code.replace('@register\n', '')
+    for old, new, message in (
+        ('    spec = ', '    other = ', 'ShiftNet has no spec; set it to'),
+        ('import torch\n', "raise RuntimeError('oops')\n", r'cannot be imported \(oops\)$'),
+    ):
+        sys.modules.pop('my_networks', None)
+        file.write_text(code.replace(old, new, 1))
+        for command in (train, evaluate):
+            assert cli.main(command) == 2
+            assert re.search(message, capsys.readouterr().err.strip())
+    sys.modules.pop('my_networks', None)
+    file.write_text(code.replace('volume = ', "volume = {}['oops'] or "))
+    assert cli.main(evaluate) == 2
+    assert re.search(r"my_networks.py, line \d+: KeyError: 'oops'", capsys.readouterr().err)
+
+
 def test_is_refused_for_another_task(module):
     with pytest.raises(EngineError, match='is no mono model'):
         check_names('my_networks.ShiftNet', task='mono')
