@@ -17,6 +17,8 @@ from nndepth_core import cli, third_party  # noqa: E402
 from nndepth_core.engines import EngineError, check_names, create_engine  # noqa: E402
 from nndepth_core.models import create_model, model_names, network_class, register  # noqa: E402
 from nndepth_core.models.raft_stereo import RaftStereo  # noqa: E402
+from nndepth_core.training import TrainingError  # noqa: E402
+from nndepth_core.training.stereo import StereoTrainer  # noqa: E402
 
 DOCUMENT = Path(__file__).parents[2] / 'docs/own_networks.md'
 QUICK = str(DOCUMENT.parents[1] / 'config/training/quick.yaml')
@@ -138,6 +140,16 @@ def test_faults_of_a_module_are_told_as_such(module, capsys):
     file.write_text(code.replace('volume = ', "volume = {}['oops'] or "))
     assert cli.main(evaluate) == 2
     assert re.search(r"my_networks.py, line \d+: KeyError: 'oops'", capsys.readouterr().err)
+
+
+def test_a_map_in_place_of_a_list_is_refused_in_training(module):
+    network = network_class('my_networks.ShiftNet')()
+    trainer = StereoTrainer(folder=module)
+    trainer.network = network
+    images = {side: torch.zeros(1, 3, 32, 64) for side in ('left', 'right')}
+    assert trainer.run_network(network, images)[0].shape == (1, 1, 32, 64)
+    with pytest.raises(TrainingError, match='shift_net returns a Tensor in train mode; it must'):
+        trainer.run_network(network.eval(), images)
 
 
 def test_is_refused_for_another_task(module):
