@@ -6,14 +6,20 @@ Needs no torch.
 from __future__ import annotations
 
 import re
+import sys
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
+
+from nndepth_core.spec import ModelSpec
 
 if TYPE_CHECKING:
     from nndepth_core.models.base import Network
 
 _Class = TypeVar('_Class', bound='type[Network]')
 _REGISTERED: dict[str, type[Network]] = {}
+_MODULES: set[str] = set()
+"""Names of the modules from which networks of others were taken."""
 
 
 def register(cls: _Class, name: str = '') -> _Class:
@@ -65,13 +71,30 @@ def third_party(name: str) -> type[Network] | None:
         found = getattr(import_module(module), cls)
     except Exception as error:  # whatever the module does
         reason = str(error) or type(error).__name__
-        raise ValueError(
-            f'{name!r} cannot be imported ({reason}); is its folder on PYTHONPATH?'
-        ) from error
+        missing = isinstance(error, ModuleNotFoundError) and f'{module}.'.startswith(
+            f'{error.name}.'
+        )
+        cure = '; is its folder on PYTHONPATH?' if missing else ''
+        raise ValueError(f'{name!r} cannot be imported ({reason}){cure}') from error
     _check(found, name)
+    _MODULES.add(module)
     return found
 
 
+def fault_of_others(error: BaseException) -> str:
+    """Say where the module of a network of others failed; empty where none had a part in it."""
+    files = {getattr(sys.modules.get(name), '__file__', None) for name in _MODULES}
+    places = [x for x in traceback.extract_tb(error.__traceback__) if x.filename in files]
+    if not places:
+        return ''
+    return (
+        f'{places[-1].filename}, line {places[-1].lineno}: {type(error).__name__}: '
+        f'{" ".join(str(error).split())}; mend it there'
+    )
+
+
 def _check(cls: object, name: str) -> None:
-    if not (isinstance(cls, type) and hasattr(cls, 'spec') and hasattr(cls, 'variants')):
+    if not (isinstance(cls, type) and hasattr(cls, 'variants')):
         raise ValueError(f'{name} is no network; derive it from nndepth_core.models.base')
+    if not isinstance(getattr(cls, 'spec', None), ModelSpec):
+        raise ValueError(f'{name} has no spec; set it to a ModelSpec of nndepth_core.spec')

@@ -109,6 +109,7 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 def _failed(error: Exception) -> int:
     from nndepth_core.cli.errors import EXPECTED_ERRORS
+    from nndepth_core.third_party import fault_of_others
 
     if isinstance(error, MemoryError):
         print('nndepth: error: memory ran out; give smaller or fewer images', file=sys.stderr)
@@ -118,6 +119,9 @@ def _failed(error: Exception) -> int:
         return 2
     if os.environ.get(_TRACEBACK):
         raise error
+    if fault := fault_of_others(error):
+        print(f'nndepth: error: {fault}', file=sys.stderr)
+        return 2
     place = traceback.extract_tb(error.__traceback__)[-1]
     print(
         f'nndepth: error: a fault of nndepth: {type(error).__name__} at line {place.lineno} of '

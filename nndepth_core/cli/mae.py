@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nndepth_core import io
 from nndepth_core.cli import command_parser
 from nndepth_core.files.yaml_mapping import read_mapping
-from nndepth_core.weights.settings import parse_settings
+from nndepth_core.weights.settings import check_settings, parse_settings
 
 if TYPE_CHECKING:
     from nndepth_core.models.masked_stereo import MaskedStereo
@@ -34,8 +34,8 @@ def load(weights: Path, variant: str, texts: Sequence[str]) -> MaskedStereo:
     """Make the network that a checkpoint is of, in eval mode.
 
     Args:
-        weights: a checkpoint file. The config.yaml of its run, where it stands beside the file,
-            has the settings; else the variant has.
+        weights: a checkpoint file. The config.yaml of the run in whose folder it lies has
+            the settings; without one the variant has them.
         variant: of the network.
         texts: settings that replace them, as 'mask_ratio=0.5'.
 
@@ -44,18 +44,39 @@ def load(weights: Path, variant: str, texts: Sequence[str]) -> MaskedStereo:
         ValueError: variant or settings are impossible.
     """
     from nndepth_core.models.masked_stereo import MaskedStereo
+    from nndepth_core.training.checkpoints import config_of
     from nndepth_core.weights.loading import load_weights
 
     if variant not in MaskedStereo.variants:
         known = ', '.join(MaskedStereo.variants)
         raise ValueError(f'variant {variant!r} is unknown; choose one of {known}')
     settings: dict[str, Any] = dict(MaskedStereo.variants[variant])
-    config = weights.parent / 'config.yaml'
-    if config.is_file():
-        settings = (read_mapping(config).get('model') or {}).get('init_args', settings)
+    if config := config_of(weights):
+        settings = _settings_in(config, settings)
     network = MaskedStereo(**{**settings, **parse_settings(MaskedStereo, texts)})
     load_weights(network, weights)
     return network.eval()
+
+
+def _settings_in(config: Path, default: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the network in the configuration of a run.
+
+    Raises:
+        ValueError: the run is one of another network, or there are no such settings.
+    """
+    from nndepth_core.models.masked_stereo import MaskedStereo
+
+    model = read_mapping(config).get('model')
+    path = model.get('class_path') if isinstance(model, dict) else model
+    name = str(path).rpartition('.')[2]
+    if name != MaskedStereo.__name__:
+        raise ValueError(
+            f'{config} is of a run of {name}; give the weights of a pre-training, whose network '
+            f'is {MaskedStereo.__name__}'
+        )
+    settings = model.get('init_args', default) if isinstance(model, dict) else default
+    check_settings(MaskedStereo, settings)
+    return settings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         '--variant',
         default='spatial',
-        help='of the network, where config.yaml of the run is not beside the weights: spatial, '
+        help='of the network, where the weights do not lie in the folder of their run: spatial, '
         'spatial_tiny or authors; default: %(default)s',
     )
     add(

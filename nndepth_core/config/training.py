@@ -30,6 +30,7 @@ from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.models import model_names, network_class
 from nndepth_core.models.base import Network
 from nndepth_core.models.masked_stereo import MaskedStereo
+from nndepth_core.third_party import third_party
 from nndepth_core.training import TrainingError
 from nndepth_core.training.image_losses import ReconstructionLoss
 from nndepth_core.training.losses import MultiScaleLoss, SequenceLoss
@@ -96,6 +97,7 @@ def read_run(arguments: Sequence[str], program: str = 'train') -> Run:
     """
     arguments = as_options(arguments, [field.name for field in fields(StereoData)])
     content, overrides = _read_files(arguments)
+    _check_network(content.get('model'), overrides)
     trainer = _trainer(content)
     kinds = {'model': Network, 'data': _DATA[trainer][0], 'trainer': BaseTrainer}
     parser = ArgumentParser(prog=program, description=_DESCRIPTION, exit_on_error=False)
@@ -195,6 +197,20 @@ def _read_part(part: str, value: str, folder: Path) -> dict[str, Any]:
     if part == 'model' and value.partition('-')[0] in model_names():
         return describe_network(value)
     return {'class_path': value}
+
+
+def _check_network(model: Any, overrides: Sequence[str]) -> None:
+    """Refuse a network of others that cannot be imported, or is none.
+
+    Raises:
+        ValueError: it is; says why.
+    """
+    single = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    described = model.get('class_path') if isinstance(model, dict) else None
+    single.add_argument('--model.class_path', dest='path', default=described)
+    path = single.parse_known_args(overrides)[0].path
+    if isinstance(path, str) and path not in known_classes():
+        third_party(path)
 
 
 def _import(path: str) -> type:

@@ -18,6 +18,8 @@ from nndepth_core.blocks.resize import resize_bicubic
 from nndepth_core.encoders.dinov2 import Block, Dinov2
 
 _EPSILON = 1e-6
+_SAME = 1e-4
+"""How far values of a table may differ that stand for the same row or column."""
 
 Size = Literal['tiny', 'small', 'base', 'large']
 Grid = tuple[int, int]
@@ -186,7 +188,8 @@ def resized_places(table: Tensor, grid: Grid, rows: int | Tensor, columns: int |
 def refitted_table(table: Tensor, grid: Grid) -> Tensor:
     """Resize a table of positions for another grid.
 
-    Its own grid has the aspect ratio of the wanted one, or else is a square.
+    A table of sines shows its own grid. That of another table has the number of places of the
+    wanted one, or its aspect ratio, or else is a square.
 
     Args:
         table: (1, 1 + L, width).
@@ -195,17 +198,40 @@ def refitted_table(table: Tensor, grid: Grid) -> Tensor:
     Raises:
         ValueError: the table is of no such grid.
     """
-    count = table.shape[1] - 1
-    if count == grid[0] * grid[1] or table.ndim != 3:
+    if table.ndim != 3:
         return table
+    own = _shown_grid(table) or _likely_grid(table.shape[1] - 1, grid)
+    if own is None:
+        raise ValueError(
+            f'its table of positions has {table.shape[1] - 1} rows, which make no square and no '
+            f'grid like {grid[0]}x{grid[1]}; set image to the height and width that it was '
+            'trained with: --set image=[HEIGHT,WIDTH], in training --model.image [HEIGHT,WIDTH]'
+        )
+    if own == grid:
+        return table
+    return torch.cat((table[:, :1], resized_places(table, own, *grid)), 1)
+
+
+def _shown_grid(table: Tensor) -> Grid | None:
+    """The one grid that a table of `sine_table`, resized or not, can be of; None for others."""
+    count, half = table.shape[1] - 1, table.shape[2] // 2
+    shown = []
+    for columns in (n for n in range(1, count + 1) if count % n == 0):
+        places = table[0, 1:].float().unflatten(0, (-1, columns))
+        of_columns, of_rows = places[..., :half], places[..., half:]
+        if torch.allclose(of_rows, of_rows[:, :1], atol=_SAME) and torch.allclose(
+            of_columns, of_columns[:1], atol=_SAME
+        ):
+            shown.append((count // columns, columns))
+    return shown[0] if len(shown) == 1 else None
+
+
+def _likely_grid(count: int, grid: Grid) -> Grid | None:
+    """The grid of `count` places in a table that is to serve another grid; None if unknown."""
+    if count == grid[0] * grid[1]:
+        return grid
     step = math.gcd(*grid)
     scale = math.isqrt(count * step * step // (grid[0] * grid[1]))
     side = math.isqrt(count)
     alike = grid[0] // step * scale, grid[1] // step * scale
-    own = next((g for g in (alike, (side, side)) if g[0] * g[1] == count and count), None)
-    if own is None:
-        raise ValueError(
-            f'its table of positions has {count} rows, which make no square and no grid like '
-            f'{grid[0]}x{grid[1]}'
-        )
-    return torch.cat((table[:, :1], resized_places(table, own, *grid)), 1)
+    return next((g for g in (alike, (side, side)) if g[0] * g[1] == count and count), None)

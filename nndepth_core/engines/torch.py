@@ -267,6 +267,9 @@ def forward_maps(
 
     Returns:
         The maps that `spec.maps` names, float32 (N, H, W) each.
+
+    Raises:
+        EngineError: the network returns something else.
     """
     # Cast first: some backends can do nothing else with uint8. The permuted map is channels-last.
     values = [
@@ -280,7 +283,22 @@ def forward_maps(
         options['confidence'] = True
     result = network(*values, **options)
     maps = result if isinstance(result, tuple) else (result,)
+    _check_maps(spec, maps, values[0].shape)
     return [x[:, 0].float() for x in maps]
+
+
+def _check_maps(spec: ModelSpec, maps: Sequence[Any], batch: torch.Size) -> None:
+    """Refuse what a network returns where it is not what its spec says."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return  # sizes are symbols
+    wanted = (batch[0], 1, *batch[2:])
+    found = [list(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in maps]
+    if found != [list(wanted)] * len(spec.maps):
+        raise EngineError(
+            f'{spec.title} returns {" and ".join(map(str, found))} for images of {list(batch)}; '
+            f'in eval mode it must return {" and ".join(spec.maps)}, {list(wanted)}'
+            f'{" each" if len(spec.maps) > 1 else ""}'
+        )
 
 
 @torch.inference_mode()

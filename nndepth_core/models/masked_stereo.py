@@ -122,6 +122,7 @@ class MaskedStereo(Network):
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise ValueError(f'mask_ratio is {mask_ratio}; give a number between 0 and 1')
+        _check_decoder(decoder_width, decoder_layers, decoder_heads)
         grid = patch_grid(image, patch)
         self.mask_ratio, self.masks, self.resize = mask_ratio, masks, resize
         self.normalize = ImageNetNorm() if normalize else None
@@ -198,6 +199,23 @@ class MaskedStereo(Network):
     def refitted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """See `Network` and `VisionTransformer.refit`."""
         return self.encoder.refit(state)
+
+
+def _check_decoder(width: int, layers: int, heads: int) -> None:
+    """Refuse a shape that no decoder has.
+
+    Raises:
+        ValueError: a number does not fit; says which do.
+    """
+    for name, count in (('layers', layers), ('heads', heads)):
+        if count < 1:
+            raise ValueError(f'decoder_{name} is {count}; give at least 1')
+    step = math.lcm(4, heads)
+    if width < 1 or width % step:
+        raise ValueError(
+            f'decoder_width is {width} and decoder_heads {heads}; give a width that is a multiple '
+            f'of the heads and of 4, such as {step * max(1, round(width / step))}'
+        )
 
 
 class _Decoder(nn.Module):

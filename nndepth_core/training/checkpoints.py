@@ -21,6 +21,7 @@ from nndepth_core.files.writing import remove_at_once, replaced_at_once
 from nndepth_core.weights.checkpoint import CheckpointError
 
 WEIGHTS = 'weights.safetensors'
+CONFIG = 'config.yaml'
 _STATE = 'state.pt'
 
 
@@ -58,6 +59,17 @@ def save_checkpoint(
 def latest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint with the highest step in a folder; None where there is none."""
     return max(_checkpoints(folder), default=None)
+
+
+def config_of(weights: Path) -> Path | None:
+    """The configuration of the run in whose folder a file of weights lies; None for others."""
+    folder = weights.absolute().parent
+    if folder.name == 'best':
+        folder = folder.parent
+    elif folder.parent.name == 'checkpoints':
+        folder = folder.parent.parent
+    config = folder / CONFIG
+    return config if config.is_file() else None
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:

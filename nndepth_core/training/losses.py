@@ -50,6 +50,11 @@ class StereoLoss(ABC):
         weights: Tensor | float = 1.0,
     ) -> Tensor:
         """Sum a weighted error over the valid pixels and average it over the channels."""
+        if prediction.ndim != 4 or prediction[:, :1].shape != truth.shape:
+            raise ValueError(
+                f'a prediction of the network is {list(prediction.shape)} where the truth is '
+                f'{list(truth.shape)}; in train mode it must return maps of the size of the images'
+            )
         target = F.pad(truth.nan_to_num(), (0, 0, 0, 0, 0, prediction.shape[1] - 1))
         errors = error(prediction.float(), target, reduction='none').mean(1, keepdim=True)
         return torch.where(self.valid(truth), weights * errors, 0.0).sum()

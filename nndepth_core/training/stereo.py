@@ -77,7 +77,13 @@ class StereoTrainer(BaseTrainer):
 
     def run_network(self, network: nn.Module, batch: Batch) -> Sequence[Tensor]:
         """See `BaseTrainer`."""
-        return network(batch['left'].float(), batch['right'].float(), self.iterations or None)
+        maps = network(batch['left'].float(), batch['right'].float(), self.iterations or None)
+        if not isinstance(maps, list | tuple):
+            raise TrainingError(
+                f'{self.network.spec.title} returns a {type(maps).__name__} in train mode; it must '
+                'return the list of tensors that its loss takes, such as [disparity]'
+            )
+        return maps
 
     def compute_loss(self, batch: Batch) -> Tensor:
         """See `BaseTrainer`."""

@@ -25,6 +25,7 @@ from nndepth_core.models.base import Network
 from nndepth_core.training import TrainingError
 from nndepth_core.training.batch_norms import batch_norms, measured_anew
 from nndepth_core.training.checkpoints import (
+    CONFIG,
     WEIGHTS,
     latest_checkpoint,
     load_state,
@@ -169,7 +170,7 @@ class BaseTrainer(TrainerSettings, ABC):
         if state and state['data'] != self.fingerprint(data):
             _log.warning('the run began with another seed or batch size; its batches will change')
         if self.accelerator.is_main_process and config:
-            write_at_once(self.folder / 'config.yaml', config)
+            write_at_once(self.folder / CONFIG, config)
         self.accelerator.init_trackers(
             'nndepth',
             config=flat_settings(yaml.safe_load(config) or {}),

@@ -140,7 +140,11 @@ def fitting_variants(
             continue
         with torch.device('meta'):
             network = create_model(model, variant, **(settings or {}))
-        if _is_own(network, state) or _Fit(network, state).is_exact:
+        try:
+            fitted = network.refitted(state)
+        except ValueError:
+            continue
+        if _is_own(network, fitted) or _Fit(network, fitted).is_exact:
             fitting.append(variant)
     return tuple(fitting)
 

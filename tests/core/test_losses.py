@@ -68,6 +68,13 @@ def test_multi_scale_loss_by_hand():
         loss(constant(0.0, 1.0, 2.0), TRUTH)
 
 
+@pytest.mark.parametrize('cut', [(slice(None), 0), (..., slice(None, None, 2))])
+def test_predictions_of_another_shape_are_refused(cut):
+    predictions = [x[cut] for x in constant(0.0)]
+    with pytest.raises(ValueError, match='a prediction of the network is .* where the truth is'):
+        SequenceLoss()(predictions, TRUTH)
+
+
 @pytest.mark.parametrize('loss', [SequenceLoss(), MultiScaleLoss()])
 def test_unknown_pixels_have_no_gradient(loss):
     predictions = [p.requires_grad_() for p in constant(0.5, 1.5)]

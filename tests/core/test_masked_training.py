@@ -135,6 +135,9 @@ def test_dot_lists_and_options_go_together(tmp_path):
         ('model.patch=[24,8]', 'image is 32x64, which patches of 24x8 do not divide'),
         ('training.loss.perceptual=1', '^the perceptual loss needs the weights of VGG-16'),
         ('training.layer_decay=2', '^layer_decay is 2.0; give more than 0, at most 1'),
+        ('model.decoder_heads=3', '^decoder_width is .* multiple of the heads and of 4, such as'),
+        ('model.decoder_width=0', '^decoder_width is 0 and decoder_heads'),
+        ('model.decoder_layers=0', '^decoder_layers is 0; give at least 1'),
         ('model.mask_ration=1', 'mask_ration is unknown; MaskedStereo has size'),
     ],
 )
@@ -170,6 +173,12 @@ def test_fine_tunes_what_was_pretrained(tmp_path, capsys):
     assert io.read_image(tmp_path / 'mae.png').shape[1] == 48
     assert cli.main([*show, '--set', 'patch=[16, 16]']) == 2
     assert 'its patches have 8x8 pixels' in capsys.readouterr().err
+    [checkpoint] = (tmp_path / 'pre' / 'checkpoints').glob('step_*/weights.safetensors')
+    [best] = (tmp_path / 'pre' / 'best').iterdir()
+    for file in (checkpoint, best):
+        assert cli.main([*show[:2], str(file), *show[3:]]) == 0
+    assert cli.main([*show[:2], str(tmp_path / 'tuned' / 'weights.safetensors'), *show[3:]]) == 2
+    assert 'is of a run of StereoMae; give the weights of a pre-' in capsys.readouterr().err
 
 
 def test_layers_nearer_to_the_image_learn_more_slowly():

@@ -9,7 +9,12 @@ from fill import load_golden  # noqa: E402
 from probe import official_state, record, unpacked  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from nndepth_core.encoders.vit import VisionTransformer, refitted_table, sine_table  # noqa: E402
+from nndepth_core.encoders.vit import (  # noqa: E402
+    VisionTransformer,
+    refitted_table,
+    resized_places,
+    sine_table,
+)
 from nndepth_core.models import create_model  # noqa: E402
 from nndepth_core.models.base import substitute  # noqa: E402
 from nndepth_core.models.masked_stereo import MaskedStereo  # noqa: E402
@@ -17,6 +22,7 @@ from nndepth_core.models.stereo_mae import StereoMae  # noqa: E402
 from nndepth_core.weights import load_official, load_weights  # noqa: E402
 from nndepth_core.weights.checkpoint import CheckpointError  # noqa: E402
 from nndepth_core.weights.encoder import load_encoder  # noqa: E402
+from nndepth_core.weights.loading import fitting_variants  # noqa: E402
 
 TINY = {'size': 'tiny', 'image': (32, 64), 'early': True, 'gru_levels': 1, 'hidden': 32}
 
@@ -104,8 +110,28 @@ def test_table_of_positions_is_resized():
     rows = wide[0, 1:].view(14, 28, 32)[..., 16:]
     torch.testing.assert_close(rows[:, 0], table[0, 1:].view(14, 14, 32)[:, 0, 16:])
     assert refitted_table(sine_table((7, 14), 32), (14, 28)).shape == wide.shape
-    with pytest.raises(ValueError, match='15 rows'):
-        refitted_table(sine_table((3, 5), 32), (4, 8))
+    with pytest.raises(ValueError, match=r'15 rows.*set image to .*--set image=.*--model.image'):
+        refitted_table(torch.rand(1, 16, 32), (4, 8))
+    learned = torch.rand(1, 33, 32)
+    assert refitted_table(learned, (4, 8)) is learned
+
+
+@pytest.mark.parametrize('own', [(4, 6), (6, 4), (14, 28), (28, 14), (3, 3)])
+@pytest.mark.parametrize('wanted', [(14, 28), (4, 6)])
+@pytest.mark.parametrize('kind', [torch.float32, torch.bfloat16])
+def test_table_of_any_grid_is_resized_as_its_grid_demands(own, wanted, kind):
+    first = sine_table(own, 192).to(kind).float()
+    table = refitted_table(first, wanted)
+    expected = torch.cat((first[:, :1], resized_places(first, own, *wanted)), 1)
+    torch.testing.assert_close(table, expected if own != wanted else first)
+    again = refitted_table(table, (6, 10))  # of a table that was resized before
+    expected = torch.cat((table[:, :1], resized_places(table, wanted, 6, 10)), 1)
+    torch.testing.assert_close(again, expected)
+
+
+def test_variants_are_found_for_a_table_of_another_grid():
+    state = StereoMae(**{**StereoMae.variants['spatial_tiny'], 'image': (64, 96)}).state_dict()
+    assert fitting_variants('stereo_mae', state) == ('spatial_tiny',)
 
 
 def as_mae(network, prefix='', grid=None):

@@ -17,6 +17,8 @@ from nndepth_core import cli, third_party  # noqa: E402
 from nndepth_core.engines import EngineError, check_names, create_engine  # noqa: E402
 from nndepth_core.models import create_model, model_names, network_class, register  # noqa: E402
 from nndepth_core.models.raft_stereo import RaftStereo  # noqa: E402
+from nndepth_core.training import TrainingError  # noqa: E402
+from nndepth_core.training.stereo import StereoTrainer  # noqa: E402
 
 DOCUMENT = Path(__file__).parents[2] / 'docs/own_networks.md'
 QUICK = str(DOCUMENT.parents[1] / 'config/training/quick.yaml')
@@ -99,6 +101,55 @@ def test_has_a_name_once_it_is_registered(module):
 def test_mistakes_get_one_sentence(module, name, message):
     with pytest.raises(EngineError, match=message):
         check_names(name)
+
+
+ANSWERS = {
+    'disparity[..., ::2, :]': r'returns \[1, 1, 48, 160\] for images of \[1, 3, 96, 160\]; .*'
+    r'must return disparity, \[1, 1, 96, 160\]$',
+    'disparity[:, 0]': r'returns \[1, 96, 160\] for',
+    '[disparity]': 'returns list for',
+    '(disparity, disparity)': r'\] and \[1, 1, 96, 160\] for',
+}
+
+
+@pytest.mark.parametrize('answer', ANSWERS)
+def test_other_shapes_are_refused_by_torch(module, answer):
+    file = module / 'my_networks.py'
+    file.write_text(file.read_text().replace('else disparity', f'else {answer}'))
+    with pytest.raises(EngineError, match=ANSWERS[answer]):
+        create_engine('my_networks.ShiftNet', weights='random')
+
+
+def test_faults_of_a_module_are_told_as_such(module, capsys):
+    file = module / 'my_networks.py'
+    code = file.read_text()
+    train = ['train', '--model.class_path', 'my_networks.ShiftNet', '--trainer', QUICK]
+    evaluate = ['evaluate', 'my_networks.ShiftNet', '--weights', 'random']
+    evaluate += ['--data', 'ProceduralStereo', *PAIRS]
+    code = code.replace('@register\n', '')
+    for old, new, message in (
+        ('    spec = ', '    other = ', 'ShiftNet has no spec; set it to'),
+        ('import torch\n', "raise RuntimeError('oops')\n", r'cannot be imported \(oops\)$'),
+    ):
+        sys.modules.pop('my_networks', None)
+        file.write_text(code.replace(old, new, 1))
+        for command in (train, evaluate):
+            assert cli.main(command) == 2
+            assert re.search(message, capsys.readouterr().err.strip())
+    sys.modules.pop('my_networks', None)
+    file.write_text(code.replace('volume = ', "volume = {}['oops'] or "))
+    assert cli.main(evaluate) == 2
+    assert re.search(r"my_networks.py, line \d+: KeyError: 'oops'", capsys.readouterr().err)
+
+
+def test_a_map_in_place_of_a_list_is_refused_in_training(module):
+    network = network_class('my_networks.ShiftNet')()
+    trainer = StereoTrainer(folder=module)
+    trainer.network = network
+    images = {side: torch.zeros(1, 3, 32, 64) for side in ('left', 'right')}
+    assert trainer.run_network(network, images)[0].shape == (1, 1, 32, 64)
+    with pytest.raises(TrainingError, match='shift_net returns a Tensor in train mode; it must'):
+        trainer.run_network(network.eval(), images)
 
 
 def test_is_refused_for_another_task(module):
