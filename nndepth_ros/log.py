@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nndepth_core.plausibility import Level
+from nndepth_core.third_party import fault_of_others
 
 BURST = 3
 """The number of messages of a kind that are logged at once."""
@@ -120,4 +121,4 @@ def describe(error: BaseException) -> str:
     """Say what an exception says, with its type if the message alone would not be clear."""
     if isinstance(error, (ValueError, RuntimeError, OSError)) and str(error):
         return str(error)
-    return f'{type(error).__name__}: {error}'
+    return fault_of_others(error) or f'{type(error).__name__}: {error}'

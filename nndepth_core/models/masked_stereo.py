@@ -184,7 +184,8 @@ class MaskedStereo(Network):
         if not self.resize and (height % rows or width % columns):
             raise ValueError(
                 f'images are {width}x{height}, which patches of {columns}x{rows} do not divide; '
-                'set model.resize to true, or data.augmentation.crop to multiples of the patch'
+                'set resize to true (--set resize=true; in training model.resize=true, or '
+                'data.augmentation.crop to multiples of the patch)'
             )
         size = [max(2, round(side / p)) * p for side, p in ((height, rows), (width, columns))]
         pair = [

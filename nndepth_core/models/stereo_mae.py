@@ -141,7 +141,9 @@ def patch_grid(image: tuple[int, int], patch: tuple[int, int]) -> Grid:
     Raises:
         ValueError: the patches do not divide it.
     """
-    if any(p < 1 or side % p for side, p in zip(image, patch, strict=True)):
+    if min(patch) < 1:
+        raise ValueError(f'patch is {patch[0]}x{patch[1]}; give at least 1 pixel each')
+    if any(side % p for side, p in zip(image, patch, strict=True)):
         raise ValueError(
             f'image is {image[0]}x{image[1]}, which patches of {patch[0]}x{patch[1]} do not '
             'divide; give multiples of the patch'

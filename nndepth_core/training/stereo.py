@@ -80,8 +80,8 @@ class StereoTrainer(BaseTrainer):
         maps = network(batch['left'].float(), batch['right'].float(), self.iterations or None)
         if not isinstance(maps, list | tuple):
             raise TrainingError(
-                f'{self.network.spec.title} returns a {type(maps).__name__} in train mode; it must '
-                'return the list of tensors that its loss takes, such as [disparity]'
+                f'{self.network.spec.title} returns a {type(maps).__name__} in train mode; it '
+                'must return the list of tensors that its loss takes, such as [disparity]'
             )
         return maps
 

@@ -71,7 +71,7 @@ def test_multi_scale_loss_by_hand():
 @pytest.mark.parametrize('cut', [(slice(None), 0), (..., slice(None, None, 2))])
 def test_predictions_of_another_shape_are_refused(cut):
     predictions = [x[cut] for x in constant(0.0)]
-    with pytest.raises(ValueError, match='a prediction of the network is .* where the truth is'):
+    with pytest.raises(ValueError, match=r'a prediction of the network is .* where the truth is'):
         SequenceLoss()(predictions, TRUTH)
 
 
