@@ -373,7 +373,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_export(tmp_path, ca
         (tmp_path, 'is a folder; give the file to write'),
         (
             tmp_path / 'file' / 'x.onnx',
-            'file takes no files (File exists); give a file in another',
+            'file takes no files (is a file; name a folder); give a file in another',
         ),
     ):
         assert cli.main(['export', 'raft_stereo', str(output), '--weights', 'nothing']) == 2
