@@ -333,8 +333,8 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 def as_flags(text: str, args: argparse.Namespace) -> str:
     """Write the parameters that a message names as the options of this command that set them.
 
-    What stands behind 'is' is a value, as in 'scale_source is camera_height', camera_info is a kind
-    of messages, and what follows a quotation mark is a line of a file.
+    What stands behind 'is' is a value, as in 'scale_source is camera_height', camera_info is a
+    kind of messages, and what follows a quotation mark is a line of a file.
     """
     names = '|'.join(name for name in vars(args) if '_' in name and name != 'camera_info')
     parameter = rf'(?<![\w./"-])(?<!is )({names})(?![\w./-])'
