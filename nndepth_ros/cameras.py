@@ -11,6 +11,7 @@ from nndepth_core.rectification.raw_camera import RawCamera
 from nndepth_core.rectification.rectifier import Rectifier, rectifier_of
 from nndepth_ros import conversions
 from nndepth_ros.conversions import MessageTypes
+from nndepth_ros.doctor import calibration_key
 
 Infos = tuple[Any, ...]
 """The CameraInfo of each camera; None if none has come."""
@@ -39,6 +40,7 @@ class Cameras:
         self._calibration = calibration
         self._rectify = rectify
         self._size: tuple[int, int] | None = None
+        self._read: dict[str, tuple[Any, tuple[RawCamera, Sequence[float]]]] = {}
 
     def infos(self, images: Sequence[Any]) -> Infos:
         """Make the CameraInfo of rectified images from the calibration.
@@ -98,7 +100,12 @@ class Cameras:
         """The camera of raw images as delivered, and P of the full resolution."""
         if info is None:
             raise CalibrationError('no camera_info has come, and rectify needs it')
-        try:
-            return conversions.raw_camera(info, single=len(self._sides) == 1)
-        except CalibrationError as error:
-            raise CalibrationError(f'{side} camera_info: {error}'.lstrip()) from error
+        key = calibration_key(info)
+        known = self._read.get(side)
+        if known is None or known[0] != key:  # few streams ever change it
+            try:
+                known = key, conversions.raw_camera(info, single=len(self._sides) == 1)
+            except CalibrationError as error:
+                raise CalibrationError(f'{side} camera_info: {error}'.lstrip()) from error
+            self._read[side] = known
+        return known[1]

@@ -42,6 +42,7 @@ def calibration_key(*infos: Any) -> tuple[Any, ...]:
             info.header.frame_id,
             info.width,
             info.height,
+            info.distortion_model,
             tuple(info.d),
             tuple(info.k),
             tuple(info.r),
