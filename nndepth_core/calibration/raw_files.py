@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nndepth_core.calibration.raw import Matrix, RawCalibration, RawView
-from nndepth_core.calibration.yaml_files import SIZES, matrix_of, size_of
+from nndepth_core.calibration.yaml_files import matrix_of, size_in
 from nndepth_core.camera import CalibrationError
 
 Names = tuple[str, ...]
@@ -64,7 +64,7 @@ def _view(name: str, content: Mapping[str, Any], names: Names) -> RawView:
         d=d,
         r=_matrix(name, content, names[2], 9) if names[2] in content else None,
         p=_matrix(name, content, names[3], 12) if names[3] in content else None,
-        size=_size(name, content),
+        size=size_in(name, content),
     )
 
 
@@ -109,12 +109,8 @@ def _kalibr_view(name: str, camera: Mapping[str, Any]) -> RawView:
         k=(fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0),
         model=_KALIBR_MODELS[model],
         d=(0.0,) * 5 if model == 'none' else _matrix(name, camera, 'distortion_coeffs', 4),
-        size=_size(name, size),
+        size=size_in(name, size),
     )
-
-
-def _size(name: str, content: Mapping[str, Any]) -> tuple[int, int] | None:
-    return next((size_of(name, content, keys) for keys in SIZES if keys[0] in content), None)
 
 
 def _matrix(name: str, content: Mapping[str, Any], key: str, count: int | None = None) -> Matrix:

@@ -11,7 +11,7 @@ from nndepth_core.camera import CalibrationError
 from nndepth_core.files.yaml_mapping import UniqueNames, parse_mapping
 
 _PAIRS = (('P1', 'P2'), ('LEFT.P', 'RIGHT.P'))
-SIZES = (
+_SIZES = (
     ('image_width', 'image_height'),
     ('LEFT.width', 'LEFT.height'),
     ('Camera.width', 'Camera.height'),
@@ -68,7 +68,7 @@ def pair_of(
     Raises:
         CalibrationError: a matrix is not 3x4, or the file is known to describe something else.
     """
-    size = next((size_of(name, content, keys) for keys in SIZES if keys[0] in content), None)
+    size = size_in(name, content)
     for left, right in _PAIRS:
         if left in content and right in content:
             return matrix_of(name, content, left), matrix_of(name, content, right), size
@@ -110,6 +110,15 @@ def matrix_of(
     if not isinstance(data, list) or count not in (None, len(data)):
         raise CalibrationError(f'{name}: {key} has no {count or "list of"} numbers in its data')
     return [_number(name, key, value) for value in data]
+
+
+def size_in(name: str, content: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Find width and height by the keys that are in use; None if there are none.
+
+    Raises:
+        CalibrationError: one is missing or is no number of pixels.
+    """
+    return next((size_of(name, content, keys) for keys in _SIZES if keys[0] in content), None)
 
 
 def size_of(name: str, content: Mapping[str, Any], keys: tuple[str, str]) -> tuple[int, int]:
