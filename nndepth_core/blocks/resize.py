@@ -57,6 +57,26 @@ def resize_bicubic(
     return _product(down, table, across)
 
 
+def resized_places(
+    table: Tensor,
+    grid: tuple[int, int],
+    rows: int | Tensor,
+    columns: int | Tensor,
+    excess: float | Tensor = 0.0,
+) -> Tensor:
+    """Resize a table of positions for a grid of patches, (1, rows * columns, width).
+
+    Args:
+        table: (1, 1 + L, width), that of the class token first.
+        grid: the patches that the table is of.
+        rows: of the wanted grid; a tensor without dimensions while a graph is traced.
+        columns: likewise.
+        excess: see `resize_bicubic`.
+    """
+    planes = table[0, 1:].t().unflatten(1, grid)
+    return resize_bicubic(planes, rows, columns, excess).flatten(1).t().unsqueeze(0)
+
+
 def _cubics(
     size: int, wanted: int | Tensor, excess: float | Tensor, device: torch.device
 ) -> Tensor:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nndepth_core.blocks.attention import SelfAttention
-from nndepth_core.blocks.resize import resize_bicubic
+from nndepth_core.blocks.resize import resized_places
 
 PATCH = 14
 """Rows and columns of pixels in a patch."""
@@ -135,9 +135,8 @@ class Dinov2(nn.Module):
 
         On the grid of the training the table is taken as it is.
         """
-        table = self.positions[0, 1:].t().unflatten(1, (_GRID, _GRID))
         excess = self.excess * ((rows != _GRID) | (columns != _GRID))
-        return resize_bicubic(table, rows, columns, excess).flatten(1).t().unsqueeze(0)
+        return resized_places(self.positions, (_GRID, _GRID), rows, columns, excess)
 
 
 class Block(nn.Module):

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from nndepth_core.blocks.resize import resize_bicubic
+from nndepth_core.blocks.resize import resized_places
 from nndepth_core.encoders.dinov2 import Block, Dinov2
 
 _EPSILON = 1e-6
@@ -170,19 +170,6 @@ def sine_table(grid: Grid, width: int) -> Tensor:
         2,
     ).flatten(0, 1)
     return torch.cat((torch.zeros(1, width), table.float())).unsqueeze(0)
-
-
-def resized_places(table: Tensor, grid: Grid, rows: int | Tensor, columns: int | Tensor) -> Tensor:
-    """Resize a table of positions for a grid of patches, (1, rows * columns, width).
-
-    Args:
-        table: (1, 1 + L, width), that of the class token first.
-        grid: the patches that the table is of.
-        rows: of the wanted grid; a tensor without dimensions while a graph is traced.
-        columns: likewise.
-    """
-    planes = table[0, 1:].t().unflatten(1, grid)
-    return resize_bicubic(planes, rows, columns).flatten(1).t().unsqueeze(0)
 
 
 def refitted_table(table: Tensor, grid: Grid) -> Tensor:

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from nndepth_core.blocks.masking import Mask, from_patches, mask_by, put_back, take
 from nndepth_core.blocks.norm import ImageNetNorm
+from nndepth_core.blocks.resize import resized_places
 from nndepth_core.encoders.vit import (
     Grid,
     Size,
     VisionTransformer,
     attended,
     layers_of,
-    resized_places,
     sine_table,
 )
 from nndepth_core.models.base import Network

@@ -9,10 +9,10 @@ from fill import load_golden  # noqa: E402
 from probe import official_state, record, unpacked  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+from nndepth_core.blocks.resize import resized_places  # noqa: E402
 from nndepth_core.encoders.vit import (  # noqa: E402
     VisionTransformer,
     refitted_table,
-    resized_places,
     sine_table,
 )
 from nndepth_core.models import create_model  # noqa: E402
