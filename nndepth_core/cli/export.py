@@ -37,8 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     name, variant = split_model(args.model)
     weights = find_weights(name, variant, args.weights)
     settings = ' '.join(args.network_settings)
-    network = load_network(name, variant, weights, settings)
     origin = Origin.of(name, weights)
+    network = load_network(name, variant, weights, settings, origin)
     iterations = args.iterations if args.iterations != network.spec.iterations else 0
     if args.output is None and (args.size is not None or network.one_size_graph):
         raise ValueError(

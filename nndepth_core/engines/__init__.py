@@ -243,7 +243,8 @@ def _network_engine(
         )
     from nndepth_core.engines.torch import TorchEngine, load_network
 
-    return TorchEngine(load_network(name, variant, source, network_settings), device, **settings)
+    network = load_network(name, variant, source, network_settings, origin)
+    return TorchEngine(network, device, **settings)
 
 
 def _find_export(

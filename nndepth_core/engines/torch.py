@@ -21,7 +21,7 @@ from nndepth_core.engines.reference import Reference, textured_inputs, tolerated
 from nndepth_core.models import create_model, network_class
 from nndepth_core.models.base import Network
 from nndepth_core.spec import ModelSpec
-from nndepth_core.weights.description import RANDOM
+from nndepth_core.weights.description import RANDOM, Origin
 from nndepth_core.weights.loading import load_weights, settings_of
 from nndepth_core.weights.settings import parse_settings
 
@@ -199,7 +199,11 @@ class _Graph:
 
 
 def load_network(
-    model: str, variant: str | None, weights: str | Path, network_settings: str = ''
+    model: str,
+    variant: str | None,
+    weights: str | Path,
+    network_settings: str = '',
+    origin: Origin | None = None,
 ) -> Network:
     """Make a network with the settings that are stored with its weights, and load the weights.
 
@@ -208,13 +212,14 @@ def load_network(
         variant: the variant of the network; None takes the first.
         weights: a checkpoint file, or 'random' for reproducible random numbers.
         network_settings: other settings in place of the stored ones, see `create_engine`.
+        origin: where the weights came from, so that they are not hashed again; None finds out.
 
     Raises:
         EngineError: name or variant is unknown, there is no such setting, or the file does not
             fit; the message says why.
     """
     try:
-        settings = {} if weights == RANDOM else settings_of(model, weights)
+        settings = {} if weights == RANDOM else settings_of(model, weights, origin)
         settings |= parse_settings(network_class(model), network_settings.split())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

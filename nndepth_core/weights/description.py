@@ -143,7 +143,7 @@ def recognize(
     """
     if own := describe(path):
         return Recognized(own.origin, own.model, own.variants)
-    sha256 = sha256_of(path)
+    sha256 = fetched.sha256 if fetched else sha256_of(path)
     known = published or (fetched and identify_on_hub(fetched.address, sha256))
     known = known or identify(model, path.name, sha256)
     origin = Origin(path.name, sha256)

@@ -69,7 +69,7 @@ def download_from_hub(checkpoint: Checkpoint) -> HubFile:
     address = checkpoint.hub[0]
     try:
         fetched = fetch_file(address)
-        _verify(fetched.path, checkpoint.sha256)
+        _verify(fetched.path, checkpoint.sha256, fetched.sha256)
     except (HubError, DownloadError) as error:
         raise DownloadError(
             f'{checkpoint.id} was not downloaded: {error}; '
@@ -97,7 +97,7 @@ def download(checkpoint: Checkpoint, folder: Path) -> Path:
             _unpack(arrived, file)
         else:
             arrived.replace(file)
-        _verify(file, checkpoint.sha256)
+        _verify(file, checkpoint.sha256, sha256_of(file))
     except (HTTPError, HTTPException, ConnectionError, TimeoutError, DownloadError) as error:
         raise DownloadError(
             f'{checkpoint.id} was not downloaded: {error}. Get {checkpoint.file} by hand from '
@@ -167,11 +167,11 @@ def _unpack(archive: Path, file: Path) -> None:
         raise DownloadError(f'the archive at its address cannot be unpacked ({error})') from error
 
 
-def _verify(file: Path, sha256: str | None) -> None:
+def _verify(file: Path, due: str | None, sha256: str) -> None:
+    """Refuse a file of no known kind, or with another hash than is due."""
     try:
         kind_of(file)
     except ValueError as error:
         raise DownloadError(f'what came {error}') from error
-    found = sha256_of(file)
-    if sha256 and not found.startswith(sha256):
-        raise DownloadError(f'what came has sha256 {found}, {sha256} is due')
+    if due and not sha256.startswith(due):
+        raise DownloadError(f'what came has sha256 {sha256}, {due} is due')

@@ -92,11 +92,13 @@ class HubFile:
         path: of the file in the cache; a configuration lies beside it where the hub has one.
         address: where it lies on the hub, with the commit.
         license: what the model card states, None where that is not known.
+        sha256: of the file.
     """
 
     path: Path
     address: HubAddress
     license: str | None
+    sha256: str
 
     @property
     def name(self) -> str:
@@ -159,9 +161,9 @@ def fetch_file(address: HubAddress) -> HubFile:
             for file in (config, name)
             if file in listing.files
         ]
-    _verify(paths[-1], address)
+    sha256 = _verify(paths[-1], address)
     return HubFile(
-        paths[-1], HubAddress(address.repository, listing.commit, name), listing.license
+        paths[-1], HubAddress(address.repository, listing.commit, name), listing.license, sha256
     )
 
 
@@ -295,16 +297,21 @@ def _download(hub: ModuleType, address: HubAddress, file: str, commit: str) -> P
     return path
 
 
-def _verify(path: Path, address: HubAddress) -> None:
-    """Compare a large file with its hash, which the cache names it by; remove it if it differs."""
+def _verify(path: Path, address: HubAddress) -> str:
+    """Return the hash of a file; the cache names large ones by it, and they are compared.
+
+    A file that differs is removed.
+    """
     blob = path.resolve()
-    if re.fullmatch(r'[0-9a-f]{64}', blob.name) and sha256_of(blob) != blob.name:
+    sha256 = sha256_of(blob)
+    if re.fullmatch(r'[0-9a-f]{64}', blob.name) and sha256 != blob.name:
         blob.unlink()
         path.unlink(missing_ok=True)
         raise HubError(
             f'{path.name} of {address.repository} came damaged, since its sha256 is not '
             f'{blob.name}, and was removed; run the command again'
         )
+    return sha256
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nndepth_core.models import create_model, model_names, network_class
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint, some, unwrap
-from nndepth_core.weights.description import recognize
+from nndepth_core.weights.description import Origin, recognize
 from nndepth_core.weights.settings import check_settings, snapshot_config
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _LEAST = 0.3
 """The smallest part of a checkpoint that a network may read."""
 
 
-def settings_of(model: str, path: str | Path) -> dict[str, Any]:
+def settings_of(model: str, path: str | Path, origin: Origin | None = None) -> dict[str, Any]:
     """The settings that a network needs with a checkpoint file.
 
     They are those that a stored file holds, the catalogue has of a published one, or the
@@ -33,6 +33,7 @@ def settings_of(model: str, path: str | Path) -> dict[str, Any]:
     Args:
         model: registry name of the network.
         path: the file.
+        origin: where it came from; None finds out.
 
     Raises:
         ValueError: the network is unknown or has no such settings.
@@ -42,7 +43,7 @@ def settings_of(model: str, path: str | Path) -> dict[str, Any]:
     if not path.is_file():  # what is wrong with it is told where its entries are read
         return {}
     settings = cls.settings_from_config(snapshot_config(path))
-    settings = {**settings, **recognize(path, model).origin.settings}
+    settings = {**settings, **(origin or recognize(path, model).origin).settings}
     check_settings(cls, settings)
     return settings
 
