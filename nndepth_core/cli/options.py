@@ -70,7 +70,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     for name, meaning in CONTRACT_OPTIONS.items():
         help_text = f'for an .onnx file that nndepth did not export: {meaning}'
-        add(_flag(name), default='', metavar=name.rpartition('_')[2].upper(), help=help_text)
+        add(flag(name), default='', metavar=name.rpartition('_')[2].upper(), help=help_text)
     add(
         '--max-disparity',
         type=int,
@@ -233,7 +233,7 @@ def add_group(
     """Declare `--PREFIX-NAME` for every field of a dataclass whose defaults are numbers."""
     for field in fields(make):
         parser.add_argument(
-            f'--{prefix}-{field.name.replace("_", "-")}',
+            flag(f'{prefix}_{field.name}'),
             type=type(field.default),
             default=field.default,
             metavar=field.name.rpartition('_')[2].upper(),
@@ -247,7 +247,7 @@ def group_of(args: argparse.Namespace, prefix: str, make: type[SettingsT]) -> Se
     try:
         return make(**{name: getattr(args, f'{prefix}_{name}') for name in names})
     except ValueError as error:
-        raise ValueError(f'--{prefix}-{str(error).replace("_", "-")}') from error
+        raise ValueError(flag(f'{prefix}_{error}')) from error
 
 
 def add_single_calibration(parser: argparse.ArgumentParser) -> None:
@@ -303,7 +303,7 @@ def load_estimator(
     given = _given(args)
     options = options_for(model, given)
     if unfit := [name for name in given if name not in options]:
-        flags = ', '.join(map(_flag, unfit))
+        flags = ', '.join(map(flag, unfit))
         raise ValueError(f'{model} takes no {flags}; leave that out, or give another model')
     estimator = load(
         model,
@@ -338,7 +338,7 @@ def as_flags(text: str, args: argparse.Namespace) -> str:
     """
     names = '|'.join(name for name in vars(args) if '_' in name and name != 'camera_info')
     parameter = rf'(?<![\w./"-])(?<!is )({names})(?![\w./-])'
-    text = re.sub(parameter, lambda found: _flag(found[1]), text)
+    text = re.sub(parameter, lambda found: flag(found[1]), text)
     return re.sub(r'(?<![\w./-])filter\.(?=[a-z*])', '--filter-', text)
 
 
@@ -353,7 +353,8 @@ def naming_flags(args: argparse.Namespace) -> Iterator[None]:
         raise
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """The option that sets an argument."""
     return '--set' if name == 'network_settings' else f'--{name.replace("_", "-")}'
 
 

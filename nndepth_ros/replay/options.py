@@ -97,7 +97,7 @@ def add_mono_selection(parser: argparse.ArgumentParser) -> None:
         )
     for row in SCALE_PARAMETERS:
         add(
-            f'--{row.name.replace("_", "-")}',
+            options.flag(row.name),
             type=type(row.default),
             default=row.default,
             choices=row.choices or None,
@@ -123,10 +123,9 @@ def selection(
     for name in others:
         if getattr(args, name, default(name)) != default(name):
             what = 'models of single images' if task == 'stereo' else 'stereo models'
-            flag = f'--{name.replace("_", "-")}'
             raise ValueError(
-                f'{flag} is for {what} and {args.model} is none; leave it out, or choose another '
-                '--model'
+                f'{options.flag(name)} is for {what} and {args.model} is none; leave it out, or '
+                'choose another --model'
             )
     common = {
         'start': args.start,
