@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nndepth_core.camera import FARTHEST, PinholeCamera
-from nndepth_core.files.values import integer, number
+from nndepth_core.files.values import within
 
 MEANING = {
     'stride': 'only every so manieth row and column of the depth gives points',
@@ -62,9 +62,7 @@ class CloudSettings:
     far_depth: float = 0.0
 
     def __post_init__(self) -> None:
-        integer('stride', self.stride, LOWEST['stride'], HIGHEST['stride'])  # type: ignore[arg-type]
-        for name in ('voxel_size', 'voxel_sigmas', 'min_range', 'max_range', 'far_depth'):
-            number(name, getattr(self, name), 0, HIGHEST[name])
+        within(self, LOWEST, HIGHEST)
         if 0 < self.voxel_size < SMALLEST_VOXEL:
             raise ValueError(
                 f'voxel_size is {self.voxel_size}; give at least {SMALLEST_VOXEL:g} metres, or 0 '

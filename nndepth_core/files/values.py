@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
 Item = TypeVar('Item')
@@ -29,6 +30,23 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f'{name} is {reprlib.repr(value)}; give a whole number in {low}..{high}')
     return value
+
+
+def within(settings: Any, lowest: Mapping[str, float], highest: Mapping[str, float]) -> None:
+    """Check the fields of a dataclass whose defaults are numbers; whole ones stay whole.
+
+    Args:
+        settings: the dataclass.
+        lowest: the smallest values that are not 0, by field.
+        highest: the largest values, by field.
+
+    Raises:
+        ValueError: a value is no number, or out of its range.
+    """
+    for field in fields(settings):
+        check: Callable[..., float] = integer if isinstance(field.default, int) else number
+        value = getattr(settings, field.name)
+        check(field.name, value, lowest.get(field.name, 0), highest[field.name])
 
 
 def text(name: str, value: Any, longest: int = 1000) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nndepth_core.files.values import integer, number
+from nndepth_core.files.values import within
 
 MEANING = {
     'border': 'estimates nearer than so many pixels to the border are removed, of a pair also '
@@ -52,10 +52,7 @@ class FilterSettings:
     step: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ('border', 'flying', 'speckle_size', 'fill_holes'):
-            integer(name, getattr(self, name), 0, HIGHEST[name])  # type: ignore[arg-type]
-        for name in ('smoothing', 'step'):
-            number(name, getattr(self, name), LOWEST.get(name, 0), HIGHEST[name])
+        within(self, LOWEST, HIGHEST)
 
     @property
     def any(self) -> bool:
