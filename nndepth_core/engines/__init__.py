@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
-from nndepth_core.export.cache import find_export
+from nndepth_core.export.cache import export_path, stored_export
 from nndepth_core.spec import Task
 from nndepth_core.third_party import third_party
 from nndepth_core.weights.catalogue import catalogue
@@ -223,7 +223,9 @@ def _network_engine(
     _tell_license(model, origin.license)
     special = settings.keys() - {'precision', 'iterations', 'threads'}  # settings of torch only
     if engine == 'onnxruntime' or (engine == 'auto' and not special and _onnx_serves(device)):
-        export = _find_export(name, variant, origin, network_settings, settings)
+        held = 'fp32' if settings['precision'] == 'auto' else settings['precision']
+        steps = settings['iterations']
+        export = stored_export(export_path(name, variant, origin, held, steps, network_settings))
         if export is not None:
             try:
                 return _onnx_engine(export, device, settings)
@@ -245,13 +247,6 @@ def _network_engine(
 
     network = load_network(name, variant, source, network_settings, origin)
     return TorchEngine(network, device, **settings)
-
-
-def _find_export(
-    name: str, variant: str, origin: Origin, network_settings: str, settings: dict[str, Any]
-) -> Path | None:
-    precision = 'fp32' if settings['precision'] == 'auto' else settings['precision']
-    return find_export(name, variant, origin, precision, settings['iterations'], network_settings)
 
 
 def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> OnnxEngine:

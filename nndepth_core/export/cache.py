@@ -9,20 +9,12 @@ from nndepth_core.weights.description import Origin
 from nndepth_core.weights.store import cache_folder, folders
 
 
-def find_export(
-    network: str,
-    variant: str,
-    origin: Origin,
-    precision: str,
-    iterations: int = 0,
-    settings: str = '',
-) -> Path | None:
-    """Return the stored export of a network with these weights, or None if there is none.
+def stored_export(path: Path) -> Path | None:
+    """Return the stored export that belongs at an `export_path`, or None if there is none.
 
-    The arguments are those of `export_path`.
+    Those that come with the package lie in another folder.
     """
-    name = export_path(network, variant, origin, precision, iterations, settings).name
-    paths = (folder / 'onnx' / name for folder in folders())
+    paths = (folder / 'onnx' / path.name for folder in folders())
     return next((path for path in paths if path.is_file()), None)
 
 
