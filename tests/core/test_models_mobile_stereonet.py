@@ -112,7 +112,9 @@ def test_batch_equals_single_pairs(variant):
         torch.testing.assert_close(both[index : index + 1], single, rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize('value', [0, 100])
-def test_refuses_disparities_that_the_hourglasses_cannot_halve(value):
-    with pytest.raises(ValueError, match=f'max_disparity is {value}; give a multiple of 16'):
+@pytest.mark.parametrize(
+    ('value', 'cure'), [(0, 'whole number in 16..4096'), (100, 'multiple of 16')]
+)
+def test_refuses_disparities_that_the_hourglasses_cannot_halve(value, cure):
+    with pytest.raises(ValueError, match=f'max_disparity is {value}; give a {cure}'):
         create_model('mobile_stereonet', max_disparity=value)
