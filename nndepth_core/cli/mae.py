@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Draw input, mask, reconstruction and difference of a pair."""
     args = _parser().parse_args(arguments)
+    if args.output.resolve() in (args.left.resolve(), args.right.resolve()):
+        raise ValueError(f'{args.output} is an image to read; give another file by --output')
     left, right = io.read_pair(args.left, args.right)
     from nndepth_core.training.masked import draw_pair, fill_in
 

@@ -252,6 +252,8 @@ def reference_of(
 
 def small_size(spec: ModelSpec) -> tuple[int, int]:
     """A small (height, width) that a network takes and that is enough to test it."""
+    if spec.fixed_size is not None:
+        return spec.fixed_size
     height, width = (
         -(-max(side, least) // spec.multiple) * spec.multiple
         for side, least in zip((96, 160), spec.minimum, strict=True)

@@ -141,6 +141,7 @@ def export_onnx(
         ValueError: an argument is not allowed.
     """
     _check_arguments(network.spec, size, iterations, precision)
+    size = size or network.spec.fixed_size
     path = Path(path)
     steps = (iterations or network.spec.iterations) if network.spec.iterations else 0
     export = _Export(network, steps, precision, origin or Origin('', ''), opset)

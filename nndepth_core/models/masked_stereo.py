@@ -198,8 +198,12 @@ class MaskedStereo(Network):
         return pair
 
     def refitted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """See `Network` and `VisionTransformer.refit`."""
-        return self.encoder.refit(state)
+        """See `Network` and `VisionTransformer.refit`.
+
+        Weights of single images do not tell views apart; what does so stays as it is.
+        """
+        marks = {n: v for n, v in self.state_dict().items() if n.endswith('.views')}
+        return {**marks, **self.encoder.refit(state)}
 
 
 def _check_decoder(width: int, layers: int, heads: int) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nndepth_core.data.loader import Batch, TrainingData
 from nndepth_core.data.sample import StereoSample
+from nndepth_core.estimator import check_pair
 from nndepth_core.models.base import Network
 from nndepth_core.models.masked_stereo import MaskedStereo, Reconstruction
 from nndepth_core.models.stereo_mae import patch_grid
@@ -107,6 +108,7 @@ def fill_in(
     Raises:
         ValueError: The images do not fit the network.
     """
+    check_pair(left, right)
     pair = [torch.from_numpy(x.transpose(2, 0, 1)[None]).float().to(device) for x in (left, right)]
     height, width = network.fitting(*pair)[0].shape[-2:]
     grid = patch_grid((height, width), network.encoder.patch)

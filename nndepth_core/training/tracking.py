@@ -99,6 +99,16 @@ def flat_settings(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]
     return flat
 
 
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], part: str) -> list[str]:
+    """What differs between two configurations where names begin so, in words."""
+    old, new = flat_settings(before), flat_settings(now)
+    return [
+        f'{name} was {old.get(name, "not set")} and is {new.get(name, "not set")}'
+        for name in sorted(old | new)
+        if name.startswith(part) and old.get(name) != new.get(name)
+    ]
+
+
 def _step(line: str) -> float:
     """The step of a line of figures; infinite for a line that was cut short."""
     try:

@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nndepth_core.data.loader import Batch, TrainingData, killed_workers_named
 from nndepth_core.files.writing import write_at_once
+from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.models.base import Network
 from nndepth_core.training import TrainingError
 from nndepth_core.training.batch_norms import batch_norms, measured_anew
@@ -42,6 +43,7 @@ from nndepth_core.training.schedules import learning_rate_factor
 from nndepth_core.training.settings import TrainerSettings
 from nndepth_core.training.tracking import (
     PlainTracker,
+    changes,
     check_trackers,
     flat_settings,
     log_pictures,
@@ -117,6 +119,7 @@ class BaseTrainer(TrainerSettings, ABC):
             DatasetError: Samples cannot be read.
         """
         self.start(network, data, config)
+        self.rehearse(data)
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         batches = data.batches(self.seed, self.step * self.accumulation, rank, ranks)
         with (
@@ -169,11 +172,15 @@ class BaseTrainer(TrainerSettings, ABC):
         self.prepare(state)
         if state and state['data'] != self.fingerprint(data):
             _log.warning('the run began with another seed or batch size; its batches will change')
+        settings = yaml.safe_load(config) or {}
         if self.accelerator.is_main_process and config:
+            if checkpoint and (self.folder / CONFIG).is_file():
+                for change in changes(read_mapping(self.folder / CONFIG), settings, 'model.'):
+                    _log.warning('the run goes on with another network: %s', change)
             write_at_once(self.folder / CONFIG, config)
         self.accelerator.init_trackers(
             'nndepth',
-            config=flat_settings(yaml.safe_load(config) or {}),
+            config=flat_settings(settings),
             init_kwargs={'wandb': {'name': self.folder.name, 'dir': str(self.folder)}},
         )
 
@@ -275,6 +282,22 @@ class BaseTrainer(TrainerSettings, ABC):
         if self.is_due(self.log_every):
             rate = self.optimizer.param_groups[0]['lr']
             self.accelerator.log(self.progress.figures(rate), self.step)
+
+    def rehearse(self, data: TrainingData) -> None:
+        """Use a validation sample, so that those that do not fit are told before the first step.
+
+        Raises:
+            TrainingError: It does not fit the network.
+        """
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        self.evaluated.eval()
+        with torch.no_grad():
+            for sample in data.validation_samples(ranks, rank, ranks):
+                try:
+                    self.predict(sample)
+                except ValueError as error:
+                    raise TrainingError(f'a validation sample does not fit: {error}') from error
+        self.set_train_mode()
 
     def run_validation(self, data: TrainingData) -> None:
         """Validate, log the figures and keep the weights if they are among the best."""

@@ -56,7 +56,10 @@ def load_encoder(network: Network, path: str | Path) -> None:
     }
     if any(differing.values()):
         parts = (f'{len(n)} {kind} ({some(n)})' for kind, n in differing.items() if n)
+        cure = (
+            '; it was trained to see both views, so set joint to true' if _MARKS in unknown else ''
+        )
         raise CheckpointError(
-            f'{path} does not hold the encoder of {network.spec.title}: {", ".join(parts)}'
+            f'{path} does not hold the encoder of {network.spec.title}: {", ".join(parts)}{cure}'
         )
     encoder.load_state_dict({**own, **entries})

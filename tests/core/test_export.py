@@ -23,7 +23,7 @@ from nndepth_core import StereoEstimator, cli  # noqa: E402
 from nndepth_core.engines import EngineError, create_engine  # noqa: E402
 from nndepth_core.engines.onnx import OnnxEngine  # noqa: E402
 from nndepth_core.engines.reference import textured_inputs, textured_pair  # noqa: E402
-from nndepth_core.engines.torch import ModuleEngine  # noqa: E402
+from nndepth_core.engines.torch import ModuleEngine, TorchEngine  # noqa: E402
 from nndepth_core.export import onnx as export  # noqa: E402
 from nndepth_core.export.cache import Origin, export_path  # noqa: E402
 from nndepth_core.export.onnx import ExportError, export_onnx  # noqa: E402
@@ -288,6 +288,18 @@ def test_networks_without_confidence_export_none(tmp_path):
     assert list(OnnxEngine(tmp_path / 'mean.onnx').run(stereo(*textured_pair(16, 24)))) == [
         'disparity'
     ]
+
+
+def test_a_network_of_one_size_is_exported_at_it(tmp_path):
+    network = Mean().eval()
+    network.specify(fixed_size=(24, 40))
+    report = export_onnx(network, tmp_path / 'mean.onnx')
+    assert (report.fixed_size, report.reason) == ((24, 40), '')
+    engine = OnnxEngine(tmp_path / 'mean.onnx')
+    engine.self_test()
+    TorchEngine(network, 'cpu', threads=1).self_test()
+    with pytest.raises(ValueError, match='takes exactly 40x24'):
+        export_onnx(network, tmp_path / 'other.onnx', size=(16, 24))
 
 
 def test_a_graph_that_serves_one_size_is_bound_to_it(tmp_path, monkeypatch):

@@ -92,6 +92,31 @@ def test_pretrains_masked_autoencoders_only(tmp_path):
         trainer(tmp_path).train(TinyStereo(), StereoData(TinyPairs(), workers=0))
 
 
+def test_pairs_that_do_not_fit_are_told_before_the_first_step(tmp_path):
+    network = MaskedStereo(size='tiny', patch=(16, 16), image=(16, 32), **FEW)
+    data = StereoData(TinyPairs(4), TinyPairs(2), batch_size=2, workers=0)
+    with pytest.raises(TrainingError, match='validation sample does not fit: images are 24x16'):
+        trainer(tmp_path).train(network, data)
+    assert not (tmp_path / 'metrics.jsonl').exists()
+
+
+@pytest.mark.parametrize('resize', [False, True])
+def test_both_views_have_one_size(resize):
+    left, right = TinyPairs()[0].left, TinyPairs()[0].right
+    with pytest.raises(ValueError, match='left is 24x16 and right 16x16; the images of a pair'):
+        fill_in(masked(resize=resize).eval(), left, right[:, :16])
+
+
+def test_another_network_of_a_resumed_run_is_told(tmp_path, caplog):
+    arguments = [f'training.folder={tmp_path}', 'training.batch_size=1', 'training.save_every=1']
+    tiny_run(arguments).train()
+    changed = ['training.max_steps=2', 'training.resume=true', 'training.log_every=1']
+    tiny_run([*arguments, *changed]).train()
+    assert 'goes on with another network' not in caplog.text
+    tiny_run([*arguments, *changed, 'model.mask_ratio=0.5']).train()
+    assert 'another network: model.init_args.mask_ratio was 0.75 and is 0.5' in caplog.text
+
+
 @torch.no_grad()
 def test_filling_in_is_repeatable_and_fits_the_image():
     pair = TinyPairs()[0]
@@ -171,6 +196,10 @@ def test_fine_tunes_what_was_pretrained(tmp_path, capsys):
     assert cli.main([*show, '--set', 'mask_ratio=0.5']) == 0
     assert '50% of the patches removed, tube masks' in capsys.readouterr().out
     assert io.read_image(tmp_path / 'mae.png').shape[1] == 48
+    assert cli.main([*show[:-1], pair[1]]) == 2
+    assert (
+        'right.png is an image to read; give another file by --output' in capsys.readouterr().err
+    )
     assert cli.main([*show, '--set', 'patch=[16, 16]']) == 2
     assert 'its patches have 8x8 pixels' in capsys.readouterr().err
     [checkpoint] = (tmp_path / 'pre' / 'checkpoints').glob('step_*/weights.safetensors')

@@ -179,9 +179,11 @@ def test_takes_the_encoder_of_our_pretraining(tmp_path):
     assert torch.equal(other.decoder.mask_token, masked.decoder.mask_token)
 
 
-def test_takes_whole_checkpoints_of_mae(tmp_path):
+@pytest.mark.parametrize('joint', [False, True])
+def test_takes_whole_checkpoints_of_mae(tmp_path, joint):
+    """Where views are seen together, what tells them apart is not in the file and stays."""
     masked = MaskedStereo(
-        size='tiny', image=(32, 64), joint=False, decoder_width=16, decoder_layers=1,
+        size='tiny', image=(32, 64), joint=joint, decoder_width=16, decoder_layers=1,
         decoder_heads=2,
     )  # fmt: skip
     state = as_mae(masked, grid=(14, 14))
@@ -189,10 +191,16 @@ def test_takes_whole_checkpoints_of_mae(tmp_path):
     for name, value in masked.decoder.state_dict().items():
         state[substitute(f'decoder.{name}', rules).removeprefix('decoder.')] = value + 1
     state['decoder_pos_embed'] = sine_table((14, 14), 16)
-    save_file(state, tmp_path / 'mae.safetensors')
+    save_file(
+        {n: v for n, v in state.items() if not n.endswith('views')}, tmp_path / 'mae.safetensors'
+    )
+    marks = {n: v.clone() for n, v in masked.state_dict().items() if n.endswith('views')}
+    assert len(marks) == 2 * joint
     before = masked.decoder.mask_token.clone()
     load_weights(masked, tmp_path / 'mae.safetensors')
     assert torch.equal(masked.decoder.mask_token, before + 1)
+    for name, value in marks.items():
+        assert torch.equal(masked.state_dict()[name], value)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +208,7 @@ def test_takes_whole_checkpoints_of_mae(tmp_path):
     [
         ({'joint': False, 'patch': (16, 16)}, 'patches have 16x16 pixels.*set patch to .16, 16'),
         ({'size': 'small', 'joint': False}, 'of another shape'),
-        ({'joint': True}, r'1 unexpected \(views\)'),
+        ({'joint': True}, r'1 unexpected \(views\); it was trained .* set joint to true'),
     ],
 )
 def test_refuses_other_encoders(tmp_path, change, message):
