@@ -14,6 +14,7 @@ _GRID = (6, 8)
 """Rows and columns of the points that are compared."""
 _LARGEST = 4096 * 2304
 """No test needs a pair with more pixels than this."""
+_LARGEST_VALUE = 1e5
 _LEAST = 1e-3
 """Outputs of a smaller magnitude count as having this magnitude."""
 
@@ -42,9 +43,19 @@ class Reference:
 
     @classmethod
     def of(cls, values: np.ndarray, tolerance: float) -> Reference:
-        """Keep the points of a map (H, W) that was computed on the inputs of its size."""
+        """Keep the points of a map (H, W) that was computed on the inputs of its size.
+
+        Raises:
+            ValueError: they are no numbers that a network could give.
+        """
         height, width = values.shape
-        return cls((height, width), tuple(map(float, _sample(values))), tolerance)
+        points = _sample(values)
+        if (wrong := points[~(np.abs(points) <= _LARGEST_VALUE)]).size:
+            raise ValueError(
+                f'it gives {wrong[0]:g} on a test image, so that nothing can be estimated with '
+                'it; check the network and its weights'
+            )
+        return cls((height, width), tuple(map(float, points)), tolerance)
 
     def check(self, engine: Engine, values: np.ndarray | None = None) -> None:
         """Compare the engine, or a map (H, W) that it computed on the inputs, with this.
@@ -121,7 +132,7 @@ def _side(name: str, value: int) -> int:
 
 
 def _value(name: str, value: float) -> float:
-    return number(name, value, -1e5, 1e5)
+    return number(name, value, -_LARGEST_VALUE, _LARGEST_VALUE)
 
 
 def _sample(values: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import logging
 import os
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,6 +98,12 @@ def test_textured_pair_is_shifted_and_the_same_everywhere():
     np.testing.assert_array_equal(left[:, :, 9:], right[:, :, :-9])
     assert left.std() > 30
     assert (int(left.sum()), int(right.sum())) == (897521, 881296)
+
+
+@pytest.mark.parametrize('wrong', [np.nan, np.inf, -1e6])
+def test_a_reference_holds_possible_values_only(wrong):
+    with pytest.raises(ValueError, match=re.escape(f'it gives {wrong:g} on a test image')):
+        Reference.of(np.full((80, 80), wrong, np.float32), 0.5)
 
 
 def test_reference_tells_other_results():
