@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from nndepth_core import calibration
+from nndepth_core import calibration, clouds
 from nndepth_core.cli import command_parser, explain, options
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.cli.infer_mono import MonoInference
 from nndepth_core.cli.infer_stereo import StereoInference
 from nndepth_core.cli.table import table
+from nndepth_core.clouds import CloudSettings
 from nndepth_core.data.sample import spread
 from nndepth_core.evaluation.tables import finite
 from nndepth_core.files.writing import check_folder, write_at_once
 from nndepth_core.plausibility import Finding, Once
 
-FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply', 'sigma')
+FORMATS = ('pfm', 'kitti', 'npy', 'depth', 'color', 'ply', 'cloud', 'sigma')
 EXAMINED_SAMPLES = 10
 
 Inference = StereoInference | MonoInference
@@ -90,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         '--calibration',
         metavar='SOURCE',
         help=f'the calibration: {calibration.LAYOUTS}; for single images also '
-        f'{calibration.SINGLE_LAYOUTS}; pairs need it for depth and ply, single images for ply',
+        f'{calibration.SINGLE_LAYOUTS}; pairs need it for depth, ply and cloud, single images for '
+        'ply and cloud',
     )
     options.add_rectify(parser, '--calibration')
     add(
@@ -105,13 +107,16 @@ def _parser() -> argparse.ArgumentParser:
         type=_formats,
         help=f'what is written, separated by commas, out of {", ".join(FORMATS)}; kitti is a '
         '16-bit PNG of 256 times the disparity, depth is a float32 NPY in metres and a 16-bit PNG '
-        'in millimetres, sigma a float32 NPY of how precise it is, in metres; a model that gives '
-        'no metres has neither depth nor ply; default: '
+        'in millimetres, sigma a float32 NPY of how precise it is, in metres; ply are all points '
+        'and cloud those that the options --cloud-... keep; a model that gives no metres has none '
+        'of these; default: '
         'pfm,color, and depth where it is known in metres',
     )
     options.add_estimator_arguments(parser)
     options.add_baseline_arguments(parser)
     options.add_depth_arguments(parser)
+    options.add_disparity_sigma(parser)
+    options.add_group(parser, 'cloud', CloudSettings, clouds.MEANING)
     add('--confidence', action='store_true', help='write the confidence too, as an 8-bit picture')
     options.add_truth_arguments(parser)
     options.add_max_pixels(parser)

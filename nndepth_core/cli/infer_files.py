@@ -10,6 +10,7 @@ import numpy as np
 
 from nndepth_core import io, visualization
 from nndepth_core.camera import PinholeCamera
+from nndepth_core.clouds import CloudSettings, filtered_points
 
 
 class OutputFiles:
@@ -34,13 +35,19 @@ class OutputFiles:
         depth: np.ndarray,
         image: np.ndarray,
         camera: PinholeCamera | None,
+        cloud: CloudSettings,
+        sigma: np.ndarray | None = None,
     ) -> None:
-        """Write depth (H, W) in metres and the cloud of its points, as far as asked for."""
+        """Write depth (H, W) in metres and clouds of its points, as far as asked for."""
         if 'depth' in formats:
             for suffix in ('npy', 'png'):
                 io.write_depth(self.path(f'depth.{suffix}'), depth)
         if 'ply' in formats and camera is not None:
             io.write_ply(self.path('points.ply'), camera.points(depth), image)
+        if 'cloud' in formats and camera is not None:
+            points = filtered_points(depth, image, camera, cloud, sigma)
+            bgr = points[:, 3:].copy().view(np.uint8)
+            io.write_ply(self.path('cloud.ply'), points[:, :3], bgr[:, 2::-1])
 
     def write_pictures(
         self, pictures: dict[str, np.ndarray], confidence: np.ndarray | None

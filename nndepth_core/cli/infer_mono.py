@@ -15,6 +15,7 @@ from nndepth_core import io, visualization
 from nndepth_core.camera import PinholeCamera, depth_limits, limited_depth
 from nndepth_core.cli import options
 from nndepth_core.cli.infer_files import OutputFiles, depth_picture
+from nndepth_core.clouds import CloudSettings
 from nndepth_core.data.image_files import SingleImages
 from nndepth_core.data.sample import MonoSample
 from nndepth_core.estimator import DepthResult, MonoEstimator, load_estimator
@@ -23,6 +24,7 @@ from nndepth_core.filters import DepthFilters, View
 from nndepth_core.plausibility import BaselineLimits, Finding, examine_depth, examine_image_levels
 from nndepth_core.rectification.rectifier import clear_uncovered, rectified
 
+OF_METRES = ('depth', 'ply', 'cloud')
 WORST = 25.0
 """The error in per cent of the truth that pictures show in red."""
 
@@ -49,9 +51,11 @@ class MonoInference:
         self.confidence = args.confidence
         self.depth_limits = depth_limits(args.min_depth, args.max_depth)
         self.filters = options.filter_settings(args, streams=False)
-        if 'sigma' in self.formats or args.disparity_sigma:
+        self.cloud = options.cloud_settings(args, self.formats)
+        if 'sigma' in self.formats or args.disparity_sigma or self.cloud.voxel_sigmas:
             raise ValueError(
-                'sigma is of disparities; leave it and --disparity-sigma out for single images'
+                'sigma is of disparities; leave it, --disparity-sigma and --cloud-voxel-sigmas '
+                'out for single images'
             )
 
     def load(self, args: argparse.Namespace) -> None:
@@ -69,7 +73,7 @@ class MonoInference:
         self.formats = self.formats or ('pfm', 'color') + ('depth',) * metric
         if 'kitti' in self.formats:
             raise ValueError('kitti is a format of disparities; leave it out for single images')
-        if not metric and (wanted := sorted({*self.formats} & {'depth', 'ply'})):
+        if not metric and (wanted := sorted({*self.formats} & {*OF_METRES})):
             raise ValueError(
                 f'{" and ".join(wanted)} cannot be written, for {spec.title} gives '
                 f'{spec.output.replace("_", " ")} without a scale; choose of pfm, npy and color, '
@@ -81,8 +85,8 @@ class MonoInference:
                 f'{spec.title} gives {spec.output.replace("_", " ")} without a scale; leave '
                 '--filter-..., --min-depth and --max-depth out'
             )
-        if 'ply' in self.formats and self.source is None:
-            raise ValueError('ply cannot be written without --calibration')
+        if self.source is None and (wanted := sorted({*self.formats} & {'ply', 'cloud'})):
+            raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
         self.estimator = estimator
 
     @property
@@ -112,7 +116,7 @@ class MonoInference:
             depth = limited_depth(result.depth.copy(), *self.depth_limits)
             result = replace(result, depth=depth)
         files = self.images.files[index]
-        return MonoPicture(files, sample, estimate, result, camera, self.depth_limits)
+        return MonoPicture(files, sample, estimate, result, camera, self.depth_limits, self.cloud)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class MonoPicture:
     result: DepthResult
     camera: PinholeCamera | None
     limits: tuple[float, float]
+    cloud: CloudSettings
 
     def record(self) -> dict[str, Any]:
         """Figures for results.json."""
@@ -160,7 +165,7 @@ class MonoPicture:
             io.write_map(files.path(f'{output}.npy'), values)
         if 'color' in formats:
             io.write_image(files.path(f'{output}_color.png'), picture)
-        files.write_depth(formats, values, self.sample.image, self.camera)
+        files.write_depth(formats, values, self.sample.image, self.camera, self.cloud)
         pictures = {'image': self.sample.image, title: picture}
         if len(self.files) > 1:
             pictures |= self._error()

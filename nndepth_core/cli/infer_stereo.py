@@ -25,7 +25,7 @@ from nndepth_core.plausibility.projections import examine_projections
 from nndepth_core.rectification.rectifier import clear_uncovered, rectified
 from nndepth_core.uncertainty import LARGEST_SIGMA, depth_sigma, is_calibrated
 
-CALIBRATED_FORMATS = ('depth', 'ply', 'sigma')
+CALIBRATED_FORMATS = ('depth', 'ply', 'cloud', 'sigma')
 
 
 class StereoInference:
@@ -51,6 +51,7 @@ class StereoInference:
         self.formats = args.formats or ('pfm', 'color') + ('depth',) * bool(self.source)
         if self.source is None and (wanted := sorted({*self.formats} & {*CALIBRATED_FORMATS})):
             raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
+        self.cloud = options.cloud_settings(args, self.formats)
         self.limits = options.baseline_limits(args)
         self.confidence = args.confidence
         self.depth_limits = depth_limits(args.min_depth, args.max_depth)
@@ -67,12 +68,17 @@ class StereoInference:
                 'by --model'
             )
         spec = estimator.engine.spec
-        if 'sigma' in self.formats and not (self.sigma or is_calibrated(spec)):
+        if self.needs_sigma and not (self.sigma or is_calibrated(spec)):
             raise ValueError(
-                f'sigma cannot be written, for {spec.title} has no confidence that is calibrated '
-                'in pixels; give the standard deviation of its disparities by --disparity-sigma'
+                f'sigma is not known, for {spec.title} has no confidence that is calibrated in '
+                'pixels; give the standard deviation of its disparities by --disparity-sigma'
             )
         self.estimator = estimator
+
+    @property
+    def needs_sigma(self) -> bool:
+        """Whether sigma is written, or decides what is."""
+        return 'sigma' in self.formats or self.cloud.voxel_sigmas > 0
 
     def __call__(self, index: int) -> StereoPicture:
         """Read one pair and estimate its disparity."""
@@ -82,7 +88,7 @@ class StereoInference:
         rectifiers = self.source.rectifiers(size) if self.source else ()
         left, right = rectified(rectifiers, (sample.left, sample.right))
         sample = replace(sample, left=left, right=right)
-        confidence = self.confidence or ('sigma' in self.formats and not self.sigma)
+        confidence = self.confidence or (self.needs_sigma and not self.sigma)
         estimate = self.estimator(left, right, confidence)
         clear_uncovered(estimate.disparity, rectifiers)
         result = DepthFilters().disparity(estimate, self.filters, View(left, camera))
@@ -156,10 +162,12 @@ class StereoPicture:
         if 'color' in formats:
             io.write_image(files.path('disparity_color.png'), pictures[1][1])
         if self.camera is not None and self.depth is not None:
-            files.write_depth(formats, self.depth, self.sample.left, self.camera.left)
-            if 'sigma' in formats:
-                given = self.inference.sigma
-                sigma = depth_sigma(self.depth, self.result, self.camera, given)
+            of, sigma = self.inference, None
+            if of.needs_sigma:
+                sigma = depth_sigma(self.depth, self.result, self.camera, of.sigma)
+            image, left = self.sample.left, self.camera.left
+            files.write_depth(formats, self.depth, image, left, of.cloud, sigma)
+            if 'sigma' in formats and sigma is not None:
                 io.write_map(files.path('sigma.npy'), sigma)
         confidence = self.result.confidence if self.inference.confidence else None
         files.write_pictures(dict(pictures), confidence)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from nndepth_core import calibration
 from nndepth_core.calibration import SINGLE_LAYOUTS, AnyCalibration
+from nndepth_core.clouds import CloudSettings
 from nndepth_core.engines import (
     DEVICES,
     ENGINES,
@@ -191,7 +192,7 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_depth_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the limits of depth, the filters, and the sigma of disparities."""
+    """Declare the limits of depth and the filters."""
     for end, which, value in (('min', 'nearer', '-inf'), ('max', 'farther', '+inf')):
         parser.add_argument(
             f'--{end}-depth',
@@ -201,6 +202,10 @@ def add_depth_arguments(parser: argparse.ArgumentParser) -> None:
             help=f'{which} points are {value} in depth images; 0: no limit',
         )
     add_group(parser, 'filter', FilterSettings, MEANING)
+
+
+def add_disparity_sigma(parser: argparse.ArgumentParser) -> None:
+    """Declare `--disparity-sigma`."""
     parser.add_argument(
         '--disparity-sigma',
         type=float,
@@ -224,6 +229,14 @@ def filter_settings(args: argparse.Namespace, streams: bool = True) -> FilterSet
             f'--filter-smoothing is {settings.smoothing:g}, but files have no time; leave it out, '
             'or give a bag to nndepth replay'
         )
+    return settings
+
+
+def cloud_settings(args: argparse.Namespace, formats: Collection[str]) -> CloudSettings:
+    """Return which points a cloud in a file keeps; a ValueError says what is not allowed."""
+    settings = group_of(args, 'cloud', CloudSettings)
+    if settings != CloudSettings() and 'cloud' not in formats:
+        raise ValueError('--cloud-... say which points cloud keeps; add it to --formats')
     return settings
 
 

@@ -86,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='size of the outputs: that of the camera, or of the processing; default: %(default)s',
     )
     options.add_depth_arguments(parser)
+    options.add_disparity_sigma(parser)
     add(
         '--depth-encoding',
         choices=ENCODINGS,

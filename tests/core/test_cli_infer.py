@@ -164,6 +164,35 @@ def test_filters_limits_and_sigma(infer):
     np.testing.assert_allclose(sigma, 0.5 * depth**2 / 18, rtol=1e-5)
 
 
+def test_clouds_keep_the_points_that_options_say(infer, folder):
+    common = ('left.png', 'right.png', '--calibration', CAMERA, '--output', 'out', '--formats')
+    code, _, err = infer(
+        *common, 'npy,cloud', '--cloud-stride', 4, '--cloud-voxel-size', 0, '--max-depth', 2.1
+    )
+    assert (code, err) == (0, '')
+    header, _, body = Path('out/left_cloud.ply').read_bytes().partition(b'end_header\n')
+    points = np.frombuffer(body, [('xyz', '<f4', 3), ('rgb', 'u1', 3)])
+    disparity = np.load('out/left_disparity.npy')[::4, ::4]
+    seen = disparity > 18 / 2.1
+    assert f'element vertex {seen.sum()}\n'.encode() in header
+    np.testing.assert_allclose(points['xyz'][:, 2], 18 / disparity[seen], rtol=1e-5)
+    np.testing.assert_array_equal(points['rgb'], io.read_image('left.png')[::4, ::4][seen])
+    growing = ('--cloud-voxel-size', 0.01, '--cloud-voxel-sigmas', 3, '--disparity-sigma')
+    sizes = []
+    for sigma in (1e-3, 1):
+        assert infer(*common, 'cloud', *growing, sigma)[0] == 0
+        sizes.append(Path('out/left_cloud.ply').stat().st_size)
+    assert sizes[0] > 2 * sizes[1]
+    for options, message in (
+        (('npy', '--cloud-stride', 2), '--cloud-... say which points cloud keeps; add it'),
+        (('cloud', '--cloud-stride', 0), '--cloud-stride is 0'),
+        (('cloud', '--cloud-voxel-sigmas', 2), 'sigma is not known, for sgbm has no confidence'),
+    ):
+        code, _, err = infer(*common, *options)
+        assert code == 2
+        assert message in err
+
+
 def test_folders_match_by_name_and_a_bad_pair_does_not_stop_the_rest(infer, folder):
     for seed, name in enumerate(('a.png', 'b.png', 'c.png', 'd.png')):
         make_pair(folder, f'l/{name}', f'r/{name}', seed)

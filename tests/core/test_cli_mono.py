@@ -68,6 +68,8 @@ def test_metres_are_filtered_and_limited(command):
         ('relative_depth', ['--max-depth', 3], 'gives relative depth without a scale; leave'),
         ('depth', ['--formats', 'sigma'], 'sigma is of disparities'),
         ('depth', ['--disparity-sigma', 1], 'sigma is of disparities'),
+        ('depth', ['--formats', 'cloud', '--cloud-voxel-sigmas', 2], 'sigma is of disparities'),
+        ('depth', ['--formats', 'cloud'], 'cloud cannot be written without --calibration'),
         ('depth', ['--confidence-threshold', 0.5], 'set --confidence-threshold to 0'),
         ('depth', ['--calibration', '0,0,0,0'], '0,0,0,0: the focal lengths are fx = 0 and fy'),
     ],

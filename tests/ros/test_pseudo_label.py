@@ -45,6 +45,16 @@ def test_depth_stands_beside_its_image(bag, tmp_path, capsys):
     assert report['pairs']['processed'] == 5
 
 
+def test_filters_and_limits_leave_what_is_to_be_learned(bag, tmp_path):
+    assert label(bag, tmp_path / 'cut', '--filter-border', '20') == 0
+    depth = FolderDepth(tmp_path / 'cut')[0].depth
+    assert np.isfinite(depth[24:-24, 60:-24]).mean() > 0.9
+    for strip in (depth[:20], depth[-20:], depth[:, :20], depth[:, -20:]):
+        assert np.isnan(strip).all()
+    assert label(bag, tmp_path / 'far', '--max-depth', str(DEPTH / 2)) == 0
+    assert np.isnan(FolderDepth(tmp_path / 'far')[0].depth).all()
+
+
 def test_every_nth_pair_and_json(bag, tmp_path, capsys):
     assert label(bag, tmp_path / 'out', '--every', '2', '--json') == 0
     report = json.loads(capsys.readouterr().out)
