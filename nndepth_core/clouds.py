@@ -80,6 +80,27 @@ class CloudSettings:
             )
 
 
+@dataclass(frozen=True)
+class Heights:
+    """The heights that points may have, above a plane that need not be the camera's.
+
+    Attributes:
+        plane: four numbers; the first three times a point, plus the last, are its height, metres.
+        low: the smallest height.
+        high: the largest height.
+    """
+
+    plane: tuple[float, float, float, float]
+    low: float
+    high: float
+
+    def hold(self, points: np.ndarray) -> np.ndarray:
+        """Tell which of the points (N, 3 or more) have such a height, bool (N,)."""
+        *normal, offset = self.plane
+        height = points[:, :3].astype(np.float64) @ np.array(normal) + offset
+        return (height >= self.low) & (height <= self.high)
+
+
 def filtered_points(
     depth: np.ndarray,
     rgb: np.ndarray,
@@ -87,6 +108,7 @@ def filtered_points(
     settings: CloudSettings,
     sigma: np.ndarray | None = None,
     with_sigma: bool = False,
+    heights: Heights | None = None,
 ) -> np.ndarray:
     """Reproject those points of a depth (H, W) that the settings keep.
 
@@ -98,6 +120,7 @@ def filtered_points(
         settings: which points are kept.
         sigma: float32 (H, W) in metres, of the depth; None if it is not known.
         with_sigma: whether a known sigma is a field; points without a finite one are left out.
+        heights: those that points may have, those at `far_depth` excepted; None allows all.
 
     Returns:
         float32 (N, 4 or 5): x, y, z, the colour as in `PinholeCamera.colored_points`, and sigma.
@@ -105,12 +128,16 @@ def filtered_points(
     step = settings.stride
     maps = [depth, rgb] if sigma is None else [depth, rgb, sigma]
     depth, rgb, *of_sigma = [values[::step, ::step].copy() for values in maps]
+    far = depth == np.inf
     if settings.far_depth:
-        depth[depth == np.inf] = settings.far_depth
+        depth[far] = settings.far_depth
     points = strided(camera, step).colored_points(depth, rgb, *of_sigma)
     points = points.reshape(-1, points.shape[-1])
     columns = _COLUMNS if sigma is not None and with_sigma else _COLUMNS[:3]
-    points = points[_finite(points, columns)]
+    kept = _finite(points, columns)
+    points = points[kept]
+    if heights is not None:
+        points = points[far.reshape(-1)[kept] | heights.hold(points)]
     points = _in_range(points, settings.min_range, settings.max_range)
     if settings.voxel_size:
         growing = sigma is not None and settings.voxel_sigmas > 0

@@ -21,6 +21,7 @@ from nndepth_ros import diagnostics, doctor
 from nndepth_ros.cameras import Cameras
 from nndepth_ros.conversions import ros_message_types, stamp_ns
 from nndepth_ros.doctor import InputState
+from nndepth_ros.frames import Frames
 from nndepth_ros.log import describe
 from nndepth_ros.mailbox import Mailbox
 from nndepth_ros.model_node import ModelNode
@@ -57,6 +58,7 @@ class DepthNode(ModelNode):
         self.calibration: AnyCalibration | None = None
         self._worker: threading.Thread | None = None
         self._busy_since: float | None = None
+        self._frames: Frames | None = None
         self.begin()
 
     # --- what a subclass defines or changes ------------------------------------------------------
@@ -93,6 +95,7 @@ class DepthNode(ModelNode):
         self.pipeline = self.pipeline_class(self._types, self.record)
         rectify = self.config.inputs.rectify
         self.pipeline.cameras = Cameras(self._types, self.sides, self.calibration, rectify)
+        self.listen_to_frames()
         self._infos = CameraInfoCache(self.sides)
         self.without_info: tuple[Stamped, ...] | None = None
         self.last_stats: InferenceStats | None = None
@@ -154,6 +157,13 @@ class DepthNode(ModelNode):
     def on_config(self) -> None:
         """Apply the parameters that can change while the node runs."""
         self.mailbox.max_age = self.config.inputs.max_age
+        self.listen_to_frames()
+
+    def listen_to_frames(self) -> None:
+        """Listen to transforms once the cloud needs them."""
+        if self.config.outputs.cloud_frame and self._frames is None:
+            self._frames = Frames(self)
+        self.pipeline.plane = None if self._frames is None else self._frames.plane
 
     # --- inputs: the executor's thread -----------------------------------------------------------
 

@@ -204,7 +204,10 @@ class MonoPipeline(Pipeline):
             low, high = settings.depth_limits
             depth = limited_depth(values.copy(), max(low, _NEAREST), high)
             camera = frame.camera.resized(width, height) if wanted & CLOUDS else None
-            messages |= depth_messages(types, wanted, header, depth, frame.image, camera, settings)
+            topics, heights = self.heights(wanted, header, settings)
+            messages |= depth_messages(
+                types, topics, header, depth, frame.image, camera, settings, heights=heights
+            )
         return messages
 
     def _possible(self, wanted: set[str], frame: MonoInput) -> set[str]:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import PinholeCamera, depth_limits
-from nndepth_core.clouds import CloudSettings, filtered_points
+from nndepth_core.clouds import HIGHEST as OF_CLOUDS
+from nndepth_core.clouds import CloudSettings, Heights, filtered_points
 from nndepth_core.files.values import choice, number
 from nndepth_core.filters import FilterSettings
 from nndepth_core.uncertainty import LARGEST_SIGMA
@@ -69,6 +70,8 @@ MONO_OUTPUTS: Mapping[str, str] = {
 CLOUDS = frozenset({POINTS, POINTS_FILTERED})
 OF_DEPTH = CLOUDS | {DEPTH, DEPTH_COMPRESSED}
 """The outputs that `depth_messages` makes."""
+HIGHEST = OF_CLOUDS['max_range']
+"""Metres; no point is higher or lower than that."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class OutputSettings:
         cloud_sigma: whether points have the standard deviation of their depth.
         cloud: which points the filtered cloud keeps.
         depth_encoding: of depth images, one of ENCODINGS.
+        cloud_frame: the frame in which points of the filtered cloud have heights; '' for none.
+        cloud_heights: the smallest and the largest height that they may have, metres.
     """
 
     min_depth: float = 0.0
@@ -96,10 +101,23 @@ class OutputSettings:
     cloud_sigma: bool = False
     cloud: CloudSettings = field(default_factory=CloudSettings)
     depth_encoding: str = METRES
+    cloud_frame: str = ''
+    cloud_heights: tuple[float, float] = (-HIGHEST, HIGHEST)
 
     def __post_init__(self) -> None:
         depth_limits(self.min_depth, self.max_depth)
         choice('depth_encoding', self.depth_encoding, ENCODINGS)
+        low, high = self.cloud_heights
+        if not low < high:
+            raise ValueError(
+                f'cloud.max_height is {high} and cloud.min_height {low}; the maximum must be '
+                'larger'
+            )
+        if not self.cloud_frame and (low, high) != (-HIGHEST, HIGHEST):
+            raise ValueError(
+                f'cloud.min_height is {low} and cloud.max_height {high}, but heights belong to a '
+                'frame; set cloud.frame to one that stands upright, such as base_link'
+            )
         number('disparity_sigma', self.disparity_sigma, 0, LARGEST_SIGMA)
         if self.cloud_sigma and self.cloud.far_depth:
             raise ValueError(
@@ -122,6 +140,7 @@ def depth_messages(
     camera: PinholeCamera | None,
     settings: OutputSettings,
     sigma: np.ndarray | None = None,
+    heights: Heights | None = None,
 ) -> dict[str, Any]:
     """Make the depth images and the coloured points, if they are in `wanted`.
 
@@ -134,6 +153,7 @@ def depth_messages(
         camera: the camera at the size of the depth; only needed for points.
         settings: how depths become messages.
         sigma: float32 (H, W), in metres, of the depth; None if it is not known.
+        heights: those that points of the filtered cloud may have; None allows all.
     """
     messages = {}
     if DEPTH in wanted:
@@ -154,7 +174,9 @@ def depth_messages(
         points = camera.colored_points(depth, rgb, *more)
         messages[POINTS] = conversions.cloud_message(types, header, points)
     if POINTS_FILTERED in wanted:
-        points = filtered_points(depth, rgb, camera, settings.cloud, sigma, settings.cloud_sigma)
+        points = filtered_points(
+            depth, rgb, camera, settings.cloud, sigma, settings.cloud_sigma, heights
+        )
         messages[POINTS_FILTERED] = conversions.cloud_message(
             types, header, points[np.newaxis], dense=True
         )

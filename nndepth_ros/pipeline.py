@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nndepth_core.camera import CalibrationError
+from nndepth_core.clouds import Heights
 from nndepth_core.estimator import StageClock
 from nndepth_core.filters import DepthFilters
 from nndepth_core.plausibility import Finding, Level, UsedBits
@@ -20,7 +21,7 @@ from nndepth_core.spec import ModelSpec
 from nndepth_ros import doctor
 from nndepth_ros.cameras import Cameras
 from nndepth_ros.conversions import MessageTypes
-from nndepth_ros.outputs import CONFIDENCE, OutputSettings
+from nndepth_ros.outputs import CONFIDENCE, POINTS_FILTERED, OutputSettings
 
 STAGES = ('decode', 'preprocess', 'inference', 'postprocess', 'geometry')
 """The stages that are timed; those who publish or write the messages add the time for that."""
@@ -29,6 +30,7 @@ EXAMINED = 3
 EXAMINE_EVERY = 5_000_000_000
 """Nanoseconds until the next examination, which notices what changes later."""
 
+Plane = tuple[float, float, float, float]
 Report = Callable[[str, list[Finding]], None]
 
 
@@ -70,6 +72,7 @@ class Pipeline:
     Attributes:
         cameras: what describes the cameras and rectifies their images; by default camera_info
             does, and images are rectified.
+        plane: tells how high points are, see `Frames.plane`; None if nothing does.
     """
 
     sides: tuple[str, ...]
@@ -84,6 +87,7 @@ class Pipeline:
         self.calibration: Any = None
         self.used_bits = UsedBits()
         self.filters = DepthFilters()
+        self.plane: Callable[[str, Any], Plane] | None = None
         self._report = report
         self._next_examination = 0
 
@@ -139,6 +143,31 @@ class Pipeline:
     def examine_infos(self, *infos: Any, **limits: Any) -> list[Finding]:
         """Examine the camera_info of all cameras."""
         raise NotImplementedError
+
+    # --- heights of points ---------------------------------------------------------------------
+
+    def heights(
+        self, wanted: Collection[str], header: Any, settings: OutputSettings
+    ) -> tuple[Collection[str], Heights | None]:
+        """Find the heights that points of the filtered cloud may have.
+
+        Returns:
+            The wanted topics, without that cloud if the heights of points are not known, which is
+            reported, and the heights, None if all are allowed.
+        """
+        heights, found = None, []
+        if POINTS_FILTERED in wanted and settings.cloud_frame and self.plane is not None:
+            try:
+                plane = self.plane(settings.cloud_frame, header)
+                heights = Heights(plane, *settings.cloud_heights)
+            except ValueError as error:
+                text = (
+                    f"{error}; {POINTS_FILTERED} is left out: publish it, or set cloud.frame to ''"
+                )
+                found = [Finding('cloud_frame', Level.WARN, text)]
+                wanted = {topic for topic in wanted if topic != POINTS_FILTERED}
+        self._report('cloud frame', found)
+        return wanted, heights
 
     # --- the way of one moment -------------------------------------------------------------------
 

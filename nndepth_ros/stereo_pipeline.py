@@ -224,8 +224,9 @@ class StereoPipeline(Pipeline):
         if (OF_DEPTH | {SIGMA}).intersection(wanted):
             depth = camera.disparity_to_depth(result.disparity, *settings.depth_limits)
             sigma = self._sigma(wanted, depth, camera, result, spec, settings)
+            wanted, heights = self.heights(wanted, header, settings)
             messages |= depth_messages(
-                types, wanted, header, depth, frame.left, camera.left, settings, sigma
+                types, wanted, header, depth, frame.left, camera.left, settings, sigma, heights
             )
             if SIGMA in wanted and sigma is not None:
                 messages[SIGMA] = conversions.image_message(types, header, sigma, '32FC1')

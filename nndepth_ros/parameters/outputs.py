@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from nndepth_core import clouds
@@ -11,7 +12,7 @@ from nndepth_core.clouds import CloudSettings
 from nndepth_core.filters import FilterSettings
 from nndepth_core.filters import settings as filters
 from nndepth_ros.depth_images import ENCODINGS, METRES
-from nndepth_ros.outputs import OutputSettings
+from nndepth_ros.outputs import HIGHEST, OutputSettings
 from nndepth_ros.parameters.table import Parameter, filled, group, group_of
 
 FILTER, CLOUD = 'filter.', 'cloud.'
@@ -40,6 +41,22 @@ OUTPUT_PARAMETERS = (
     ),
     *group(FILTER, FilterSettings, filters.MEANING, filters.LOWEST, filters.HIGHEST),
     *group(CLOUD, CloudSettings, clouds.MEANING, clouds.LOWEST, clouds.HIGHEST),
+    Parameter(
+        f'{CLOUD}frame',
+        '',
+        'The frame, z upwards, in which points have the heights below; tf2 must know where the '
+        'camera stands in it. Empty: there are no such limits.',
+    ),
+    *(
+        Parameter(
+            f'{CLOUD}{end}_height',
+            default,
+            f'{which} points are left out, metres along z of cloud.frame.',
+            low=-HIGHEST,
+            high=HIGHEST,
+        )
+        for end, which, default in (('min', 'Lower', -HIGHEST), ('max', 'Higher', HIGHEST))
+    ),
 )
 
 
@@ -84,4 +101,27 @@ def output_settings(values: Mapping[str, Any], quantity: str) -> OutputSettings:
         'filters': group_of(FILTER, FilterSettings, values),
         'cloud': group_of(CLOUD, CloudSettings, values),
     }
-    return filled(OutputSettings, values, color_range=(low, high), **groups)
+    frame = values[f'{CLOUD}frame']
+    _check_tf2(frame)
+    heights = tuple(values[f'{CLOUD}{end}_height'] for end in ('min', 'max'))
+    return filled(
+        OutputSettings,
+        values,
+        color_range=(low, high),
+        cloud_frame=frame,
+        cloud_heights=heights,
+        **groups,
+    )
+
+
+def _check_tf2(frame: str) -> None:
+    """Refuse a frame where there is no tf2.
+
+    Raises:
+        ValueError: tf2_ros is not installed.
+    """
+    if frame and find_spec('tf2_ros') is None:
+        raise ValueError(
+            f'cloud.frame is {frame!r}, which needs tf2_ros, and that is not installed; install '
+            "ros-$ROS_DISTRO-tf2-ros-py, or set cloud.frame to ''"
+        )

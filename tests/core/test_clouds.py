@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nndepth_core.camera import PinholeCamera
-from nndepth_core.clouds import CloudSettings, filtered_points, strided, voxel_means
+from nndepth_core.clouds import CloudSettings, Heights, filtered_points, strided, voxel_means
 
 CAMERA = PinholeCamera(7, 5, 4.0, 5.0, 3.2, 1.9, position=(0.1, -0.2, 0.3))
 DEPTHS = st.one_of(
@@ -120,6 +120,24 @@ def test_what_is_too_far_clears_the_space_before_it():
     points = filtered_points(depth, colors((1, 4)), camera, settings)
     np.testing.assert_array_equal(points[:, :3], [[0, 0, 1], [25, 0, 50]])
     assert depth[0, 1] == np.inf
+
+
+@given(
+    arrays(np.float32, (5, 7), elements=DEPTHS),
+    st.tuples(*4 * [st.floats(-1, 1)]),
+    st.floats(-3, 0),
+    st.floats(0, 3),
+)
+def test_heights_are_those_above_the_plane_and_far_points_stay(depth, plane, low, high):
+    settings = CloudSettings(voxel_size=0, far_depth=2000.0)
+    every = filtered_points(depth, colors(), CAMERA, settings)
+    heights = Heights(plane, low, high)
+    kept = filtered_points(depth, colors(), CAMERA, settings, heights=heights)
+    values = (every[:, :3].astype(np.float64) * plane[:3]).sum(1) + plane[3]
+    far = every[:, 2] > 1900
+    np.testing.assert_array_equal(
+        bits(kept), bits(every[far | ((values >= low) & (values <= high))])
+    )
 
 
 def test_points_without_a_finite_sigma_are_left_out():

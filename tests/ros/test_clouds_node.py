@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType, SimpleNamespace
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -130,3 +136,63 @@ def test_single_images_have_the_same_forms(make_mono_rig, tmp_path):
     np.testing.assert_array_equal(read_compressed_depth(packed), map_of(depth))
     expected = every[::3, ::3].reshape(-1, 3)
     np.testing.assert_allclose(filtered(points), expected, rtol=1e-5, atol=1e-6)
+
+
+class FakeBuffer:
+    """What the node uses of `tf2_ros.Buffer`; `known` are the transforms by target and source."""
+
+    known: ClassVar[dict] = {}
+
+    def lookup_transform(self, target, source, time):
+        try:
+            return self.known[target, source]
+        except KeyError:
+            raise LookupError(f'"{target}" passed to lookupTransform does not exist') from None
+
+
+@pytest.fixture
+def tf2(monkeypatch):
+    """A `tf2_ros` that knows what the test puts into `known`."""
+    module = ModuleType('tf2_ros')
+    module.__spec__ = ModuleSpec('tf2_ros', None)
+    module.Buffer, module.TransformException = FakeBuffer, LookupError
+    module.TransformListener = lambda buffer, node: None
+    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+    monkeypatch.setattr(FakeBuffer, 'known', {})
+    return FakeBuffer.known
+
+
+def upright(height: float) -> SimpleNamespace:
+    """From a camera that looks along x of a frame whose z points upwards, so high above it."""
+    rotation = SimpleNamespace(x=-0.5, y=0.5, z=-0.5, w=0.5)
+    transform = SimpleNamespace(translation=SimpleNamespace(z=height), rotation=rotation)
+    return SimpleNamespace(transform=transform)
+
+
+def test_heights_are_those_of_another_frame(make_rig, tf2):
+    rig = make_rig(
+        outputs=('depth/image', 'points2/filtered'), parameters={'cloud.voxel_size': 0.0}
+    )
+    rig.send_pair(STAMP)
+    every = filtered(rig.wait_for('points2/filtered')[0])
+    heights = {'cloud__min_height': 0.4, 'cloud__max_height': 0.6}
+    assert 'belong to a frame; set cloud.frame' in rig.set_parameters(**heights)
+    assert rig.set_parameters(cloud__frame='base_link', **heights) == ''
+    rig.send_pair(STAMP + FRAME)
+    rig.wait_for('depth/image', 2)
+    rig.wait_diagnostic('is not known in time')
+    assert len(rig.wait_for('points2/filtered')) == 1
+    frame = rig.wait_for('depth/image')[0].header.frame_id
+    tf2['base_link', frame] = upright(0.5)
+    rig.send_pair(STAMP + 2 * FRAME)
+    points = filtered(rig.wait_for('points2/filtered', 2)[1])
+    kept = every[np.abs(every[:, 1].astype(np.float64)) <= 0.1]  # y points downwards
+    assert 0 < len(kept) < len(every)
+    np.testing.assert_array_equal(points, kept)
+
+
+def test_heights_need_tf2(make_rig):
+    rig = make_rig(outputs=('points2/filtered',))
+    if find_spec('tf2_ros') is not None:
+        pytest.skip('tf2_ros is installed')
+    assert "cloud.frame is 'map', which needs tf2_ros" in rig.set_parameters(cloud__frame='map')
