@@ -78,6 +78,26 @@ class CloudSettings:
                 f'max_range is {self.max_range} and min_range {self.min_range}; max_range must be '
                 'larger (or 0 for no limit)'
             )
+        if 0 < self.max_range < self.far_depth:
+            raise ValueError(
+                f'far_depth is {self.far_depth} and max_range {self.max_range}, so that no point '
+                'would be left there; far_depth must be smaller (or max_range 0)'
+            )
+
+    def check_limits(self, max_depth: float) -> None:
+        """Refuse points of what is too far amid what is not.
+
+        Args:
+            max_depth: metres, beyond which depth is +inf; infinite or 0 for no limit.
+
+        Raises:
+            ValueError: they would stand nearer than that.
+        """
+        if 0 < self.far_depth < max_depth < np.inf:
+            raise ValueError(
+                f'far_depth is {self.far_depth} and max_depth {max_depth}, so that what is too '
+                'far would stand before what is not; far_depth must be at least max_depth (or 0)'
+            )
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from nndepth_core.camera import CalibrationError
 from nndepth_core.plausibility import (
     BaselineLimits,
     Finding,
     Level,
     examine_baseline,
-    examine_levels,
 )
 from nndepth_core.plausibility.projections import examine_projections
-from nndepth_core.rectification.alignment import measure_alignment
 from nndepth_core.spec import ModelSpec
 from nndepth_ros.conversions import effective_camera, stamp_ns, stereo_camera
 from nndepth_ros.outputs import CONFIDENCE, DEPTH_INFO, POINTS
 from nndepth_ros.synchronizer import SyncCounts
 
 ENOUGH_MESSAGES = 10
-ENOUGH_MATCHES = 20
-LARGEST_VERTICAL = 1.0
 PATIENCE = 10.0
 """Seconds in which a missing publisher is no finding, since cameras may start later."""
 LONG_WORK = 10.0
@@ -93,6 +87,13 @@ def examine_calibration(
             found += examine_baseline(rig.baseline, fx, baseline or BaselineLimits())
         except CalibrationError as error:
             found.append(Finding('calibration', Level.ERROR, str(error)))
+    rows = left_info.roi.y_offset, right_info.roi.y_offset
+    if rows[0] != rows[1]:
+        text = (
+            f'the window (roi) of the left camera begins at row {rows[0]} and that of the right '
+            f'one at row {rows[1]}; pairs need equal rows: set the same y_offset in both drivers'
+        )
+        found.append(Finding('roi_rows', Level.ERROR, text))
     full = int(left_info.width), int(left_info.height)
     found += examine_projections(left_info.p, right_info.p, *full)
     found += _look_at_frames(left_info, right_info)
@@ -200,41 +201,6 @@ def examine_headers(
 
 def _code(kind: str, side: str) -> str:
     return f'{kind}_{side}' if side else kind
-
-
-def examine_images(left: np.ndarray, right: np.ndarray, cx_offset: float = 0.0) -> list[Finding]:
-    """Examine the images: do they show something, do rows agree, is no point beyond infinity?
-
-    Args:
-        left: uint8 RGB (H, W, 3).
-        right: uint8 RGB (H, W, 3).
-        cx_offset: the disparity of a point at infinity, in pixels.
-    """
-    found = examine_levels(left, right)
-    alignment = measure_alignment(left, right, cx_offset=cx_offset)
-    if alignment.matches < ENOUGH_MATCHES:
-        return found
-    if alignment.behind > 0.5:
-        found.append(
-            Finding(
-                'images_swapped',
-                Level.ERROR,
-                f'{100 * alignment.behind:.0f} % of {alignment.matches} matched corners lie '
-                'farther right in the right image: left and right images are swapped; exchange '
-                'the topics',
-            )
-        )
-    if abs(alignment.vertical) > LARGEST_VERTICAL:
-        found.append(
-            Finding(
-                'vertical',
-                Level.WARN,
-                f'rows differ by {alignment.vertical:+.2f} px (median of {alignment.matches} '
-                'matched corners): the pair is not rectified (raw images need rectify), or its '
-                'calibration is out of date; calibrate again',
-            )
-        )
-    return found
 
 
 def examine_stamps(counts: SyncCounts, offset_ns: int | None) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -58,9 +59,13 @@ class Failures:
         return bool(self._kinds)
 
     def failed(self, kind: str, text: str) -> None:
-        """Note a failure; there are few kinds, but there may be many texts."""
+        """Note a failure; there are few kinds, but there may be many texts.
+
+        Those that differ in their figures only are counted together.
+        """
         known = self._kinds.get(kind)
-        count = known.count + 1 if known else 1
+        again = known is not None and _wording(known.text) == _wording(text)
+        count = known.count + 1 if known and again else 1
         self._kinds[kind] = _Failure(text, count, self._clock())
 
     def passed(self, kind: str) -> None:
@@ -82,3 +87,7 @@ class Failures:
             )
             for kind, failure in self._kinds.items()
         ]
+
+
+def _wording(text: str) -> str:
+    return re.sub(r'[-+.e\d]+', '', text)

@@ -107,6 +107,10 @@ class OutputSettings:
     def __post_init__(self) -> None:
         depth_limits(self.min_depth, self.max_depth)
         choice('depth_encoding', self.depth_encoding, ENCODINGS)
+        try:
+            self.cloud.check_limits(self.max_depth)
+        except ValueError as error:
+            raise ValueError(f'cloud.{error}') from error
         low, high = self.cloud_heights
         if not low < high:
             raise ValueError(

@@ -72,6 +72,7 @@ class Pipeline:
     Attributes:
         cameras: what describes the cameras and rectifies their images; by default camera_info
             does, and images are rectified.
+        examine_every: nanoseconds until the next examination.
         plane: tells how high points are, see `Frames.plane`; None if nothing does.
     """
 
@@ -84,6 +85,7 @@ class Pipeline:
         self.types = types
         self.cameras = Cameras(types, self.sides)
         self.to_examine = EXAMINED
+        self.examine_every = EXAMINE_EVERY
         self.calibration: Any = None
         self.used_bits = UsedBits()
         self.filters = DepthFilters()
@@ -246,7 +248,7 @@ class Pipeline:
         if not self.to_examine and now < self._next_examination:
             return
         self.to_examine = max(0, self.to_examine - 1)
-        self._next_examination = now + EXAMINE_EVERY
+        self._next_examination = now + self.examine_every
         self._report('headers', doctor.examine_headers(self.sides, *moment))
         wrong = self.examine_images(frame)
         self._report('images', wrong)

@@ -21,6 +21,7 @@ from nndepth_core.plausibility import (
     density,
     examine_estimate,
 )
+from nndepth_core.rectification.alignment import examine_pair
 from nndepth_core.rectification.rectifier import Rectifier, clear_uncovered, rectified
 from nndepth_core.spec import ModelSpec
 from nndepth_core.uncertainty import depth_sigma, is_calibrated
@@ -256,7 +257,7 @@ class StereoPipeline(Pipeline):
 
     def examine_images(self, frame: StereoInput) -> list[Finding]:
         """Check that the images show something, that rows agree, and that left is left."""
-        return doctor.examine_images(frame.left, frame.right, frame.camera.cx_offset)
+        return examine_pair(frame.left, frame.right, frame.camera.cx_offset)
 
     def examine_result(
         self,

@@ -60,7 +60,7 @@ def read(source: str | Path, size: tuple[int, int] | None = None) -> StereoCamer
 
 def parse(source: str | Path) -> Calibration:
     """Read a calibration for images whose size is not known yet; see `read`."""
-    name = str(source)
+    name = _local(source)
     parts = name.split(',')
     if len(parts) > 2:
         return _from_numbers(name, parts)
@@ -95,7 +95,7 @@ def parse_single(source: str | Path) -> Calibration:
         FileNotFoundError: there is no such file.
         CalibrationError: the source has none of the layouts.
     """
-    name = str(source)
+    name = _local(source)
     parts = name.split(',')
     if len(parts) in (3, 4):
         try:
@@ -122,7 +122,7 @@ def parse_raw(source: str | Path, single: bool = False) -> RawCalibration:
         FileNotFoundError: there is no such file.
         CalibrationError: the source has none of the layouts, or something is missing in it.
     """
-    name = str(source)
+    name = _local(source)
     parts = name.split(',')
     if len(parts) > 2 or '\0' in name or not all(parts):
         raise CalibrationError(
@@ -153,6 +153,12 @@ def _raw_of_mappings(
     name: str, contents: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> RawCalibration:
     """Find one layout in the names and values of one file, or of two."""
+    infos = ['camera_matrix' in content for content in contents]
+    if len(names) > 1 and (len(contents) < len(names) or len({*infos}) > 1):
+        raise CalibrationError(
+            f'{name} names files of different kinds; give two of one calibration: '
+            'left.yaml,right.yaml of ROS, or intrinsics.yml,extrinsics.yml of OpenCV'
+        )
     joined = {key: value for content in contents for key, value in content.items()}
     if found := read_opencv(name, joined) or read_kalibr(name, joined):
         return found
@@ -179,6 +185,11 @@ def parse_for(source: str | Path, single: bool = False, rectify: bool = False) -
     if rectify:
         return parse_raw(source, single)
     return parse_single(source) if single else parse(source)
+
+
+def _local(source: str | Path) -> str:
+    """Write a source with paths in place of the URLs that camera drivers take."""
+    return ','.join(part.removeprefix('file://') for part in str(source).split(','))
 
 
 def _from_numbers(name: str, parts: Sequence[str]) -> Calibration:

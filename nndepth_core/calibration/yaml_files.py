@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from nndepth_core.calibration.xml_files import read_storage
 from nndepth_core.camera import CalibrationError
 from nndepth_core.files.yaml_mapping import UniqueNames, parse_mapping
@@ -54,6 +56,12 @@ def read_mapping(name: str, text: str) -> dict[str, Any]:
     try:
         return parse_mapping(name, re.sub(r'\A%YAML:\s*1\.\d\s*(\r?\n---)?', '', text), _Loader)
     except ValueError as error:
+        if isinstance(error.__cause__, yaml.constructor.ConstructorError):
+            mark = error.__cause__.problem_mark
+            raise CalibrationError(
+                f'{name} cannot be read at line {mark.line + 1 if mark else 1}: what stands there '
+                'is no matrix or is cut off; write the calibration again'
+            ) from error
         raise CalibrationError(str(error)) from error
 
 

@@ -22,6 +22,7 @@ from nndepth_core.files.values import number
 from nndepth_core.filters import DepthFilters, View
 from nndepth_core.plausibility import Finding
 from nndepth_core.plausibility.projections import examine_projections
+from nndepth_core.rectification.alignment import examine_pair
 from nndepth_core.rectification.rectifier import clear_uncovered, rectified
 from nndepth_core.uncertainty import LARGEST_SIGMA, depth_sigma, is_calibrated
 
@@ -138,7 +139,10 @@ class StereoPicture:
         """Examine whether images, calibration, truth and disparity can be true."""
         left, right, camera = self.sample.left, self.sample.right, self.camera
         disparity = self.estimate.disparity
-        found = plausibility.examine_levels(left, right)
+        if camera is None:
+            found = plausibility.examine_levels(left, right)
+        else:
+            found = examine_pair(left, right, camera.cx_offset)
         if camera is not None and self.projections is not None:
             limits = self.inference.limits
             found += plausibility.examine_baseline(camera.baseline, camera.left.fx, limits)

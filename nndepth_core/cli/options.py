@@ -237,6 +237,10 @@ def cloud_settings(args: argparse.Namespace, formats: Collection[str]) -> CloudS
     settings = group_of(args, 'cloud', CloudSettings)
     if settings != CloudSettings() and 'cloud' not in formats:
         raise ValueError('--cloud-... say which points cloud keeps; add it to --formats')
+    try:
+        settings.check_limits(args.max_depth)
+    except ValueError as error:
+        raise ValueError(flag(f'cloud_{error}')) from error
     return settings
 
 

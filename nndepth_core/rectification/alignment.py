@@ -1,4 +1,4 @@
-"""How well a pair is rectified, measured from its images alone."""
+"""What the images of a pair alone tell: do they show something, are they rectified or swapped?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from nndepth_core.plausibility import Finding, Level, examine_levels
+
+ENOUGH_MATCHES = 20
+LARGEST_VERTICAL = 1.0
 
 
 class Alignment(NamedTuple):
@@ -52,6 +57,41 @@ def measure_alignment(
         return Alignment(0, 0.0, 0.0)
     dx, dy = np.array(offsets).T
     return Alignment(len(offsets), float(np.median(dy)), float(np.mean(dx > 1 - cx_offset)))
+
+
+def examine_pair(left: np.ndarray, right: np.ndarray, cx_offset: float = 0.0) -> list[Finding]:
+    """Examine the images: do they show something, do rows agree, is no point beyond infinity?
+
+    Args:
+        left: uint8 RGB (H, W, 3).
+        right: uint8 RGB (H, W, 3).
+        cx_offset: the disparity of a point at infinity, in pixels.
+    """
+    found = examine_levels(left, right)
+    alignment = measure_alignment(left, right, cx_offset=cx_offset)
+    if alignment.matches < ENOUGH_MATCHES:
+        return found
+    if alignment.behind > 0.5:
+        found.append(
+            Finding(
+                'images_swapped',
+                Level.ERROR,
+                f'{100 * alignment.behind:.0f} % of {alignment.matches} matched corners lie '
+                'farther right in the right image: left and right images are swapped; exchange '
+                'them',
+            )
+        )
+    if abs(alignment.vertical) > LARGEST_VERTICAL:
+        found.append(
+            Finding(
+                'vertical',
+                Level.WARN,
+                f'rows differ by {alignment.vertical:+.2f} px (median of {alignment.matches} '
+                'matched corners): the pair is not rectified (raw images need rectify), or its '
+                'calibration is out of date; calibrate again',
+            )
+        )
+    return found
 
 
 def _match(

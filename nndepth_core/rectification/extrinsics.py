@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from nndepth_core.camera import CalibrationError
-from nndepth_core.rectification.raw_camera import Matrix, check_lens, intrinsics_of
+from nndepth_core.rectification.raw_camera import (
+    Matrix,
+    check_lens,
+    check_rotation,
+    intrinsics_of,
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,14 @@ def rectify_pair(
             f'R and T between the cameras have {turn.size} and {apart.size} entries; they are '
             'nine and three finite numbers'
         )
+    check_rotation(rotation)
     if not apart.any():
         raise CalibrationError('T between the cameras is 0; they must stand apart')
+    if abs(apart[2]) > math.hypot(*apart[:2]):
+        raise CalibrationError(
+            f'T between the cameras is {apart.tolist()}, along the view: one stands behind the '
+            'other; a pair stands side by side, so check T and R'
+        )
     k_left, d_left, k_right, d_right = (
         np.array(matrix, np.float64).reshape(-1, columns)
         for lens in (left, right)

@@ -40,22 +40,7 @@ class RawCamera:
 
     def __post_init__(self) -> None:
         check_lens(self.model, self.d)
-        rotation = np.array(self.r, np.float64)
-        if rotation.size != 9 or not np.isfinite(rotation).all():
-            raise CalibrationError(f'R is {list(self.r)}; it is nine finite numbers')
-        if not rotation.any():
-            raise CalibrationError(
-                'R is all zeros, and rectification needs it; calibrate the camera, or give the '
-                'identity if it is not to be turned'
-            )
-        rotation = rotation.reshape(3, 3)
-        with np.errstate(all='ignore'):
-            off = np.abs(rotation @ rotation.T - np.eye(3)).max()
-        if not off <= _NO_ROTATION or np.linalg.det(rotation) < 0:  # also if it is NaN
-            raise CalibrationError(
-                f'R = {[round(float(value), 6) for value in self.r]} is no rotation; calibrate '
-                'the camera again'
-            )
+        check_rotation(self.r)
         for camera in (self.intrinsics, self.rectified):
             width, height = camera.width, camera.height
             if max(width, height) > LARGEST_SIDE or width * height > MAX_PIXELS:
@@ -114,6 +99,30 @@ class RawCamera:
             self,
             intrinsics=self.intrinsics.binned(binning_x, binning_y),
             rectified=self.rectified.binned(binning_x, binning_y),
+        )
+
+
+def check_rotation(r: Matrix) -> None:
+    """Check that R, 3x3 row-major, is a rotation.
+
+    Raises:
+        CalibrationError: it is none.
+    """
+    rotation = np.array(r, np.float64)
+    if rotation.size != 9 or not np.isfinite(rotation).all():
+        raise CalibrationError(f'R is {list(r)}; it is nine finite numbers')
+    if not rotation.any():
+        raise CalibrationError(
+            'R is all zeros, and rectification needs it; calibrate the camera, or give the '
+            'identity if it is not to be turned'
+        )
+    rotation = rotation.reshape(3, 3)
+    with np.errstate(all='ignore'):
+        off = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    if not off <= _NO_ROTATION or np.linalg.det(rotation) < 0:  # also if it is NaN
+        raise CalibrationError(
+            f'R = {[round(float(value), 6) for value in r]} is no rotation; calibrate the camera '
+            'again'
         )
 
 

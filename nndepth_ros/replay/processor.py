@@ -28,6 +28,8 @@ from nndepth_ros.replay.report import Outcome
 from nndepth_ros.replay.settings import ReplaySettings
 
 SHOWN_FAILURES = 5
+EXAMINE_EVERY = 1_000_000_000
+"""Nanoseconds of a recording between two examinations, which cost no latency there."""
 
 T = TypeVar('T')
 
@@ -80,6 +82,7 @@ class Processor:
         types, sides = bag_message_types(), self.pipeline_class.sides
         self.pipeline = self.pipeline_class(types, lambda _, found: self.find(found))
         self.pipeline.cameras = Cameras(types, sides, settings.calibration, settings.rectify)
+        self.pipeline.examine_every = EXAMINE_EVERY
         self.topics = self.find_topics()
         self.outputs = self.choose_outputs()
         self.survey = Survey(tuple(self.topics.images.values()))

@@ -158,8 +158,21 @@ def test_points_without_a_finite_sigma_are_left_out():
         ({'voxel_size': 1e-9}, 'voxel_size is 1e-09; give at least 1e-06 metres, or 0'),
         ({'voxel_size': 0, 'voxel_sigmas': 2.0}, 'there are no voxels; voxel_size must be larger'),
         ({'min_range': 3.0, 'max_range': 2.0}, r'max_range is 2\.0 and min_range 3\.0; max_range'),
+        (
+            {'max_range': 2.0, 'far_depth': 3.0},
+            r'far_depth is 3\.0 and max_range 2\.0, so that no',
+        ),
     ],
 )
 def test_wrong_settings_are_refused(values, says):
     with pytest.raises(ValueError, match=says):
         CloudSettings(**values)
+
+
+@pytest.mark.parametrize(('far', 'max_depth'), [(5.0, 20.0), (5.0, 5.1)])
+def test_no_wall_stands_before_what_is_seen(far, max_depth):
+    with pytest.raises(ValueError, match=f'far_depth is {far} and max_depth {max_depth}, so that'):
+        CloudSettings(far_depth=far).check_limits(max_depth)
+    for allowed in (0.0, far, np.inf):
+        CloudSettings(far_depth=far).check_limits(allowed)
+    CloudSettings().check_limits(max_depth)

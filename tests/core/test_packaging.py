@@ -142,6 +142,7 @@ TASK_WORDS = {'left', 'right', 'stereo', 'mono', 'disparity', 'disparities'}
 ROSDEP_KEYS = {
     'cv2': 'python3-opencv',
     'numpy': 'python3-numpy',
+    'tf2_ros': 'tf2_ros_py',
     'tqdm': 'python3-tqdm',
     'yaml': 'python3-yaml',
 }

@@ -341,7 +341,9 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, text, message):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        (without(ROS, 'camera_matrix'), 'is no calibration of cameras before rectification'),
+        (without(ROS, 'camera_matrix'), 'names files of different kinds'),
+        (KALIBR, 'names files of different kinds; give two of one calibration'),
+        ('no names', 'names files of different kinds'),
         (
             without(ROS, 'distortion_coefficients'),
             r'right\.yaml: distortion_coefficients is missing, and rectification needs it',
@@ -360,6 +362,43 @@ def test_what_is_wrong_with_one_of_two_files_is_said(tmp_path, text, message):
     written(tmp_path / 'right.yaml', text)
     with pytest.raises(CalibrationError, match=message):
         calibration.parse_raw(tmp_path).cameras()
+
+
+POSE = ('K1', 'D1', 'K2', 'D2', 'R', 'T')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'R': np.zeros((3, 3))}, 'R is all zeros'),
+        ({'R': np.diag([1.0, 1.0, -1.0])}, 'is no rotation; calibrate'),
+        ({'R': 1.5 * np.eye(3)}, r'R = \[1\.5, .* is no rotation'),
+        ({'R': np.full((3, 3), np.nan)}, "R is '.Nan', not a number"),
+        ({'T': np.array([0.01, 0.0, 0.5])}, r'T .* is \[0\.01, 0\.0, 0\.5\], along the view'),
+    ],
+)
+def test_how_cameras_stand_to_each_other_must_be_possible(tmp_path, changes, message):
+    known = {**matrices(RawRig.of('plumb_bob', *SIZE), *POSE), **changes}
+    with pytest.raises(CalibrationError, match=message):
+        calibration.parse_raw(write_opencv(tmp_path / 'pose.yml', **known)).cameras(SIZE)
+
+
+def test_a_file_that_is_cut_off_is_told(tmp_path):
+    source = Path(
+        write_opencv(tmp_path / 'a.yml', **matrices(RawRig.of('plumb_bob', *SIZE), *POSE))
+    )
+    text = source.read_text()
+    source.write_text(text[: text.rindex('opencv-matrix') + 6])
+    with pytest.raises(CalibrationError, match=r'cannot be read at line \d+: .* is cut off'):
+        calibration.parse_raw(source)
+
+
+def test_urls_of_camera_drivers_name_files(tmp_path):
+    rig = RawRig.of('plumb_bob', *SIZE)
+    folder = write_ros(tmp_path, rig)
+    both = f'file://{folder}/left.yaml,file://{folder}/right.yaml'
+    assert_same(calibration.parse_raw(both), rig)
+    assert calibration.parse(both) == calibration.parse(both.replace('file://', ''))
 
 
 @pytest.mark.parametrize('source', ['100,100,32,24,0.1', 'left.yaml,', 'a\0b'])

@@ -75,6 +75,10 @@ def test_wrong_values_are_refused_once_and_the_stream_goes_on(make_rig):
         ({'cloud__voxel_size': -0.1}, 'Min: 0.0, Max: 1000.0, value: -0.1'),
         ({'cloud__stride': 0}, 'Min: 1, Max: 1000, value: 0'),
         ({'cloud__min_range': 6.0}, 'cloud.max_range is 5.0 and min_range 6.0; max_range must be'),
+        (
+            {'max_depth': 20.0, 'cloud__max_range': 0.0, 'cloud__far_depth': 5.0},
+            'cloud.far_depth is 5.0 and max_depth 20.0, so that what is too far would stand',
+        ),
         ({'depth_encoding': '8UC1'}, "depth_encoding is '8UC1'; choose one of 32FC1, 16UC1"),
     ):
         assert says in rig.set_parameters(**values)

@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
 from rig import BASELINE, FOCAL, camera_info, shifted_pair
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, RegionOfInterest
 
 from nndepth_core.plausibility import BaselineLimits
-from nndepth_core.rectification.alignment import measure_alignment
+from nndepth_core.rectification.alignment import examine_pair, measure_alignment
 from nndepth_ros import doctor
 from nndepth_ros.doctor import InputState
 from nndepth_ros.findings import (
@@ -38,6 +38,15 @@ def projection(**entries):
 
 def examine(**right_changes):
     return doctor.examine_calibration(camera_info('left'), camera_info('right', **right_changes))
+
+
+def test_windows_of_other_rows_are_told():
+    windows = [RegionOfInterest(y_offset=row, width=80, height=40) for row in (0, 5)]
+    found = doctor.examine_calibration(
+        camera_info('left', roi=windows[0]), camera_info('right', roi=windows[1])
+    )
+    [finding] = [finding for finding in found if finding.code == 'roi_rows']
+    assert 'at row 0 and that of the right one at row 5' in finding.text
 
 
 def test_a_good_rig_has_no_findings():
@@ -98,25 +107,25 @@ def test_vertical_disparity_is_measured_from_the_images(rows):
     alignment = measure_alignment(left, right)
     assert alignment.matches > 50
     assert alignment.vertical == pytest.approx(rows, abs=0.2)
-    found = codes(doctor.examine_images(left, right))
+    found = codes(examine_pair(left, right))
     assert found == (['vertical'] if rows else [])
 
 
 def test_swapped_images_are_seen_in_the_pictures():
     left, right = shifted_pair(width=320, height=240)
-    assert codes(doctor.examine_images(right, left)) == ['images_swapped']
+    assert codes(examine_pair(right, left)) == ['images_swapped']
 
 
 def test_pictures_without_texture_say_nothing_but_that():
     grey = np.full((240, 320, 3), 128, np.uint8)
-    assert codes(doctor.examine_images(grey, grey)) == ['levels_left', 'levels_right']
+    assert codes(examine_pair(grey, grey)) == ['levels_left', 'levels_right']
 
 
 def test_points_before_a_shifted_infinity_are_not_taken_for_swapped_images():
     left, right = shifted_pair(shift=8, width=320, height=240)
     moved = np.roll(right, 30, axis=1)  # a right camera with cx 30 px larger
-    assert codes(doctor.examine_images(left, moved, cx_offset=-30)) == []
-    assert codes(doctor.examine_images(left, moved)) == ['images_swapped']
+    assert codes(examine_pair(left, moved, cx_offset=-30)) == []
+    assert codes(examine_pair(left, moved)) == ['images_swapped']
 
 
 @pytest.mark.parametrize(
@@ -209,10 +218,14 @@ def test_failures_last_until_their_kind_passes_again():
     now = [0.0]
     failures = Failures(lambda: now[0])
     assert not failures
-    failures.failed('pair', 'first')
-    failures.failed('pair', 'second')
+    failures.failed('pair', 'another cause')
+    failures.failed('pair', 'second of 7 px')
+    failures.failed('pair', 'second of -2.5e3 px')
     failures.failed('timer', 'odd')
-    assert [finding.text for finding in failures.findings()] == ['second (2 times)', 'odd']
+    assert [finding.text for finding in failures.findings()] == [
+        'second of -2.5e3 px (2 times)',
+        'odd',
+    ]
     failures.passed('pair')
     now[0] = CURED_AFTER
     assert codes(failures.findings()) == ['pair', 'timer']
