@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LINE = 24
+"""The height of a row of a table, pixels."""
 
 
 def _table(order: str) -> np.ndarray:
@@ -99,6 +101,34 @@ def panel(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
     return np.vstack(rows)
+
+
+def written(rows: Sequence[Sequence[str]], width: int) -> np.ndarray:
+    """Write a table on dark ground; columns stand under each other, their cells at the left.
+
+    Args:
+        rows: the cells of each row, all rows of one length.
+        width: pixels of the picture; the letters are smaller where the table would be wider.
+
+    Returns:
+        uint8 RGB (H, width, 3).
+    """
+    scale = cv2.getFontScaleFromHeight(_FONT, _LINE // 2)
+    columns = [
+        max(cv2.getTextSize(cell, _FONT, scale, 1)[0][0] for cell in cells)
+        for cells in zip(*rows, strict=True)
+    ]
+    shrink = min(1.0, width / (sum(columns) + _LINE * (len(columns) + 1)))
+    picture = np.full((_LINE * (len(rows) + 1), width, 3), 32, np.uint8)
+    for number, row in enumerate(rows, 1):
+        x = _LINE
+        for cell, column in zip(row, columns, strict=True):
+            place = round(x * shrink), number * _LINE
+            cv2.putText(
+                picture, cell, place, _FONT, scale * shrink, (255, 255, 255), 1, cv2.LINE_AA
+            )
+            x += column + _LINE
+    return picture
 
 
 def _titled(picture: np.ndarray, title: str) -> np.ndarray:

@@ -83,6 +83,7 @@ KNOW_THE_TASK = (
     'nndepth_core.engines.sgbm',
     'nndepth_core.engines.tensors',
     'nndepth_core.estimator',
+    'nndepth_core.evaluation.agreement',
     'nndepth_core.evaluation.metrics',
     'nndepth_core.evaluation.mono',
     'nndepth_core.evaluation.mono_metrics',
