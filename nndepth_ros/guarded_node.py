@@ -54,6 +54,15 @@ class GuardedNode(LifecycleNode):
     def cleanup(self) -> None:
         """Release what `configure` acquired; has no effect if there is nothing."""
 
+    def stop(self, timeout: float | None = None) -> bool:
+        """End the work, and return whether it has ended; `timeout` are the seconds to wait."""
+        return True
+
+    @property
+    def loading(self) -> bool:
+        """Whether something is being loaded that cannot be interrupted."""
+        return False
+
     def statuses(self) -> list[DiagnosticStatus]:
         """Return what the subclass reports on /diagnostics; called every second."""
         raise NotImplementedError

@@ -7,11 +7,14 @@ library do alike.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from nndepth_core.spec import Output
 from nndepth_ros.encodings import ConversionError, pixel_rows
+from nndepth_ros.outputs import DEPTH, DISPARITY
 
 _METRES = {'32FC1': ('f4', 1.0), '16UC1': ('u2', 1e-3), 'mono16': ('u2', 1e-3)}
 """Encoding -> the type of its values, and metres in one (REP-118)."""
@@ -36,6 +39,34 @@ def depth_of_image(message: Any) -> np.ndarray:
         return _values(message, kind) * np.float32(unit)
 
 
+def known_disparity(message: Any) -> np.ndarray:
+    """Return the values of a stereo_msgs/DisparityImage, float32 (H, W), NaN where unknown.
+
+    That is where they are below min_disparity.
+
+    Raises:
+        ConversionError: the encoding is not 32FC1, or data are missing.
+    """
+    if message.image.encoding != '32FC1':
+        raise ConversionError(
+            f'encoding {message.image.encoding[:40]!r} is none of disparity; publish 32FC1'
+        )
+    disparity = _values(message.image, 'f4')
+    disparity[~(disparity >= np.float32(message.min_disparity))] = np.nan
+    return disparity
+
+
+def known_depth(message: Any) -> np.ndarray:
+    """Return the depth of a sensor_msgs/Image in metres, float32 (H, W), NaN where unknown.
+
+    Raises:
+        ConversionError: see `depth_of_image`.
+    """
+    depth = depth_of_image(message)
+    depth[~(depth > 0)] = np.nan
+    return depth
+
+
 def depth_of_disparity(message: Any) -> np.ndarray:
     """Return the depth of a stereo_msgs/DisparityImage in metres, float32 (H, W), Z = f T / d.
 
@@ -47,14 +78,9 @@ def depth_of_disparity(message: Any) -> np.ndarray:
     product = float(message.f) * float(message.t)
     if not 0 < product < math.inf:
         raise ConversionError(f'f is {message.f} and T {message.t}; both must be positive')
-    if message.image.encoding != '32FC1':
-        raise ConversionError(
-            f'encoding {message.image.encoding[:40]!r} is none of disparity; publish 32FC1'
-        )
-    disparity = _values(message.image, 'f4')
+    disparity = known_disparity(message)
     with np.errstate(all='ignore'):
-        known = (disparity > 0) & (disparity >= np.float32(message.min_disparity))
-        return np.where(known, np.float32(product) / disparity, np.float32(np.nan))
+        return np.where(disparity > 0, np.float32(product) / disparity, np.float32(np.nan))
 
 
 def points_of_cloud(message: Any) -> np.ndarray:
@@ -94,6 +120,13 @@ def points_of_cloud(message: Any) -> np.ndarray:
         ],
         axis=1,
     ).astype(np.float64)
+
+
+COMPARED: Mapping[str, tuple[Output, str, Callable[[Any], np.ndarray]]] = {
+    'stereo': ('disparity', DISPARITY, known_disparity),
+    'mono': ('depth', DEPTH, known_depth),
+}
+"""By task, what results hold by which models are compared, its topic, and what reads it."""
 
 
 def _values(message: Any, kind: str) -> np.ndarray:

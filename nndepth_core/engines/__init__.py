@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -37,6 +39,7 @@ __all__ = [
     'EngineError',
     'ModelSpec',
     'check_names',
+    'common_task',
     'create_engine',
     'resolve_model',
     'split_model',
@@ -178,6 +181,32 @@ def task_of(name: str) -> Task:
     if (other := _third_party(name)) is not None:
         return other.spec.task
     return catalogue()[DEFAULT_NETWORK if name == AUTO else name].task
+
+
+def common_task(models: Mapping[str, str], task: Task | None = None) -> Task | None:
+    """Find the task that models share; nothing is loaded.
+
+    Args:
+        models: parameters -> the models that they name; what is no known network, such as an
+            .onnx file, fits every task until it is loaded.
+        task: the one that is asked for; None for that of the models.
+
+    Returns:
+        The task, None if nothing tells it.
+
+    Raises:
+        EngineError: they have different tasks, or not the one that is asked for.
+    """
+    known: dict[str, Task] = {}
+    for parameter, model in models.items():
+        with suppress(EngineError, KeyError):
+            known[f'{parameter} is {model!r}'] = task_of(model.partition('-')[0])
+    tasks = {*known.values(), *([task] if task else [])}
+    if len(tasks) > 1:
+        told = [f'{what}, a {of} model' for what, of in known.items()]
+        told += [f'task is {task!r}'] if task else []
+        raise EngineError(f'{" and ".join(told)}; give models of one task')
+    return tasks.pop() if tasks else None
 
 
 def _third_party(name: str) -> Any:

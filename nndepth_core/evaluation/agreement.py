@@ -22,8 +22,6 @@ from nndepth_core.visualization import colorize, panel, value_range, written
 if TYPE_CHECKING:
     from typing import Self
 
-PIXELS = (1, 3)
-"""The differences of disparities that count as agreement, in pixels."""
 SHARE = 0.05
 """The difference of depths that counts as agreement, a share of the smaller one."""
 UNITS: Mapping[str, str] = {'disparity': 'px', 'depth': 'm'}
@@ -158,8 +156,9 @@ class Comparison:
 
     def limit(self, window: int) -> None:
         """Change the number of frames in the window."""
-        for running in (self._tallies, *self._times.values()):
-            running.limit(window)
+        self._tallies.limit(window)
+        for times in self._times.values():
+            times.limit(window)
 
     @property
     def total(self) -> Tally:
@@ -236,14 +235,16 @@ def tally_of(a: np.ndarray, b: np.ndarray) -> Tally:
     of_a, of_b = a[common].astype(np.float64), b[common].astype(np.float64)
     difference = np.abs(of_a - of_b)
     allowed = SHARE * np.minimum(np.abs(of_a), np.abs(of_b))
-    within = [difference <= limit for limit in (*PIXELS, allowed)]
     return Tally(
-        1,
-        a.size,
-        *(int(np.count_nonzero(known)) for known in (known_a, known_b)),
-        difference.size,
-        *(int(np.count_nonzero(near)) for near in within),
-        float(difference.sum()),
+        frames=1,
+        pixels=a.size,
+        known_a=_count(known_a),
+        known_b=_count(known_b),
+        common=difference.size,
+        within_1=_count(difference <= 1),
+        within_3=_count(difference <= 3),
+        within_share=_count(difference <= allowed),
+        difference=float(difference.sum()),
     )
 
 
@@ -299,6 +300,10 @@ def _colored(a: np.ndarray, b: np.ndarray, unit: str) -> np.ndarray:
     colored = colorize(difference, 0, _WORST[unit])
     colored[np.isfinite(a) ^ np.isfinite(b)] = 128
     return colored
+
+
+def _count(which: np.ndarray) -> int:
+    return int(np.count_nonzero(which))
 
 
 def _ratio(part: float, whole: float) -> float:
