@@ -16,7 +16,7 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
-from nndepth_core.evaluation.agreement import Comparison, at_one_size, difference_of, picture
+from nndepth_core.evaluation.agreement import Comparison, difference_of, picture
 from nndepth_core.plausibility import Finding, Level
 from nndepth_ros import diagnostics, doctor
 from nndepth_ros.answers import MOST_WAITING, AnswerCounts, Answers
@@ -62,12 +62,10 @@ class CompareNode(GuardedNode):
         """Start with empty queues, counts and statistics."""
         self.answers = Answers(self.config.max_wait)
         self.comparison = Comparison(self.output, self.config.window)
-        self.labels: dict[str, str] = {}
         self._heard: dict[str, float] = {}
         self._since = self._joined_at = time.monotonic()
         self._counts = AnswerCounts()
         self._images: dict[int, Any] = {}
-        self._size: tuple[int, int] | None = None
         self._drawn = -np.inf
 
     # --- lifecycle and parameters ----------------------------------------------------------------
@@ -154,12 +152,13 @@ class CompareNode(GuardedNode):
 
     def _on_stats(self, model: str, message: InferenceStats) -> None:
         label = f'{message.model} by {message.engine} on {message.device}'
-        before = self.labels.setdefault(model, label)
+        names = self.comparison.names
+        before = names.setdefault(model, label)
         if before != label:
-            self.labels[model] = label
-            self.comparison = Comparison(self.output, self.config.window)
-            name = model.upper()
-            self.get_logger().info(f'{name} was {before}, now {label}: statistics start anew')
+            names = {**names, model: label}
+            self.comparison = Comparison(self.output, self.config.window, names)
+            text = f'{model.upper()} was {before} and is {label} now: the statistics start anew'
+            self.get_logger().info(text)
         self.comparison.add_times(model, message.inference_ms, message.total_ms)
 
     def _on_answer(self, model: str, message: Any) -> None:
@@ -177,11 +176,8 @@ class CompareNode(GuardedNode):
         image = self._images.get(stamp)
         for earlier in [known for known in self._images if known <= stamp]:
             del self._images[earlier]
-        a, b = maps = [self._map(*of_model) for of_model in zip(MODELS, messages, strict=True)]
-        if a.shape != b.shape:
-            a, b = at_one_size(a, b, self.output)
-        self._examine_sizes(maps, a)
-        self.comparison.add(a, b)
+        maps = (self._map(*of_model) for of_model in zip(MODELS, messages, strict=True))
+        a, b = self.comparison.add(*maps)
         self.outputs[COMPARISON].publish(self._message(header, a))
         if self._wants(DIFFERENCE):
             difference = image_message(self._types, header, difference_of(a, b), '32FC1')
@@ -205,7 +201,7 @@ class CompareNode(GuardedNode):
         parts = {part: self.comparison.figures(part) for part in ('window', 'total')}
         return ModelComparison(
             header=header,
-            **{f'model_{model}': self.labels.get(model, '') for model in MODELS},
+            **{f'model_{model}': self.comparison.names.get(model, '') for model in MODELS},
             unit=self.comparison.unit,
             width=width,
             height=height,
@@ -225,47 +221,37 @@ class CompareNode(GuardedNode):
         counts = self.answers.counts
         alone = f'{counts.only_a} / {counts.only_b}'
         table = [*self.comparison.table(), ['only A / only B', '', f'{alone} frames']]
-        names = self.labels.get('a', ''), self.labels.get('b', '')
-        drawn = picture(image, a, b, self.comparison.unit, names, table)
+        drawn = picture(image, a, b, self.comparison, table)
         bgr = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
         self.outputs[PICTURE].publish(image_message(self._types, header, bgr, 'bgr8'))
 
     # --- diagnostics -----------------------------------------------------------------------------
 
     def examine(self) -> None:
-        """Find models that are silent, that answer other frames, or that are the same."""
+        """Find models that are silent or answer other frames, and how to read the figures."""
         self.answers.expire()
         self._update_inputs()
         now, timeout = time.monotonic(), self.config.input_timeout
         states = self.inputs.states() if self.active else []
         self.record('silence', doctor.examine_silence(states, timeout, now))
+        self.record('comparison', self.comparison.findings)
         self.record('answers', self._silent(now) if self.active else [])
         self.record('joined', self._unjoined(now) if self.active else [])
-        found = []
-        if self.comparison.identical and self.labels.get('a') == self.labels.get('b'):
-            text = (
-                f'A and B are the same model, {self.labels.get("a", "")}, with the same result '
-                'everywhere: the agreement is 100 %'
-            )
-            found = [Finding('same_model', Level.INFO, text)]
-        self.record('same', found)
 
     def _silent(self, now: float) -> list[Finding]:
-        timeout = self.config.input_timeout
-        silent = [
-            model
-            for model in MODELS
-            if now - self._heard.get(model, self._since + doctor.PATIENCE) > timeout
-        ]
-        if len(silent) == len(MODELS):
+        """Find that one model or both do not answer, after what the slower one may take."""
+        timeout = max(self.config.input_timeout, self.config.max_wait)
+        heard = {model: self._heard.get(model, self._since) for model in MODELS}
+        newest = max(heard.values())
+        if now - newest > (timeout if self._heard else max(timeout, doctor.PATIENCE)):
             text = (
                 f'neither model has answered for {timeout:g} s: let images arrive, and see what '
                 'the nodes of both say on /diagnostics'
             )
             return [Finding('silent', Level.WARN, text)]
         found = []
-        for model in silent:
-            topic, name = self.answer_topics[model], model.upper()
+        for model in [model for model in MODELS if newest - heard[model] > timeout]:
+            topic = self.answer_topics[model]
             why = (
                 'see what its node says on /diagnostics'
                 if self.count_publishers(topic)
@@ -273,8 +259,8 @@ class CompareNode(GuardedNode):
                 'could be loaded'
             )
             text = (
-                f'{name} has not answered for {timeout:g} s while the other model has, so that '
-                f'there is nothing to compare: {why}'
+                f'{model.upper()} has not answered for {timeout:g} s while the other model has, '
+                f'so that there is nothing to compare: {why}'
             )
             found.append(Finding(f'silent {model}', Level.ERROR, text))
         return found
@@ -295,39 +281,16 @@ class CompareNode(GuardedNode):
         )
         return [Finding('unjoined', Level.WARN, text)]
 
-    def _examine_sizes(self, maps: Sequence[np.ndarray], compared: np.ndarray) -> None:
-        """Tell that maps have different sizes, and that they change in the middle."""
-        (of_a, of_b), (height, width) = (_size(values) for values in maps), compared.shape
-        found = []
-        if of_a != of_b:
-            text = (
-                f'A gives {of_a} and B {of_b}: compared at {width}x{height}, whose pixels the '
-                'figures are in'
-            )
-            found = [Finding('resampled', Level.INFO, text)]
-        self.record('sizes', found)
-        before, self._size = self._size, (width, height)
-        if before not in (None, self._size):
-            text = (
-                f'the images have changed from {before[0]}x{before[1]} to {width}x{height}: the '
-                'statistics go on over both; activate the node again to start anew'
-            )
-            self.record('resized', [Finding('resized', Level.WARN, text)])
-
     def statuses(self) -> list[DiagnosticStatus]:
         """Report the figures of the window and the counts."""
         name = self.get_fully_qualified_name()
         if not self.active:
             return [diagnostics.status(f'{name}: comparison', name, 'not active', {})]
-        values: dict[str, Any] = {**self.labels, **asdict(self.answers.counts)}
-        _, *rows = self.comparison.table(['window'])
+        values: dict[str, Any] = {**self.comparison.names, **asdict(self.answers.counts)}
+        _, *rows = self.comparison.table({'window': ''})
         values |= dict(rows)
         message = 'comparing' if self.comparison.total.frames else 'nothing compared yet'
         return [diagnostics.status(f'{name}: comparison', name, message, values)]
-
-
-def _size(values: np.ndarray) -> str:
-    return f'{values.shape[1]}x{values.shape[0]}'
 
 
 def main(args: list[str] | None = None) -> int:

@@ -10,12 +10,14 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import cv2
 import numpy as np
 
 from nndepth_core.engines.maps import resampled, resampled_map
+from nndepth_core.plausibility import Finding, Level
 from nndepth_core.spec import Output
 from nndepth_core.visualization import colorize, panel, value_range, written
 
@@ -26,6 +28,8 @@ SHARE = 0.05
 """The difference of depths that counts as agreement, a share of the smaller one."""
 UNITS: Mapping[str, str] = {'disparity': 'px', 'depth': 'm'}
 """The outputs that can be compared -> the unit of their difference."""
+PARTS: Mapping[str, str] = MappingProxyType({'window': 'last {} frames', 'total': 'all {} frames'})
+"""The parts of the statistics -> their headings."""
 _WORST = {'px': 4.0, 'm': 25.0}
 """What pictures show in red: pixels, or per cent of the smaller depth."""
 _NARROWEST, _WIDEST = 320, 640
@@ -136,19 +140,30 @@ class Comparison:
     Args:
         output: what their maps hold, one of UNITS.
         window: the number of frames in the window.
+        names: what the models are called, as far as that is known.
     """
 
-    def __init__(self, output: Output, window: int = 100) -> None:
+    def __init__(
+        self, output: Output, window: int = 100, names: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.output = output
         self.unit = UNITS[output]
+        self.names = dict(names)
         self._tallies = Running(Tally(), window)
         self._times = {model: Running(Times(), window) for model in 'ab'}
+        self._found: dict[str, Finding] = {}
+        self._size: tuple[int, int] | None = None
 
-    def add(self, a: np.ndarray, b: np.ndarray) -> Tally:
-        """Add the maps of one frame, (H, W) of one size, NaN or infinite where unknown."""
-        tally = tally_of(a, b)
-        self._tallies.add(tally)
-        return tally
+    def add(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Add the maps of one frame, (H, W), NaN or infinite where unknown.
+
+        Returns:
+            Both maps at the size of the larger one, at which they were compared.
+        """
+        self._examine(a, b)
+        a, b = at_one_size(a, b, self.output)
+        self._tallies.add(tally_of(a, b))
+        return a, b
 
     def add_times(self, model: str, inference: float, total: float) -> None:
         """Add the milliseconds that one model, 'a' or 'b', took for a frame."""
@@ -172,6 +187,35 @@ class Comparison:
         same = total.known_a == total.known_b == total.common > 0
         return same and total.difference == 0
 
+    @property
+    def findings(self) -> list[Finding]:
+        """What one has to know to read the figures."""
+        found = [*self._found.values()]
+        if self.identical and self.names and self.names.get('a') == self.names.get('b'):
+            text = (
+                f'A and B are the same model, {self.names["a"]}, and give the same everywhere: '
+                'the agreement is 100 %'
+            )
+            found.append(Finding('same_model', Level.INFO, text))
+        return found
+
+    def _examine(self, a: np.ndarray, b: np.ndarray) -> None:
+        """Find maps of different sizes, and sizes that change in the middle."""
+        height, width = max(a.shape, b.shape, key=math.prod)
+        if a.shape != b.shape:
+            text = (
+                f'A gives {a.shape[1]}x{a.shape[0]} and B {b.shape[1]}x{b.shape[0]}: they are '
+                f'compared at {width}x{height}, in pixels of that size'
+            )
+            self._found['resampled'] = Finding('resampled', Level.INFO, text)
+        before, self._size = self._size, (width, height)
+        if before is not None and before != self._size:
+            text = (
+                f'the size has changed from {before[0]}x{before[1]} to {width}x{height} in the '
+                'middle: the statistics are over both, in pixels of either'
+            )
+            self._found['resized'] = Finding('resized', Level.WARN, text)
+
     def figures(self, part: str) -> dict[str, float]:
         """All figures of a part, 'window' or 'total': 'frames', and what the sums give."""
         tally = getattr(self._tallies, part)
@@ -180,12 +224,16 @@ class Comparison:
             figures |= getattr(times, part).figures(model)
         return figures
 
-    def table(self, parts: Sequence[str] = ('window', 'total')) -> list[list[str]]:
-        """The figures as rows of text, each with its title; the number of frames comes first."""
+    def table(self, parts: Mapping[str, str] = PARTS) -> list[list[str]]:
+        """The figures as rows of text, each with its title.
+
+        Args:
+            parts: what to show, 'window' or 'total' -> its heading, with {} for the number of
+                frames.
+        """
         figures = [self.figures(part) for part in parts]
-        heads = {'window': 'last', 'total': 'all'}
-        named = zip(parts, figures, strict=True)
-        rows = [['', *(f'{heads[part]} {of["frames"]:.0f} frames' for part, of in named)]]
+        heads = zip(parts.values(), figures, strict=True)
+        rows = [['', *(head.format(of['frames']) for head, of in heads)]]
         for title, names, scale, unit in (
             ('within 1 px', ['within_1px'], 100, '%'),
             ('within 3 px', ['within_3px'], 100, '%'),
@@ -252,8 +300,7 @@ def picture(
     image: np.ndarray | None,
     a: np.ndarray,
     b: np.ndarray,
-    unit: str,
-    names: tuple[str, str],
+    comparison: Comparison,
     table: Sequence[Sequence[str]],
 ) -> np.ndarray:
     """Draw the image, both maps and their difference, and the statistics below them.
@@ -262,14 +309,13 @@ def picture(
         image: uint8 RGB (H, W, 3) of any size; None if it is not known.
         a: the map of model A, float32 (H, W).
         b: that of model B, of the same size.
-        unit: of the maps, one of UNITS.
-        names: what the models are called.
+        comparison: what they were added to, which tells unit and names.
         table: rows of text for the statistics.
 
     Returns:
         uint8 RGB; its four parts have the aspect of the maps, and are 320 to 640 pixels wide.
     """
-    height, width = a.shape
+    unit, (height, width) = comparison.unit, a.shape
     shown = min(max(width, _NARROWEST), _WIDEST)
     size = shown, max(1, round(height * shown / width))
     if image is None:
@@ -281,12 +327,13 @@ def picture(
     low, high = value_range(np.stack([a[some], b[some]]))
     ends = (low, high) if unit == 'px' else (high, low)
     span = f'{low:.1f} to {high:.1f} {unit}'
+    titles = {model: f'{model.upper()}: {comparison.names.get(model, "")}' for model in 'ab'}
     worst, what = _WORST[unit], 'px' if unit == 'px' else '% of the depth'
     tiles = {
         title: image,
-        f'A: {names[0]}, {span}': colorize(a, *ends),
+        f'{titles["a"]}, {span}': colorize(a, *ends),
         f'|A - B|, blue 0, red {worst:g} {what}; grey: one alone': _colored(a, b, unit),
-        f'B: {names[1]}, {span}': colorize(b, *ends),
+        f'{titles["b"]}, {span}': colorize(b, *ends),
     }
     whole = panel(tiles)
     return np.vstack([whole, written(table, whole.shape[1])])

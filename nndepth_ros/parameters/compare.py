@@ -23,7 +23,7 @@ COMPARE_PARAMETERS: tuple[Parameter, ...] = (
     Parameter('window', 100, 'Frames in the window of the statistics.', low=1, high=100_000),
     Parameter(
         'max_wait',
-        2.0,
+        5.0,
         'Seconds for which an answer waits for that of the other model; longer than the slower '
         'model takes.',
         low=0.01,

@@ -129,9 +129,9 @@ def test_a_comparison_of_three_frames():
 def test_metres_have_no_pixels():
     comparison = Comparison('depth')
     comparison.add(row(10, 10), row(10.4, 12))
-    titles = [title for title, *_ in comparison.table(['total'])]
+    titles = [title for title, *_ in comparison.table({'total': ''})]
     assert 'within 1 px' not in titles
-    assert ['mean |A - B|', '1.200 m'] in comparison.table(['total'])
+    assert ['mean |A - B|', '1.200 m'] in comparison.table({'total': ''})
     assert comparison.figures('total')['within_5_percent'] == 0.5
 
 
@@ -150,6 +150,19 @@ def test_models_that_are_identical_so_far(a, b, same):
     assert comparison.identical is same
     comparison.add(row(1), row(1.5))
     assert not comparison.identical
+
+
+def test_findings_tell_how_to_read_the_figures():
+    comparison = Comparison('disparity', names={'a': 'x', 'b': 'x'})
+    comparison.add(np.ones((4, 8), np.float32), np.ones((4, 8), np.float32))
+    (same,) = comparison.findings
+    assert 'A and B are the same model, x, and give the same' in same.text
+    a, b = comparison.add(np.ones((8, 16), np.float32), np.ones((4, 8), np.float32))
+    assert a.shape == b.shape == (8, 16)
+    assert (b == 2).all()
+    resampled, resized = comparison.findings
+    assert 'A gives 16x8 and B 8x4: they are compared at 16x8' in resampled.text
+    assert 'from 8x4 to 16x8 in the middle' in resized.text
 
 
 def test_the_smaller_map_is_resampled_and_its_edges_stay():
@@ -183,7 +196,7 @@ def test_the_picture_shows_image_maps_difference_and_figures(unit, far, near):
     green = np.full((80, 160, 3), (0, 200, 0), np.uint8)
     comparison = Comparison('disparity' if unit == 'px' else 'depth')
     comparison.add(a, b)
-    drawn = picture(green, a, b, unit, ('x', 'y'), comparison.table())
+    drawn = picture(green, a, b, comparison, comparison.table())
     assert drawn.shape[1] == 640
     image, of_a, difference, of_b = parts(drawn, 320, 160, 16)
     assert (image == (0, 200, 0)).all()
@@ -207,7 +220,7 @@ def test_the_picture_shows_image_maps_difference_and_figures(unit, far, near):
 def test_a_picture_of_any_size_without_an_image(size):
     width, height = size
     values = np.full((height, width), NAN, np.float32)
-    comparison = Comparison('depth')
-    drawn = picture(None, values, values, 'm', ('long name ' * 9, 'b'), comparison.table())
+    comparison = Comparison('depth', names={'a': 'long name ' * 9})
+    drawn = picture(None, values, values, comparison, comparison.table())
     assert drawn.dtype == np.uint8
     assert drawn.shape[1] == 2 * min(max(width, 320), 640)

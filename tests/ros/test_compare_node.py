@@ -232,7 +232,7 @@ def test_a_model_that_never_answers_is_named_and_what_waits_is_given_up(make):
     models = threading.Thread(target=answer)
     models.start()
     try:
-        rig.wait_diagnostic('B has not answered for 0.1 s while the other model has')
+        rig.wait_diagnostic('B has not answered for 0.2 s while the other model has')
         rig.wait_until(lambda: rig.node.answers.counts.only_a > 5, 'expiry')
     finally:
         stop.set()
@@ -269,7 +269,7 @@ def test_the_smaller_map_is_resampled(make):
     assert (first.width, first.height) == (16, 12)
     assert first.total.mean_difference == 0
     assert not pixels(rig.wait_for(DIFFERENCE)[0]).any()
-    rig.wait_diagnostic('A gives 16x12 and B 8x6: compared at 16x12')
+    rig.wait_diagnostic('A gives 16x12 and B 8x6: they are compared at 16x12')
 
 
 def test_a_camera_of_another_size_half_way_goes_on_and_is_told(make):
@@ -279,7 +279,7 @@ def test_a_camera_of_another_size_half_way_goes_on_and_is_told(make):
         rig.disparity('b', stamp * SECOND, flat(22, *size))
     last = rig.wait_for(COMPARISON, 3)[-1]
     assert (last.total.frames, last.total.mean_difference, last.width) == (3, 2, 16)
-    rig.wait_diagnostic('the images have changed from 8x6 to 16x4')
+    rig.wait_diagnostic('the size has changed from 8x6 to 16x4')
 
 
 def test_times_come_from_the_stats_and_a_new_model_starts_anew(make):
@@ -296,7 +296,9 @@ def test_times_come_from_the_stats_and_a_new_model_starts_anew(make):
     assert (first.total.inference_ms_a, first.total.total_ms_a) == (15, 30)
     assert (first.total.inference_ms_b, first.window.total_ms_b) == (5, 6)
     rig.tell('a', 'new', 40, 50)
-    rig.wait_until(lambda: rig.node.labels.get('a') == 'new by x on cpu', 'the new model')
+    rig.wait_until(
+        lambda: rig.node.comparison.names.get('a') == 'new by x on cpu', 'the new model'
+    )
     for model in 'ab':
         rig.disparity(model, 2 * SECOND, flat(20))
     second = rig.wait_for(COMPARISON, 2)[-1]
