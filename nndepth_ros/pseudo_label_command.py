@@ -10,7 +10,7 @@ from nndepth_core.cli import command_parser, options
 from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.outputs import OutputSettings
-from nndepth_ros.replay.command import conclude, interruption
+from nndepth_ros.replay.command import conclude, interruption, told
 from nndepth_ros.replay.options import add_selection, add_stereo_selection, selection
 
 DESCRIPTION = """
@@ -54,4 +54,4 @@ def main(arguments: Sequence[str]) -> int:
         report = pseudo_label(
             args.bag, args.output, estimator, settings, args.every, lambda: bool(signals)
         )
-    return conclude(args, report, signals, 'images, depth')
+    return conclude(report, signals, told(args, report, 'images, depth'))

@@ -1,8 +1,9 @@
-"""`nndepth compare`: two models side by side on the same images."""
+"""`nndepth compare`: two models side by side on the same images, or on a bag."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from nndepth_core.cli.evaluate import (
     single_calibration,
 )
 from nndepth_core.data.image_files import ImagePairs, SingleImages
+from nndepth_core.engines import MODELS
 from nndepth_core.evaluation.compare import SideBySide
 from nndepth_core.evaluation.evaluate import Evaluation, ModelScore, evaluate
 from nndepth_core.evaluation.measures import Measures
@@ -32,8 +34,15 @@ IMAGES = {
 }
 
 
+BAGS = 'nndepth_ros.compare_command'
+"""What compares models on a bag; it is imported when it is used."""
+BAG_SUFFIXES = ('.mcap', '.db3', '.bag', '.mcap.zst', '.db3.zst')
+
+
 def main(arguments: Sequence[str]) -> int:
     """Compare the models; return 1 if samples had to be skipped."""
+    if any(map(is_bag, arguments)):
+        return importlib.import_module(BAGS).main(arguments)
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
     check_outputs(args)
@@ -67,6 +76,17 @@ def main(arguments: Sequence[str]) -> int:
     return int(bool(evaluation.skipped))
 
 
+def is_bag(name: str) -> bool:
+    """Tell whether an argument names a bag: by its suffix, or by what is in the folder."""
+    if name.endswith(BAG_SUFFIXES):
+        return True
+    folder = Path(name)
+    return folder.is_dir() and any(
+        path.name == 'metadata.yaml' or path.name.endswith(BAG_SUFFIXES)
+        for path in folder.iterdir()
+    )
+
+
 def _measures(args: argparse.Namespace, task: Task) -> Measures:
     if task == 'mono':
         return MonoMeasures(truth=False, calibration=single_calibration(args))
@@ -77,6 +97,10 @@ def _measures(args: argparse.Namespace, task: Task) -> Measures:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser('compare')
+    parser.epilog = (
+        'With a ROS bag, in place of images or before the models, all pairs or images of it are '
+        'compared: `nndepth compare BAG A B`; `nndepth compare BAG --help` tells its options.'
+    )
     add = parser.add_argument
     add('a', metavar='A', help=model_list.HELP)
     add('b', metavar='B', help='the other model, of the same task')
@@ -109,6 +133,11 @@ def _images(args: argparse.Namespace) -> ImagePairs | SingleImages | None:
     if args.data or len(args.images) not in (1, 2):
         raise ValueError(f'{IMAGES["stereo"]}; for models of single images, {IMAGES["mono"]}')
     first, *others = args.images
+    if not others and first.partition(':')[0].partition('-')[0] in MODELS:
+        raise ValueError(
+            f'{args.a} is no bag that is there, and {first} is a model; give a bag and two '
+            'models, or two models and images'
+        )
     if others:
         return ImagePairs(first, others[0], args.truth, args.truth_scale)
     return SingleImages(first, args.truth, args.truth_scale)

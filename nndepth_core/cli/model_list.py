@@ -35,15 +35,20 @@ def load_estimators(models: Sequence[str], args: argparse.Namespace) -> Models:
     for text in models:
         if text in estimators:
             raise ValueError(f'{text} is named twice; name each model once')
-        name, *settings = text.split(':')
-        parser = _Parser(text)
-        add_estimator_arguments(parser)
-        own = parser.parse_args(
-            [f'--{setting}' for setting in settings], argparse.Namespace(**vars(args))
-        )
-        own.model = name
-        estimators[text] = options.load_estimator(own, load_estimator)
+        estimators[text] = load_model(text, args)
     return estimators
+
+
+def load_model(text: str, args: argparse.Namespace) -> StereoEstimator | MonoEstimator:
+    """Make one estimator; see `load_estimators`."""
+    name, *settings = text.split(':')
+    parser = _Parser(text)
+    add_estimator_arguments(parser)
+    own = parser.parse_args(
+        [f'--{setting}' for setting in settings], argparse.Namespace(**vars(args))
+    )
+    own.model = name
+    return options.load_estimator(own, load_estimator)
 
 
 def task_of(models: Models) -> Task:

@@ -130,21 +130,29 @@ def _replay(args: argparse.Namespace, default: Callable[[str], object]) -> int:
         report = process(
             args.bag, args.output, estimator, settings, args.overwrite, lambda: bool(signals)
         )
-    return conclude(args, report, signals, 'bag')
+    return conclude(report, signals, told(args, report, 'bag'))
 
 
-def conclude(
-    args: argparse.Namespace, report: dict[str, Any], signals: Sequence[int], made: str
-) -> int:
-    """Print the report or its summary, and return the exit code.
+def told(args: argparse.Namespace, report: dict[str, Any], made: str) -> str:
+    """The report as JSON where that is asked for, or its summary.
 
     Args:
         args: the arguments.
         report: what `replay` or `pseudo_label` returned.
-        signals: those that came meanwhile.
         made: what was made, in a word.
     """
-    print(json.dumps(report, indent=2) if args.json else _summary(report, made))
+    return json.dumps(report, indent=2) if args.json else _summary(report, made)
+
+
+def conclude(report: dict[str, Any], signals: Sequence[int], text: str) -> int:
+    """Print what there is to tell of a report, and return the exit code.
+
+    Args:
+        report: what was made of a bag.
+        signals: those that came meanwhile.
+        text: what to print.
+    """
+    print(text)
     if report['interrupted']:
         print('nndepth: interrupted', file=sys.stderr)
         return 128 + signals[0]
@@ -152,7 +160,7 @@ def conclude(
         print(f'nndepth: error: {report["problem"]}', file=sys.stderr)
     lost = any(damage['lost'] != 0 for damage in report['damage'])
     scaled = report.get('scale', {}).get('known', 1) > 0
-    failed = report[_counted(report)]['failed']
+    failed = report[counted_in(report)]['failed']
     incomplete = failed or report['damaged_messages'] or lost or not scaled
     return 1 if report['problem'] or incomplete else 0
 
@@ -181,9 +189,7 @@ def interruption() -> Iterator[list[int]]:
 
 
 def _summary(report: dict[str, Any], made: str) -> str:
-    from nndepth_ros.bag_storage import Damage
-
-    counted = _counted(report)
+    counted = counted_in(report)
     counts, model, noun = report[counted], report['model'], NOUNS[counted]
     lines = [
         f'{counts["processed"]} of {counts["found"]} {noun} processed, {counts["failed"]} failed; '
@@ -193,6 +199,18 @@ def _summary(report: dict[str, Any], made: str) -> str:
     if scale := report.get('scale'):
         known = f'{scale["known"]} of {counts["processed"]} {noun}'
         lines.append(f'the scale is known in {known}, from {scale["source"]}')
+    lines += losses(report)
+    if report['output']:
+        density = 100 * report['density']['mean']
+        lines.append(f'density {density:.1f} %; {made} and report.json are in {report["output"]}')
+    return '\n'.join(lines)
+
+
+def losses(report: dict[str, Any]) -> list[str]:
+    """Say what of a bag could not be used, in lines."""
+    from nndepth_ros.bag_storage import Damage
+
+    lines = []
     for side, images in report['images'].items():
         for reason, count in images['unpaired'].items():
             lines.append(f'{count} of {images["count"]} {side} images without partner: {reason}')
@@ -200,13 +218,10 @@ def _summary(report: dict[str, Any], made: str) -> str:
         lines.append(f'{count} messages cannot be read: {reason}')
     lines += [str(Damage(**damage)) for damage in report['damage']]
     lines += [f'{topic} is left out: {kind}' for topic, kind in report['left_out'].items()]
-    if report['output']:
-        density = 100 * report['density']['mean']
-        lines.append(f'density {density:.1f} %; {made} and report.json are in {report["output"]}')
-    return '\n'.join(lines)
+    return lines
 
 
-def _counted(report: dict[str, Any]) -> str:
+def counted_in(report: dict[str, Any]) -> str:
     """The entry of a report that counts what was processed."""
     return next(name for name in NOUNS if name in report)
 

@@ -32,6 +32,12 @@ MONO_ARGUMENTS = (
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Declare what is read of a bag whatever the task is, and what estimates."""
+    add_reading(parser)
+    options.add_estimator_arguments(parser)
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Declare what is read of a bag whatever the task is."""
     layouts = f'{calibration.LAYOUTS}; for single images also {calibration.SINGLE_LAYOUTS}'
     parser.add_argument(
         '--calibration', metavar='FILE', help=f"used instead of the bag's camera_info: {layouts}"
@@ -40,7 +46,6 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     add_number(parser, '--start', 0.0, 'leave out so much of the beginning of the bag')
     add_number(parser, '--duration', math.inf, 'process only so much; default: to the end')
     options.add_max_pixels(parser)
-    options.add_estimator_arguments(parser)
 
 
 def add_stereo_selection(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +71,8 @@ def add_stereo_selection(parser: argparse.ArgumentParser) -> None:
     options.add_baseline_arguments(group)
 
 
-def add_mono_selection(parser: argparse.ArgumentParser) -> None:
-    """Declare which images are read of a bag, and what tells their scale."""
+def add_single_images(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Declare which images are read of a bag; return the group of options."""
     group = parser.add_argument_group('models of single images')
     add = group.add_argument
     add(
@@ -83,6 +88,12 @@ def add_mono_selection(parser: argparse.ArgumentParser) -> None:
         default='',
         help='default: camera_info beside the images',
     )
+    return group
+
+
+def add_mono_selection(parser: argparse.ArgumentParser) -> None:
+    """Declare which images are read of a bag, and what tells their scale."""
+    add = add_single_images(parser).add_argument
     for name, what in (
         ('depth', 'depth images in the frame of the images'),
         ('points', 'clouds in the frame of the images'),
@@ -142,10 +153,10 @@ def selection(
             baseline=options.baseline_limits(args),
             **common,
         )
-    topics = {field.name: getattr(args, field.name) for field in fields(MonoTopics)}
+    topics = {field.name: getattr(args, field.name, '') for field in fields(MonoTopics)}
     return ReplaySettings(
         MonoTopics(**topics),
-        scale=scale_settings(vars(args)),
+        scale=scale_settings({row.name: row.default for row in SCALE_PARAMETERS} | vars(args)),
         **common,
     )
 

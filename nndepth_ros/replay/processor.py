@@ -22,7 +22,6 @@ from nndepth_ros.bag_topics import Topics, find_topics
 from nndepth_ros.bag_writer import BagWriter
 from nndepth_ros.cameras import Cameras
 from nndepth_ros.doctor import Finding, Level
-from nndepth_ros.outputs import OutputSettings
 from nndepth_ros.pipeline import Estimate, Moment, Pipeline
 from nndepth_ros.replay.report import Outcome
 from nndepth_ros.replay.settings import ReplaySettings
@@ -30,6 +29,8 @@ from nndepth_ros.replay.settings import ReplaySettings
 SHOWN_FAILURES = 5
 EXAMINE_EVERY = 1_000_000_000
 """Nanoseconds of a recording between two examinations, which cost no latency there."""
+FAULTS = (ValueError, RuntimeError, cv2.error)
+"""What makes one moment fail, and not the next."""
 
 T = TypeVar('T')
 
@@ -184,8 +185,8 @@ class Processor:
             clock = StageClock()
             try:
                 estimate = self._estimate(moment, clock)
-            except (ValueError, RuntimeError, cv2.error) as error:
-                self._fail(moment, error)
+            except FAULTS as error:
+                self.fail(moment, error)
                 continue
             write(moment, estimate)
             clock.lap('write')
@@ -200,14 +201,17 @@ class Processor:
             if self.outcome.findings.setdefault(finding.code, finding) is finding:
                 say(f'{finding.level.name}: {finding.text}')
 
-    def _estimate(self, recorded: RecordedMoment, clock: StageClock) -> Estimate:
-        pipeline, settings = self.pipeline, self.settings
-        messages: OutputSettings = settings.messages
+    def decode(self, recorded: RecordedMoment) -> tuple[Moment, Any]:
+        """Read messages, and turn them into images and cameras; one of FAULTS if that fails."""
         images = tuple(self.bag.decode(record) for record in recorded.records)
         moment = Moment(images, self._infos(recorded, images))
         if None not in moment.infos:
-            pipeline.examine_calibration(*moment.infos, **self.limits())
-        frame = pipeline.decode(moment, settings.max_pixels)
+            self.pipeline.examine_calibration(*moment.infos, **self.limits())
+        return moment, self.pipeline.decode(moment, self.settings.max_pixels)
+
+    def _estimate(self, recorded: RecordedMoment, clock: StageClock) -> Estimate:
+        pipeline, messages = self.pipeline, self.settings.messages
+        moment, frame = self.decode(recorded)
         clock.lap('decode')
         estimate = None
         try:
@@ -244,7 +248,8 @@ class Processor:
                 'other outputs by --topics'
             )
 
-    def _fail(self, moment: RecordedMoment, error: Exception) -> None:
+    def fail(self, moment: RecordedMoment, error: Exception) -> None:
+        """Keep why a moment failed, and say it unless many have failed before."""
         reason = self.settings.wording(' '.join(str(error).split()))
         self.outcome.failures.append({'stamp_ns': moment.stamp, 'reason': reason})
         if len(self.outcome.failures) <= SHOWN_FAILURES:

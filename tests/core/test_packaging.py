@@ -14,7 +14,7 @@ import yaml
 import nndepth_core
 from nndepth_core.models import model_names
 from nndepth_ros.outputs import POINTS_FILTERED
-from nndepth_ros.parameters import MONO_PARAMETERS, STEREO_PARAMETERS
+from nndepth_ros.parameters import COMPARE_PARAMETERS, MONO_PARAMETERS, STEREO_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / 'nndepth_core'
@@ -110,6 +110,9 @@ KNOW_THE_TASK = (
     'nndepth_ros.bag_survey',
     'nndepth_ros.bag_topics',
     'nndepth_ros.cameras',
+    'nndepth_ros.compare_bag',
+    'nndepth_ros.compare_command',
+    'nndepth_ros.compare_node',
     'nndepth_ros.compressed',
     'nndepth_ros.conversions',
     'nndepth_ros.demo',
@@ -123,6 +126,7 @@ KNOW_THE_TASK = (
     'nndepth_ros.mono_pipeline',
     'nndepth_ros.node_benchmark',
     'nndepth_ros.outputs',
+    'nndepth_ros.parameters.compare',
     'nndepth_ros.parameters.mono',
     'nndepth_ros.parameters.stereo',
     'nndepth_ros.pseudo_label',
@@ -312,10 +316,15 @@ def test_costmaps_take_the_filtered_cloud_and_clear_farther_than_they_mark(name)
 
 
 @pytest.mark.parametrize(
-    ('task', 'table'), [('stereo', STEREO_PARAMETERS), ('mono', MONO_PARAMETERS)]
+    ('name', 'table'),
+    [
+        ('stereo', STEREO_PARAMETERS),
+        ('mono', MONO_PARAMETERS),
+        ('compare', COMPARE_PARAMETERS),
+    ],
 )
-def test_parameter_file_holds_every_parameter_at_its_default(task, table):
-    text = (ROOT / 'config' / f'{task}.yaml').read_text()
+def test_parameter_file_holds_every_parameter_at_its_default(name, table):
+    text = (ROOT / 'config' / f'{name}.yaml').read_text()
     values = yaml.safe_load(text)['/**']['ros__parameters']
     for group in ('filter', 'cloud', 'sgbm', 'onnx'):
         values |= {f'{group}.{name}': value for name, value in values.pop(group, {}).items()}
