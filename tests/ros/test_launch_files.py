@@ -1,12 +1,15 @@
 """Launch files and what they name; the descriptions themselves where launch is installed."""
 
 import os
+import re
 import runpy
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from xml.etree import ElementTree
 
 import pytest
@@ -17,8 +20,8 @@ from nndepth_ros.outputs import MONO_OUTPUTS, STEREO_OUTPUTS
 from nndepth_ros.parameters.scale import SCALE_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
-STEREO, MONO, REPLAY = (
-    ROOT / 'launch' / f'{name}.launch.py' for name in ('stereo', 'mono', 'replay')
+STEREO, MONO, REPLAY, AB = (
+    ROOT / 'launch' / f'{name}.launch.py' for name in ('stereo', 'mono', 'replay', 'ab')
 )
 NODES = {'stereo': STEREO_OUTPUTS, 'mono': MONO_OUTPUTS}
 
@@ -218,8 +221,8 @@ sys.exit(service.run())
 
 
 @pytest.fixture
-def replaying(tmp_path):
-    """Return a function that starts replay.launch.py with a stand-in for `ros2 bag play`."""
+def launching(tmp_path):
+    """Return a function that starts a launch file, with a stand-in for `ros2 bag play`."""
     pytest.importorskip('launch_ros.actions', reason='launch_ros is not installed')
     tool = tmp_path / 'ros2'
     tool.write_text('#!/bin/sh\necho PLAYS "$@"\n')
@@ -237,8 +240,8 @@ def replaying(tmp_path):
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
 
-    def start(*arguments: str) -> subprocess.Popen:
-        command = [sys.executable, '-c', LAUNCH, str(REPLAY), 'bag:=run 1', *arguments]
+    def start(path: Path, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, '-c', LAUNCH, str(path), *arguments]
         pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'text': True}
         started.append(subprocess.Popen(command, env=environment, **pipes))
         return started[-1]
@@ -250,6 +253,12 @@ def replaying(tmp_path):
     end()
     for process in started:
         process.communicate(timeout=30)
+
+
+@pytest.fixture
+def replaying(launching):
+    """Return a function that starts replay.launch.py."""
+    return lambda *arguments: launching(REPLAY, 'bag:=run 1', *arguments)
 
 
 def test_the_bag_plays_once_the_node_is_active(replaying):
@@ -337,6 +346,166 @@ def test_what_tells_the_scale_is_an_argument(launched):
         launched(MONO, camera_height='high')
 
 
-@pytest.mark.parametrize('path', [STEREO, MONO, REPLAY], ids=lambda path: path.name)
+@pytest.mark.parametrize('path', [STEREO, MONO, REPLAY, AB], ids=lambda path: path.name)
 def test_arguments_are_described(path):
     assert 'no description given' not in declared(path).values()
+
+
+def included(context, group) -> dict[str, str]:
+    """The arguments that one of the two models is launched with."""
+    from launch.actions import IncludeLaunchDescription
+
+    (include,) = [
+        it for it in group.get_sub_entities() if isinstance(it, IncludeLaunchDescription)
+    ]
+    return dict(include.launch_arguments)
+
+
+def test_two_models_on_one_input(launched):
+    context, (_, a, b, compare) = launched(AB, model_a='sgbm', model_b='x.onnx', namespace='rig')
+    inputs = {
+        'left_image': '/rig/left/image_rect',
+        'right_image': '/rig/right/image_rect',
+        'left_camera_info': '',
+        'right_camera_info': '',
+        'params_file': str(ROOT / 'config' / 'stereo.yaml'),
+        'engine': '',
+        'device': '',
+        'rviz': 'false',
+    }
+    assert included(context, a) == {**inputs, 'model': 'sgbm', 'namespace': '/rig/a'}
+    assert included(context, b) == {**inputs, 'model': 'x.onnx', 'namespace': '/rig/b'}
+    words = command(context, compare)
+    assert compare.node_name == '/rig/compare_node'
+    assert remapped(words) == {'left/image_rect:=/rig/left/image_rect'}
+    assert parameters(words)[1] == {'task': 'stereo', 'rectify': False}
+
+
+def test_models_of_one_image_with_settings_of_their_own(launched, tmp_path):
+    file = tmp_path / 'b.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    rectify: true\n')
+    given = {'model_a': 'midas_small', 'model_b': 'moge2', 'params_file_b': str(file)}
+    given |= {'image': 'cam/image', 'camera_info': '/info', 'use_sim_time': 'true'}
+    given |= {'image_transport': 'compressed', 'autostart': 'false', 'device_b': 'cuda'}
+    context, (_, a, b, compare) = launched(AB, **given)
+    of_a, of_b = included(context, a), included(context, b)
+    assert (of_a['image'], of_a['camera_info']) == ('/cam/image', '/info')
+    assert of_a['params_file'] == str(ROOT / 'config' / 'mono.yaml')
+    assert (of_b['params_file'], of_b['device'], of_a['device']) == (str(file), 'cuda', '')
+    words = command(context, compare)
+    assert remapped(words) == {'image_rect:=/cam/image'}
+    assert parameters(words)[1] == {
+        'task': 'mono',
+        'rectify': False,
+        'image_transport': 'compressed',
+        'autostart': False,
+        'use_sim_time': True,
+    }
+
+
+def test_raw_images_for_both_models(launched):
+    context, (_, a, b, compare) = launched(AB, model_b='sgbm', rectify='true')
+    assert included(context, a)['left_image'] == included(context, b)['left_image']
+    assert included(context, a)['left_image'] == '/left/image_raw'
+    assert remapped(command(context, compare)) == {'left/image_raw:=/left/image_raw'}
+
+
+def test_the_same_model_with_the_same_settings_is_told(launched):
+    context, actions = launched(AB, model_a='sgbm', model_b='sgbm')
+    assert len(actions) == 5
+    assert 'they will agree by 100 %' in context.perform_substitution(actions[1].msg[0])
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'says'),
+    [
+        (
+            {'model_a': 'sgbm', 'model_b': 'midas_small-v21_256'},
+            RuntimeError,
+            "model_a is 'sgbm', a stereo model and model_b is 'midas_small-v21_256', a mono "
+            'model; give models of one task',
+        ),
+        ({'model_a': 'sgbm', 'task': 'mono'}, RuntimeError, "a stereo model and task is 'mono'"),
+        ({'params_file_b': 'absent.yaml'}, FileNotFoundError, 'params_file_b is absent.yaml'),
+        ({'bag': 'run'}, ValueError, 'nndepth compare BAG MODEL_A MODEL_B'),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(launched, arguments, error, says):
+    with pytest.raises(error, match=re.escape(says)):
+        launched(AB, **arguments)
+
+
+@contextmanager
+def playing(take):
+    """Publish pairs, and hand what the comparison publishes to a function."""
+    rclpy = pytest.importorskip('rclpy')
+    messages = pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
+    from rclpy.qos import qos_profile_sensor_data
+    from rig import camera_info, header, shifted_pair
+    from sensor_msgs.msg import CameraInfo, Image
+
+    from nndepth_ros.conversions import image_message, ros_message_types
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    camera = rclpy.create_node('camera', context=context)
+    camera.create_subscription(messages.ModelComparison, 'comparison', take, 10)
+    publishers = []
+    for side, pixels in zip(('left', 'right'), shifted_pair(), strict=True):
+        image = image_message(ros_message_types(), header(0), pixels, 'rgb8')
+        for name, message in (('camera_info', camera_info(side)), ('image_rect', image)):
+            kind = CameraInfo if name == 'camera_info' else Image
+            publisher = camera.create_publisher(kind, f'{side}/{name}', qos_profile_sensor_data)
+            publishers.append((publisher, message))
+
+    def publish() -> None:
+        stamp = camera.get_clock().now().to_msg()
+        for publisher, message in publishers:
+            message.header.stamp = stamp
+            publisher.publish(message)
+
+    camera.create_timer(0.1, publish)
+    executor.add_node(camera)
+    spinner = threading.Thread(target=executor.spin)
+    spinner.start()
+    try:
+        yield
+    finally:
+        executor.shutdown()
+        spinner.join()
+        camera.destroy_node()
+        context.shutdown()
+
+
+def test_two_launched_models_are_compared(launching, tmp_path):
+    file = tmp_path / 'b.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    sgbm:\n      block_size: 9\n')
+    found = SimpleQueue()
+    with playing(found.put):
+        process = launching(AB, 'model_a:=sgbm', 'model_b:=sgbm', f'params_file_b:={file}')
+        message = found.get(timeout=60)
+        while message.total.frames < 5 or not message.model_b:
+            message = found.get(timeout=60)
+    assert (message.model_a, message.model_b) == ('sgbm by opencv on cpu',) * 2
+    assert message.total.within_1px > 0.99
+    assert 0 < message.total.inference_ms_a <= message.total.total_ms_a
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert 'they will agree' not in said
+    assert 'Traceback' not in said
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_other_one_alone(launching, tmp_path):
+    file = tmp_path / 'compare.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    max_wait: 0.2\n    input_timeout: 0.2\n')
+    said = []
+    with playing(lambda _: None):
+        process = launching(AB, 'model_a:=sgbm', 'model_b:=absent.onnx', f'params_file:={file}')
+        for line in process.stdout:
+            said.append(line)
+            if 'B has not answered' in line and 'nobody publishes /b/disparity' in line:
+                break
+    assert 'the log of its node says whether its model could be loaded' in said[-1]
+    assert any('b.stereo_node]: cannot configure: absent.onnx' in line for line in said)
+    assert any('a.stereo_node]: active: sgbm' in line for line in said)
