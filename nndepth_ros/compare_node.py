@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from nndepth_core.evaluation.agreement import Comparison, difference_of, picture
-from nndepth_core.plausibility import Finding, Level
+from nndepth_core.plausibility import Finding, Level, UsedBits
 from nndepth_ros import diagnostics, doctor
 from nndepth_ros.answers import MOST_WAITING, AnswerCounts, Answers
 from nndepth_ros.conversions import image_message, ros_message_types, stamp_ns, to_rgb
@@ -66,6 +66,7 @@ class CompareNode(GuardedNode):
         self._since = self._joined_at = time.monotonic()
         self._counts = AnswerCounts()
         self._images: dict[int, Any] = {}
+        self._used_bits = UsedBits()
         self._drawn = -np.inf
 
     # --- lifecycle and parameters ----------------------------------------------------------------
@@ -214,7 +215,7 @@ class CompareNode(GuardedNode):
         image = None
         if message is not None:
             try:
-                image = to_rgb(message, self.config.max_pixels)
+                image = to_rgb(message, self.config.max_pixels, self._used_bits)
                 self.passed('image')
             except ConversionError as error:
                 self.fail('image', f'{self.image_topic}: {error}')

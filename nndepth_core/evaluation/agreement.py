@@ -280,19 +280,23 @@ def tally_of(a: np.ndarray, b: np.ndarray) -> Tally:
     """
     known_a, known_b = np.isfinite(a), np.isfinite(b)
     common = known_a & known_b
-    of_a, of_b = a[common].astype(np.float64), b[common].astype(np.float64)
-    difference = np.abs(of_a - of_b)
-    allowed = SHARE * np.minimum(np.abs(of_a), np.abs(of_b))
+    with np.errstate(all='ignore'):  # where one is unknown, no comparison holds
+        difference = np.abs(np.subtract(a, b, dtype=np.float32))
+        allowed = np.float32(SHARE) * np.minimum(np.abs(a), np.abs(b))
+        within_1, within_3, within_share = (
+            _count(difference <= limit) for limit in (1, 3, allowed)
+        )
+    difference[~common] = 0
     return Tally(
         frames=1,
         pixels=a.size,
         known_a=_count(known_a),
         known_b=_count(known_b),
-        common=difference.size,
-        within_1=_count(difference <= 1),
-        within_3=_count(difference <= 3),
-        within_share=_count(difference <= allowed),
-        difference=float(difference.sum()),
+        common=_count(common),
+        within_1=within_1,
+        within_3=within_3,
+        within_share=within_share,
+        difference=float(difference.sum(dtype=np.float64)),
     )
 
 
