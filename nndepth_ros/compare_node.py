@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,19 @@ DIFFERENCE = 'difference'
 COMPARE_OUTPUTS = {COMPARISON: ModelComparison, PICTURE: Image, DIFFERENCE: Image}
 """The topics of the outputs and their types."""
 MODELS = ('a', 'b')
+IMAGE_WAIT = 1.0
+"""Seconds for which a picture waits for its image, which on a busy machine may come late."""
 _ANSWER_QOS = QoSProfile(depth=10)
+
+
+@dataclass(frozen=True)
+class _Late:
+    """A frame that is to be drawn, and since when its image is missing."""
+
+    since: float
+    header: Any
+    a: np.ndarray
+    b: np.ndarray
 
 
 class CompareNode(GuardedNode):
@@ -66,6 +78,7 @@ class CompareNode(GuardedNode):
         self._since = self._joined_at = time.monotonic()
         self._counts = AnswerCounts()
         self._images: dict[int, Any] = {}
+        self._late: _Late | None = None
         self._used_bits = UsedBits()
         self._drawn = -np.inf
 
@@ -147,6 +160,12 @@ class CompareNode(GuardedNode):
             self._images.clear()
 
     def _on_image(self, message: Any) -> None:
+        """Keep an image, or draw the picture that waits for it."""
+        late = self._late
+        if late is not None and message.header.stamp == late.header.stamp:
+            self._late = None
+            self._draw(message, late.header, late.a, late.b)
+            return
         self._images[stamp_ns(message.header.stamp)] = message
         if len(self._images) > MOST_WAITING:
             del self._images[next(iter(self._images))]
@@ -184,9 +203,16 @@ class CompareNode(GuardedNode):
             difference = image_message(self._types, header, difference_of(a, b), '32FC1')
             self.outputs[DIFFERENCE].publish(difference)
         now = time.monotonic()
-        if self._wants(PICTURE) and now - self._drawn >= 1 / self.config.picture_rate:
-            self._drawn = now
-            self._draw(header, image, a, b)
+        if not self._wants(PICTURE) or now - self._drawn < 1 / self.config.picture_rate:
+            return
+        if image is not None:
+            self._late = None
+            self._draw(image, header, a, b)
+        elif self._late is None:
+            self._late = _Late(now, header, a, b)
+        elif now - self._late.since > IMAGE_WAIT:
+            late, self._late = self._late, None
+            self._draw(None, late.header, late.a, late.b)
 
     def _map(self, model: str, message: Any) -> np.ndarray:
         try:
@@ -210,9 +236,9 @@ class CompareNode(GuardedNode):
             **asdict(self.answers.counts),
         )
 
-    def _draw(self, header: Any, message: Any, a: np.ndarray, b: np.ndarray) -> None:
+    def _draw(self, message: Any, header: Any, a: np.ndarray, b: np.ndarray) -> None:
         """Publish the picture; an image that cannot be decoded is left out of it."""
-        image = None
+        self._drawn, image = time.monotonic(), None
         if message is not None:
             try:
                 image = to_rgb(message, self.config.max_pixels, self._used_bits)

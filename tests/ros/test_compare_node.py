@@ -22,6 +22,7 @@ from rig import TIMEOUT, header
 from sensor_msgs.msg import Image
 
 from nndepth_core.camera import StereoCamera
+from nndepth_ros import compare_node
 from nndepth_ros.compare_node import COMPARE_OUTPUTS, COMPARISON, DIFFERENCE, PICTURE, CompareNode
 from nndepth_ros.conversions import disparity_message, image_message, ros_message_types
 
@@ -326,32 +327,47 @@ def test_a_broken_answer_is_named_and_the_next_one_counts(make):
     assert rig.wait_for(COMPARISON)[0].total.frames == 1
 
 
-def test_the_picture_shows_the_image_of_the_frame(make):
+def test_the_picture_shows_the_image_of_the_frame(make, monkeypatch):
     rig = make(PICTURE, picture_rate=100.0)
     colours = {1: (200, 0, 0), 2: (0, 200, 0)}
     for stamp, colour in colours.items():
         image = np.full((60, 80, 3), colour, np.uint8)
         rig.image.publish(image_message(TYPES, header(stamp * SECOND), image, 'rgb8'))
     rig.wait_until(lambda: len(rig.node._images) == 2, 'images')
-    for stamp in (2, 3):  # of 3 there is no image
+
+    def answer(stamp: int) -> None:
         for model in 'ab':
             rig.disparity(model, stamp * SECOND, flat(20, 80, 60))
-        message = rig.wait_for(PICTURE, stamp - 1)[-1]
-        assert message.encoding == 'bgr8'
+
+    def drawn(count: int) -> tuple[int, list[int]]:
+        message = rig.wait_for(PICTURE, count)[-1]
+        assert (message.encoding, message.width) == ('bgr8', 640)
         bgr = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
-        assert bgr[100, 100].tolist() == ([0, 200, 0] if stamp == 2 else [64, 64, 64])
-        assert message.width == 640
+        return message.header.stamp.sec, bgr[100, 100].tolist()
+
+    answer(2)
+    assert drawn(1) == (2, [0, 200, 0])
     assert not rig.node._images
+    answer(3)
+    rig.wait_until(lambda: rig.node._late is not None, 'the frame without image')
+    image = np.full((60, 80, 3), (0, 0, 200), np.uint8)
+    rig.image.publish(image_message(TYPES, header(3 * SECOND), image, 'rgb8'))
+    assert drawn(2) == (3, [200, 0, 0])
+    monkeypatch.setattr(compare_node, 'IMAGE_WAIT', 0)
+    answer(4)  # whose image never comes
+    answer(5)
+    assert drawn(3) == (4, [64, 64, 64])
 
 
-def test_pictures_are_rare_and_only_drawn_for_somebody(make):
+def test_pictures_are_rare_and_only_drawn_for_somebody(make, monkeypatch):
+    monkeypatch.setattr(compare_node, 'IMAGE_WAIT', 0)
     rig = make(COMPARISON, PICTURE, picture_rate=0.01)
     for stamp in range(5):
         for model in 'ab':
             rig.disparity(model, stamp * SECOND, flat(20))
     rig.wait_for(COMPARISON, 5)
     rig.wait_for(PICTURE)
-    assert len(rig.received[PICTURE]) == 1
+    assert len(rig.received[PICTURE]) == 1  # of the frame whose image has not come
     alone = make(COMPARISON)
     assert alone.image.get_subscription_count() == 0
 
