@@ -69,6 +69,13 @@ class GuardedNode(LifecycleNode):
 
     # --- lifecycle -------------------------------------------------------------------------------
 
+    def start(self) -> None:
+        """Configure and activate, unless the parameter autostart leaves this to the user."""
+        if self.get_parameter('autostart').value:
+            self.autostart()
+        else:
+            self.get_logger().info('waiting to be configured (autostart is false)')
+
     def autostart(self) -> None:
         """Configure and activate; after a failure the node waits for another try."""
         if self.trigger_configure() is SUCCESS:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import yaml
 from launch.action import Action
@@ -157,35 +158,16 @@ class NodeLaunch:
 
     def _start(self, context: LaunchContext) -> list[Action]:
         """Make the actions for the values of the arguments."""
-        arguments = {
-            declared.name: LaunchConfiguration(declared.name).perform(context)
-            for declared in self._arguments()
-        }
-        if not Path(arguments['params_file']).is_file():
-            raise FileNotFoundError(
-                f'params_file is {arguments["params_file"]}; there is no such file'
-            )
-        actions: list[Action] = []
-        if not FAST_DDS_VARIABLES & context.environment.keys():
-            profile = str(self.config / 'fastdds.xml')
-            actions.append(SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', profile))
+        arguments = self._given(context)
         sim_time = arguments['use_sim_time'] == 'true' or bool(arguments['bag'])
         clock = {'use_sim_time': True} if sim_time else {}
         values = {**overrides(arguments, self.parameters), **clock}
         if arguments['bag']:
             values['autostart'] = False
         node = (LifecycleNode if arguments['bag'] else Node)(
-            package='nndepth',
-            executable=self.node,
-            name=self.node,
-            parameters=[arguments['params_file'], values],
-            ros_arguments=['--log-level', arguments['log_level']],
-            respawn=arguments['respawn'] == 'true',
-            respawn_delay=2.0,
-            output='screen',
-            namespace=arguments['namespace'],
-            remappings=self._remappings(arguments),
+            name=self.node, **self._process(arguments, self.node, values)
         )
+        actions = self._profile(context)
         if arguments['bag']:
             actions += self._bag_player(node, arguments)
         rviz = Node(
@@ -202,6 +184,41 @@ class NodeLaunch:
             remappings=self._remappings(arguments, rviz=True),
         )
         return [*actions, node, rviz]
+
+    def _given(self, context: LaunchContext) -> dict[str, str]:
+        """The values of the arguments."""
+        arguments = {
+            declared.name: LaunchConfiguration(declared.name).perform(context)
+            for declared in self._arguments()
+        }
+        if not Path(arguments['params_file']).is_file():
+            raise FileNotFoundError(
+                f'params_file is {arguments["params_file"]}; there is no such file'
+            )
+        return arguments
+
+    def _profile(self, context: LaunchContext) -> list[Action]:
+        """Give Fast DDS large buffers, unless the user has chosen a profile."""
+        if FAST_DDS_VARIABLES & context.environment.keys():
+            return []
+        profile = str(self.config / 'fastdds.xml')
+        return [SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', profile)]
+
+    def _process(
+        self, arguments: dict[str, str], executable: str, values: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What a node action takes to run an executable with these values of parameters."""
+        return {
+            'package': 'nndepth',
+            'executable': executable,
+            'parameters': [arguments['params_file'], values],
+            'ros_arguments': ['--log-level', arguments['log_level']],
+            'respawn': arguments['respawn'] == 'true',
+            'respawn_delay': 2.0,
+            'output': 'screen',
+            'namespace': arguments['namespace'],
+            'remappings': self._remappings(arguments),
+        }
 
     def _bag_player(self, node: LifecycleNode, arguments: dict[str, str]) -> list[Action]:
         """Run `ros2 bag play` with the bag's clock when the node becomes active the first time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter as RclpyParameter
 
-from nndepth_core.engines import check_names
+from nndepth_core.engines import Engine, check_names, create_engine
 from nndepth_ros.guarded_node import GuardedNode
 from nndepth_ros.log import describe, printable
 from nndepth_ros.parameters.declaration import declare
@@ -30,16 +30,36 @@ class ModelNode(GuardedNode):
 
     A new model is loaded in a thread while the old one continues to work. If it cannot be loaded,
     its parameters are set back.
+
+    Args:
+        name: the name of the node.
+        table: its parameters.
+        make_engine: makes the engine of a model, like `create_engine`.
+        node_options: for the node of rclpy.
+
+    Raises:
+        ValueError: a parameter given at start is not allowed.
     """
 
     estimator_class: Any
-    """The class of the estimator, with a method `load` like `StereoEstimator`."""
+    """The class of the estimator, such as `StereoEstimator`."""
 
-    def __init__(self, name: str, table: tuple[Parameter, ...], **node_options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        table: tuple[Parameter, ...],
+        make_engine: Callable[..., Engine] = create_engine,
+        **node_options: Any,
+    ) -> None:
         super().__init__(name, **node_options)
         self._table = table
-        declare(self, table)
-        self.config = self.read_config(self._values())
+        self._make_engine = make_engine
+        try:
+            declare(self, table)
+            self.config = self.read_config(self._values())
+        except ValueError:
+            self.destroy_node()  # the process may go on with others
+            raise
         self.estimator: Any = None
         self._loaded: dict[str, Any] = {}
         self._loads: list[_Load] = []
@@ -78,9 +98,9 @@ class ModelNode(GuardedNode):
         """
         self.check_model(config)
         model = config.model
-        estimator = self.estimator_class.load(
-            model.name, model.engine, model.device, options=model.options(), **model.sizes()
-        )
+        task, options = self.estimator_class.task, model.options()
+        engine = self._make_engine(model.name, model.engine, model.device, task=task, **options)
+        estimator = self.estimator_class(engine, **model.sizes())
         estimator.self_test()
         return estimator
 

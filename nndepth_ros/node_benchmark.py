@@ -59,7 +59,7 @@ def _feed(size: tuple[int, int], outputs: list[str], frames: int) -> list[Infere
         node.create_subscription(
             OUTPUTS[name], name, lambda _: None, QoSProfile(depth=2), raw=True
         )
-    messages = _pair_messages(*size)
+    messages = pair_messages(*size)
     publishers = {
         topic: node.create_publisher(type(message), topic, qos_profile_sensor_data)
         for topic, message in messages.items()
@@ -81,7 +81,8 @@ def _feed(size: tuple[int, int], outputs: list[str], frames: int) -> list[Infere
     return received[-frames:]
 
 
-def _pair_messages(width: int, height: int, shift: int = 12) -> dict[str, Image | CameraInfo]:
+def pair_messages(width: int, height: int, shift: int = 12) -> dict[str, Image | CameraInfo]:
+    """Make the messages of one rectified pair by topic, noise with one disparity everywhere."""
     blocks = np.random.default_rng(0).integers(0, 256, (height // 2, width, 3), np.uint8)
     wide = blocks.repeat(2, 0).repeat(2, 1)
     messages: dict[str, Image | CameraInfo] = {}

@@ -13,11 +13,12 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.guarded_node import GuardedNode
 from nndepth_ros.log import CoreLogHandler, describe, printable
+from nndepth_ros.rigs_node import RigsNode
 
 LONGEST_GOODBYE = 1.0
 
 
-def run_node(make_node: Callable[[], GuardedNode], args: list[str] | None = None) -> int:
+def run_node(make_node: Callable[[], GuardedNode | RigsNode], args: list[str] | None = None) -> int:
     """Run a node until it is asked to end; return the exit code of the process."""
     try:
         return _run_node(make_node, args)
@@ -26,14 +27,14 @@ def run_node(make_node: Callable[[], GuardedNode], args: list[str] | None = None
         os._exit(0)
 
 
-def _run_node(make_node: Callable[[], GuardedNode], args: list[str] | None) -> int:
+def _run_node(make_node: Callable[[], GuardedNode | RigsNode], args: list[str] | None) -> int:
     keep_freed_memory()
     try:
         rclpy.init(args=args)
     except Exception as error:
         return _refuse(ValueError(f'these ROS arguments are not understood: {error}'))
     executor = SingleThreadedExecutor()
-    node: GuardedNode | None = None
+    node: GuardedNode | RigsNode | None = None
     try:
         try:
             node = make_node()
@@ -41,10 +42,7 @@ def _run_node(make_node: Callable[[], GuardedNode], args: list[str] | None) -> i
             return _refuse(error) if rclpy.ok() else 0  # a signal invalidates the context
         logging.getLogger('nndepth_core').addHandler(CoreLogHandler(node.log))
         executor.add_node(node)
-        if node.get_parameter('autostart').value:
-            node.autostart()
-        else:
-            node.get_logger().info('waiting to be configured (autostart is false)')
+        node.start()
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

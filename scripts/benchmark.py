@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measure speed: `benchmark.py models`, `survey`, `record`, `node`, `filters` and `renderer`.
+"""Measure speed: `benchmark.py models`, `survey`, `record`, `node`, `rigs`, `filters`, `renderer`.
 
 `survey` measures every network within limits of time and memory and can be ended and continued;
 `record` keeps what it, or scripts/check_gpu.py, found for `nndepth models` and docs/models.md. Run
-`node` in a terminal where the built workspace is sourced (`. scripts/env.sh`); the others need
-nothing but the library.
+`node` and `rigs` in a terminal where the built workspace is sourced (`. scripts/env.sh`); the
+others need nothing but the library.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def main() -> int:
     node.add_argument('--outputs', choices=NODE_OUTPUTS, nargs='*', default=list(NODE_OUTPUTS))
     node.add_argument('-p', '--parameter', action='append', default=[], metavar='NAME:=VALUE')
     node.add_argument('--json', action='store_true', help='print the figures as JSON only')
+    _declare_rigs(commands.add_parser('rigs', help='rigs in one process against one for each'))
     filters = commands.add_parser('filters', help='cost of filters, and what they do to the demo')
     filters.set_defaults(run=_filters)
     filters.add_argument(
@@ -116,6 +117,19 @@ def _declare_survey(parser: argparse.ArgumentParser) -> None:
     add('--seconds', type=float, default=1200, metavar='S', help='for one case; %(default)s')
     add('--memory', type=float, default=0, metavar='MIB', help='default: 0.8 of what is free')
     add('--retry', action='store_true', help='try again what could not be measured')
+
+
+def _declare_rigs(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_rigs)
+    add = parser.add_argument
+    add('--rigs', type=int, default=4, metavar='N', help='default: %(default)s')
+    add('--size', type=image_size, default=(640, 480), metavar='WxH', help='640x480')
+    add('--rate', type=float, default=10, metavar='HZ', help='of each camera; %(default)s')
+    add('--seconds', type=float, default=20, metavar='S', help='of each round; %(default)s')
+    add('--rounds', type=int, default=3, metavar='N', help='alternating; %(default)s')
+    add('--outputs', type=_list, default=['disparity', 'depth/image'], metavar='TOPIC,...')
+    add('-p', '--parameter', action='append', default=[], metavar='NAME:=VALUE')
+    add('--json', action='store_true', help='print the figures as JSON only')
 
 
 def _survey(arguments: argparse.Namespace) -> int:
@@ -204,6 +218,37 @@ def _node(arguments: argparse.Namespace) -> int:
         print(f'{", ".join(NODE_OUTPUTS[name])} at {"x".join(map(str, arguments.size))}')
         for stage, (p50, p95) in stages.items():
             print(f'  {stage:12} p50 {p50:8.2f} ms   p95 {p95:8.2f} ms')
+    return 0
+
+
+def _rigs(arguments: argparse.Namespace) -> int:
+    from nndepth_ros.rigs_benchmark import ARRANGEMENTS, Load, measure_rigs
+
+    counts = {name: getattr(arguments, name) for name in ('rigs', 'rounds', 'rate', 'seconds')}
+    if wrong := [f'--{name} is {value:g}' for name, value in counts.items() if not value > 0]:
+        print(f'{", ".join(wrong)}; give more than 0', file=sys.stderr)
+        return 2
+    load = Load(
+        arguments.rigs,
+        arguments.size,
+        arguments.rate,
+        arguments.seconds,
+        tuple(arguments.outputs),
+        tuple(arguments.parameter),
+    )
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in ARRANGEMENTS}
+    for _, name in tqdm(product(range(arguments.rounds), ARRANGEMENTS), 'rigs', leave=False):
+        rounds[name].append(measure_rigs(load, name))
+    if arguments.json:
+        print(json.dumps({'machine': describe_machine(), **rounds}, indent=2))
+        return 0
+    rows = [
+        [name, *(f'{np.median([one[column] for one in found]):.4g}' for column in found[0])]
+        for name, found in rounds.items()
+    ]
+    columns = list(rounds[ARRANGEMENTS[0]][0])
+    print(f'{arguments.rigs} rigs, medians of {arguments.rounds} rounds')
+    print(table([['', *columns], *rows], right=range(1, len(columns) + 1)))
     return 0
 
 

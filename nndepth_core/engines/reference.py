@@ -103,6 +103,17 @@ def textured_inputs(
     return {name: known[name] for name in spec.inputs}
 
 
+def small_size(spec: ModelSpec) -> tuple[int, int]:
+    """A small (height, width) that a network takes and that is enough to test it."""
+    if spec.fixed_size is not None:
+        return spec.fixed_size
+    height, width = (
+        -(-max(side, least) // spec.multiple) * spec.multiple
+        for side, least in zip((96, 160), spec.minimum, strict=True)
+    )
+    return height, width
+
+
 def textured_pair(height: int, width: int, shift: int = 7) -> tuple[np.ndarray, np.ndarray]:
     """Make a left and right image (1, height, width, 3), uint8 RGB, with one disparity everywhere.
 

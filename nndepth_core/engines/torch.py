@@ -17,7 +17,12 @@ from nndepth_core.engines.base import EngineError, check_inputs, physical_cores
 from nndepth_core.engines.optimize.folding import fold_batch_norms
 from nndepth_core.engines.optimize.in_place import overwrite_results
 from nndepth_core.engines.optimize.winograd import use_fast_convolutions
-from nndepth_core.engines.reference import Reference, textured_inputs, tolerated
+from nndepth_core.engines.reference import (
+    Reference,
+    small_size,
+    textured_inputs,
+    tolerated,
+)
 from nndepth_core.models import create_model, network_class
 from nndepth_core.models.base import Network
 from nndepth_core.spec import ModelSpec
@@ -248,17 +253,6 @@ def reference_of(
         batches = [torch.from_numpy(values) for values in inputs.values()]
         values = forward_maps(network, spec, batches, iterations)[0][0].numpy()
     return Reference.of(values, tolerated(spec, values, TOLERANCES[precision]))
-
-
-def small_size(spec: ModelSpec) -> tuple[int, int]:
-    """A small (height, width) that a network takes and that is enough to test it."""
-    if spec.fixed_size is not None:
-        return spec.fixed_size
-    height, width = (
-        -(-max(side, least) // spec.multiple) * spec.multiple
-        for side, least in zip((96, 160), spec.minimum, strict=True)
-    )
-    return height, width
 
 
 def forward_maps(

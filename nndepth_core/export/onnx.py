@@ -30,8 +30,8 @@ from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.contract import PIXEL_RANGE, Contract
 from nndepth_core.engines.onnx import OnnxEngine
 from nndepth_core.engines.optimize.folding import fold_batch_norms
-from nndepth_core.engines.reference import textured_inputs, tolerated
-from nndepth_core.engines.torch import forward_maps, reference_of, small_size
+from nndepth_core.engines.reference import small_size, textured_inputs, tolerated
+from nndepth_core.engines.torch import forward_maps, reference_of
 from nndepth_core.export.quantize import quantize
 from nndepth_core.files.writing import replaced_at_once
 from nndepth_core.models.base import Network, Prediction

@@ -48,15 +48,19 @@ def prepare_environment(log_folder: Path, domain: int | None = None) -> None:
 
 
 @contextmanager
-def stereo_node(parameters: list[str], log: Path) -> Iterator[subprocess.Popen]:
-    """Run the node; at the end, stop it by SIGTERM and check that it ends cleanly.
+def node_process(
+    executable: str, namespace: str, parameters: list[str], log: Path
+) -> Iterator[subprocess.Popen]:
+    """Run a node; at the end, stop it by SIGTERM and check that it ends cleanly.
 
     Args:
+        executable: its name, such as 'stereo_node'.
+        namespace: its namespace.
         parameters: parameters of the node, each as 'name:=value'.
         log: the file for what the node prints.
     """
-    program = Path(get_package_prefix(PACKAGE)) / 'lib' / PACKAGE / 'stereo_node'
-    command = [str(program), '--ros-args', '-r', f'__ns:={NAMESPACE}']
+    program = Path(get_package_prefix(PACKAGE)) / 'lib' / PACKAGE / executable
+    command = [str(program), '--ros-args', '-r', f'__ns:={namespace}']
     for parameter in parameters:
         command += ['-p', parameter]
     with log.open('w') as printed:
@@ -67,13 +71,17 @@ def stereo_node(parameters: list[str], log: Path) -> Iterator[subprocess.Popen]:
         code = process.wait(_STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         raise DemoError(
-            f'stereo_node did not end within {_STOP_TIMEOUT:.0f} s of SIGTERM; {_last_words(log)}'
+            f'{executable} did not end within {_STOP_TIMEOUT:.0f} s of SIGTERM; {_last_words(log)}'
         ) from None
     finally:
         process.kill()
         process.wait()
     if code != 0:
-        raise DemoError(f'stereo_node ended with code {code} on SIGTERM; {_last_words(log)}')
+        raise DemoError(f'{executable} ended with code {code} on SIGTERM; {_last_words(log)}')
+
+
+stereo_node = partial(node_process, 'stereo_node', NAMESPACE)
+"""Runs the node of the demo: takes its parameters and the file of its log."""
 
 
 def play(

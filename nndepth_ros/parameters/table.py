@@ -25,7 +25,7 @@ class Parameter:
     """
 
     name: str
-    default: bool | int | float | str
+    default: bool | int | float | str | list[str]
     description: str
     live: bool = True
     low: float = 0

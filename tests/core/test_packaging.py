@@ -15,6 +15,7 @@ import nndepth_core
 from nndepth_core.models import model_names
 from nndepth_ros.outputs import POINTS_FILTERED
 from nndepth_ros.parameters import COMPARE_PARAMETERS, MONO_PARAMETERS, STEREO_PARAMETERS
+from nndepth_ros.parameters.rigs import RIGS_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / 'nndepth_core'
@@ -124,6 +125,7 @@ KNOW_THE_TASK = (
     'nndepth_ros.live_scale',
     'nndepth_ros.mono_node',
     'nndepth_ros.mono_pipeline',
+    'nndepth_ros.multi_stereo_node',
     'nndepth_ros.node_benchmark',
     'nndepth_ros.outputs',
     'nndepth_ros.parameters.compare',
@@ -132,6 +134,7 @@ KNOW_THE_TASK = (
     'nndepth_ros.pseudo_label',
     'nndepth_ros.pseudo_label_command',
     'nndepth_ros.replay',
+    'nndepth_ros.rigs_benchmark',
     'nndepth_ros.stereo_node',
     'nndepth_ros.stereo_pipeline',
     'nndepth_ros.synchronizer',
@@ -335,3 +338,20 @@ def test_parameter_file_holds_every_parameter_at_its_default(name, table):
     assert marks == {
         row.name.rpartition('.')[2]: 'live' if row.live else 'read-only' for row in table
     }
+
+
+def test_parameter_file_of_rigs_holds_defaults_of_the_process_and_of_each_node():
+    text = (ROOT / 'config' / 'multi_stereo.yaml').read_text()
+    values = yaml.safe_load(text)['/**']['ros__parameters']
+    defaults = {row.name: row.default for row in (*RIGS_PARAMETERS, *STEREO_PARAMETERS)}
+    assert set(values) >= {row.name for row in RIGS_PARAMETERS} - {'rigs'}
+    assert values == {name: defaults[name] for name in values}
+    examples = yaml.safe_load(
+        re.sub(r'^( *)# ', r'\1', text[text.index('# /front') :], flags=re.M)
+    )
+    assert set(examples) == {'/front/stereo_node', '/rear/stereo_node'}
+    for example in examples.values():
+        given = example['ros__parameters']
+        given |= {f'filter.{name}': value for name, value in given.pop('filter', {}).items()}
+        for name, value in given.items():
+            assert type(value) is type(defaults[name]), name

@@ -65,6 +65,7 @@ class Rig:
         start: 'active', 'inactive' (configured) or 'unconfigured'.
         transport: 'raw' or 'compressed' images.
         image_qos: of the camera's image publishers.
+        node_options: further arguments of the node.
     """
 
     node_class = StereoNode
@@ -80,6 +81,7 @@ class Rig:
         output_qos=None,
         namespace=None,
         remappings=(),
+        **node_options,
     ) -> None:
         self.namespace = namespace or f'/test{next(_numbers)}'
         self.types = ros_message_types()
@@ -92,6 +94,7 @@ class Rig:
             namespace=self.namespace,
             cli_args=['--ros-args', *(word for rule in remappings for word in ('-r', rule))],
             parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
+            **node_options,
         )
         self.tester = Node('tester', namespace=self.namespace)
         matched = PublisherEventCallbacks(matched=lambda _: self._notify())

@@ -20,13 +20,14 @@ from nndepth_ros.outputs import MONO_OUTPUTS, STEREO_OUTPUTS
 from nndepth_ros.parameters.scale import SCALE_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
-STEREO, MONO, REPLAY, AB = (
-    ROOT / 'launch' / f'{name}.launch.py' for name in ('stereo', 'mono', 'replay', 'ab')
+STEREO, MONO, REPLAY, AB, RIGS = (
+    ROOT / 'launch' / f'{name}.launch.py'
+    for name in ('stereo', 'mono', 'replay', 'ab', 'multi_stereo')
 )
 NODES = {'stereo': STEREO_OUTPUTS, 'mono': MONO_OUTPUTS}
 
 
-@pytest.mark.parametrize('task', NODES)
+@pytest.mark.parametrize('task', [*NODES, 'multi_stereo'])
 def test_what_is_named_exists(task):
     """By file names, for launch is not installed everywhere."""
     assert (ROOT / 'launch' / f'{task}.launch.py').is_file()
@@ -205,6 +206,46 @@ def test_a_played_bag_brings_the_clock(launched):
     assert parameters(command(context, rviz))[-1] == {'use_sim_time': True}
 
 
+def test_rigs_run_in_one_process_whose_nodes_keep_their_names(launched):
+    context, (profile, node) = launched(
+        RIGS, rigs='[front, rear]', namespace='robot', model='sgbm', left_image='infra1/image'
+    )
+    profile.execute(context)
+    assert context.environment['FASTRTPS_DEFAULT_PROFILES_FILE'].endswith('fastdds.xml')
+    assert (node.node_package, node.node_executable) == ('nndepth', 'multi_stereo_node')
+    words = command(context, node)
+    defaults = yaml.safe_load((ROOT / 'config' / 'multi_stereo.yaml').read_text())
+    given = {'model': 'sgbm', 'rigs': ['front', 'rear']}
+    assert parameters(words) == [defaults['/**']['ros__parameters'], given]
+    assert {'left/image_rect:=infra1/image', 'left/camera_info:=infra1/camera_info'} <= remapped(
+        words
+    )
+    assert not any(word.startswith('__node:=') for word in words)
+
+
+def test_rigs_may_stand_in_the_file(launched, tmp_path):
+    file = tmp_path / 'rigs.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    rigs: [a, b]\n')
+    context, (_, node) = launched(RIGS, params_file=str(file), autostart='false')
+    words = command(context, node)
+    assert parameters(words) == [{'rigs': ['a', 'b']}, {'autostart': False}]
+
+
+@pytest.mark.parametrize(
+    ('given', 'names'),
+    [('[front, rear]', ['front', 'rear']), ('front,rear', ['front', 'rear']), ('a', ['a'])],
+)
+def test_rigs_are_a_list_of_names(launched, given, names):
+    context, (_, node) = launched(RIGS, rigs=given)
+    assert parameters(command(context, node))[1] == {'rigs': names}
+
+
+@pytest.mark.parametrize('given', ['[]', '[1, 2]', '[front, [rear]]', '[front', "['']"])
+def test_rigs_that_are_no_names_are_refused(launched, given):
+    with pytest.raises(ValueError, match=r'; name them like rigs:="\[front, rear\]"'):
+        launched(RIGS, rigs=given)
+
+
 LAUNCH = """
 import sys
 from launch import LaunchDescription, LaunchService
@@ -332,6 +373,11 @@ def test_stereo_and_mono_differ_in_the_inputs_only():
     assert set(declared(STEREO)) - cameras == set(declared(MONO)) - single
 
 
+def test_rigs_have_the_arguments_of_a_node_but_those_of_one_rig_only():
+    single = {'bag', 'bag_options', 'rviz', 'fixed_frame'}
+    assert set(declared(RIGS)) == (set(declared(STEREO)) - single) | {'rigs'}
+
+
 def test_depths_that_tell_the_scale_can_be_remapped(launched):
     context, (_, node, _) = launched(MONO, scale_points='/lidar/points')
     assert 'scale/points:=/lidar/points' in remapped(command(context, node))
@@ -346,7 +392,9 @@ def test_what_tells_the_scale_is_an_argument(launched):
         launched(MONO, camera_height='high')
 
 
-@pytest.mark.parametrize('path', [STEREO, MONO, REPLAY, AB], ids=lambda path: path.name)
+STEREO, MONO, REPLAY, AB, RIGS = (
+    ROOT / 'launch' / f'{name}.launch.py'
+    for name in ('stereo', 'mono', 'replay', 'ab', 'multi_stereo')
 def test_arguments_are_described(path):
     assert 'no description given' not in declared(path).values()
 

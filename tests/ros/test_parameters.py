@@ -13,6 +13,7 @@ from nndepth_ros.parameters import (
     MonoConfig,
     StereoConfig,
 )
+from nndepth_ros.parameters.rigs import RIGS_PARAMETERS
 
 DEFAULTS = {row.name: row.default for row in STEREO_PARAMETERS}
 
@@ -50,7 +51,11 @@ def test_what_only_a_network_takes_is_refused_beside_other_models(model, name):
     StereoConfig.from_values({**values, 'model': 'raft_stereo'}).model.check_unused()
 
 
-@pytest.mark.parametrize('table', [STEREO_PARAMETERS, MONO_PARAMETERS], ids=['stereo', 'mono'])
+@pytest.mark.parametrize(
+    'table',
+    [STEREO_PARAMETERS, MONO_PARAMETERS, RIGS_PARAMETERS],
+    ids=['stereo', 'mono', 'rigs'],
+)
 def test_every_row_is_described_and_unique(table):
     assert len({row.name for row in table}) == len(table)
     for row in table:
