@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import uninstall_signal_handlers
 
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.guarded_node import GuardedNode
@@ -18,7 +19,9 @@ from nndepth_ros.rigs_node import RigsNode
 LONGEST_GOODBYE = 1.0
 
 
-def run_node(make_node: Callable[[], GuardedNode | RigsNode], args: list[str] | None = None) -> int:
+def run_node(
+    make_node: Callable[[], GuardedNode | RigsNode], args: list[str] | None = None
+) -> int:
     """Run a node until it is asked to end; return the exit code of the process."""
     try:
         return _run_node(make_node, args)
@@ -51,8 +54,11 @@ def _run_node(make_node: Callable[[], GuardedNode | RigsNode], args: list[str] |
         if rclpy.ok():
             raise
     finally:
+        # First, for the thread that handles signals must not wake an executor that is destroyed.
+        uninstall_signal_handlers()
         # `ros2 launch` sends Ctrl-C a second time, which must not interrupt the clean-up.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         ended = node is None or (node.stop(LONGEST_GOODBYE) and not node.loading)
         executor.shutdown()
         if node is not None:

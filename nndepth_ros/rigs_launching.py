@@ -9,6 +9,7 @@ from launch.action import Action
 from launch.actions import DeclareLaunchArgument
 from launch.launch_context import LaunchContext
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from nndepth_ros.launching import NodeLaunch, overrides
 
@@ -37,7 +38,7 @@ class RigsLaunch(NodeLaunch):
         if arguments['use_sim_time'] == 'true':
             values['use_sim_time'] = True
         if arguments['rigs']:
-            values['rigs'] = rig_names(arguments['rigs'])
+            values['rigs'] = ParameterValue(rig_names(arguments['rigs']), value_type=list[str])
         # A name would be given to all nodes of the process.
         node = Node(**self._process(arguments, self.node, values))
         return [*self._profile(context), node]

@@ -313,6 +313,27 @@ def test_the_bag_plays_once_the_node_is_active(replaying):
     assert any('active: sgbm' in line for line in said[:-1])
 
 
+def test_all_rigs_of_a_launch_become_active(launching, tmp_path):
+    file = tmp_path / 'rigs.yaml'
+    file.write_text('/rear/stereo_node:\n  ros__parameters:\n    sgbm.num_disparities: 50\n')
+    process = launching(
+        RIGS,
+        'rigs:=[front, left, rear]', 'model:=sgbm', f'params_file:={file}' 
+    )
+    missing, said = {'[front.stereo_node]: active', '[left.stereo_node]: active'}, []
+    for line in process.stdout:
+        said.append(line)
+        missing = {text for text in missing if text not in line}
+        if not missing:
+            break
+    assert not missing, said
+    assert any('/rear: parameter sgbm.num_disparities: ' in line for line in said)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert 'Traceback' not in said
+    assert 'process has finished cleanly' in said, said
+
+
 @pytest.mark.parametrize(
     ('argument', 'says'),
     [
