@@ -131,12 +131,12 @@ class Rig:
     def end(self, until: float | None) -> bool:
         """Wait for thread and worker, until a time of `time.monotonic`; return if they ended."""
 
-        def left() -> float | None:
+        def remaining() -> float | None:
             return None if until is None else max(0.0, until - time.monotonic())
 
         if self.thread.ident is not None:
-            self.thread.join(left())
-        return not self.thread.is_alive() and self.node.stop(left())
+            self.thread.join(remaining())
+        return not self.thread.is_alive() and self.node.stop(remaining())
 
 
 def namespaces(names: Iterable[str], parent: str = '/') -> list[str]:

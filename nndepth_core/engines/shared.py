@@ -55,7 +55,7 @@ class EngineQueue:
     Args:
         engine: the engine, which nobody else may use.
         batch: the most requests that are computed together; 0 takes as many as there are callers
-            on a GPU, and one on the CPU, where batches gain nothing, and by TensorRT, which would
+            on a GPU, and one on the CPU, where batches hardly gain, and by TensorRT, which would
             build an engine for each size of a batch.
         window: milliseconds that a caller whose turn it is waits until its batch is full; with 0
             it takes along those who wait already.
