@@ -316,10 +316,7 @@ def test_the_bag_plays_once_the_node_is_active(replaying):
 def test_all_rigs_of_a_launch_become_active(launching, tmp_path):
     file = tmp_path / 'rigs.yaml'
     file.write_text('/rear/stereo_node:\n  ros__parameters:\n    sgbm.num_disparities: 50\n')
-    process = launching(
-        RIGS,
-        'rigs:=[front, left, rear]', 'model:=sgbm', f'params_file:={file}' 
-    )
+    process = launching(RIGS, 'rigs:=[front, left, rear]', 'model:=sgbm', f'params_file:={file}')
     missing, said = {'[front.stereo_node]: active', '[left.stereo_node]: active'}, []
     for line in process.stdout:
         said.append(line)
@@ -413,9 +410,7 @@ def test_what_tells_the_scale_is_an_argument(launched):
         launched(MONO, camera_height='high')
 
 
-STEREO, MONO, REPLAY, AB, RIGS = (
-    ROOT / 'launch' / f'{name}.launch.py'
-    for name in ('stereo', 'mono', 'replay', 'ab', 'multi_stereo')
+@pytest.mark.parametrize('path', [STEREO, MONO, REPLAY, AB, RIGS], ids=lambda path: path.name)
 def test_arguments_are_described(path):
     assert 'no description given' not in declared(path).values()
 
