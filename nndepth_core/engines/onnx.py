@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 _PREPARED_SHAPES = 4
 """Number of input shapes whose buffers, and with TensorRT sessions, are kept."""
+_SPIN_US = 100
+"""Microseconds that a thread without work waits before it sleeps."""
 _FOREIGN_MULTIPLE = 32
 """The multiple to which images for unknown networks are padded; it suits nearly all."""
 _GIVE = 'give the .onnx file of a network'
@@ -251,6 +253,10 @@ class OnnxEngine:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors
+        # Waiting threads spin, which keeps the cores from everything else. Inside of a run they
+        # wait only for moments; versions that do not know the first entry keep to the second.
+        options.add_session_config_entry('session.intra_op.spin_duration_us', str(_SPIN_US))
+        options.add_session_config_entry('session.force_spinning_stop', '1')
         for tensor in self._inputs if shape is not None else ():
             count, height, width = shape or ()
             sizes = count, height // tensor.shrink, width // tensor.shrink
