@@ -9,13 +9,14 @@ column of the left P is zero. Depth is the distance from the left camera along z
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from nndepth_core.files.values import number
+from nndepth_core.strips import strips
 
 FARTHEST = 1e6
 """The largest limit of depth, in metres."""
@@ -117,26 +118,48 @@ class PinholeCamera:
         with np.errstate(over='ignore'):
             return x.astype(np.float32), y.astype(np.float32)
 
-    def points(self, depth: np.ndarray) -> np.ndarray:
+    def points(self, depth: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Reproject depth (H, W) in metres to (H, W, 3) float32; NaN where depth is not finite.
 
-        P projects each point to the pixel it comes from.
+        P projects each point to the pixel it comes from. With `out` they are written there.
         """
-        return cv2.merge(self._coordinates(depth))
+        return self._merged(depth, lambda rows: [], 3, out)
 
-    def colored_points(self, depth: np.ndarray, rgb: np.ndarray, *more: np.ndarray) -> np.ndarray:
+    def colored_points(
+        self, depth: np.ndarray, rgb: np.ndarray, *more: np.ndarray, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Reproject depth (H, W) to (H, W, 4 + N) float32: x, y, z, the colour, and N more maps.
 
         The colour is PointCloud2's `rgb` field: bytes B, G, R and an unused one, read as a float.
+        With `out` the points are written there.
         """
-        color = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view(np.float32)[..., 0]
-        return cv2.merge([*self._coordinates(depth), color, *more])
 
-    def _coordinates(self, depth: np.ndarray) -> list[np.ndarray]:
+        def others(rows: slice) -> list[np.ndarray]:
+            color = cv2.cvtColor(rgb[rows], cv2.COLOR_RGB2BGRA).view(np.float32)[..., 0]
+            return [color, *(values[rows] for values in more)]
+
+        return self._merged(depth, others, 4 + len(more), out)
+
+    def _merged(
+        self,
+        depth: np.ndarray,
+        others: Callable[[slice], list[np.ndarray]],
+        count: int,
+        out: np.ndarray | None,
+    ) -> np.ndarray:
+        """Merge x, y, z and other maps, of which some rows are asked for, to `count` fields."""
+        if out is None:
+            out = np.empty((*depth.shape, count), np.float32)
         x, y = self.rays()
+        for rows in strips(depth):
+            maps = self._coordinates(depth[rows], x, y[rows, None])
+            cv2.merge([*maps, *others(rows)], out[rows])
+        return out
+
+    def _coordinates(self, depth: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
         with np.errstate(invalid='ignore', over='ignore'):
             z = depth + 0 * depth  # turns infinities into NaN
-            coordinates = [z * x, z * y[:, None], z]
+            coordinates = [z * x, z * y, z]
         if any(self.position):
             return [
                 np.add(values, offset, dtype=np.float32)
@@ -240,18 +263,28 @@ class StereoCamera:
         )
 
     def disparity_to_depth(
-        self, disparity: np.ndarray, min_depth: float = 0.0, max_depth: float = math.inf
+        self,
+        disparity: np.ndarray,
+        min_depth: float = 0.0,
+        max_depth: float = math.inf,
+        out: np.ndarray | None = None,
     ) -> np.ndarray:
         """Convert to depth along z in metres (float32), by the rules of REP-117.
 
         NaN (unknown) stays NaN. Disparities at infinity or farther than max_depth give +inf, and
-        points nearer than min_depth give -inf.
+        points nearer than min_depth give -inf. With `out` the depth is written there.
         """
-        with np.errstate(all='ignore'):  # values beyond the range of float32 become infinite or 0
-            adjusted = np.subtract(disparity, np.float32(self.cx_offset), dtype=np.float32)
-            np.maximum(adjusted, 0, out=adjusted)
-            depth = np.divide(np.float32(self.focal_baseline), adjusted, out=adjusted)
-        return limited_depth(depth, min_depth, max_depth)
+        if out is None:
+            out = np.empty(disparity.shape, np.float32)
+        with np.errstate(all='ignore'):  # what float32 cannot hold becomes infinite or 0
+            offset, product = np.float32(self.cx_offset), np.float32(self.focal_baseline)
+            for rows in strips(disparity):
+                depth = out[rows]
+                np.subtract(disparity[rows], offset, out=depth, dtype=np.float32)
+                np.maximum(depth, 0, out=depth)
+                np.divide(product, depth, out=depth)
+                limited_depth(depth, min_depth, max_depth)
+        return out
 
     def depth_to_disparity(self, depth: np.ndarray) -> np.ndarray:
         """Convert to disparity in pixels (float32): cx_offset for +inf, NaN for depth <= 0."""

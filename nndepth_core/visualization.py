@@ -7,22 +7,31 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from nndepth_core.strips import strips
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINE = 24
 """The height of a row of a table, pixels."""
 
 
 def _table(order: str) -> np.ndarray:
-    """The colours of turbo, uint8 (256, 1, 3); the first one, for unknown, is black."""
+    """The colours of turbo, each with a fourth byte in an int32; the first, unknown, is black."""
     turbo = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)
     turbo[0] = 0
-    return turbo if order == 'bgr' else np.ascontiguousarray(turbo[..., ::-1])
+    code = cv2.COLOR_BGR2BGRA if order == 'bgr' else cv2.COLOR_BGR2RGBA
+    return cv2.cvtColor(turbo, code).view(np.int32)
 
 
 _TABLES = {order: _table(order) for order in ('rgb', 'bgr')}
 
 
-def colorize(values: np.ndarray, low: float, high: float, order: str = 'rgb') -> np.ndarray:
+def colorize(
+    values: np.ndarray,
+    low: float,
+    high: float,
+    order: str = 'rgb',
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Colour values (H, W) with turbo: blue at `low`, red at `high`, black for NaN.
 
     Args:
@@ -30,6 +39,7 @@ def colorize(values: np.ndarray, low: float, high: float, order: str = 'rgb') ->
         low: the value at the blue end; it may be larger than `high`, as one wants for depth.
         high: the value at the red end.
         order: 'rgb' or 'bgr', the order of the channels; both cost the same.
+        out: where to write the picture; None makes a new one.
 
     Returns:
         uint8 (H, W, 3).
@@ -37,10 +47,17 @@ def colorize(values: np.ndarray, low: float, high: float, order: str = 'rgb') ->
     if order not in _TABLES:
         raise ValueError(f'order is {order!r}; choose rgb or bgr')
     step = ((high - low) or 1.0) / 254
-    clipped = np.clip(values, min(low, high), max(low, high), dtype=np.float32, order='C')
-    cv2.patchNaNs(clipped, low - step)
-    index = cv2.convertScaleAbs(clipped, alpha=1 / step, beta=1 - low / step)
-    return cv2.applyColorMap(index, _TABLES[order])
+    if out is None:
+        out = np.empty((*values.shape, 3), np.uint8)
+    for rows in strips(values):
+        clipped = np.clip(
+            values[rows], min(low, high), max(low, high), dtype=np.float32, order='C'
+        )
+        cv2.patchNaNs(clipped, low - step)
+        index = cv2.convertScaleAbs(clipped, alpha=1 / step, beta=1 - low / step)
+        colors = cv2.LUT(index, _TABLES[order])[..., np.newaxis].view(np.uint8)
+        cv2.cvtColor(colors, cv2.COLOR_BGRA2BGR, out[rows])
+    return out
 
 
 def value_range(values: np.ndarray, percentile: float = 1.0) -> tuple[float, float]:
