@@ -30,7 +30,7 @@ from nndepth_ros.bag_storage import (
     unpack,
     unpack_file,
 )
-from nndepth_ros.conversions import ConversionError, MessageTypes
+from nndepth_ros.conversions import ConversionError, MessageTypes, data_holder
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 METADATA_NAME = 'metadata.yaml'
@@ -81,10 +81,14 @@ def bag_message_types(typestore: Typestore = TYPES) -> MessageTypes:
         disparity_image=types['stereo_msgs/msg/DisparityImage'],
         point_cloud=types['sensor_msgs/msg/PointCloud2'],
         point_field=types['sensor_msgs/msg/PointField'],
-        with_data=lambda make, pixels, fields: make(
-            **fields, data=np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
-        ),
+        with_room=_with_room,
     )
+
+
+def _with_room(message: Any, size: int) -> tuple[Any, np.ndarray]:
+    """Give room to a message of the rosbags library."""
+    data = data_holder(message).data = np.empty(size, np.uint8)
+    return message, data
 
 
 class BagReader:

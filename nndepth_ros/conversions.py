@@ -6,17 +6,22 @@ so that the same functions work with messages of rclpy and of the `rosbags` libr
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
 from nndepth_core.files.picture import MAX_PIXELS, PictureError, check_size
 from nndepth_core.plausibility import UsedBits
 from nndepth_core.rectification.raw_camera import RawCamera
+from nndepth_core.strips import strips
+from nndepth_core.visualization import colorize
 from nndepth_ros.compressed import coded_size, decode_compressed
 from nndepth_ros.encodings import ConversionError, decode_image
 
@@ -25,9 +30,11 @@ CameraT = TypeVar('CameraT', PinholeCamera, RawCamera)
 
 @dataclass(frozen=True)
 class MessageTypes:
-    """The constructors of the messages in use, and how to make a message that holds much data.
+    """The constructors of the messages in use, and how a message gets its data.
 
-    `with_data(constructor, pixels, fields)` makes a message whose `data` are the array's bytes.
+    `with_room(message, size)` takes a message without data, or a DisparityImage whose image has
+    none. It returns what is to be published or written, and room for `size` bytes of data in it,
+    uint8 (size,), which must be written before.
     """
 
     image: Callable[..., Any]
@@ -37,7 +44,7 @@ class MessageTypes:
     disparity_image: Callable[..., Any]
     point_cloud: Callable[..., Any]
     point_field: Callable[..., Any]
-    with_data: Callable[[Callable[..., Any], np.ndarray, dict[str, Any]], Any]
+    with_room: Callable[[Any, int], tuple[Any, np.ndarray]]
 
 
 def ros_message_types() -> MessageTypes:
@@ -60,7 +67,7 @@ def ros_message_types() -> MessageTypes:
         DisparityImage,
         PointCloud2,
         PointField,
-        _filled,
+        _with_room,
     )
 
 
@@ -197,16 +204,42 @@ def stereo_camera(left_info: Any, right_info: Any, width: int, height: int) -> S
 
 def image_message(types: MessageTypes, header: Any, pixels: np.ndarray, encoding: str) -> Any:
     """Make a sensor_msgs/Image of an array (H, W) or (H, W, C) whose type fits the encoding."""
-    pixels = np.ascontiguousarray(pixels)
-    fields = {
-        'header': header,
-        'height': pixels.shape[0],
-        'width': pixels.shape[1],
-        'encoding': encoding,
-        'is_bigendian': 0,
-        'step': pixels.strides[0],
-    }
-    return types.with_data(types.image, pixels, fields)
+    message, room = image_with_room(types, header, pixels.shape, pixels.dtype, encoding)
+    room[...] = pixels
+    return message
+
+
+def color_message(
+    types: MessageTypes, header: Any, values: np.ndarray, low: float, high: float
+) -> Any:
+    """Make a sensor_msgs/Image in bgr8 of the colours of values (H, W); see `colorize`."""
+    message, picture = image_with_room(types, header, (*values.shape, 3), np.uint8, 'bgr8')
+    colorize(values, low, high, 'bgr', out=picture)
+    return message
+
+
+def image_with_room(
+    types: MessageTypes, header: Any, shape: tuple[int, ...], dtype: npt.DTypeLike, encoding: str
+) -> tuple[Any, np.ndarray]:
+    """Make a sensor_msgs/Image, and the array for its pixels, which must be written before."""
+    image = _empty_image(types, header, shape, dtype, encoding)
+    message, data = types.with_room(image, image.height * image.step)
+    return message, data.view(dtype).reshape(shape)
+
+
+def _empty_image(
+    types: MessageTypes, header: Any, shape: tuple[int, ...], dtype: npt.DTypeLike, encoding: str
+) -> Any:
+    height, width, *channels = shape
+    return types.image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=width * math.prod(channels) * np.dtype(dtype).itemsize,
+        data=array('B'),
+    )
 
 
 def disparity_message(
@@ -234,13 +267,11 @@ def disparity_message(
     largest = float(np.finfo(np.float32).max)  # the fields are float32; serialisers refuse more
     told = np.clip((camera.left.fx, camera.baseline, low, high), -largest, largest)
     focal, baseline, low, high = told.tolist()
-    with np.errstate(over='ignore'):
-        adjusted = np.subtract(disparity, np.float32(camera.cx_offset), dtype=np.float32)
-    cv2.patchNaNs(adjusted, low - 1)
     height, width = disparity.shape
-    return types.disparity_image(
+    image = _empty_image(types, header, disparity.shape, np.float32, '32FC1')
+    empty = types.disparity_image(
         header=header,
-        image=image_message(types, header, adjusted, '32FC1'),
+        image=image,
         f=focal,
         t=baseline,
         valid_window=types.region_of_interest(
@@ -250,6 +281,14 @@ def disparity_message(
         max_disparity=high,
         delta_d=resolution,
     )
+    message, data = types.with_room(empty, height * image.step)
+    adjusted = data.view(np.float32).reshape(height, width)
+    with np.errstate(over='ignore'):
+        offset = np.float32(camera.cx_offset)
+        for rows in strips(disparity):
+            np.subtract(disparity[rows], offset, out=adjusted[rows], dtype=np.float32)
+            cv2.patchNaNs(adjusted[rows], low - 1)
+    return message
 
 
 def cloud_message(
@@ -263,23 +302,33 @@ def cloud_message(
         points: organised as the image, or one row of points.
         dense: whether all of them are finite.
     """
-    height, width, count = points.shape
+    message, room = cloud_with_room(types, header, points.shape, dense)
+    room[...] = points
+    return message
+
+
+def cloud_with_room(
+    types: MessageTypes, header: Any, shape: tuple[int, ...], dense: bool = False
+) -> tuple[Any, np.ndarray]:
+    """Make the same of a shape, and the array for its points, which must be written before."""
+    height, width, count = shape
     float32 = 7
-    fields = [
-        types.point_field(name=name, offset=4 * i, datatype=float32, count=1)
-        for i, name in enumerate(('x', 'y', 'z', 'rgb', 'sigma')[:count])
-    ]
-    cloud = {
-        'header': header,
-        'height': height,
-        'width': width,
-        'fields': fields,
-        'is_bigendian': False,
-        'point_step': 4 * count,
-        'row_step': 4 * count * width,
-        'is_dense': dense,
-    }
-    return types.with_data(types.point_cloud, points, cloud)
+    cloud = types.point_cloud(
+        header=header,
+        height=height,
+        width=width,
+        fields=[
+            types.point_field(name=name, offset=4 * i, datatype=float32, count=1)
+            for i, name in enumerate(('x', 'y', 'z', 'rgb', 'sigma')[:count])
+        ],
+        is_bigendian=False,
+        point_step=4 * count,
+        row_step=4 * count * width,
+        data=array('B'),
+        is_dense=dense,
+    )
+    message, data = types.with_room(cloud, height * cloud.row_step)
+    return message, data.view(np.float32).reshape(shape)
 
 
 def depth_camera_info(
@@ -340,8 +389,13 @@ def rectified_camera_info(
     )
 
 
-def _filled(make: Callable[..., Any], pixels: np.ndarray, fields: dict[str, Any]) -> Any:
-    """Fill the container of the message; rclpy's setters would copy or check each element."""
-    message = make(**fields)
-    message.data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
-    return message
+def data_holder(message: Any) -> Any:
+    """The message that has the data: the image in a DisparityImage, any other one itself."""
+    return getattr(message, 'image', message)
+
+
+def _with_room(message: Any, size: int) -> tuple[Any, np.ndarray]:
+    """Give room to a message of rclpy, whose setters would copy or check each element."""
+    data = data_holder(message).data
+    data.frombytes(bytes(size))
+    return message, np.frombuffer(data, np.uint8)

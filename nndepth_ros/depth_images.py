@@ -8,6 +8,7 @@ A / depth + B rounded, and 0 is unknown; in `16UC1` it holds the millimetres, an
 from __future__ import annotations
 
 import struct
+from array import array
 from typing import Any
 
 import cv2
@@ -52,9 +53,12 @@ def compressed_depth_message(
         pixels = depth_in_millimetres(depth)
     _, png = cv2.imencode('.png', pixels, _FAST)
     prefix = struct.pack('<iff', _INVERSE_DEPTH, scale, offset)
-    data = np.concatenate([np.frombuffer(prefix, np.uint8), png.reshape(-1)])
-    fields = {'header': header, 'format': f'{encoding}; compressedDepth png'}
-    return types.with_data(types.compressed_image, data, fields)
+    data = prefix + png.tobytes()
+    name = f'{encoding}; compressedDepth png'
+    image = types.compressed_image(header=header, format=name, data=array('B'))
+    message, room = types.with_room(image, len(data))
+    room[...] = np.frombuffer(data, np.uint8)
+    return message
 
 
 def inverse_depth(depth: np.ndarray, scale: float) -> np.ndarray:

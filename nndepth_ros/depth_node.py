@@ -19,7 +19,7 @@ from nndepth_core.engines import Engine
 from nndepth_core.estimator import StageClock
 from nndepth_ros import diagnostics, doctor
 from nndepth_ros.cameras import Cameras
-from nndepth_ros.conversions import ros_message_types, stamp_ns
+from nndepth_ros.conversions import stamp_ns
 from nndepth_ros.doctor import InputState
 from nndepth_ros.frames import Frames
 from nndepth_ros.log import describe
@@ -29,6 +29,7 @@ from nndepth_ros.outputs import STATS
 from nndepth_ros.parameters.table import Parameter
 from nndepth_ros.pipeline import STAGES, Estimate, Moment, Pipeline
 from nndepth_ros.publishers import Outputs
+from nndepth_ros.serialized import serialized_message_types
 from nndepth_ros.subscriptions import Inputs
 from nndepth_ros.synchronizer import CameraInfoCache, Stamped
 
@@ -48,7 +49,7 @@ class DepthNode(ModelNode):
 
     def __init__(self, name: str, table: tuple[Parameter, ...], **node_options: Any) -> None:
         super().__init__(name, table, **node_options)
-        self._types = ros_message_types()
+        self._types = serialized_message_types()
         self.sides = self.pipeline_class.sides
         self._kind = 'pair' if len(self.sides) > 1 else 'image'
         self.inputs = Inputs(self)

@@ -24,7 +24,7 @@ from nndepth_core.plausibility import (
 from nndepth_core.rectification.rectifier import Rectifier, clear_uncovered, rectified
 from nndepth_core.scale import ScaledResult, ScaleError
 from nndepth_core.spec import ModelSpec, Output
-from nndepth_core.visualization import colorize, value_range
+from nndepth_core.visualization import value_range
 from nndepth_ros import conversions, doctor
 from nndepth_ros.conversions import ConversionError, MessageTypes
 from nndepth_ros.live_scale import LiveScale
@@ -186,8 +186,7 @@ class MonoPipeline(Pipeline):
         messages: dict[str, Any] = {}
         if DEPTH_COLOR in wanted:
             near, far = colored_range(values, result.output, spec, settings)
-            picture = colorize(values, far, near, order='bgr')
-            messages[DEPTH_COLOR] = conversions.image_message(types, header, picture, 'bgr8')
+            messages[DEPTH_COLOR] = conversions.color_message(types, header, values, far, near)
         if CONFIDENCE in wanted and result.confidence is not None:
             messages[CONFIDENCE] = conversions.image_message(
                 types, header, result.confidence, '32FC1'

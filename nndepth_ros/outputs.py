@@ -175,8 +175,9 @@ def depth_messages(
         more = []
         if settings.cloud_sigma:
             more = [np.full_like(depth, np.nan) if sigma is None else sigma]
-        points = camera.colored_points(depth, rgb, *more)
-        messages[POINTS] = conversions.cloud_message(types, header, points)
+        shape = height, width, 4 + len(more)
+        messages[POINTS], points = conversions.cloud_with_room(types, header, shape)
+        camera.colored_points(depth, rgb, *more, out=points)
     if POINTS_FILTERED in wanted:
         points = filtered_points(
             depth, rgb, camera, settings.cloud, sigma, settings.cloud_sigma, heights

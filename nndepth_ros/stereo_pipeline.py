@@ -25,7 +25,6 @@ from nndepth_core.rectification.alignment import examine_pair
 from nndepth_core.rectification.rectifier import Rectifier, clear_uncovered, rectified
 from nndepth_core.spec import ModelSpec
 from nndepth_core.uncertainty import depth_sigma, is_calibrated
-from nndepth_core.visualization import colorize
 from nndepth_ros import conversions, doctor
 from nndepth_ros.outputs import (
     CLOUDS,
@@ -212,8 +211,9 @@ class StereoPipeline(Pipeline):
             )
         if COLOR in wanted:
             start, end = settings.color_range if any(settings.color_range) else (low, high)
-            picture = colorize(result.disparity, start, end, order='bgr')
-            messages[COLOR] = conversions.image_message(types, header, picture, 'bgr8')
+            messages[COLOR] = conversions.color_message(
+                types, header, result.disparity, start, end
+            )
         if DEPTH_INFO in wanted:
             messages[DEPTH_INFO] = conversions.depth_camera_info(
                 types, header, frame.left_info, frame.camera.left, width, height

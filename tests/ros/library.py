@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,19 +23,25 @@ class Library:
     compressed_image: Callable[..., Any]
 
     def image(self, encoding: str, size: tuple[int, int], step: int, data: bytes, big=0) -> Any:
-        fields = {
-            'header': self.header(0),
-            'height': size[0],
-            'width': size[1],
-            'encoding': encoding,
-            'is_bigendian': big,
-            'step': step,
-        }
-        return self.types.with_data(self.types.image, np.frombuffer(data, np.uint8), fields)
+        message = self.types.image(
+            header=self.header(0),
+            height=size[0],
+            width=size[1],
+            encoding=encoding,
+            is_bigendian=big,
+            step=step,
+            data=array('B'),
+        )
+        return self._filled(message, data)
 
     def compressed(self, kind: str, data: bytes) -> Any:
-        fields = {'header': self.header(0), 'format': kind}
-        return self.types.with_data(self.compressed_image, np.frombuffer(data, np.uint8), fields)
+        message = self.compressed_image(header=self.header(0), format=kind, data=array('B'))
+        return self._filled(message, data)
+
+    def _filled(self, message: Any, data: bytes) -> Any:
+        message, room = self.types.with_room(message, len(data))
+        room[...] = np.frombuffer(data, np.uint8)
+        return message
 
     def info(
         self, p: np.ndarray, size=(480, 640), k=None, roi=(0, 0, 0, 0), binning=(0, 0)
