@@ -17,6 +17,8 @@ from nndepth_ros.log import CoreLogHandler, describe, printable
 from nndepth_ros.rigs_node import RigsNode
 
 LONGEST_GOODBYE = 1.0
+SENT_BY_A_THREAD = ('RMW_FASTRTPS_PUBLICATION_MODE', 'ASYNCHRONOUS')
+"""Lets a thread of Fast DDS send what was published, while the next output is computed."""
 
 
 def run_node(
@@ -32,6 +34,7 @@ def run_node(
 
 def _run_node(make_node: Callable[[], GuardedNode | RigsNode], args: list[str] | None) -> int:
     keep_freed_memory()
+    os.environ.setdefault(*SENT_BY_A_THREAD)
     try:
         rclpy.init(args=args)
     except Exception as error:
