@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,29 +37,52 @@ def measure_node(
         parameters: parameters of the node, each as 'name:=value'.
 
     Returns:
-        The stages of InferenceStats, and 'outside', the sum of all but that of the engine.
+        The stages of InferenceStats; 'outside', the sum of all but that of the engine; and 'copy',
+        what it takes to copy the bytes of all outputs once.
     """
     with TemporaryDirectory() as folder:
         prepare_environment(Path(folder))
         rclpy.init()
         try:
             with stereo_node(parameters, Path(folder) / 'node.log'):
-                stats = _feed(size, outputs, frames)
+                stats, sizes = _feed(size, outputs, frames)
         finally:
             rclpy.try_shutdown()
     table = {stage: np.array([getattr(s, f'{stage}_ms') for s in stats]) for stage in LIVE_STAGES}
     table['outside'] = sum((table[stage] for stage in OUTSIDE), np.zeros(frames))
+    table['copy'] = copying(sizes, frames)
     return table
 
 
-def _feed(size: tuple[int, int], outputs: list[str], frames: int) -> list[InferenceStats]:
+def copying(sizes: Collection[int], runs: int) -> np.ndarray:
+    """Milliseconds of copies of arrays of so many bytes, all of them in each run, (runs,).
+
+    The memory was written before, so that the copies are as fast as they can be.
+    """
+    pairs = [(np.ones(size, np.uint8), np.ones(size, np.uint8)) for size in sizes]
+    times = np.empty(runs)
+    for run in range(runs):
+        begin = time.perf_counter()
+        for target, source in pairs:
+            np.copyto(target, source)
+        times[run] = 1000 * (time.perf_counter() - begin)
+    return times
+
+
+def _feed(
+    size: tuple[int, int], outputs: list[str], frames: int
+) -> tuple[list[InferenceStats], list[int]]:
+    """Return the statistics of the frames, and the bytes of the outputs of one of them."""
     node = rclpy.create_node('benchmark', namespace=NAMESPACE)
     received: list[InferenceStats] = []
+    sizes: dict[str, int] = {}
     node.create_subscription(InferenceStats, 'stats', received.append, QoSProfile(depth=10))
     for name in outputs:
-        node.create_subscription(
-            OUTPUTS[name], name, lambda _: None, QoSProfile(depth=2), raw=True
-        )
+
+        def measure(data: bytes, name: str = name) -> None:
+            sizes[name] = len(data)
+
+        node.create_subscription(OUTPUTS[name], name, measure, QoSProfile(depth=2), raw=True)
     messages = pair_messages(*size)
     publishers = {
         topic: node.create_publisher(type(message), topic, qos_profile_sensor_data)
@@ -78,7 +102,7 @@ def _feed(size: tuple[int, int], outputs: list[str], frames: int) -> list[Infere
             while len(received) <= number and time.monotonic() < until:
                 rclpy.spin_once(node, timeout_sec=0.1)
     node.destroy_node()
-    return received[-frames:]
+    return received[-frames:], list(sizes.values())
 
 
 def pair_messages(width: int, height: int, shift: int = 12) -> dict[str, Image | CameraInfo]:

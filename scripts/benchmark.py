@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measure speed: `benchmark.py models`, `survey`, `record`, `node`, `rigs`, `filters`, `renderer`.
+"""Measure speed: `models`, `survey`, `record`, `node`, `rigs`, `hop`, `filters` and `renderer`.
 
 `survey` measures every network within limits of time and memory and can be ended and continued;
 `record` keeps what it, or scripts/check_gpu.py, found for `nndepth models` and docs/models.md. Run
-`node` and `rigs` in a terminal where the built workspace is sourced (`. scripts/env.sh`); the
+`node`, `rigs` and `hop` in a terminal where the built workspace is sourced (`. scripts/env.sh`); the
 others need nothing but the library.
 """
 
@@ -68,6 +68,12 @@ def main() -> int:
     node.add_argument('-p', '--parameter', action='append', default=[], metavar='NAME:=VALUE')
     node.add_argument('--json', action='store_true', help='print the figures as JSON only')
     _declare_rigs(commands.add_parser('rigs', help='rigs in one process against one for each'))
+    hop = commands.add_parser('hop', help='what it costs to bring images to the node')
+    hop.set_defaults(run=_hop)
+    hop.add_argument('--size', type=image_size, default=(1280, 720), metavar='WxH')
+    hop.add_argument('--frames', type=int, default=150)
+    hop.add_argument('--rate', type=float, default=15.0, metavar='HZ')
+    hop.add_argument('--json', action='store_true', help='print the figures as JSON only')
     filters = commands.add_parser('filters', help='cost of filters, and what they do to the demo')
     filters.set_defaults(run=_filters)
     filters.add_argument(
@@ -218,6 +224,16 @@ def _node(arguments: argparse.Namespace) -> int:
         print(f'{", ".join(NODE_OUTPUTS[name])} at {"x".join(map(str, arguments.size))}')
         for stage, (p50, p95) in stages.items():
             print(f'  {stage:12} p50 {p50:8.2f} ms   p95 {p95:8.2f} ms')
+        ratio = stages['outside'][0] / stages['copy'][0]
+        print(f'  outside is {ratio:.1f} times a copy of the bytes of all outputs')
+    return 0
+
+
+def _hop(arguments: argparse.Namespace) -> int:
+    from nndepth_ros.hop_benchmark import as_json, measure_hops, report
+
+    found = measure_hops(arguments.size, arguments.frames, arguments.rate)
+    print(json.dumps(as_json(*found), indent=2) if arguments.json else report(*found))
     return 0
 
 

@@ -30,7 +30,7 @@ from nndepth_ros.publishers import message_classes
 PACKAGE = 'nndepth'
 Frame = dict[str, bytes | memoryview]  # serialised message by topic
 OUTPUTS = message_classes({topic: STEREO_OUTPUTS[topic] for topic in USUAL_OUTPUTS})
-_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _STAMP = struct.Struct('<iI')  # every message begins with a header, which begins with its stamp,
 _STAMP_OFFSET = 4  # after the four bytes that name the encoding (CDR, little endian)
 _LAST_OUTPUT_TIMEOUT = 10.0
@@ -42,9 +42,9 @@ def prepare_environment(log_folder: Path, domain: int | None = None) -> None:
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100 if domain is None else domain)
     os.environ.setdefault('ROS_LOG_DIR', str(log_folder.resolve()))
-    if not any(name in os.environ for name in _PROFILE_VARIABLES):
+    if not any(name in os.environ for name in PROFILE_VARIABLES):
         profile = Path(get_package_share_directory(PACKAGE)) / 'config' / 'fastdds.xml'
-        os.environ.update(dict.fromkeys(_PROFILE_VARIABLES, str(profile)))
+        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(profile)))
 
 
 @contextmanager
