@@ -372,6 +372,12 @@ def test_threads(onnx_engine, model):
     assert threads(onnx_engine(model)) == physical_cores()
 
 
+def test_threads_do_not_spin_after_a_run(onnx_engine, model):
+    options = onnx_engine(model)._session.get_session_options()
+    assert options.get_session_config_entry('session.force_spinning_stop') == '1'
+    assert int(options.get_session_config_entry('session.intra_op.spin_duration_us')) <= 1000
+
+
 def test_onnx_of_fixed_size(onnx_engine, tmp_path):
     card = card_of(size=(64, 96), reference=card_of((64, 96)).reference)
     path = write_model(tmp_path / 'model.onnx', ('batch', 64, 96, 3), card)

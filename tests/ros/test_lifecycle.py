@@ -16,6 +16,8 @@ pytest.importorskip('nndepth.msg', reason='the workspace is not built and source
 from rclpy.lifecycle import TransitionCallbackReturn
 from rig import Rig
 
+from nndepth_ros.process import run_node
+
 STAMP = 1_700_000_000_000_000_000
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -203,6 +205,18 @@ sys.exit(runner.run_node(make, []))
 """
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
+@pytest.mark.parametrize('chosen', [None, 'SYNCHRONOUS'])
+def test_outputs_are_sent_by_a_thread_unless_the_user_says_otherwise(ros, monkeypatch, chosen):
+    name = 'RMW_FASTRTPS_PUBLICATION_MODE'
+    monkeypatch.setenv(name, '')
+    if chosen is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, chosen)
+    assert run_node(None, ['--ros-args', '-r', 'no rule']) == 1  # after the environment is set
+    assert os.environ[name] == (chosen or 'ASYNCHRONOUS')
 
 
 def test_a_mono_node_without_a_model_says_what_to_do_and_waits_for_it():
