@@ -274,17 +274,12 @@ class StereoCamera:
         NaN (unknown) stays NaN. Disparities at infinity or farther than max_depth give +inf, and
         points nearer than min_depth give -inf. With `out` the depth is written there.
         """
-        if out is None:
-            out = np.empty(disparity.shape, np.float32)
         with np.errstate(all='ignore'):  # what float32 cannot hold becomes infinite or 0
             offset, product = np.float32(self.cx_offset), np.float32(self.focal_baseline)
-            for rows in strips(disparity):
-                depth = out[rows]
-                np.subtract(disparity[rows], offset, out=depth, dtype=np.float32)
-                np.maximum(depth, 0, out=depth)
-                np.divide(product, depth, out=depth)
-                limited_depth(depth, min_depth, max_depth)
-        return out
+            depth = np.subtract(disparity, offset, out=out, dtype=np.float32)
+            np.maximum(depth, 0, out=depth)
+            np.divide(product, depth, out=depth)
+        return limited_depth(depth, min_depth, max_depth)
 
     def depth_to_disparity(self, depth: np.ndarray) -> np.ndarray:
         """Convert to disparity in pixels (float32): cx_offset for +inf, NaN for depth <= 0."""

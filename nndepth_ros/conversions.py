@@ -20,7 +20,6 @@ from nndepth_core.camera import CalibrationError, PinholeCamera, StereoCamera
 from nndepth_core.files.picture import MAX_PIXELS, PictureError, check_size
 from nndepth_core.plausibility import UsedBits
 from nndepth_core.rectification.raw_camera import RawCamera
-from nndepth_core.strips import strips
 from nndepth_core.visualization import colorize
 from nndepth_ros.compressed import coded_size, decode_compressed
 from nndepth_ros.encodings import ConversionError, decode_image
@@ -284,10 +283,8 @@ def disparity_message(
     message, data = types.with_room(empty, height * image.step)
     adjusted = data.view(np.float32).reshape(height, width)
     with np.errstate(over='ignore'):
-        offset = np.float32(camera.cx_offset)
-        for rows in strips(disparity):
-            np.subtract(disparity[rows], offset, out=adjusted[rows], dtype=np.float32)
-            cv2.patchNaNs(adjusted[rows], low - 1)
+        np.subtract(disparity, np.float32(camera.cx_offset), out=adjusted, dtype=np.float32)
+    cv2.patchNaNs(adjusted, low - 1)
     return message
 
 
