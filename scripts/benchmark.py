@@ -3,8 +3,8 @@
 
 `survey` measures every network within limits of time and memory and can be ended and continued;
 `record` keeps what it, or scripts/check_gpu.py, found for `nndepth models` and docs/models.md. Run
-`node`, `rigs` and `hop` in a terminal where the built workspace is sourced (`. scripts/env.sh`); the
-others need nothing but the library.
+`node`, `rigs` and `hop` in a terminal where the built workspace is sourced (`. scripts/env.sh`);
+the others need nothing but the library.
 """
 
 from __future__ import annotations
