@@ -29,7 +29,7 @@ from nndepth_core.weights.store import cache_folder
 
 _log = logging.getLogger(__name__)
 
-_PREPARED_SHAPES = 4
+_PREPARED_SHAPES = 8
 """Number of input shapes whose buffers, and with TensorRT sessions, are kept."""
 _SPIN_US = 100
 """Microseconds that a thread without work waits before it sleeps."""

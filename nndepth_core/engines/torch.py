@@ -37,7 +37,7 @@ TOLERANCES = {'fp32': 0.05, 'fp16': 0.25, 'bf16': 0.5, 'int8': 0.5}
 """The mean difference in pixels that the self-test allows."""
 _TEST_ITERATIONS = 4
 """The most iterations of the self-test: more would let rounding errors grow too much."""
-_GRAPHS = 4
+_GRAPHS = 8
 """The number of input shapes whose CUDA graphs are kept."""
 
 

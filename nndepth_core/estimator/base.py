@@ -92,8 +92,10 @@ class Estimator:
 
     def warm_up(self, width: int, height: int) -> None:
         """Prepare for images of a size, so that their first run takes no longer than others."""
-        blank = np.zeros((height, width, 3), np.uint8)
-        self._run(dict.fromkeys(self.engine.spec.images, blank), StageClock())
+        spec, blank = self.engine.spec, np.zeros((height, width, 3), np.uint8)
+        camera = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]], np.float32)
+        numbers = dict.fromkeys(set(spec.inputs) - set(spec.images), camera)
+        self._run(dict.fromkeys(spec.images, blank), StageClock(), numbers)
 
     @property
     def iterations(self) -> int:

@@ -1,0 +1,42 @@
+"""Measures the rate of a camera by the stamps of its images."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+
+_WINDOW = 31
+"""The number of gaps that are looked at; a new rate is noticed after a part of them."""
+_ENOUGH = 5
+_CHANGED = 0.05
+"""The share by which the median must differ from the period so far."""
+_LONGEST = 10.0
+"""Seconds; longer gaps are pauses."""
+
+
+class CameraRate:
+    """The median time between images, which lost images and jitter do not change.
+
+    Attributes:
+        period: seconds between two images; None as long as too few have come.
+    """
+
+    def __init__(self) -> None:
+        self.period: float | None = None
+        self._last: int | None = None
+        self._gaps: deque[float] = deque(maxlen=_WINDOW)
+
+    def add(self, stamp: int) -> None:
+        """Take the stamp of the next image, nanoseconds; stamps may jump, as when a bag loops."""
+        gap = 0.0 if self._last is None else (stamp - self._last) / 1e9
+        self._last = stamp
+        if not 0 < gap <= _LONGEST:
+            return
+        self._gaps.append(gap)
+        if len(self._gaps) < _ENOUGH:
+            return
+        # Lost images make gaps of several periods.
+        short = sorted(self._gaps)[len(self._gaps) // 4]
+        median = statistics.median(gap / max(1, round(gap / short)) for gap in self._gaps)
+        if self.period is None or abs(median / self.period - 1) > _CHANGED:
+            self.period = median
