@@ -112,8 +112,8 @@ class Controller:
             return text
         better = self.predicted(self.step - 1)
         text = f'{text}, {1000 * better:.0f} ms at the better one'
-        if better <= ROOM * self.period and (left := self._wait - self._passed) > 0:
-            text = f'{text}, which is tried in {left:.0f} s'
+        if better <= ROOM * self.period and (rest := self._wait - self._passed) > 0:
+            text = f'{text}, which is tried in {rest:.0f} s'
         return text
 
     # --- decisions -------------------------------------------------------------------------------

@@ -24,12 +24,12 @@ SIZES = (1.0, 0.85, 0.7, 0.55, 0.45, 0.35, 0.25)
 """Shares of the width at which a model works."""
 _FEWEST = 2
 """Fewer iterations than this leave a network without use of them."""
-_RUNS = 4
-"""How often a step runs before its shortest time counts."""
+_RUNS = 3
+"""How often a step runs; its shortest time counts."""
 _LONG = 1.0
 """Seconds from which one run tells enough."""
 _PAUSE = 0.002
-"""Seconds between two runs, in which a waiting thread takes its turn."""
+"""Seconds between two steps, in which a waiting thread takes its turn."""
 
 
 def plan(
@@ -81,10 +81,10 @@ class SharedEngine:
         iterations: the steps of an iterative network; 0 takes those of the engine.
 
     Attributes:
-        seconds: how long the last run took, without waiting for its turn.
+        seconds: how long the last run took, without waiting for its turn; infinite before it.
     """
 
-    def __init__(self, engine: Engine, turn: threading.Lock, iterations: int = 0) -> None:
+    def __init__(self, engine: Engine, turn: threading.RLock, iterations: int = 0) -> None:
         self.shared = engine
         self.iterations = iterations or engine.iterations
         self.seconds = math.inf
@@ -100,11 +100,12 @@ class SharedEngine:
             try:
                 if self.iterations != usual:
                     self.shared.iterations = self.iterations
-                return self.shared.run(inputs)
+                maps = self.shared.run(inputs)
             finally:
                 if self.iterations != usual:
                     self.shared.iterations = usual
-                self.seconds = time.perf_counter() - begun
+            self.seconds = time.perf_counter() - begun
+            return maps
 
 
 @dataclass
@@ -136,12 +137,13 @@ class Ladder:
     """
 
     def __init__(
-        self, estimator: Estimator, image_size: tuple[int, int], turn: threading.Lock
+        self, estimator: Estimator, image_size: tuple[int, int], turn: threading.RLock
     ) -> None:
         self.estimator = estimator
         self.image_size = image_size
         self.ready = False
         self._stopped = False
+        self._turn = turn
         size, engine = estimator.processed_size(*image_size), estimator.engine
         iterations = engine.iterations if _can_iterate_less(engine, turn) else 0
         best, *others = plan(engine.spec, size, iterations)
@@ -170,12 +172,14 @@ class Ladder:
     def measure(self) -> None:
         """Warm up and measure all steps, the cheapest first; those that fail are left out.
 
-        Another thread may use the estimators meanwhile, and waits for one run at most.
+        Another thread may use the best step meanwhile, which is not measured then. Its turn comes
+        after each of the other steps.
         """
         kept: list[Step] = []
         for step in reversed(self.steps):
             try:
-                self._measure(step)
+                with self._turn:
+                    self._measure(step)
             except Exception as error:  # a backend may raise anything
                 width, height = step.size
                 _log.warning('%dx%d is no step to keep a rate: %s', width, height, error)
@@ -185,21 +189,23 @@ class Ladder:
             if kept:  # noise does not make the better one the cheaper one
                 step.seconds = max(step.seconds, kept[-1].seconds)
             kept.append(step)
+            time.sleep(_PAUSE)
         self.steps = kept[::-1] or self.steps[:1]
         self.ready = bool(kept)
 
     def _measure(self, step: Step) -> None:
-        for _ in range(_RUNS):
+        step.seconds = step.estimator.engine.seconds
+        runs = _RUNS if math.isinf(step.seconds) else 0
+        for _ in range(runs):
             if self._stopped:
                 return
             step.estimator.warm_up(*self.image_size)
             step.seconds = min(step.seconds, step.estimator.engine.seconds)
             if step.seconds > _LONG:
                 return
-            time.sleep(_PAUSE)
 
 
-def _can_iterate_less(engine: Engine, turn: threading.Lock) -> bool:
+def _can_iterate_less(engine: Engine, turn: threading.RLock) -> bool:
     """Whether an engine takes another number of iterations than it has."""
     usual = engine.iterations
     if usual <= _FEWEST:

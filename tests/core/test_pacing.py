@@ -109,7 +109,7 @@ SIZE = 160, 96
 
 
 def ladder_of(engine, **settings) -> Ladder:
-    return Ladder(StereoEstimator(engine, **settings), SIZE, threading.Lock())
+    return Ladder(StereoEstimator(engine, **settings), SIZE, threading.RLock())
 
 
 def test_every_step_is_warmed_up_and_the_engine_is_left_as_it_was(monkeypatch):
