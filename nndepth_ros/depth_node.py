@@ -30,10 +30,12 @@ from nndepth_ros.parameters.table import Parameter
 from nndepth_ros.pipeline import STAGES, Estimate, Moment, Pipeline
 from nndepth_ros.publishers import Outputs
 from nndepth_ros.serialized import serialized_message_types
+from nndepth_ros.steady_rate import SteadyRate
 from nndepth_ros.subscriptions import Inputs
 from nndepth_ros.synchronizer import CameraInfoCache, Stamped
 
 LIVE_STAGES = (*STAGES, 'publish')
+RATE_FIELDS = ('target_rate', 'achieved_rate')
 SCALE_FIELDS = ('scale', 'scale_shift', 'scale_residual', 'scale_inliers', 'scale_points')
 """Those fields of InferenceStats that diagnostics show where something tells the scale."""
 
@@ -60,6 +62,7 @@ class DepthNode(ModelNode):
         self._worker: threading.Thread | None = None
         self._busy_since: float | None = None
         self._frames: Frames | None = None
+        self.steady = SteadyRate(self.config.target_rate)
         self.begin()
 
     # --- what a subclass defines or changes ------------------------------------------------------
@@ -101,6 +104,7 @@ class DepthNode(ModelNode):
         self.without_info: tuple[Stamped, ...] | None = None
         self.last_stats: InferenceStats | None = None
         self.mailbox: Mailbox[Moment] = Mailbox(self.config.inputs.max_age)
+        self.steady.begin()
         self.failed = 0
 
     # --- lifecycle -------------------------------------------------------------------------------
@@ -110,6 +114,12 @@ class DepthNode(ModelNode):
         self.calibration = self.config.inputs.read_calibration(single=len(self.sides) == 1)
         self.load_model()
         self.outputs.open(self.pipeline_class.outputs)
+
+    def make_estimator(self, config: Any) -> Any:
+        """Load and test the model of a config, and measure its steps if a rate is to be kept."""
+        estimator = super().make_estimator(config)
+        self.steady.prepare(estimator)
+        return estimator
 
     def activate(self) -> None:
         """Start the worker and subscribe."""
@@ -132,6 +142,7 @@ class DepthNode(ModelNode):
         """Release the model and the publishers."""
         self.outputs.close()
         self.estimator = None
+        self.steady.begin()
 
     @property
     def active(self) -> bool:
@@ -147,6 +158,7 @@ class DepthNode(ModelNode):
         Returns:
             Whether the worker has ended.
         """
+        self.steady.stop()
         self.mailbox.close()
         worker = self._worker
         if worker is not None:
@@ -158,6 +170,7 @@ class DepthNode(ModelNode):
     def on_config(self) -> None:
         """Apply the parameters that can change while the node runs."""
         self.mailbox.max_age = self.config.inputs.max_age
+        self.steady.target = self.config.target_rate
         self.listen_to_frames()
 
     def listen_to_frames(self) -> None:
@@ -200,6 +213,8 @@ class DepthNode(ModelNode):
                 self.inputs.close(image)
 
     def _on_image(self, side: str, message: Any) -> None:
+        if side == self.sides[0]:
+            self.steady.arrived(message)
         matched = self.synchronizer.add(side, stamp_ns(message.header.stamp), message)
         if matched is not None:
             self._deposit(matched)
@@ -262,12 +277,13 @@ class DepthNode(ModelNode):
         Raises:
             ValueError, RuntimeError: this moment fails; the stream continues.
         """
-        clock, pipeline, estimator = StageClock(), self.pipeline, self.estimator
+        clock, pipeline = StageClock(), self.pipeline
         settings = self.config.outputs
         if self.calibration is not None:
             moment = moment._replace(infos=pipeline.cameras.infos(moment.images))
             pipeline.examine_calibration(*moment.infos, **self.limits())
         frame = pipeline.decode(moment, self.config.inputs.max_pixels)
+        estimator = self.steady.estimator(self.estimator, frame.size)
         clock.lap('decode')
         estimate = None
         try:
@@ -280,6 +296,7 @@ class DepthNode(ModelNode):
                 self.last_stats = self._stats(
                     estimator.engine, deposited, moment, frame, estimate, times
                 )
+                self.steady.answered(self.last_stats)
                 if STATS in wanted:
                     self.publish(STATS, self.last_stats)
         finally:
@@ -302,6 +319,7 @@ class DepthNode(ModelNode):
             model=engine.spec.name,
             engine=engine.name,
             device=engine.device,
+            iterations=engine.iterations,
             **{f'{stage}_ms': milliseconds[stage] for stage in LIVE_STAGES},
             total_ms=1000 * (time.monotonic() - deposited),
             age_ms=age_ms(now, stamp),
@@ -330,6 +348,8 @@ class DepthNode(ModelNode):
         self.record('silence', doctor.examine_silence(states, timeout, now))
         busy = None if begun is None else now - begun
         self.record('work', doctor.examine_work(busy, self._kind))
+        wished = self.active and self.wanted()
+        self.record('rate', self.steady.findings() if wished else [])
         publishers = {
             topic: [
                 f'{end.node_namespace.rstrip("/")}/{end.node_name}'
@@ -355,6 +375,12 @@ class DepthNode(ModelNode):
             values |= {field: getattr(stats, field) for field in ('model', 'engine', 'device')}
             for field in ('inference_ms', 'total_ms', 'age_ms'):
                 values[field] = round(getattr(stats, field), 1)
+            values['processing_size'] = f'{stats.processing_width}x{stats.processing_height}'
+            if stats.iterations:
+                values['iterations'] = stats.iterations
+            values |= {field: f'{getattr(stats, field):.3g}' for field in RATE_FIELDS}
+            if stats.rate_reason:
+                values['rate_reason'] = stats.rate_reason
             if stats.scale_source:
                 values['scale_source'] = stats.scale_source
                 values |= {field: f'{getattr(stats, field):.5g}' for field in SCALE_FIELDS}

@@ -40,6 +40,7 @@ from launch_ros.ros_adapters import get_ros_node
 from lifecycle_msgs.msg import State, Transition, TransitionEvent
 from lifecycle_msgs.srv import GetState
 
+from nndepth_ros.parameters.rate import TARGET_RATE
 from nndepth_ros.parameters.table import Parameter
 
 FAST_DDS_VARIABLES = {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
@@ -51,6 +52,7 @@ ARGUMENTS: list[tuple[str, str, str, list[str] | None]] = [
     ('model', '', f'Model; {AS_IN_FILE}', None),
     ('engine', '', f'Engine that executes it; {AS_IN_FILE}', None),
     ('device', '', f'Device on which it runs; {AS_IN_FILE}', None),
+    ('target_rate', '', f'{TARGET_RATE.description} Empty: as in params_file.', None),
     (
         'image_transport',
         '',
@@ -284,6 +286,8 @@ def overrides(
         if arguments[name]
     }
     values |= {row.name: _typed(row, arguments[row.name]) for row in more if arguments[row.name]}
+    if arguments[TARGET_RATE.name]:  # a number or a word: YAML tells which
+        values[TARGET_RATE.name] = ParameterValue(arguments[TARGET_RATE.name])
     switches = {name: arguments[name] == 'true' for name in SWITCHES if arguments[name]}
     return {**values, **switches}
 

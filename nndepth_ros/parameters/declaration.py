@@ -28,7 +28,9 @@ def _descriptor(row: Parameter) -> ParameterDescriptor:
     live = 'live' if row.live else 'read-only'
     choices = f' One of: {", ".join(row.choices)}.' if row.choices else ''
     descriptor = ParameterDescriptor(
-        description=f'{row.description}{choices} [{live}]', read_only=not row.live
+        description=f'{row.description}{choices} [{live}]',
+        read_only=not row.live,
+        dynamic_typing=bool(row.words),
     )
     if row.high > row.low:
         if isinstance(row.default, float):

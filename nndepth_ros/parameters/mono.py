@@ -18,6 +18,7 @@ from nndepth_ros.parameters.outputs import (
     color_parameters,
     output_settings,
 )
+from nndepth_ros.parameters.rate import TARGET_RATE, read_rate
 from nndepth_ros.parameters.scale import SCALE_PARAMETERS, scale_settings
 from nndepth_ros.parameters.table import Parameter, check_choices, filled
 
@@ -29,6 +30,7 @@ MONO_PARAMETERS: tuple[Parameter, ...] = (
         'auto is refused.',
     ),
     *MODEL_PARAMETERS,
+    TARGET_RATE,
     *INPUT_PARAMETERS,
     max_age('Images'),
     *SCALE_PARAMETERS,
@@ -42,6 +44,7 @@ class MonoConfig:
     """All parameters of the mono node, checked."""
 
     model: ModelConfig
+    target_rate: float | str
     inputs: InputConfig
     outputs: OutputSettings
     scale: ScaleSettings
@@ -56,6 +59,7 @@ class MonoConfig:
         check_choices(MONO_PARAMETERS, values)
         return cls(
             filled(ModelConfig, values),
+            read_rate(values['target_rate']),
             filled(InputConfig, values),
             output_settings(values, 'depth'),
             scale_settings(values),

@@ -16,6 +16,7 @@ from nndepth_ros.outputs import OutputSettings
 from nndepth_ros.parameters.inputs import INPUT_PARAMETERS, InputConfig, max_age
 from nndepth_ros.parameters.model import MODEL_PARAMETERS, ModelConfig
 from nndepth_ros.parameters.outputs import OUTPUT_PARAMETERS, color_parameters, output_settings
+from nndepth_ros.parameters.rate import TARGET_RATE, read_rate
 from nndepth_ros.parameters.table import Parameter, check_choices, filled
 
 _SGBM_DESCRIPTIONS = {
@@ -38,6 +39,7 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         'file, or auto: the network that comes with the package.',
     ),
     *MODEL_PARAMETERS,
+    TARGET_RATE,
     *INPUT_PARAMETERS,
     max_age('Pairs'),
     Parameter(
@@ -99,6 +101,7 @@ class StereoConfig:
     """All parameters of the stereo node, checked."""
 
     model: ModelConfig
+    target_rate: float | str
     inputs: InputConfig
     outputs: OutputSettings
     synchronizer: str
@@ -123,6 +126,7 @@ class StereoConfig:
             raise ValueError(f'onnx.{error}') from error
         return cls(
             filled(ModelConfig, values, sgbm=SgbmSettings(**sgbm), onnx=onnx),
+            read_rate(values['target_rate']),
             filled(InputConfig, values),
             outputs,
             values['synchronizer'],

@@ -22,6 +22,7 @@ class Parameter:
         high: the largest value of a number.
         step: numbers must be low + n * step; 0 allows any.
         choices: the allowed words of a string; empty allows any.
+        words: what may stand in place of a number, whose range is then checked by the config only.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Parameter:
     high: float = 0
     step: float = 0
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 def check_choices(table: Iterable[Parameter], values: Mapping[str, Any]) -> None:

@@ -186,6 +186,13 @@ def test_given_arguments_override_the_file(launched):
     }
 
 
+@pytest.mark.parametrize(('text', 'value'), [('10', 10), ('7.5', 7.5), ('auto', 'auto')])
+@pytest.mark.parametrize('file', [STEREO, MONO], ids=['stereo', 'mono'])
+def test_a_rate_is_a_number_or_a_word(launched, file, text, value):
+    context, (_, node, _) = launched(file, target_rate=text)
+    assert parameters(command(context, node))[1] == {'target_rate': value}
+
+
 def test_missing_parameter_file_is_refused(launched):
     with pytest.raises(FileNotFoundError, match='absent'):
         launched(params_file='absent.yaml')

@@ -174,6 +174,9 @@ def test_without_autostart_the_process_waits_unconfigured():
         ('output_size:=huge', "output_size is 'huge'"),
         ('max_depth:=20', 'max_depth'),
         ('sgbm.num_disparities:=50', 'num_disparities'),
+        ('target_rate:=fast', "target_rate is 'fast'; give 0.1..240 Hz, auto for the rate of"),
+        ('target_rate:=-3', 'target_rate is -3; give'),
+        ('target_rate:=.nan', 'target_rate is nan; give'),
     ],
 )
 def test_a_wrong_parameter_at_start_is_one_clear_message(parameter, says):
@@ -182,6 +185,13 @@ def test_a_wrong_parameter_at_start_is_one_clear_message(parameter, says):
     assert process.process.returncode == 1
     assert says in said
     assert 'Traceback' not in said
+
+
+@pytest.mark.parametrize('value', ['10', '7.5', 'auto', '0'])
+def test_a_rate_at_start_is_a_number_or_a_word(value):
+    process = Process(f'target_rate:={value}')
+    process.wait_line(f'active: {bags.MODEL}')
+    assert process.end(signal.SIGTERM)[0] == 0
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_process_waiting():
