@@ -62,6 +62,8 @@ def main() -> int:
         return 0
     print(table(reports))
     for report in reports:
+        answered = f'{report.pairs_out} of {report.pairs_in} pairs answered at {report.size}'
+        print(f'{report.model}: {answered}' + (f'; {report.reason}' if report.reason else ''))
         print(f'{report.model}: {report.picture}  {report.cloud}  {report.bag}')
     return 0
 

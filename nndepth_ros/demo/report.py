@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -30,6 +31,8 @@ class ModelReport:
     Attributes:
         model: the name as given.
         engine: the engine and its device.
+        size: the processing size, with how many were worked on at it if there were others.
+        reason: why the node worked at the last size.
         pairs_in: the number of pairs published.
         pairs_out: the number of disparities received.
         rate: disparities per second.
@@ -47,6 +50,8 @@ class ModelReport:
 
     model: str
     engine: str
+    size: str
+    reason: str
     pairs_in: int
     pairs_out: int
     rate: float
@@ -75,6 +80,7 @@ class ModelReport:
 _COLUMNS = {
     'model': ('model', '{}'),
     'engine': ('engine', '{}'),
+    'size': ('size', '{}'),
     'pairs_in': ('in', '{}'),
     'pairs_out': ('out', '{}'),
     'dropped': ('dropped', '{}'),
@@ -125,6 +131,8 @@ def evaluate(model: str, sequence: Path, bag: Path, stamps: list[int], base: Pat
     return ModelReport(
         model=model,
         engine=f'{stats[-1].engine}/{stats[-1].device}',
+        size=_usual_size(stats),
+        reason=stats[-1].rate_reason,
         pairs_in=len(stamps),
         pairs_out=len(disparities),
         rate=(len(received) - 1) * 1e9 / max(1, received[-1] - received[0]),
@@ -191,6 +199,13 @@ def _panel(truth: Truth, disparity: np.ndarray, depth: np.ndarray) -> np.ndarray
             ),
         }
     )
+
+
+def _usual_size(stats: list[Any]) -> str:
+    """The processing size of most of the results."""
+    sizes = Counter((message.processing_width, message.processing_height) for message in stats)
+    ((width, height), count), *others = sizes.most_common()
+    return f'{width}x{height}' + (f' ({count} of {len(stats)})' if others else '')
 
 
 def _mean(metrics: list[dict[str, float]], name: str) -> float:

@@ -8,6 +8,7 @@ from nndepth_ros.demo import DemoError
 from nndepth_ros.demo.report import ModelReport, evaluate
 from nndepth_ros.demo.sequence import SequenceSettings, cached_sequence
 from nndepth_ros.demo.session import play, prepare_environment
+from nndepth_ros.parameters.rate import CAMERA, TARGET_RATE
 
 
 def run_demo(
@@ -18,7 +19,7 @@ def run_demo(
     timeout: float,
     domain: int | None,
 ) -> list[ModelReport]:
-    """Run the models one after the other on the same sequence.
+    """Run the models one after the other on the same sequence, at the rate of its frames.
 
     Args:
         models: values of the node's parameter `model`.
@@ -34,11 +35,14 @@ def run_demo(
     folder.mkdir(parents=True, exist_ok=True)
     prepare_environment(folder / 'log', domain)
     sequence = cached_sequence(folder, settings)
+    given = any(parameter.startswith(f'{TARGET_RATE.name}:=') for parameter in parameters)
+    paced = [] if given else [f'{TARGET_RATE.name}:={CAMERA}']
     reports = []
     for model in models:
         name = Path(model).stem
         bag, log = folder / 'output' / name, folder / f'{name}.log'
-        stamps = play(sequence, bag, [f'model:={model}', *parameters], log, timeout)
+        values = [f'model:={model}', *paced, *parameters]
+        stamps = play(sequence, bag, values, log, timeout)
         report = evaluate(model, sequence, bag, stamps, folder / name)
         if not report.complete():
             raise DemoError(f'figures are missing: {report}')
