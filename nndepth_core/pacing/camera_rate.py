@@ -38,5 +38,6 @@ class CameraRate:
         # Lost images make gaps of several periods.
         short = sorted(self._gaps)[len(self._gaps) // 4]
         median = statistics.median(gap / max(1, round(gap / short)) for gap in self._gaps)
-        if self.period is None or abs(median / self.period - 1) > _CHANGED:
+        learning = len(self._gaps) < _WINDOW
+        if self.period is None or learning or abs(median / self.period - 1) > _CHANGED:
             self.period = median

@@ -22,6 +22,8 @@ FIRST_WAIT, LONGEST_WAIT = 2.0, 128.0
 """Seconds before a better step is tried; they double each time that this fails."""
 TRIAL = 60.0
 """Seconds that a better step must keep the rate, or the attempt has failed."""
+SIMILAR = 0.05
+"""Periods that differ by a smaller share are no reason to choose anew."""
 RECOVERED = 3 * WINDOW
 """The number of frames in time after which a rate that was not reached is reached again."""
 
@@ -61,10 +63,11 @@ class Controller:
         self.step = self._best(ROOM)
 
     def want(self, period: float) -> None:
-        """Keep another period from now on."""
-        if period == self.period:
-            return
+        """Keep another period from now on; the step is chosen anew if it is quite another one."""
+        similar = abs(period / self.period - 1) < SIMILAR
         self.period = period
+        if similar:
+            return
         self.unreachable, self._wait, self._raised = False, FIRST_WAIT, None
         best = self._best(ROOM)
         fits = self.predicted(self.step) <= period

@@ -392,9 +392,17 @@ def test_a_rate_that_hardly_changes_changes_no_step():
     chosen = controller()
     before = chosen.step
     for number in range(50):
-        chosen.want(PERIOD * (1.05 if number % 2 else 0.95))
+        chosen.want(PERIOD * (1.02 if number % 2 else 0.98))
         chosen.feed(OUTSIDE + SECONDS[before], SECONDS[before])
     assert chosen.step == before
+
+
+def test_a_rate_that_is_measured_ever_more_precisely_does_not_delay_the_choice():
+    chosen = controller()
+    for number in range(SEVERAL + 1):
+        chosen.want(PERIOD * (1 + 0.001 * number))
+        chosen.feed(0.16, 0.15)
+    assert chosen.step > fitting(1.0)
 
 
 def test_the_reason_tells_step_time_and_what_the_better_one_would_take():
