@@ -359,9 +359,9 @@ def test_results_are_not_overwritten_by_the_next_run(onnx_engine, model):
 
 def test_many_sizes_are_not_all_kept(onnx_engine, model):
     engine = onnx_engine(model, 'cpu')
-    for height in range(32, 32 * 9, 32):
+    for height in range(32, 32 * 12, 32):
         engine.run(stereo(*textured_pair(height, 64)))
-    assert len(engine._bindings) == 4
+    assert len(engine._bindings) == 8
 
 
 def test_threads(onnx_engine, model):

@@ -91,6 +91,13 @@ def test_intrinsics_are_those_of_the_padded_image():
     np.testing.assert_array_equal(engine.seen['intrinsics'], np.float32(expected))
 
 
+def test_a_model_that_needs_the_camera_is_warmed_up_with_one():
+    engine = BrightnessEngine(inputs=('image', 'intrinsics'), multiple=32)
+    MonoEstimator(engine).warm_up(60, 40)
+    assert engine.seen['image'].shape == (1, 64, 64, 3)
+    assert engine.seen['intrinsics'].tolist() == [[[60, 0, 30], [0, 60, 20], [0, 0, 1]]]
+
+
 def test_estimates_below_the_threshold_are_unknown():
     estimate = MonoEstimator(BrightnessEngine(confidence='head'), confidence_threshold=0.5)
     result = estimate(steps(20, 30), confidence=True)
