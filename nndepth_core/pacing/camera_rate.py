@@ -6,7 +6,7 @@ import statistics
 from collections import deque
 
 _WINDOW = 31
-"""The number of gaps that are looked at; a new rate is noticed after a part of them."""
+"""The number of gaps whose median counts; a new rate is noticed after half of them."""
 _ENOUGH = 5
 _CHANGED = 0.05
 """The share by which the median must differ from the period so far."""
@@ -15,7 +15,7 @@ _LONGEST = 10.0
 
 
 class CameraRate:
-    """The median time between images, which lost images and jitter do not change.
+    """The median time between images, which a few lost or late images do not change.
 
     Attributes:
         period: seconds between two images; None as long as too few have come.
@@ -35,9 +35,7 @@ class CameraRate:
         self._gaps.append(gap)
         if len(self._gaps) < _ENOUGH:
             return
-        # Lost images make gaps of several periods.
-        short = sorted(self._gaps)[len(self._gaps) // 4]
-        median = statistics.median(gap / max(1, round(gap / short)) for gap in self._gaps)
+        median = statistics.median(self._gaps)
         learning = len(self._gaps) < _WINDOW
         if self.period is None or learning or abs(median / self.period - 1) > _CHANGED:
             self.period = median

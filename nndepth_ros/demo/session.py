@@ -197,23 +197,25 @@ class _Player:
 
     def settle(self, frames: list[tuple[int, Frame]]) -> None:
         """Publish the frames at their pace, again and again, until the node keeps to one size."""
-        pause = (frames[-1][0] - frames[0][0]) * 1e-9 / max(1, len(frames) - 1)
-        end = time.monotonic() + _LONGEST_SEARCH
-        for _, frame in itertools.cycle(frames):
-            if (len(self._sizes) == _ALIKE and len({*self._sizes}) == 1) or time.monotonic() > end:
+        period = (frames[-1][0] - frames[0][0]) // max(1, len(frames) - 1)
+        begin, start = time.monotonic(), time.time_ns()
+        for number, (_, frame) in enumerate(itertools.cycle(frames)):
+            passed = number * period * 1e-9
+            if (len(self._sizes) == _ALIKE and len({*self._sizes}) == 1) or (
+                passed > _LONGEST_SEARCH
+            ):
                 break
-            due = time.monotonic() + pause
-            self._publish(frame)
-            self._spin(due)
+            self._spin(begin + passed)
+            self._publish(frame, start + number * period)
 
     def play(self, frames: list[tuple[int, Frame]]) -> list[int]:
         """Publish the frames at their pace, then wait for the outputs of the last one."""
         stamps: list[int] = []
         begin, first = time.monotonic(), frames[0][0]
-        self._start = time.time_ns()
+        start = self._start = time.time_ns()
         for recorded, frame in tqdm(frames, 'playing', unit='pair'):
             self._spin(begin + (recorded - first) * 1e-9)
-            stamps.append(self._publish(frame))
+            stamps.append(self._publish(frame, start + recorded - first))
         self._spin(
             time.monotonic() + _LAST_OUTPUT_TIMEOUT,
             lambda: set(self._newest.values()) == {stamps[-1]},
@@ -229,9 +231,9 @@ class _Player:
         self._executor.shutdown()
         self._node.destroy_node()
 
-    def _publish(self, frame: Frame) -> int:
-        """Publish a frame with the present time as its stamp; return the stamp."""
-        stamp = time.time_ns()
+    def _publish(self, frame: Frame, stamp: int = 0) -> int:
+        """Publish a frame with the time it was due as its stamp, or the present; return it."""
+        stamp = stamp or time.time_ns()
         for topic, data in frame.items():
             self._publishers[topic].publish(with_stamp(data, stamp))
         return stamp

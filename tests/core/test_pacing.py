@@ -192,9 +192,15 @@ def period_after(*series: list[int]) -> float | None:
 @given(period=st.floats(0.005, 5), seed=st.integers(0, 1000))
 def test_lost_images_and_jitter_do_not_change_the_rate(period, seed):
     random = np.random.default_rng(seed)
-    arrived = [stamp for stamp in stamps(period, 200) if random.random() > 0.25]
+    arrived = [stamp for stamp in stamps(period, 200) if random.random() > 0.15]
     noisy = [stamp + round(random.normal(0, 0.01) * period * 1e9) for stamp in arrived]
     assert period_after(noisy) == pytest.approx(period, rel=0.06)
+
+
+def test_images_that_come_late_and_then_at_once_do_not_change_the_rate():
+    even = stamps(0.1, 60)
+    bursts = [stamp + (80_000_000 if number % 4 == 2 else 0) for number, stamp in enumerate(even)]
+    assert period_after(bursts) == pytest.approx(0.1)
 
 
 def test_a_new_rate_is_followed_once_it_is_no_exception():
