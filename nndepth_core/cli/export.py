@@ -14,8 +14,9 @@ from nndepth_core.cli.options import add_network_arguments, image_size
 from nndepth_core.engines import DEVICES, EngineError, create_engine, split_model
 from nndepth_core.export.cache import export_path
 from nndepth_core.files.writing import check_folder
-from nndepth_core.weights.description import Origin
+from nndepth_core.weights.description import RANDOM, Origin
 from nndepth_core.weights.find import find_weights
+from nndepth_core.weights.licenses import check_commercial
 
 if TYPE_CHECKING:
     from nndepth_core.export.onnx import ExportReport
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     weights = find_weights(name, variant, args.weights)
     settings = ' '.join(args.network_settings)
     origin = Origin.of(name, weights)
+    if args.commercial_only and weights != RANDOM:
+        check_commercial(origin.license)
     network = load_network(name, variant, weights, settings, origin)
     iterations = args.iterations if args.iterations != network.spec.iterations else 0
     if args.output is None and (args.size is not None or network.one_size_graph):

@@ -99,7 +99,7 @@ def _record(network: Network, stored: Sequence[StoredWeights]) -> dict[str, Any]
     record = {**asdict(network), 'checkpoints': checkpoints}
     for name, variant in record['variants'].items():
         variant['figures'] = network.figures(name)
-        variant['stored'] = [str(entry.path) for entry in _fitting(network.name, name, stored)]
+        variant['stored'] = [entry.record() for entry in _fitting(network.name, name, stored)]
     return record
 
 

@@ -103,8 +103,13 @@ def add_network_arguments(parser: argparse.ArgumentParser, precisions: Sequence[
         '--weights',
         default='',
         metavar='FILE',
-        help='a checkpoint file for the network, or the name of stored weights; default: those '
-        'that were stored last',
+        help='a checkpoint file for the network, a folder that save_pretrained wrote, or the name '
+        'of stored weights; default: those that were stored last',
+    )
+    add(
+        '--commercial-only',
+        action='store_true',
+        help='refuse weights whose stated licence does not allow commercial use',
     )
     add(
         '--set',

@@ -36,8 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     add(
         'source',
         metavar='SOURCE',
-        help='an official checkpoint, one of ours, a folder that transformers saved, or where '
-        'such weights lie on the Hugging Face hub: OWNER/NAME[@REVISION][/FILE]',
+        help='an official checkpoint, one of ours, a folder that transformers or save_pretrained '
+        'wrote, or where such weights lie on the Hugging Face hub: OWNER/NAME[@REVISION][/FILE]',
     )
     add(
         '--revision',
@@ -61,6 +61,12 @@ def main(arguments: Sequence[str]) -> int:
         metavar='NAME=VALUE',
         help='a setting of the network that these weights need and that neither the catalogue nor '
         'the file tells, such as max_depth=20; it may be given several times',
+    )
+    add(
+        '--license',
+        metavar='NAME',
+        help='the licence of the weights, such as MIT, where neither the catalogue nor the source '
+        'states it',
     )
     add('--json', action='store_true', help='print JSON instead of text')
     for action, summary in (
@@ -95,6 +101,7 @@ def main(arguments: Sequence[str]) -> int:
             args.name,
             settings=args.settings,
             revision=args.revision,
+            license=args.license,
         )
         _report(path, args.json)
     elif args.action == 'fetch':

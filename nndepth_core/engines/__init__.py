@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
+from nndepth_core.engines.source import Source
 from nndepth_core.export.cache import export_path, stored_export
 from nndepth_core.spec import Task
 from nndepth_core.third_party import third_party
@@ -22,10 +23,11 @@ from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError
 from nndepth_core.weights.description import RANDOM, Origin
 from nndepth_core.weights.find import find_weights
-from nndepth_core.weights.licenses import commercial_use
+from nndepth_core.weights.licenses import check_commercial, commercial_use
 
 if TYPE_CHECKING:
     from nndepth_core.engines.onnx import OnnxEngine
+    from nndepth_core.engines.torch import TorchEngine
 
 __all__ = [
     'AUTO',
@@ -69,6 +71,8 @@ def create_engine(
     iterations: int = 0,
     threads: int = 0,
     task: Task | None = None,
+    commercial_only: bool = False,
+    origin: Origin | None = None,
     **options: Any,
 ) -> Engine:
     """Make the engine that executes `model`.
@@ -80,7 +84,8 @@ def create_engine(
             network is run by ONNX Runtime if `nndepth export` has put a file with the same
             weights, settings, iterations and precision into the cache, and otherwise by torch.
         device: a name of DEVICES; sgbm always runs on the CPU.
-        weights: for a network: the path of a checkpoint file, the name of a stored checkpoint
+        weights: for a network: the path of a checkpoint file, a folder that
+            `Estimator.save_pretrained` or transformers wrote, the name of a stored checkpoint
             ('middlebury'), '' for the one that was stored last, or 'random' for random numbers,
             which only serve to measure speed.
         network_settings: for a network, settings of its constructor in place of its own, each as
@@ -89,6 +94,9 @@ def create_engine(
         iterations: for an iterative network, the number of iterations; 0 takes its default.
         threads: for a network on the CPU, the number of threads; 0 takes one per physical core.
         task: what the model must be for, as far as its name tells; None takes any.
+        commercial_only: whether to refuse weights whose stated licence does not allow commercial
+            use.
+        origin: where the weights or the .onnx file came from; None finds out.
         options: further settings of SgbmSettings, OnnxEngine or TorchEngine.
 
     Raises:
@@ -113,11 +121,24 @@ def create_engine(
             return SgbmEngine(SgbmSettings(**options))
         if Path(model).suffix == '.onnx':
             _refuse_unless(model, engine, 'onnxruntime')
-            engine_of_file = _onnx_engine(model, device, settings)
-            if engine_of_file.card:
-                _tell_license(model, engine_of_file.card.license)
-            return engine_of_file
-        return _network_engine(model, engine, device, weights, network_settings, settings)
+            read = _onnx_engine(model, device, settings)
+            if read.card and (read.card.license or origin is None):
+                origin = read.card.origin
+            _check_license(model, origin.license if origin else None, commercial_only)
+            read.source = Source.of(read.path, origin)
+            return read
+        if engine == 'opencv':
+            raise EngineError(f'opencv runs sgbm only, not {model}; choose onnxruntime or torch')
+        name, variant = split_model(model)
+        file = find_weights(name, variant, weights)
+        origin = origin or Origin.of(name, file)
+        if file == RANDOM:
+            return _network_engine(model, engine, device, file, network_settings, settings, origin)
+        _check_license(model, origin.license, commercial_only)
+        source = Source.of(Path(file), origin, (name, variant), network_settings)
+        made = _network_engine(model, engine, device, file, network_settings, settings, origin)
+        made.source = source
+        return made
     except CheckpointError as error:
         raise EngineError(str(error)) from error
     except (TypeError, ValueError) as error:
@@ -243,13 +264,9 @@ def _network_engine(
     weights: str | Path,
     network_settings: str,
     settings: dict[str, Any],
-) -> Engine:
+    origin: Origin,
+) -> OnnxEngine | TorchEngine:
     name, variant = split_model(model)
-    if engine == 'opencv':
-        raise EngineError(f'opencv runs sgbm only, not {model}; choose onnxruntime or torch')
-    source = find_weights(name, variant, weights)
-    origin = Origin.of(name, source)
-    _tell_license(model, origin.license)
     special = settings.keys() - {'precision', 'iterations', 'threads'}  # settings of torch only
     if engine == 'onnxruntime' or (engine == 'auto' and not special and _onnx_serves(device)):
         held = 'fp32' if settings['precision'] == 'auto' else settings['precision']
@@ -267,14 +284,14 @@ def _network_engine(
                 f'{model} has no export of these weights, settings, iterations and precision; run '
                 f'`nndepth export {model}` with the same, or choose engine torch'
             )
-    if not _installed('torch', *(() if source == RANDOM else ('safetensors',))):
+    if not _installed('torch', *(() if weights == RANDOM else ('safetensors',))):
         raise EngineError(
             f'{model} needs torch: pip install "nndepth[torch]"; or `nndepth export` it where '
             'torch is, and give the .onnx file as model, which needs "nndepth[cpu]" only'
         )
     from nndepth_core.engines.torch import TorchEngine, load_network
 
-    network = load_network(name, variant, source, network_settings, origin)
+    network = load_network(name, variant, weights, network_settings, origin)
     return TorchEngine(network, device, **settings)
 
 
@@ -287,6 +304,12 @@ def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> Onn
     from nndepth_core.engines.onnx import OnnxEngine
 
     return OnnxEngine(path, device, **settings)
+
+
+def _check_license(model: str, license: str | None, commercial_only: bool) -> None:
+    if commercial_only:
+        check_commercial(license)
+    _tell_license(model, license)
 
 
 @cache

@@ -12,6 +12,7 @@ from nndepth_core.engines.contract import Contract
 from nndepth_core.engines.reference import Reference
 from nndepth_core.files.values import choice, text
 from nndepth_core.spec import ModelSpec
+from nndepth_core.weights.description import Origin
 
 _KEY = 'nndepth'
 _OWN = Contract()
@@ -49,6 +50,11 @@ class ModelCard:
         if self.license is not None:
             text('license', self.license)
         choice('precision', self.precision, ('fp32', 'fp16', 'int8'))
+
+    @property
+    def origin(self) -> Origin:
+        """Where the weights came from."""
+        return Origin(self.weights, self.weights_sha256, self.license)
 
     def metadata(self) -> dict[str, str]:
         """Return the card as entries for the metadata of an ONNX file."""

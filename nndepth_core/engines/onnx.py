@@ -22,6 +22,7 @@ from nndepth_core.engines.contract import Contract, contract_file
 from nndepth_core.engines.contract_check import SIZE, check_contract, stepped_pair
 from nndepth_core.engines.memory import check_fixed_size
 from nndepth_core.engines.providers import PROVIDERS
+from nndepth_core.engines.source import Source
 from nndepth_core.engines.tensors import ImageTensor, find_inputs, find_outputs, read_map
 from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.formats import foreign_kind
@@ -62,12 +63,14 @@ class OnnxEngine:
 
     Attributes:
         contract: how images become inputs of the graph, and how its outputs become a disparity.
+        source: what `create_engine` made it from.
 
     Raises:
         EngineError: the file does not suit what is asked for; the message says why.
     """
 
     name = 'onnxruntime'
+    source: Source | None = None
 
     def __init__(
         self,

@@ -9,8 +9,12 @@ from typing import Any
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.sgbm import SgbmSettings
 
-NETWORK_OPTIONS = ('weights', 'network_settings', 'precision', 'iterations', 'threads')
-_OF_FILES = ('precision', 'iterations', 'threads')
+OPTIONS_OF_ALL = ('commercial_only',)
+NETWORK_OPTIONS = (
+    *('weights', 'network_settings', 'precision', 'iterations', 'threads'),
+    *OPTIONS_OF_ALL,
+)
+_OF_FILES = ('precision', 'iterations', 'threads', *OPTIONS_OF_ALL)
 """Those that an .onnx file takes too, in which weights and settings are fixed."""
 
 
@@ -23,7 +27,7 @@ def options_for(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
         values: values by the names of NETWORK_OPTIONS, `SgbmSettings` and contracts.
     """
     if model == 'sgbm':
-        names = tuple(field.name for field in fields(SgbmSettings))
+        names = (*(field.name for field in fields(SgbmSettings)), *OPTIONS_OF_ALL)
     elif model.endswith('.onnx'):
         names = (*_OF_FILES, *CONTRACT_OPTIONS)
     else:

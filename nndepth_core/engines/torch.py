@@ -23,6 +23,7 @@ from nndepth_core.engines.reference import (
     textured_inputs,
     tolerated,
 )
+from nndepth_core.engines.source import Source
 from nndepth_core.models import create_model, network_class
 from nndepth_core.models.base import Network
 from nndepth_core.spec import ModelSpec
@@ -84,12 +85,14 @@ class TorchEngine:
 
     Attributes:
         network: the network that runs, with its batch norms folded.
+        source: what `create_engine` made it from.
 
     Raises:
         EngineError: the settings do not go together.
     """
 
     name = 'torch'
+    source: Source | None = None
 
     def __init__(
         self,
@@ -224,8 +227,7 @@ def load_network(
             fit; the message says why.
     """
     try:
-        settings = {} if weights == RANDOM else settings_of(model, weights, origin)
-        settings |= parse_settings(network_class(model), network_settings.split())
+        settings = all_settings(model, weights, network_settings, origin)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = create_model(model, variant, **settings)
@@ -234,6 +236,18 @@ def load_network(
     except ValueError as error:
         raise EngineError(str(error)) from error
     return network
+
+
+def all_settings(
+    model: str, weights: str | Path, network_settings: str = '', origin: Origin | None = None
+) -> dict[str, Any]:
+    """The settings that `load_network` makes a network with, beside those of its variant.
+
+    Raises:
+        ValueError: the network is unknown, or a setting is not allowed.
+    """
+    stored = {} if weights == RANDOM else settings_of(model, weights, origin)
+    return stored | parse_settings(network_class(model), network_settings.split())
 
 
 def reference_of(

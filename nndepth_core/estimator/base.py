@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import cv2
 import numpy as np
 
-from nndepth_core.engines import AUTO, Engine, EngineError, create_engine
+from nndepth_core.engines import AUTO, Engine, EngineError, create_engine, task_of
 from nndepth_core.engines.maps import resampled, resampled_map
 from nndepth_core.engines.memory import check_processing_size
 from nndepth_core.estimator.results import StageClock
 from nndepth_core.spec import Task
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
 
 DEFAULT_MODEL = AUTO
 
 _SEES = {'stereo': 'a left and a right image', 'mono': 'one image'}
+
+
+def _other_task(name: str, task: Task, wanted: Task) -> str:
+    """Say that a model is for the other kind of estimator."""
+    return (
+        f'{name} takes {_SEES[task]} and {_SEES[wanted]} '
+        f'{"are" if wanted == "stereo" else "is"} given; choose a {wanted} model'
+    )
 
 
 class Estimator:
@@ -44,10 +53,7 @@ class Estimator:
         confidence_threshold: float = 0.0,
     ) -> None:
         if engine.spec.task != self.task:
-            raise EngineError(
-                f'{engine.spec.name} takes {_SEES[engine.spec.task]} and {_SEES[self.task]} '
-                f'{"are" if self.task == "stereo" else "is"} given; choose a {self.task} model'
-            )
+            raise EngineError(_other_task(engine.spec.name, engine.spec.task, self.task))
         if min(processing_size) < 0:
             raise ValueError(f'processing size is {processing_size}; use 0 for the image size')
         if output not in ('camera', 'processing'):
@@ -72,6 +78,65 @@ class Estimator:
         """Make an estimator by names; `options` are for the engine, `settings` for itself."""
         made = create_engine(model, engine, device, task=cls.task, **(options or {}))
         return cls(made, **settings)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        revision: str | None = None,
+        engine: str = 'auto',
+        device: str = 'auto',
+        *,
+        model: str = '',
+        options: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Make an estimator of the model in a folder or in a repository of the Hugging Face hub.
+
+        Args:
+            source: a folder that `save_pretrained` or transformers wrote, a file of weights, or
+                'owner/name[@revision][/file]' on the hub. A path that exists is taken for a path.
+            revision: of the repository: a branch, a tag or a commit; None takes main.
+            engine: see `create_engine`.
+            device: see `create_engine`.
+            model: the network, with or without its variant, where the source does not tell it.
+            options: further ones of `create_engine`, such as {'commercial_only': True}.
+            settings: of the estimator itself.
+
+        Raises:
+            ValueError: there is no such model, it is damaged, or it does not come from the hub.
+            EngineError: no engine runs it, or it is for the other kind of estimator.
+        """
+        from nndepth_core.estimator.pretrained import find_pretrained
+
+        given = options or {}
+        found = find_pretrained(source, revision, model, given.get('network_settings', ''))
+        if found.weights and (task := task_of(found.model.partition('-')[0])) != cls.task:
+            raise EngineError(_other_task(f'{found.model} of {source}', task, cls.task))
+        options = {**given, 'weights': found.weights, 'origin': found.origin}
+        return cls(create_engine(found.model, engine, device, **options), **settings)
+
+    def save_pretrained(self, folder: str | Path, license: str | None = None) -> None:
+        """Write the model into a folder that `from_pretrained` and `hf upload` take.
+
+        It holds the weights (model.safetensors) with the settings of the network, their origin
+        and licence, config.json and a model card; a model that was loaded from an .onnx file is
+        kept as model.onnx. Engine, device, precision and the settings of the estimator are not
+        saved.
+
+        Args:
+            folder: new, empty, or an earlier one of the same kind, whose model is replaced; a
+                README.md that was changed by hand stays.
+            license: of the weights, such as 'MIT', where they do not state it.
+
+        Raises:
+            EngineError: the model has no file of weights, such as sgbm.
+            ValueError: the folder holds something else or cannot be written, the weights have
+                changed since they were loaded, or are known to be under another licence.
+        """
+        from nndepth_core.estimator.pretrained import save_pretrained
+
+        save_pretrained(self.engine, folder, license)
 
     def self_test(self) -> None:
         """Check that the engine computes what the model should.

@@ -11,6 +11,7 @@ from nndepth_core.weights.catalogue import catalogue, find_network
 from nndepth_core.weights.checkpoint import CheckpointError
 from nndepth_core.weights.description import RANDOM
 from nndepth_core.weights.formats import kind_of
+from nndepth_core.weights.saved import check_saved
 from nndepth_core.weights.settings import snapshot_file
 from nndepth_core.weights.store import list_stored, stored_weights
 
@@ -21,19 +22,20 @@ def find_weights(name: str, variant: str, weights: str | Path = '') -> str | Pat
     Args:
         name: of the network.
         variant: of the network.
-        weights: a checkpoint file, a folder that the transformers library saved, the name of
-            stored weights ('middlebury'), 'random', or '' for the ones stored last, which are
-            those of the package where the user has none.
+        weights: a checkpoint file, a folder that transformers or `save_pretrained` wrote, the
+            name of stored weights ('middlebury'), 'random', or '' for the ones stored last, which
+            are those of the package where the user has none.
 
     Returns:
         The file, or RANDOM.
 
     Raises:
-        CheckpointError: there are none; says how to get them.
+        CheckpointError: there are none, or they are damaged; says how to get them.
     """
     if weights == RANDOM:
         return RANDOM
     if weights and (file := snapshot_file(Path(weights))).is_file():
+        check_saved(file)
         return file
     if stored := stored_weights(name, variant, str(weights).removeprefix(f'{name}/') or None):
         return stored

@@ -254,6 +254,11 @@ def _folder(path: Path) -> str:
             'is a distributed checkpoint of torch; join it by `python -m '
             'torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER weights.pth`'
         )
+    if (path / 'model.onnx').is_file():
+        return (
+            f'holds an ONNX file, a network with its weights; give {path / "model.onnx"} as the '
+            'model, and no weights'
+        )
     if (path / 'saved_model.pb').is_file():
         return f'is a model of TensorFlow; {_GIVE}'
     if (path / 'data.pkl').is_file():

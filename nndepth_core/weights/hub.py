@@ -34,6 +34,8 @@ _PAGE = re.compile(
 )
 """The address of a page of the hub, or of a file, as a browser shows it."""
 _SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.bin')
+ONNX = 'model.onnx'
+"""The name of an ONNX file in a repository that has config.json, but no weights."""
 _PLAIN = ('model', 'pytorch_model', 'weights', 'checkpoint')
 """Names of files that do not say which weights they hold."""
 _MAIN = 'main'
@@ -155,10 +157,12 @@ def fetch_file(address: HubAddress) -> HubFile:
     with _explained(hub, address):
         listing = _list(hub, address)
         name = _choose(address, listing.files)
-        config = str(PurePosixPath(name).with_name(CONFIG))
+        beside = [str(PurePosixPath(name).with_name(CONFIG))]
+        if name.endswith('.onnx'):  # what its tensors mean may be written beside it
+            beside.append(str(PurePosixPath(name).with_suffix('.yaml')))
         paths = [
             listing.cached.get(file) or _download(hub, address, file, listing.commit)
-            for file in (config, name)
+            for file in (*beside, name)
             if file in listing.files
         ]
     sha256 = _verify(paths[-1], address)
@@ -176,13 +180,17 @@ def by_hand(address: HubAddress, options: str = '') -> str:
     """
     folder = address.repository.partition('/')[2]
     files = address.file or f'{CONFIG} {SNAPSHOT_WEIGHTS[0]}'
-    revision = f' --revision {address.revision}' if address.revision else ''
     source = f'{folder}/{address.file}' if address.file else folder
-    return (
-        f'on a machine with a network run `hf download {address.repository} {files}{revision} '
-        f'--local-dir {folder}`, copy the folder {folder} here and run: '
-        f'nndepth weights import {source}{options}'
-    )
+    return f'{copying(address, files)} and run: nndepth weights import {source}{options}'
+
+
+def copying(address: HubAddress, files: str = '') -> str:
+    """Say how to copy a repository, or files of it, to a machine without a way to the hub."""
+    folder = address.repository.partition('/')[2]
+    words = ['hf download', address.repository, files]
+    words += ['--revision', address.revision] if address.revision else []
+    command = ' '.join(filter(None, [*words, '--local-dir', folder]))
+    return f'on a machine with a network run `{command}`, copy the folder {folder} here'
 
 
 def _may_be_address(text: str) -> bool:
@@ -250,7 +258,7 @@ def _list_cached(hub: ModuleType, address: HubAddress) -> _Listing | None:
             paths = {file.file_path.relative_to(root).as_posix(): file for file in snapshot.files}
             cached = {name: file.file_path for name, file in paths.items()}
             listing = _Listing(snapshot.commit_hash, tuple(sorted(cached)), None, cached)
-            wanted = [address.file] if address.file else _weights(listing.files)
+            wanted = [address.file] if address.file else _weights(listing.files) or [ONNX]
             return listing if any(name in cached for name in wanted) else None
     return None
 
@@ -272,6 +280,8 @@ def _choose(address: HubAddress, files: tuple[str, ...]) -> str:
             "what save_pretrained(FOLDER, max_shard_size='100GB') writes"
         )
     weights = _weights(files)
+    if not weights and {ONNX, CONFIG} <= set(files):
+        return ONNX
     if not weights:
         raise HubError(
             f'{where} holds no weights in a format known here ({", ".join(_SUFFIXES)}), but '

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nndepth_core.files.writing import replaced_at_once
-from nndepth_core.models import create_model, network_class
+from nndepth_core.models import create_model, model_names, network_class
 from nndepth_core.weights.catalogue import Checkpoint
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
-from nndepth_core.weights.description import Description, Recognized, describe, recognize
+from nndepth_core.weights.description import Description, Origin, Recognized, describe, recognize
 from nndepth_core.weights.hub import HubError, HubFile, by_hand, fetch_file, find_address
+from nndepth_core.weights.licenses import stated_license
 from nndepth_core.weights.loading import fitting_variants, load_entries, matching_models
+from nndepth_core.weights.saved import check_saved
 from nndepth_core.weights.settings import (
     check_settings,
     parse_settings,
@@ -39,13 +42,15 @@ def import_weights(
     settings: Sequence[str] = (),
     published: Checkpoint | None = None,
     revision: str | None = None,
+    license: str | None = None,
 ) -> Path:
     """Check a checkpoint file, convert it to our entries and put it into the store.
 
     Args:
         source: .safetensors file or one that torch.save wrote, with official entries or ours, a
-            folder that the transformers library saved, or where such weights lie on the Hugging
-            Face hub: 'owner/name[@revision][/file]'. A path that exists is taken for a path.
+            folder that transformers or `save_pretrained` wrote, or where such weights lie on the
+            Hugging Face hub: 'owner/name[@revision][/file]'. A path that exists is taken for a
+            path.
         model: the network it is for; None finds out which one it fits.
         variant: its variant; None finds out which one fits.
         name: how to call it; None takes the catalogue's name, else that of the source. A file of
@@ -54,6 +59,7 @@ def import_weights(
             source does not tell, or to replace it.
         published: the checkpoint of the catalogue that it is; None finds out.
         revision: of the repository on the hub: a branch, a tag or a commit; None takes main.
+        license: of the weights, where neither the catalogue nor the source states it.
 
     Returns:
         The stored file.
@@ -61,22 +67,19 @@ def import_weights(
     Raises:
         CheckpointError: the file cannot be read, fits something else, or torch is missing.
         HubError: it does not come from the hub.
-        ValueError: network, variant, name or settings are impossible.
+        ValueError: network, variant, name or settings are impossible, or another licence is known.
     """
     require_torch()
     if model is not None:
         network_class(model)  # an unknown name is refused before anything is read
     fetched = _fetched(source, revision)
     file = fetched.path if fetched else snapshot_file(Path(str(source)))
+    check_saved(file)
     state = read_checkpoint(file)
     known = recognize(file, model, published, fetched)
-    model = model or known.model or _only_model(state, file)
-    known, fitting, values = _fit(model, variant, state, file, known, settings)
-    if variant is None:
-        _check_alike(model, fitting, values, file)
-    network = create_model(model, variant or next(iter(fitting), None), **values)
+    model, fitting, origin = fit(state, file, known, model, variant, settings)
+    network = create_model(model, variant or next(iter(fitting), None), **origin.settings)
     load_entries(network, state, file)
-    origin = known.origin
     path = new_path(model, name or origin.checkpoint or _name_of(fetched or Path(str(source))))
     if before := describe(path):
         _log.warning('%s takes the place of weights made from %s', path, before.source)
@@ -87,11 +90,49 @@ def import_weights(
         origin.source,
         origin.sha256,
         origin.checkpoint,
-        origin.license,
-        values,
+        stated_license(origin.license, license),
+        origin.settings,
         origin.hub,
     )
-    return _write(path, network, description)
+    return write_weights(path, network, description)
+
+
+def fit(
+    state: Mapping[str, Tensor],
+    file: Path,
+    known: Recognized,
+    model: str | None = None,
+    variant: str | None = None,
+    settings: Sequence[str] = (),
+) -> tuple[str, tuple[str, ...], Origin]:
+    """Find the network and the variants that a checkpoint file fits, and how.
+
+    Args:
+        state: its entries.
+        file: the file.
+        known: what is known of it without them.
+        model: the network; None finds out.
+        variant: its variant; None finds out.
+        settings: of the network's constructor, as in `import_weights`.
+
+    Returns:
+        The network, the variants, and where the file came from, with all settings of the
+        constructor.
+
+    Raises:
+        CheckpointError: it fits no network, or several and none is chosen.
+        ValueError: network, variant or settings are impossible.
+    """
+    if model is None and known.model not in ('', *model_names()):
+        raise CheckpointError(
+            f'{file} is of {known.model}, a network of others, whose module would run; where you '
+            f'trust it, give it as model (--model {known.model})'
+        )
+    model = model or known.model or _only_model(state, file)
+    known, fitting, values = _fit(model, variant, state, file, known, settings)
+    if variant is None:
+        _check_alike(model, fitting, values, file)
+    return model, fitting, replace(known.origin, settings=values)
 
 
 def require_torch() -> None:
@@ -114,7 +155,9 @@ def _only_model(state: Mapping[str, Tensor], file: Path) -> str:
     if not models:
         raise CheckpointError(f'{file}: it fits no model known here; see `nndepth models`')
     if len(models) > 1:
-        raise CheckpointError(f'{file}: it fits {" and ".join(models)}; choose one by --model')
+        raise CheckpointError(
+            f'{file}: it fits {" and ".join(models)}; choose one by model (--model)'
+        )
     return models[0]
 
 
@@ -175,7 +218,7 @@ def _check_alike(
         names = ' and '.join(spec.title for spec in specs)
         raise CheckpointError(
             f'{file}: it fits {names}, which are the same but for their weights; choose the one '
-            'that it is by --model'
+            'that it is by model (--model)'
         )
 
 
@@ -186,13 +229,22 @@ def _name_of(source: Path | HubFile) -> str:
     return source.resolve().name if source.is_dir() else source.stem
 
 
-def _write(path: Path, network: Network, description: Description) -> Path:
+def write_weights(path: Path, network: Network, description: Description) -> Path:
+    """Write the entries of a network and what is known of them, all or nothing.
+
+    Raises:
+        CheckpointError: they cannot be written, as on a full disk.
+        OSError: the system does not allow it.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
         with replaced_at_once(path) as temporary:
+            temporary.touch()
+            mode = temporary.stat().st_mode
             save_file(network.state_dict(), temporary, description.metadata())
+            temporary.chmod(mode)  # safetensors writes files that nobody else may read
     except SafetensorError as error:  # also of the system's, such as that the disk is full
         raise CheckpointError(f'{path} cannot be written: {error}') from error
     return path

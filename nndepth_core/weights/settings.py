@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 SNAPSHOT_WEIGHTS = 'model.safetensors', 'pytorch_model.bin'
 CONFIG = 'config.json'
 """The weights, the better format first, and the configuration in a folder of transformers."""
+LIBRARY = 'nndepth'
+"""What `library_name` of the configuration is in folders that `save_pretrained` wrote."""
 _BOOLEANS = {'true': True, 'false': False}
 _NONE = ('none', 'None', 'null')
 
 
 def snapshot_file(path: Path) -> Path:
-    """Return the file of weights in a folder that the transformers library saved.
+    """Return the file of weights in a folder that transformers or `save_pretrained` wrote.
 
     Any other path is returned as it is.
     """
@@ -33,19 +35,29 @@ def snapshot_file(path: Path) -> Path:
 
 
 def snapshot_config(path: Path) -> dict[str, Any]:
-    """Read the configuration beside a file of weights.
+    """Read the configuration of the transformers library beside a file of weights.
 
     Args:
         path: the file of weights; only one that the transformers library named has one.
 
     Returns:
-        Its values by name, none where there is no configuration.
+        Its values by name, none where there is no configuration or it is ours.
 
     Raises:
         ValueError: the configuration cannot be read.
     """
+    values = read_config(path) if path.name in SNAPSHOT_WEIGHTS else {}
+    return {} if values.get('library_name') == LIBRARY else values
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read config.json beside a file; empty where there is none.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     config = path.with_name(CONFIG)
-    if path.name not in SNAPSHOT_WEIGHTS or not config.is_file():
+    if not config.is_file():
         return {}
     try:
         values = json.loads(config.read_bytes())
