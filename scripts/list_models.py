@@ -50,7 +50,8 @@ or as `OWNER/NAME@REVISION/FILE`; a path that exists is taken for a path. Files 
 `huggingface_hub` (`nndepth[torch]`) and its cache. Its settings hold: `HF_HOME`, `HF_ENDPOINT`,
 `HF_HUB_OFFLINE`, `HF_TOKEN`. The commit is stored with the weights. A broken connection is
 taken up again; after a kill the file begins anew. `nndepth weights show MODEL/NAME` prints
-licence, commercial use and SHA-256.
+licence, commercial use and SHA-256. [hub.md](hub.md) tells of `from_pretrained`, `save_pretrained`
+and `--commercial-only`.
 """
 COLUMNS = [
     'model',

@@ -244,11 +244,12 @@ def _write_about(file: Path, config: dict[str, Any], spec: ModelSpec) -> None:
     """Write the card, unless one is there that was changed by hand, and the configuration."""
     card = file.with_name(CARD)
     text = model_card(config, spec)
-    if card.exists() and sha256_of(card) != saved_config(file).get('card'):
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    if card.exists() and sha256_of(card) not in (sha256, saved_config(file).get('card')):
         _log.warning('%s was written by hand and is kept; check what it says', card)
     else:
         write_at_once(card, text)
-    config['card'] = hashlib.sha256(text.encode()).hexdigest()
+    config['card'] = sha256
     write_at_once(file.with_name(CONFIG), json.dumps(config, indent=2) + '\n')
 
 

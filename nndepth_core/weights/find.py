@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nndepth_core.weights.catalogue import catalogue, find_network
 from nndepth_core.weights.checkpoint import CheckpointError
-from nndepth_core.weights.description import RANDOM
+from nndepth_core.weights.description import RANDOM, describe
 from nndepth_core.weights.formats import kind_of
 from nndepth_core.weights.saved import check_saved
 from nndepth_core.weights.settings import snapshot_file
@@ -30,12 +30,19 @@ def find_weights(name: str, variant: str, weights: str | Path = '') -> str | Pat
         The file, or RANDOM.
 
     Raises:
-        CheckpointError: there are none, or they are damaged; says how to get them.
+        CheckpointError: there are none, or they are damaged or of another network; says how to
+            get them.
     """
     if weights == RANDOM:
         return RANDOM
     if weights and (file := snapshot_file(Path(weights))).is_file():
         check_saved(file)
+        own = describe(file)
+        if own and own.model != name and {own.model, name} <= {*catalogue()}:
+            raise CheckpointError(
+                f'{weights} holds weights of {own.model}-{own.variant}, not of {name}-{variant}; '
+                'choose that model, or other weights'
+            )
         return file
     if stored := stored_weights(name, variant, str(weights).removeprefix(f'{name}/') or None):
         return stored

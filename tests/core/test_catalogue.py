@@ -14,6 +14,7 @@ from nndepth_core.weights.catalogue import (
     identify,
 )
 from nndepth_core.weights.settings import check_settings
+from nndepth_core.weights.store import list_stored
 
 # Networks that one must train oneself.
 UNPUBLISHED = {
@@ -159,3 +160,8 @@ def test_multiply_accumulates(name, variant):
 def test_the_task_is_that_of_the_network(name):
     pytest.importorskip('torch')
     assert catalogue()[name].task == network_class(name).spec.task
+
+
+def test_the_hash_of_the_weights_of_the_package_is_theirs():
+    (stored,) = (entry for entry in list_stored() if entry.id == 'nano_stereo/default')
+    assert find_checkpoint(stored.id).sha256 == stored.description.source_sha256

@@ -415,6 +415,50 @@ def test_no_module_that_a_file_names_is_run(raft, monkeypatch):
     assert 'evil' not in sys.modules
 
 
+THEIRS = """
+from torch import nn
+
+from nndepth_core.models.base import StereoNetwork
+from nndepth_core.spec import ModelSpec
+
+
+class Net(StereoNetwork):
+    spec = ModelSpec('their_net', minimum=(16, 16))
+    variants = {'base': {}, 'wide': {'width': 5}}
+
+    def __init__(self, width: int = 3, gain: float = 1.0) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 1, 1))
+        self.gain = gain
+
+    def forward(self, left, right, iterations=None, confidence=False):
+        return self.gain * self.layers(left - right).abs()
+"""
+
+
+def test_a_network_of_others_is_named(folder, monkeypatch):
+    Path('their_networks.py').write_text(THEIRS)
+    monkeypatch.syspath_prepend('.')
+    torch.save(create_model('their_networks.Net', 'wide').state_dict(), 'net.pth')
+    options = {'weights': 'net.pth', 'network_settings': 'gain=2'}
+    made = StereoEstimator.load('their_networks.Net-wide', **CPU, options=options)
+    made.save_pretrained('mine')
+    again = StereoEstimator.from_pretrained('mine', model='their_networks.Net', **CPU)
+    assert again.engine.spec.variant == 'wide'
+    assert result(again) == result(made)
+    with pytest.raises(ValueError, match=r'give it as model \(--model their_networks.Net\)'):
+        StereoEstimator.from_pretrained('mine', **CPU)
+
+
+def test_weights_of_another_network_are_named(raft):
+    raft.save_pretrained('mine')
+    words = 'mine holds weights of raft_stereo-realtime, not of nano_stereo-base; choose that'
+    with pytest.raises(EngineError, match=words):
+        create_engine('nano_stereo', **CPU, weights='mine')
+    with pytest.raises(EngineError, match='of raft_stereo-realtime, not of crestereo-base'):
+        StereoEstimator.from_pretrained('mine', model='crestereo', **CPU)
+
+
 def test_what_cannot_be_saved(raft, folder):
     with pytest.raises(EngineError, match='sgbm on opencv was not loaded from a file of weights'):
         StereoEstimator.load('sgbm').save_pretrained('mine')
