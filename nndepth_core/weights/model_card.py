@@ -50,11 +50,8 @@ def model_card(config: Mapping[str, Any], spec: ModelSpec) -> str:
     facts = _facts(config, spec, network, published)
     rows = '\n'.join(f'| {name} | {fact} |' for name, fact in facts.items() if fact)
     title = f'{config["model"]}-{config["variant"]}' if config['variant'] else config['model']
-    kind = 'StereoEstimator' if spec.task == 'stereo' else 'MonoEstimator'
-    call = 'left, right' if spec.task == 'stereo' else 'image'
-    extra = {'stereo': 'torch', 'mono': 'mono'}[spec.task]
-    if config['file'].endswith('.onnx'):
-        extra = 'cpu'
+    kind = f'{spec.task.capitalize()}Estimator'
+    extra = 'cpu' if config['file'].endswith('.onnx') else 'torch'
     text = f"""\
 # {title}
 
@@ -67,7 +64,7 @@ pip install "nndepth[{extra}]"
 ```python
 from nndepth_core import {kind}
 
-result = {kind}.from_pretrained('OWNER/NAME')({call})
+result = {kind}.from_pretrained('OWNER/NAME')({', '.join(spec.images)})
 ```
 
 OWNER/NAME is this repository, or give the folder of a copy.
