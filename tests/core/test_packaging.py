@@ -121,6 +121,7 @@ KNOW_THE_TASK = (
     'nndepth_ros.doctor',
     'nndepth_ros.encodings',
     'nndepth_ros.fuzzing',
+    'nndepth_ros.hop_benchmark',
     'nndepth_ros.known_depths',
     'nndepth_ros.live_scale',
     'nndepth_ros.mono_node',
