@@ -34,7 +34,7 @@ class ModelNode(GuardedNode):
     Args:
         name: the name of the node.
         table: its parameters.
-        make_engine: makes the engine of a model, like `create_engine`.
+        make_engine: makes the engine of a model; None takes `create_engine`.
         node_options: for the node of rclpy.
 
     Raises:
@@ -48,12 +48,12 @@ class ModelNode(GuardedNode):
         self,
         name: str,
         table: tuple[Parameter, ...],
-        make_engine: Callable[..., Engine] = create_engine,
+        make_engine: Callable[..., Engine] | None = None,
         **node_options: Any,
     ) -> None:
         super().__init__(name, **node_options)
         self._table = table
-        self._make_engine = make_engine
+        self._make_engine = make_engine or create_engine
         try:
             declare(self, table)
             self.config = self.read_config(self._values())

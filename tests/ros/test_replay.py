@@ -435,15 +435,6 @@ def test_the_doctors_findings_are_reported_once(run, capsys):
     assert capsys.readouterr().err.count('left camera_info has distortion') == 1
 
 
-def test_cameras_that_are_swapped_on_the_way_are_told(run, monkeypatch):
-    monkeypatch.setattr('nndepth_core.rectification.alignment.ENOUGH_MATCHES', 10)
-    entries = bags.frames(30)
-    topics = ('/stereo/left/image_rect', '/stereo/right/image_rect')
-    swapped = dict(zip(topics, reversed(topics), strict=True))
-    report = run([*entries[:40], *((swapped.get(t, t), *rest) for t, *rest in entries[40:])])
-    assert 'images_swapped' in [finding['code'] for finding in report['findings']]
-
-
 def test_images_beyond_the_limit_fail_by_name(run):
     report = run(bags.frames(1), settings=ReplaySettings(max_pixels=100))
     assert 'more than max_pixels = 100' in report['failures'][0]['reason']

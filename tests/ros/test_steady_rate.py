@@ -14,10 +14,10 @@ import pytest
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
 from rig import HEIGHT, SHIFT, WIDTH, Log, camera_info, shifted_pair
 
-from nndepth_core.estimator import base
 from nndepth_core.pacing import plan
 from nndepth_core.pacing.controller import ROOM, WINDOW
 from nndepth_core.spec import ModelSpec
+from nndepth_ros import model_node
 from nndepth_ros.parameters.rate import HIGHEST, LOWEST, read_rate
 
 STAMP = 1_700_000_000_000_000_000
@@ -107,7 +107,7 @@ def engines(monkeypatch):
         'igev_stereo': SlowEngine('stereo', clock, 6.0, iterations=32),
         'midas_small': SlowEngine('mono', clock, 3.0),
     }
-    monkeypatch.setattr(base, 'create_engine', lambda model, *_, **__: made[model])
+    monkeypatch.setattr(model_node, 'create_engine', lambda model, *_, **__: made[model])
     return made
 
 
