@@ -253,7 +253,7 @@ def main() -> int:
     """Be one of both processes; print what it found as JSON."""
     role, (reliability, *arguments) = sys.argv[1], json.loads(sys.argv[2])
     qos = QoSProfile(depth=5, reliability=RELIABILITIES[reliability])
-    rclpy.init()
+    rclpy.init(args=[])
     try:
         node = rclpy.create_node(role, namespace=NAMESPACE)
         found = (camera if role == 'camera' else receiver)(node, qos, *arguments)

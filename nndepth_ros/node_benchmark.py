@@ -42,7 +42,7 @@ def measure_node(
     """
     with TemporaryDirectory() as folder:
         prepare_environment(Path(folder))
-        rclpy.init()
+        rclpy.init(args=[])
         try:
             with stereo_node(parameters, Path(folder) / 'node.log'):
                 stats, sizes = _feed(size, outputs, frames)

@@ -72,7 +72,7 @@ def measure_rigs(load: Load, arrangement: str) -> dict[str, float]:
     """
     with TemporaryDirectory() as folder:
         prepare_environment(Path(folder))
-        rclpy.init()
+        rclpy.init(args=[])
         try:
             with ExitStack() as stack:
                 processes = [
