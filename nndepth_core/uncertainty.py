@@ -52,8 +52,8 @@ def depth_sigma(
             that of the confidence.
 
     Returns:
-        float32 (H, W), in metres; NaN where the depth is not finite, infinite where the confidence
-        is 0 and where a filter filled a hole.
+        float32 (H, W), in metres; NaN where the depth is not finite, elsewhere infinite where the
+        confidence is 0 and where a filter filled a hole.
 
     Raises:
         ValueError: there is neither a confidence nor a sigma.
@@ -64,11 +64,11 @@ def depth_sigma(
         )
     with np.errstate(invalid='ignore', over='ignore'):
         sigma = depth * depth * np.float32(result.scale / camera.focal_baseline)
-        sigma += 0 * depth  # infinities become NaN
         if of_disparities:
             sigma *= np.float32(of_disparities)
         elif result.confidence is not None:
             sigma *= confidence_sigma(result.confidence)
-    if result.filled is not None:
-        sigma.reshape(-1)[result.filled] = np.inf
+        if result.filled is not None:
+            np.put(sigma, result.filled, np.inf)
+        sigma += 0 * depth  # NaN where the depth is not finite
     return sigma

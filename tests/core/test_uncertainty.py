@@ -64,6 +64,12 @@ def test_where_the_depth_is_not_known_its_sigma_is_not_either():
     for given, of_disparities in ((confidence, 0.0), (None, 1.0)):
         filled = result(depth, given, filled=np.array([3]))
         assert depth_sigma(depth, filled, CAMERA, of_disparities)[0, 3] == np.inf
+    everywhere = np.arange(6)
+    beyond = depth_sigma(depth, result(depth, None, filled=everywhere), CAMERA, 1.0)
+    np.testing.assert_array_equal(beyond, [[np.nan] * 3 + [np.inf] * 3])
+    turned = result(np.asfortranarray(np.full((2, 3), 2, np.float32)), None, filled=np.array([1]))
+    of_turned = depth_sigma(turned.disparity, turned, CAMERA, 1.0)
+    assert np.argwhere(np.isinf(of_turned)).tolist() == [[0, 1]]
     with pytest.raises(ValueError, match='the result has no confidence; ask for it'):
         depth_sigma(depth, result(depth), CAMERA)
 
