@@ -40,7 +40,8 @@ class Estimator:
             their own size, or takes the size that the model prefers; if only one value is 0, it
             follows from the other by the aspect ratio.
         output: 'camera' returns maps of the size of the images, 'processing' of the engine's size.
-        confidence_threshold: estimates with less confidence than this become NaN; 0 keeps all.
+        confidence_threshold: estimates whose confidence, at the size of the output, is less than
+            this become NaN, and no others change; 0 keeps all.
     """
 
     task: ClassVar[Task]
@@ -247,19 +248,14 @@ class Estimator:
         clock.lap('inference')
 
         maps = {name: spec.crop(values, size[1], size[0]) for name, values in maps.items()}
-        if judged:
-            maps[spec.output] = self._judged(maps[spec.output], maps['confidence'])
+        if spec.least_confidence:
+            at_infinity = maps['confidence'] < spec.least_confidence
+            maps[spec.output] = np.where(at_infinity, np.float32(np.inf), maps[spec.output])
         return maps, size
 
     def _infer(self, batch: Mapping[str, np.ndarray], confidence: bool) -> dict[str, np.ndarray]:
         """Run the engine on a batch of one image; return maps (H, W)."""
         return {name: values[0] for name, values in self.engine.run(batch).items()}
-
-    def _judged(self, values: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-        """Set what is not confident enough to NaN, and what lies at infinity to +inf."""
-        kept = np.where(confidence >= self.confidence_threshold, values, np.float32(np.nan))
-        at_infinity = confidence < self.engine.spec.least_confidence
-        return np.where(at_infinity, np.float32(np.inf), kept)
 
     def _bordered(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of images of width x height with their mirrored border."""
@@ -269,7 +265,10 @@ class Estimator:
     def _resized(
         self, maps: Mapping[str, np.ndarray], width: int, height: int
     ) -> dict[str, np.ndarray]:
-        """Return the output and its confidence without border, at the size that is asked for."""
+        """Return the output and its confidence without border, at the size that is asked for.
+
+        What is not confident enough there becomes NaN.
+        """
         output = self.engine.spec.output
         shown = {name: maps[name] for name in (output, 'confidence') if name in maps}
         size = shown[output].shape[::-1] if self.output == 'processing' else (width, height)
@@ -278,7 +277,14 @@ class Estimator:
             whole = self._at(shown, *self._bordered(width, height))
             inner = np.s_[rows : rows + height, columns : columns + width]
             shown = {name: values[inner] for name, values in whole.items()}
-        return self._at(shown, *size)
+        shown = self._at(shown, *size)
+        if self.confidence_threshold > 0:
+            values, confidence = shown[output], shown['confidence']
+            kept = confidence >= self.confidence_threshold
+            # What shows nothing at a finite distance is known to be far, and not doubted.
+            kept |= (values == np.inf) & (confidence < self.engine.spec.least_confidence)
+            shown[output] = np.where(kept, values, np.float32(np.nan))
+        return shown
 
     def _at(
         self, maps: Mapping[str, np.ndarray], width: int, height: int

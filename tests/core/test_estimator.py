@@ -178,6 +178,28 @@ def test_confidence_is_low_where_the_right_camera_cannot_see():
     )
 
 
+class DoubtfulEngine(RampEngine):
+    """Confidence that changes from pixel to pixel."""
+
+    def run(self, inputs):
+        maps = super().run(inputs)
+        doubt = np.random.default_rng(1).random(maps['disparity'].shape, np.float32)
+        return {**maps, 'confidence': doubt}
+
+
+@pytest.mark.parametrize('output', ['camera', 'processing'])
+@pytest.mark.parametrize('size', [(0, 0), (37, 41), (140, 100), (0, 64)])
+def test_the_threshold_is_one_of_the_confidence_that_is_returned(size, output):
+    """To ask for a threshold, or to cut by the confidence afterwards, is the same."""
+    pair = shifted_pair(50, 70, 3)
+    every = StereoEstimator(DoubtfulEngine(multiple=32), size, output)(*pair, confidence=True)
+    strict = StereoEstimator(DoubtfulEngine(multiple=32), size, output, 0.4)(*pair, True)
+    np.testing.assert_array_equal(strict.confidence, every.confidence)
+    expected = np.where(every.confidence >= np.float32(0.4), every.disparity, np.nan)
+    np.testing.assert_array_equal(strict.disparity, expected)
+    assert 0.1 < np.isnan(expected).mean() < 0.9
+
+
 def test_confidence_of_the_model_is_used_where_it_has_one():
     class Sure(RampEngine):
         def run(self, inputs):

@@ -122,6 +122,19 @@ def test_the_sky_is_infinitely_far(size, output):
     assert np.isnan(strict.depth[:, 17:]).all()
 
 
+@pytest.mark.parametrize('output', ['camera', 'processing'])
+@pytest.mark.parametrize('size', [(0, 0), (13, 10), (61, 40)])
+@pytest.mark.parametrize('mirrored', [0.0, 3.0])
+def test_finite_depths_are_as_confident_as_asked_for_beside_the_sky(size, output, mirrored):
+    engine = BrightnessEngine(confidence='head', least_confidence=0.5, mirrored=mirrored)
+    for threshold in (0.3, 0.6, 0.95):
+        result = MonoEstimator(engine, size, output, threshold)(steps(20, 30), confidence=True)
+        known = ~np.isnan(result.depth)
+        sky = np.isinf(result.depth) & (result.confidence < 0.5)
+        assert sky.any()
+        assert (result.confidence >= threshold)[known & ~sky].all()
+
+
 def test_the_end_of_the_range_means_infinity():
     ends = BrightnessEngine(value_range=(0.0, 2.5), saturates=True)
     depth = MonoEstimator(ends)(steps(20, 30)).depth
