@@ -15,6 +15,8 @@ LEVELS = 16
 UNKNOWN = np.iinfo(np.int16).min
 """The number of an unknown value."""
 _LARGEST = np.iinfo(np.int16).max
+_ROUNDED = 1.001
+"""So many times the noise is still noise, because numbers are rounded."""
 
 
 def tolerance(values: np.ndarray, step: float, noise: float) -> np.ndarray:
@@ -26,13 +28,14 @@ def tolerance(values: np.ndarray, step: float, noise: float) -> np.ndarray:
         noise: the least difference, in the unit of the values.
     """
     scaled = values * np.float32(step)
-    return np.maximum(scaled, np.float32(noise), out=scaled)
+    return np.maximum(scaled, np.float32(_ROUNDED * noise), out=scaled)
 
 
 def surface_levels(values: np.ndarray, step: float, noise: float) -> np.ndarray:
     """Number the values of a map so that a step between surfaces is LEVELS everywhere.
 
     The numbers grow evenly as long as `noise` is the tolerance, and with the logarithm beyond.
+    They are rounded, and so are steps, to 1 / LEVELS of one.
 
     Args:
         values: float32 (H, W), the inverse of the depth, NaN where unknown.
@@ -48,6 +51,6 @@ def surface_levels(values: np.ndarray, step: float, noise: float) -> np.ndarray:
     levels = np.minimum(scaled, np.float32(1), out=scaled)
     levels += logarithm
     levels *= np.float32(LEVELS / step)
-    np.clip(levels, -_LARGEST, _LARGEST, out=levels)
+    np.clip(np.rint(levels, out=levels), -_LARGEST, _LARGEST, out=levels)
     cv2.patchNaNs(levels, UNKNOWN)
     return levels.astype(np.int16)

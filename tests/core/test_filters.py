@@ -165,6 +165,30 @@ def test_a_step_is_a_share_of_the_depth_and_not_less_than_a_pixel():
     assert not np.isnan(DepthFilters().disparity(half, given, View(GREY)).disparity).any()
 
 
+@pytest.mark.parametrize('step', [0.02, 0.03, 0.05])
+@pytest.mark.parametrize('width', [32, 33, 45, WIDTH])
+def test_of_matching_in_sixteenths_a_pixel_is_no_step_and_more_is_one(width, step):
+    """So that ties, which are common there, go the same way everywhere and in all filters."""
+
+    def loses(chosen: FilterSettings, pixels: np.ndarray) -> bool:
+        scene = np.float32(WIDTH / width) * pixels.astype(np.float32)
+        given = StereoResult(scene, None, (width, HEIGHT))
+        return bool(np.isnan(DepthFilters().disparity(given, chosen, View(GREY)).disparity).any())
+
+    region, veil = np.zeros((2, HEIGHT, WIDTH))
+    region[5:9, 5:10] = 1
+    veil[:, 30], veil[:, 31:] = 1, 2
+    speckle, flying = (
+        FilterSettings(speckle_size=20, step=step),
+        FilterSettings(flying=1, step=step),
+    )
+    for value in np.arange(0, 17.8, 1 / 16):
+        assert not loses(speckle, value + region)
+        assert loses(speckle, value + 17 / 16 * region)
+        assert not loses(flying, value + veil)
+        assert loses(flying, value + 17 / 16 * veil)
+
+
 def test_the_border_of_both_images_goes():
     out = filtered(np.full((HEIGHT, WIDTH), 7.5, np.float32), FilterSettings(border=3))
     kept = np.zeros((HEIGHT, WIDTH), bool)
