@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -341,6 +342,82 @@ def test_a_slow_drift_is_followed():
         scene = np.full((HEIGHT, WIDTH), 20 + 0.05 * number, np.float32)
         out = stream(scene)
     assert np.abs(out - scene).max() < 0.1
+
+
+def blotches(count: int, size: float) -> np.ndarray:
+    """Errors of `size` in which neighbours are wrong together, as those of matching are."""
+    rng = np.random.default_rng(8)
+    white = rng.normal(0, 1, (count, HEIGHT, WIDTH))
+    smooth = np.array([cv2.GaussianBlur(one, (0, 0), 5) for one in white])
+    return (size * smooth / smooth.std()).astype(np.float32)
+
+
+def speckled(count: int, size: float) -> np.ndarray:
+    """Grey images with noise of so many levels."""
+    noise = np.random.default_rng(9).normal(0, size, (count, HEIGHT, WIDTH, 1))
+    return np.clip(np.rint(noise + 128), 0, 255).astype(np.uint8).repeat(3, axis=3)
+
+
+@pytest.mark.parametrize('levels', [0, 3, 6])
+@pytest.mark.parametrize('size', [0.02, 0.05, 0.1])
+def test_noise_that_neighbours_share_is_averaged_too(size, levels):
+    stream, count = Stream(), 80
+    maps = 15 + blotches(count, size)
+    outs = [stream(*pair) for pair in zip(maps, speckled(count, levels), strict=True)]
+    weight = 1 - np.exp(-0.1)
+    exponential = np.sqrt(weight / (2 - weight))
+    left = np.std(outs[20:], axis=0).mean() / np.std(maps[20:], axis=0).mean()
+    assert left < 1.6 * exponential
+
+
+@pytest.mark.parametrize('speed', [0.02, 0.05, 0.1, 0.3])
+@pytest.mark.parametrize('size', [0.0, 0.05, 0.2, 0.5])
+def test_a_plain_surface_that_moves_leaves_no_long_trail(speed, size):
+    """An approaching wall without texture, where nothing but its values tells of motion."""
+    stream, count = Stream(), 60
+    maps = 10 + speed * np.arange(count, dtype=np.float32)[:, None, None] + blotches(count, size)
+    outs = [stream(*pair) for pair in zip(maps, speckled(count, 3), strict=True)]
+    behind = (maps - outs).mean(axis=(1, 2))
+    assert abs(behind[5:].mean()) < 0.06
+
+
+@pytest.mark.parametrize('moves', [True, False])
+def test_a_drift_is_noise_only_where_the_image_is_still(moves):
+    """Before texture of so little contrast that no pixel of it changes by much."""
+    stream, count = Stream(), 60
+    texture = cv2.GaussianBlur(np.random.default_rng(1).normal(0, 1, (HEIGHT, 200)), (0, 0), 2)
+    texture = np.clip(np.rint(128 + 4 * texture / texture.std()), 0, 255).astype(np.uint8)
+    maps = 10 + blotches(count, 0.1)
+    outs = []
+    for number, disparity in enumerate(maps):
+        image = texture[:, 2 * number * moves :][:, :WIDTH, None].repeat(3, axis=2)
+        outs.append(stream(disparity, image))
+    left = np.std(outs[20:], axis=0).mean() / np.std(maps[20:], axis=0).mean()
+    assert left > 0.6 if moves else left < 0.4
+
+
+def test_an_image_that_changes_slowly_has_moved_too():
+    """Two levels a frame: no frame changes much, but what the mean is of does."""
+    stream, maps = Stream(), noisy(8)
+    for number, disparity in enumerate(maps):
+        image = GREY.copy()
+        image[:, 40:] += np.uint8(2 * number)
+        out = stream(disparity, image)
+    assert (out[:, :36] != disparity[:, :36]).all()
+    outs = np.array([out[:, 44:]])
+    assert np.abs(outs - maps[:, :, 44:].mean(axis=0)).mean() > 0.02
+
+
+def test_a_value_at_infinity_does_not_switch_the_mean_off():
+    maps = 1 / noisy(4)
+    maps[2, 20, 30] = 0
+    filters, given = DepthFilters(), FilterSettings(smoothing=1.0)
+    for number, depth in enumerate(maps):
+        before = DepthResult(depth, None, 'depth', (WIDTH, HEIGHT))
+        out = filters.depth(before, given, View(GREY, None, number * SECOND // 10)).depth
+        assert out[20, 30] == pytest.approx(depth[20, 30], rel=0.05)
+        if number:
+            assert (out != depth).mean() > 0.9
 
 
 def test_switched_off_it_forgets():
