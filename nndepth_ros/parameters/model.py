@@ -16,6 +16,11 @@ MODEL_PARAMETERS = (
         'Checkpoint file of the network, or name of a stored one; empty takes the last stored.',
     ),
     Parameter(
+        'commercial_only',
+        False,
+        'Refuse weights whose licence does not allow commercial use, or does not say so.',
+    ),
+    Parameter(
         'network_settings',
         '',
         'Settings of the network in place of its own, NAME=VALUE with blanks between them; '
@@ -77,6 +82,7 @@ class ModelConfig:
 
     model: str
     weights: str
+    commercial_only: bool
     network_settings: str
     engine: str
     device: str
@@ -138,6 +144,7 @@ class ModelConfig:
             **(asdict(self.sgbm) if self.sgbm else {}),
             **self.onnx,
             'weights': self.weights,
+            'commercial_only': self.commercial_only,
             'network_settings': self.network_settings,
             'precision': self.precision,
             'iterations': self.iterations,

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
 from rclpy.lifecycle import TransitionCallbackReturn
 from rig import Rig
+from tiny_networks import write_network
 
 from nndepth_ros.process import run_node
 
@@ -198,6 +199,18 @@ def test_a_model_that_cannot_be_loaded_leaves_the_process_waiting():
     process = Process('model:=/nowhere/model.onnx')
     assert '/nowhere/model.onnx' in process.wait_line('cannot configure')
     assert process.end(signal.SIGTERM)[0] == 0
+
+
+def test_weights_for_commercial_use_only(tmp_path):
+    for license, line in (
+        (None, 'commercial_only asks for weights whose licence allows commercial use, and none'),
+        ('CC-BY-NC-4.0', 'CC-BY-NC-4.0 forbids it; choose what'),
+        ('MIT', 'active: tiny'),
+    ):
+        file = write_network(tmp_path / 'tiny.onnx', license)
+        process = Process(f'model:={file}', 'commercial_only:=true', node='mono_node')
+        process.wait_line(line)
+        assert process.end(signal.SIGTERM)[0] == 0
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

@@ -20,7 +20,7 @@ def brightness(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32).mean(-1) * np.float32(SCALE) + np.float32(NEAREST)
 
 
-def write_network(path: Path, **facts) -> Path:
+def write_network(path: Path, license: str | None = 'Apache-2.0', **facts) -> Path:
     """Write a network of a spec with these facts, metric by default.
 
     Its confidence, where the facts say that it has one, is 1 where the brightness is above 2.
@@ -60,7 +60,7 @@ def write_network(path: Path, **facts) -> Path:
     model = helper.make_model(graph, opset_imports=opset, ir_version=9)
     image = textured_inputs(spec, 64, 64)['image']
     reference = Reference.of(brightness(image)[0], 0.01)
-    card = ModelCard(spec, 'drawn by hand', '0' * 64, 'Apache-2.0', 'fp32', reference)
+    card = ModelCard(spec, 'drawn by hand', '0' * 64, license, 'fp32', reference)
     helper.set_model_props(model, card.metadata())
     onnx.save(model, path)
     return path
