@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -196,6 +197,7 @@ class CompareNode(GuardedNode):
         image = self._images.get(stamp)
         for earlier in [known for known in self._images if known <= stamp]:
             del self._images[earlier]
+        self.record('calibration', calibrations_differ(*messages))
         maps = (self._map(*of_model) for of_model in zip(MODELS, messages, strict=True))
         a, b = self.comparison.add(*maps)
         self.outputs[COMPARISON].publish(self._message(header, a))
@@ -318,6 +320,20 @@ class CompareNode(GuardedNode):
         values |= dict(rows)
         message = 'comparing' if self.comparison.total.frames else 'nothing compared yet'
         return [diagnostics.status(f'{name}: comparison', name, message, values)]
+
+
+def calibrations_differ(a: Any, b: Any) -> list[Finding]:
+    """Tell that equal disparities of two DisparityImage mean different depths."""
+    if not hasattr(a, 'f'):
+        return []
+    of_a, of_b = (message.f * message.t / max(1, message.image.width) for message in (a, b))
+    if math.isclose(of_a, of_b, rel_tol=0.01) and of_a > 0:
+        return []
+    text = (
+        f'by f, T and width, disparities of A stand for {of_a:.4g} and those of B for {of_b:.4g} '
+        'of depth, and disparities are compared: give both models the same camera_info'
+    )
+    return [Finding('calibration', Level.WARN, text)]
 
 
 def main(args: list[str] | None = None) -> int:

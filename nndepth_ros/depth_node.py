@@ -214,7 +214,7 @@ class DepthNode(ModelNode):
 
     def _on_image(self, side: str, message: Any) -> None:
         if side == self.sides[0]:
-            self.steady.arrived(message)
+            self.steady.arrived(message, self.get_parameter('use_sim_time').value)
         matched = self.synchronizer.add(side, stamp_ns(message.header.stamp), message)
         if matched is not None:
             self._deposit(matched)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.exceptions import InvalidNamespaceException
+from rclpy.exceptions import InvalidNamespaceException, ParameterUninitializedException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.validate_namespace import validate_namespace
@@ -20,6 +20,7 @@ from nndepth_ros.depth_node import DepthNode
 from nndepth_ros.log import NodeLog, describe
 from nndepth_ros.parameters.declaration import declare
 from nndepth_ros.parameters.rigs import RIGS_PARAMETERS
+from nndepth_ros.parameters.table import Parameter
 
 
 class RigsNode(Node):
@@ -44,7 +45,7 @@ class RigsNode(Node):
     ) -> None:
         super().__init__(name, **node_options)
         declare(self, RIGS_PARAMETERS)
-        names, batch, window = (self.get_parameter(row.name).value for row in RIGS_PARAMETERS)
+        names, batch, window = (self._value(row) for row in RIGS_PARAMETERS)
         self.log = NodeLog(self.get_logger(), self.context.ok)
         self._pool = EnginePool(batch, window)
         self._wrong: list[Finding] = []
@@ -55,6 +56,12 @@ class RigsNode(Node):
             raise ValueError('no rig can be started, see above')
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._report)
+
+    def _value(self, row: Parameter) -> Any:
+        try:
+            return self.get_parameter(row.name).value
+        except ParameterUninitializedException:  # an empty list has no type
+            return row.default
 
     def _make(self, rig_class: Callable[..., DepthNode], namespace: str, name: str) -> Rig | None:
         # Arguments of the node itself precede those of the process, which name this node.
@@ -109,6 +116,7 @@ class Rig:
     def __init__(self, node: DepthNode) -> None:
         self.node = node
         self.executor = SingleThreadedExecutor(context=node.context)
+        self._ending = False
         self.thread = threading.Thread(target=self._run, name=node.get_namespace(), daemon=True)
 
     def _run(self) -> None:
@@ -118,13 +126,14 @@ class Rig:
             self.executor.spin()
         except ExternalShutdownException:
             pass
-        except RuntimeError:
-            # After a signal the context is invalid in any call that is still running.
-            if self.node.context.ok():
+        except Exception:
+            # After a signal, context and executor are gone in any call that is still running.
+            if self.node.context.ok() and not self._ending:
                 raise
 
     def tell_to_end(self) -> None:
         """End the executor and the worker, without waiting for them."""
+        self._ending = True
         self.executor.shutdown()
         self.node.mailbox.close()
 

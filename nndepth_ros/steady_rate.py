@@ -22,6 +22,8 @@ from nndepth_ros.pipeline import STAGES
 _SPAN = 10.0
 """Seconds of the outputs by which their rate is measured."""
 _OUTPUTS = 21
+_WAITS = 0.2
+"""The share of a period from which on waiting for others is worth telling."""
 _FASTER = 0.9
 """A camera whose period is below this share of the wanted one gives frames that are not needed."""
 
@@ -52,8 +54,9 @@ class SteadyRate:
         self._controller: Controller | None = None
         self._thread: threading.Thread | None = None
         self._size: tuple[int, int] | None = None
-        self._outside = 0.0
+        self._outside = self._waited = self._waiting = 0.0
         self._lost = 0
+        self._simulated = False
         self._times: deque[float] = deque(maxlen=_OUTPUTS)
 
     def stop(self) -> None:
@@ -68,9 +71,11 @@ class SteadyRate:
 
     # --- inputs ----------------------------------------------------------------------------------
 
-    def arrived(self, image: Any) -> None:
-        """Note an image of the camera."""
-        self.camera.add(stamp_ns(image.header.stamp) or time.monotonic_ns())
+    def arrived(self, image: Any, simulated: bool) -> None:
+        """Note an image of the camera; if time is simulated, stamps do not tell when it came."""
+        self._simulated = simulated
+        stamp = 0 if simulated else stamp_ns(image.header.stamp)
+        self.camera.add(stamp or time.monotonic_ns())
 
     @property
     def period(self) -> float | None:
@@ -111,7 +116,8 @@ class SteadyRate:
             self._controller = None
             return ladder.steps[0].estimator
         if self._controller is None:
-            seconds = [step.seconds for step in ladder.steps]
+            sharers = getattr(ladder.estimator.engine, 'sharers', 1)
+            seconds = [sharers * step.seconds for step in ladder.steps]
             self._controller = Controller(seconds, period, self._outside)
         self._controller.want(period)
         return ladder.steps[self._controller.step].estimator
@@ -131,18 +137,29 @@ class SteadyRate:
     # --- what became of it -----------------------------------------------------------------------
 
     def answered(self, stats: InferenceStats) -> None:
-        """Judge a frame by its statistics, and add to them what is known of the rate."""
+        """Judge a frame by its statistics, and add to them what is known of the rate.
+
+        An engine that others use too has to serve all of them within a period: a frame counts as
+        long as it would take if theirs took as long, not as long as theirs did.
+        """
         spent = sum(getattr(stats, f'{stage}_ms') for stage in (*STAGES, 'publish')) / 1000
-        engine = stats.inference_ms / 1000
-        self._outside = spent - engine
+        self._outside = spent - stats.inference_ms / 1000
+        shared = None if self._ladder is None else self._ladder.estimator.engine
+        before, self._waited = self._waited, getattr(shared, 'waited', 0.0)
+        self._waiting = max(0.0, self._waited - before)
+        own = max(0.0, stats.inference_ms / 1000 - self._waiting)
+        engine = own * getattr(shared, 'sharers', 1)
+        spent = self._outside + engine
         lost, self._lost = stats.dropped + stats.late - self._lost, stats.dropped + stats.late
         self._count()
         period, camera = self.period, self.camera.period
         if self._controller is not None and period is not None:
-            if camera is not None and camera < _FASTER * period:
+            others = self._waiting > own
+            if others or (camera is not None and camera < _FASTER * period):
                 lost = 0
             age, arrival = stats.age_ms / 1000, (stats.age_ms - stats.total_ms) / 1000
-            self._controller.feed(spent, engine, lost, age if arrival < period else math.nan)
+            known = arrival < period and not (others or self._simulated)
+            self._controller.feed(spent, engine, lost, age if known else math.nan)
         stats.target_rate = self._wanted()
         stats.achieved_rate = self.rate
         stats.rate_reason = self._reason()
@@ -171,18 +188,32 @@ class SteadyRate:
         reason, camera = self._controller.reason, self.camera.period
         if camera is not None and camera * self._wanted() > 1 / _FASTER:
             reason = f'{reason}; the camera gives {1 / camera:.3g} Hz'
+        if self._waiting > _WAITS * self.period:
+            reason = f'{reason}; waited {1000 * self._waiting:.0f} ms for others at the engine'
         return reason
 
     def findings(self) -> list[Finding]:
-        """Tell that the rate is not reached by any step."""
+        """Tell that the rate is not reached by any step, or because others use the engine."""
         ladder, controller, period = self._ladder, self._controller, self.period
-        if ladder is None or controller is None or period is None or not controller.unreachable:
+        if ladder is None or controller is None or period is None:
             return []
-        width, height = ladder.steps[-1].size
         text = (
             f'target_rate is {self.target if self.target == CAMERA else f"{self.target:g} Hz"} '
-            f'and {1 / period:.3g} Hz are not kept: {self.rate:.3g} Hz are reached at '
-            f'{width}x{height}, the cheapest step; lower target_rate, or choose a faster model '
-            '(`nndepth models --for cpu`), engine or device'
+            f'and {1 / period:.3g} Hz are not kept: '
         )
+        if controller.unreachable:
+            width, height = ladder.steps[-1].size
+            text += (
+                f'{self.rate:.3g} Hz are reached at {width}x{height}, the cheapest step; lower '
+                'target_rate, or choose a faster model (`nndepth models --for cpu`), engine or '
+                'device'
+            )
+        elif self._waiting > _WAITS * period and 0 < self.rate < _FASTER / period:
+            text += (
+                f'{self.rate:.3g} Hz are reached, for a frame waits {1000 * self._waiting:.0f} ms '
+                'for rigs that share the engine; set target_rate for them too, or give this one '
+                'an engine of its own by another number of threads'
+            )
+        else:
+            return []
         return [Finding('target_rate', Level.WARN, text)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
@@ -21,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 LARGEST_BATCH = 64
 LONGEST_WINDOW = 1000.0
+LATELY = 5.0
+"""Seconds after which a caller that is silent does not share the engine any more."""
 _TOLERANCE = 0.05
 """The mean difference in pixels of what is computed in a batch and alone."""
 
@@ -33,6 +37,8 @@ class _Request:
     iterations: int
     outputs: dict[str, np.ndarray] | None = None
     error: Exception | None = None
+    asked: float = field(default_factory=time.perf_counter)
+    begun: float = math.inf
 
     @property
     def answered(self) -> bool:
@@ -70,12 +76,17 @@ class EngineQueue:
         self._changed = threading.Condition()
         self._busy = self._tested = False
 
-    def run(self, inputs: Mapping[str, np.ndarray], iterations: int) -> dict[str, np.ndarray]:
+    def run(
+        self, inputs: Mapping[str, np.ndarray], iterations: int
+    ) -> tuple[dict[str, np.ndarray], float]:
         """Compute when it is this caller's turn; see `Engine.run`.
 
         Args:
             inputs: what `Engine.run` takes.
             iterations: the steps of an iterative network.
+
+        Returns:
+            What `Engine.run` does, and the seconds of waiting.
         """
         check_inputs(self.engine.spec, inputs)
         request = _Request(inputs, iterations)
@@ -91,7 +102,7 @@ class EngineQueue:
         if request.error is not None:
             raise request.error
         assert request.outputs is not None
-        return request.outputs
+        return request.outputs, request.begun - request.asked
 
     @contextmanager
     def turn(self) -> Iterator[Engine]:
@@ -161,6 +172,7 @@ class EngineQueue:
         if len(batch) > 1 and self._compute_together(batch):
             return
         for request in batch:
+            request.begun = time.perf_counter()
             try:
                 request.outputs = self.engine.run(request.inputs)
             except Exception as error:  # a backend may raise anything; it is the caller's
@@ -174,6 +186,8 @@ class EngineQueue:
         joined = {
             name: np.concatenate([x.inputs[name] for x in batch]) for name in batch[0].inputs
         }
+        for request in batch:
+            request.begun = time.perf_counter()
         try:
             outputs = self.engine.run(joined)
         except Exception:  # those at fault get their errors from runs of their own
@@ -218,10 +232,14 @@ class SharedEngine:
 
     Attributes:
         iterations: the steps of an iterative network for this caller only.
+        waited: the seconds of all waiting for others so far.
+        last_run: when it ran last, by `time.monotonic`.
     """
 
     def __init__(self, queue: EngineQueue) -> None:
         self._queue = queue
+        self.waited = 0.0
+        self.last_run = -math.inf
         self._iterations = queue.engine.iterations
         self.name, self.device = queue.engine.name, queue.engine.device
         self.spec = queue.engine.spec
@@ -242,9 +260,17 @@ class SharedEngine:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Compute one batch when it is this caller's turn; see `Engine`."""
-        maps = self._queue.run(inputs, self._iterations)
+        maps, waited = self._queue.run(inputs, self._iterations)
+        self.waited += waited
+        self.last_run = time.monotonic()
         self.device = self._queue.engine.device  # an engine may have to fall back to another one
         return maps
+
+    @property
+    def sharers(self) -> int:
+        """How many callers have used the engine lately, this one included."""
+        since = time.monotonic() - LATELY
+        return max(1, sum(caller.last_run > since for caller in [*self._queue.callers]))
 
     def self_test(self) -> None:
         """Test the engine, unless it has passed before; see `Engine`."""

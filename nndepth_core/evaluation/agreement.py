@@ -204,8 +204,8 @@ class Comparison:
         height, width = max(a.shape, b.shape, key=math.prod)
         if a.shape != b.shape:
             text = (
-                f'A gives {a.shape[1]}x{a.shape[0]} and B {b.shape[1]}x{b.shape[0]}: they are '
-                f'compared at {width}x{height}, in pixels of that size'
+                f'A gave {a.shape[1]}x{a.shape[0]} and B {b.shape[1]}x{b.shape[0]} in a '
+                f'frame; such ones are compared at {width}x{height}, in pixels of that size'
             )
             self._found['resampled'] = Finding('resampled', Level.INFO, text)
         before, self._size = self._size, (width, height)

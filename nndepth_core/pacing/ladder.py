@@ -72,7 +72,7 @@ def _smaller_sizes(spec: ModelSpec, size: tuple[int, int]) -> list[tuple[int, in
     return sizes
 
 
-class SharedEngine:
+class StepEngine:
     """An engine with iterations of its own, which takes turns with others that share the engine.
 
     Args:
@@ -97,6 +97,7 @@ class SharedEngine:
         """Compute one batch; see `Engine`."""
         with self._turn:
             usual, begun = self.shared.iterations, time.perf_counter()
+            waited = getattr(self.shared, 'waited', 0.0)
             try:
                 if self.iterations != usual:
                     self.shared.iterations = self.iterations
@@ -104,7 +105,8 @@ class SharedEngine:
             finally:
                 if self.iterations != usual:
                     self.shared.iterations = usual
-            self.seconds = time.perf_counter() - begun
+            waited = getattr(self.shared, 'waited', 0.0) - waited
+            self.seconds = time.perf_counter() - begun - waited
             return maps
 
 
@@ -152,7 +154,7 @@ class Ladder:
             Step(
                 size,
                 type(estimator)(
-                    SharedEngine(engine, turn, count),
+                    StepEngine(engine, turn, count),
                     processing_size,
                     estimator.output,
                     estimator.confidence_threshold,

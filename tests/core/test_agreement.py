@@ -161,7 +161,7 @@ def test_findings_tell_how_to_read_the_figures():
     assert a.shape == b.shape == (8, 16)
     assert (b == 2).all()
     resampled, resized = comparison.findings
-    assert 'A gives 16x8 and B 8x4: they are compared at 16x8' in resampled.text
+    assert 'A gave 16x8 and B 8x4 in a frame; such ones are compared at 16x8' in resampled.text
     assert 'from 8x4 to 16x8 in the middle' in resized.text
 
 

@@ -6,6 +6,7 @@ import gc
 import itertools
 import logging
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -16,7 +17,7 @@ from pairs import stereo
 
 from nndepth_core.engines import EngineError, ModelSpec, create_engine
 from nndepth_core.engines.reference import textured_inputs
-from nndepth_core.engines.shared import EnginePool, EngineQueue, SharedEngine
+from nndepth_core.engines.shared import LATELY, EnginePool, EngineQueue, SharedEngine
 
 TIMEOUT = 20
 BROKEN = 255
@@ -122,6 +123,26 @@ def test_overload_is_shared_in_turn():
     turns = [set(order[at : at + 3]) for at in range(0, 3 * rounds, 3)]
     assert turns == [{1, 2, 3}] * rounds
     assert [caller.got for caller in callers] == [[2.0 * who] * rounds for who in (1, 2, 3)]
+
+
+def test_waiting_and_sharers_are_counted(monkeypatch):
+    queue = EngineQueue(Fake())
+    alone = SharedEngine(queue)
+    alone.run(pair(1))
+    assert alone.waited < 0.5
+    assert alone.sharers == 1
+    hold_first(queue, 2)
+    engines = [SharedEngine(queue) for _ in range(2)]
+    callers = [Caller(engine, [pair(2)]) for engine in engines]
+    for caller in callers:
+        caller.start()
+    finish(callers)
+    first, second = sorted(engine.waited for engine in engines)
+    assert 0 <= first < second
+    assert {engine.sharers for engine in (alone, *engines)} == {3}
+    later = time.monotonic() + LATELY
+    monkeypatch.setattr(time, 'monotonic', lambda: later)
+    assert alone.sharers == 1
 
 
 @pytest.mark.parametrize('device', ['cpu', 'tensorrt'])

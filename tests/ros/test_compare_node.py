@@ -270,7 +270,7 @@ def test_the_smaller_map_is_resampled(make):
     assert (first.width, first.height) == (16, 12)
     assert first.total.mean_difference == 0
     assert not pixels(rig.wait_for(DIFFERENCE)[0]).any()
-    rig.wait_diagnostic('A gives 16x12 and B 8x6: they are compared at 16x12')
+    rig.wait_diagnostic('A gave 16x12 and B 8x6 in a frame; such ones are compared at 16x12')
 
 
 def test_a_camera_of_another_size_half_way_goes_on_and_is_told(make):

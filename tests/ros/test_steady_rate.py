@@ -275,6 +275,31 @@ def test_a_rate_out_of_reach_is_a_finding_until_it_is_kept(make_rig, engines, mo
     camera.rig.wait_diagnostic('nothing wrong')
 
 
+@pytest.mark.parametrize(('sharers', 'best'), [(2, True), (4, False)])
+def test_waiting_for_others_is_no_reason_to_be_cheaper(
+    make_rig, engines, monkeypatch, sharers, best
+):
+    """A frame of 0.3 s fits twice into a second, but not four times."""
+    engine = engines['sgbm']
+    engine.seconds, engine.waited, engine.sharers = 0.3, 0.0, sharers
+    run = engine.run
+
+    def run_late(inputs):
+        engine.waited += 5.0
+        engine._clock.spent += 5.0
+        return run(inputs)
+
+    engine.run = run_late
+    camera = started(make_rig, 1)
+    steady = camera.rig.node.steady
+    monkeypatch.setattr(steady, '_count', lambda: setattr(steady, 'rate', 0.2))
+    camera.send_until_measured()
+    stats = camera.send(2 * WINDOW)
+    assert (stats.processing_width == WIDTH) == best
+    assert 'waited 5000 ms for others at the engine' in stats.rate_reason
+    camera.rig.wait_diagnostic('a frame waits 5000 ms for rigs that share the engine')
+
+
 def test_deactivate_and_activate_measures_again(make_rig, engines):
     camera = started(make_rig, 'auto')
     camera.send_until_measured()
