@@ -100,17 +100,21 @@ class CloudSettings:
             )
 
 
+Plane = tuple[float, float, float, float]
+"""The first three numbers times a point, plus the last, are its height in metres."""
+
+
 @dataclass(frozen=True)
 class Heights:
     """The heights that points may have, above a plane that need not be the camera's.
 
     Attributes:
-        plane: four numbers; the first three times a point, plus the last, are its height, metres.
+        plane: tells heights.
         low: the smallest height.
         high: the largest height.
     """
 
-    plane: tuple[float, float, float, float]
+    plane: Plane
     low: float
     high: float
 

@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.time import Time
 
-from nndepth_ros.pipeline import Plane
+from nndepth_core.clouds import Plane
 
 _PATIENCE = 0.1
 """Seconds to wait for a transform that has not come yet."""
@@ -44,7 +44,7 @@ class Frames:
             header: of the points; the frames stand to each other as they did at its stamp.
 
         Returns:
-            See `Heights.plane`.
+            See `Plane`.
 
         Raises:
             FrameError: the transform does not come in time.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nndepth_core.camera import CalibrationError
-from nndepth_core.clouds import Heights
+from nndepth_core.clouds import Heights, Plane
 from nndepth_core.estimator import StageClock
 from nndepth_core.filters import DepthFilters
 from nndepth_core.plausibility import Finding, Level, UsedBits
@@ -30,7 +30,6 @@ EXAMINED = 3
 EXAMINE_EVERY = 5_000_000_000
 """Nanoseconds until the next examination, which notices what changes later."""
 
-Plane = tuple[float, float, float, float]
 Report = Callable[[str, list[Finding]], None]
 
 

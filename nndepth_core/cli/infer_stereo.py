@@ -139,11 +139,10 @@ class StereoPicture:
         """Examine whether images, calibration, truth and disparity can be true."""
         left, right, camera = self.sample.left, self.sample.right, self.camera
         disparity = self.estimate.disparity
-        if camera is None:
+        if camera is None or self.projections is None:
             found = plausibility.examine_levels(left, right)
         else:
             found = examine_pair(left, right, camera.cx_offset)
-        if camera is not None and self.projections is not None:
             limits = self.inference.limits
             found += plausibility.examine_baseline(camera.baseline, camera.left.fx, limits)
             size = camera.left.width, camera.left.height
