@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core.cli import command_parser, model_list, options
-from nndepth_core.cli.compare import is_bag
+from nndepth_core.cli.compare import add_folder, is_bag
 from nndepth_core.cli.table import table
 from nndepth_core.engines import common_task
 from nndepth_core.files.writing import check_folder, check_writable, write_at_once
@@ -100,13 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar='BAG A B',
         help=f'a bag, as of `nndepth replay`, and two models: {model_list.HELP}',
     )
-    add(
-        '--output',
-        type=Path,
-        default=Path('nndepth_comparison'),
-        metavar='DIR',
-        help='the folder that the pictures are written to; default: %(default)s',
-    )
+    add_folder(parser)
     add(
         '--pictures',
         type=options.count,

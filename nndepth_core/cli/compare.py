@@ -114,16 +114,21 @@ def _parser() -> argparse.ArgumentParser:
     add('--data', metavar='DATA', help=f'a data set in place of images: {datasets.HELP}')
     options.add_truth_arguments(parser)
     options.add_single_calibration(parser)
-    add(
+    add_folder(parser)
+    add_output_arguments(parser)
+    options.add_settings(parser)
+    return parser
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Declare `--output`, the folder of the pictures."""
+    parser.add_argument(
         '--output',
         type=Path,
         default=Path('nndepth_comparison'),
         metavar='DIR',
         help='the folder that the pictures are written to; default: %(default)s',
     )
-    add_output_arguments(parser)
-    options.add_settings(parser)
-    return parser
 
 
 def _images(args: argparse.Namespace) -> ImagePairs | SingleImages | None:
