@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
+from typing import Any
 
 COMMIT = 40 * 'c'
 
@@ -135,3 +137,19 @@ def fake_hub() -> Iterator[FakeHub]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def asked_hub(cache: Path, monkeypatch: Any) -> Iterator[FakeHub]:
+    """A hub that huggingface_hub asks in place of the true one, with its cache in a folder."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    with fake_hub() as hub:
+        monkeypatch.setattr(constants, 'ENDPOINT', hub.url)
+        template = hub.url + '/{repo_id}/resolve/{revision}/{filename}'
+        monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
+        monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(cache))
+        yield hub
+        huggingface_hub.close_session()

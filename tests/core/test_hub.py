@@ -13,7 +13,7 @@ from threading import Event
 
 import pytest
 import yaml
-from fake_hub import COMMIT, Repository, fake_hub
+from fake_hub import COMMIT, Repository, asked_hub
 
 from nndepth_core import cli
 from nndepth_core.models import create_model, network_class
@@ -42,15 +42,9 @@ def server(empty_store, tmp_path, monkeypatch):
     """A hub that is asked in place of the true one, an empty cache and an empty directory."""
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
-    monkeypatch.setenv('no_proxy', '127.0.0.1')
-    with fake_hub() as hub:
-        monkeypatch.setattr(constants, 'ENDPOINT', hub.url)
-        template = hub.url + '/{repo_id}/resolve/{revision}/{filename}'
-        monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
-        monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'hf'))
+    with asked_hub(tmp_path / 'hf', monkeypatch) as hub:
         monkeypatch.setattr('huggingface_hub.file_download.time.sleep', lambda seconds: None)
         yield hub
-        library.close_session()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_hub import COMMIT, Repository, fake_hub
+from fake_hub import COMMIT, Repository, asked_hub
 
 from nndepth_core import MonoEstimator, StereoEstimator, cli
 from nndepth_core.engines import EngineError, create_engine
@@ -59,14 +59,8 @@ def raft(checkpoint, tmp_path_factory) -> StereoEstimator:
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """A hub that is asked in place of the true one, and an empty cache."""
-    monkeypatch.setenv('no_proxy', '127.0.0.1')
-    with fake_hub() as hub:
-        monkeypatch.setattr(constants, 'ENDPOINT', hub.url)
-        template = hub.url + '/{repo_id}/resolve/{revision}/{filename}'
-        monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
-        monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'hf'))
+    with asked_hub(tmp_path / 'hf', monkeypatch) as hub:
         yield hub
-        library.close_session()
 
 
 def upload(server, folder, license=None) -> None:
