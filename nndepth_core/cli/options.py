@@ -358,10 +358,11 @@ def as_flags(text: str, args: argparse.Namespace) -> str:
     What stands behind 'is' is a value, as in 'scale_source is camera_height', camera_info is a
     kind of messages, and what follows a quotation mark is a line of a file.
     """
-    names = '|'.join(name for name in vars(args) if '_' in name and name != 'camera_info')
+    known = [name for name in vars(args) if '_' in name and name != 'camera_info']
+    names = '|'.join(name.replace('_', '[_.]', 1) for name in known)  # also cloud.far_depth
     parameter = rf'(?<![\w./"-])(?<!is )({names})(?![\w./-])'
-    text = re.sub(parameter, lambda found: flag(found[1]), text)
-    return re.sub(r'(?<![\w./-])filter\.(?=[a-z*])', '--filter-', text)
+    text = re.sub(parameter, lambda found: flag(found[1].replace('.', '_')), text)
+    return re.sub(r'(?<![\w./-])filter\.\*', '--filter-*', text)
 
 
 @contextmanager

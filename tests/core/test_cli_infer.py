@@ -35,6 +35,9 @@ def test_messages_name_the_options_of_the_command():
     kept = '/min_depth/a.min_depth is camera_height; --min-depth, my_min_depth'
     assert as_flags(kept, args) == kept
     assert as_flags('or filter.* to 0', args) == 'or --filter-* to 0'
+    args = argparse.Namespace(cloud_far_depth=5.0, filter_speckle_size=1)
+    said = as_flags('cloud.far_depth is 5.0, filter.speckle_size 1; left_cloud.far_depth', args)
+    assert said == '--cloud-far-depth is 5.0, --filter-speckle-size 1; left_cloud.far_depth'
 
 
 @pytest.fixture
