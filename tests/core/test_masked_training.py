@@ -1,6 +1,7 @@
 """Pre-training on pairs, and fine-tuning of what it gives: layers' rates, freezing, pictures."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,8 @@ from nndepth_core.training.masked import MaskedTrainer, fill_in  # noqa: E402
 from nndepth_core.training.parameters import freeze, parameter_groups  # noqa: E402
 from nndepth_core.training.stereo import StereoData  # noqa: E402
 
-PRETRAINING = 'config/pretraining/stereo_mae.yaml'
+CONFIG = Path(__file__).parents[2] / 'config'
+PRETRAINING = str(CONFIG / 'pretraining/stereo_mae.yaml')
 FEW = {'decoder_width': 16, 'decoder_layers': 1, 'decoder_heads': 2}
 
 
@@ -177,10 +179,11 @@ def test_fine_tunes_what_was_pretrained(tmp_path, capsys):
     tuned = [
         '--model', 'StereoMae', '--model.size', 'tiny', '--model.patch', '[8, 8]',
         '--model.image', '[32, 64]', '--model.early', 'true', '--model.hidden', '16',
-        '--model.gru_levels', '1', '--data', 'config/data/procedural.yaml',
+        '--model.gru_levels', '1', '--data', f'{CONFIG}/data/procedural.yaml',
         '--data.train.size', '[32, 64]', '--data.train.length', '1', '--data.validation', 'null',
         '--data.augmentation', 'null', '--data.batch_size', '1', '--data.workers', '0',
-        '--trainer', 'config/training/stereo_mae_raft.yaml', '--trainer.encoder', str(weights),
+        '--trainer', f'{CONFIG}/training/stereo_mae_raft.yaml',
+        '--trainer.encoder', str(weights),
         '--trainer.freeze', '[encoder]', '--trainer.iterations', '1', '--trainer.max_steps', '1',
         '--trainer.device', 'cpu', '--trainer.folder', str(tmp_path / 'tuned'),
     ]  # fmt: skip
