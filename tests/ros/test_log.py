@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-import rclpy
+import rclpy.logging
 from hypothesis import given
 from hypothesis import strategies as st
 
