@@ -55,7 +55,98 @@ def camera_info(side: str, width: int = WIDTH, height: int = HEIGHT, **changes) 
     return info
 
 
-class Rig:
+class NodeBench:
+    """A node and a tester in one executor, and what the tester receives.
+
+    Args:
+        node: the node under test.
+    """
+
+    def __init__(self, node) -> None:
+        self.node = node
+        self.received = defaultdict(list)
+        self.changed = threading.Condition()
+        self.tester = Node('tester', namespace=node.get_namespace())
+        self.tester.create_subscription(
+            DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=50)
+        )
+        self.executor = SingleThreadedExecutor()
+        self._spinner = threading.Thread(target=self.executor.spin)
+
+    def spin(self) -> None:
+        """Begin to execute both, in a thread."""
+        self.executor.add_node(self.node)
+        self.executor.add_node(self.tester)
+        self._spinner.start()
+
+    def publisher(self, message_class, topic: str, qos):
+        """A publisher of the tester; whoever waits looks again when somebody subscribes to it."""
+        matched = PublisherEventCallbacks(matched=lambda _: self._notify())
+        return self.tester.create_publisher(message_class, topic, qos, event_callbacks=matched)
+
+    def subscription(self, message_class, topic: str, qos):
+        """A subscription of the tester, which keeps the messages in `received`."""
+        return self.tester.create_subscription(
+            message_class,
+            topic,
+            lambda message: self._keep(topic, message),
+            qos,
+            event_callbacks=SubscriptionEventCallbacks(matched=lambda _: self._notify()),
+        )
+
+    def in_executor(self, function, *arguments):
+        """Run a function in the executor's thread, as a service call would."""
+        return self.wait_future(self.executor.create_task(function, *arguments))
+
+    def wait_future(self, future):
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(TIMEOUT), 'timed out'
+        return future.result()
+
+    def wait_until(self, predicate, what: object, timeout: float = TIMEOUT) -> None:
+        """Wait for a predicate, looked at whenever a message or a match arrives."""
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            while not predicate():
+                left = deadline - time.monotonic()
+                assert left > 0, f'timed out waiting for {what}'
+                # Some states (logs, counters) announce themselves by no event of ours.
+                self.changed.wait(min(left, 0.1))
+
+    def wait_for(self, topic: str, count: int = 1) -> list:
+        self.wait_until(lambda: len(self.received[topic]) >= count, f'{count} on {topic}')
+        return self.received[topic]
+
+    def wait_diagnostic(self, text: str) -> None:
+        """Wait until some diagnostic of the node says the text."""
+        heard = self.received['/diagnostics']
+        self.wait_until(lambda: any(text in said for said in heard), [text, heard])
+
+    def close(self) -> None:
+        self.in_executor(self.node.stop)
+        self.executor.shutdown()
+        self._spinner.join()
+        self.node.destroy_node()
+        self.tester.destroy_node()
+
+    def _keep(self, topic: str, message) -> None:
+        with self.changed:
+            self.received[topic].append(message)
+            self.changed.notify_all()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.startswith(self.node.get_namespace()):
+                values = ' | '.join(f'{pair.key}={pair.value}' for pair in status.values)
+                self._keep('/diagnostics', f'{status.message} | {values}')
+
+    def _notify(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+
+class Rig(NodeBench):
     """Publishes images to a node of its own namespace and keeps what comes back.
 
     Args:
@@ -85,43 +176,31 @@ class Rig:
     ) -> None:
         self.namespace = namespace or f'/test{next(_numbers)}'
         self.types = ros_message_types()
-        self.received = defaultdict(list)
-        self.changed = threading.Condition()
         parameters = {'image_transport': transport, **(parameters or {})}
         if model is not None:
             parameters['model'] = model
-        self.node = self.node_class(
+        node = self.node_class(
             namespace=self.namespace,
             cli_args=['--ros-args', *(word for rule in remappings for word in ('-r', rule))],
             parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
             **node_options,
         )
-        self.tester = Node('tester', namespace=self.namespace)
-        matched = PublisherEventCallbacks(matched=lambda _: self._notify())
+        super().__init__(node)
         image_type = CompressedImage if transport == 'compressed' else Image
-        self.images, self.infos = {}, {}
-        for side in self.node.sides:
-            self.images[side] = self.tester.create_publisher(
-                image_type, self.node.image_topics[side], image_qos, event_callbacks=matched
-            )
-            if not parameters.get('calibration'):
-                self.infos[side] = self.tester.create_publisher(
-                    CameraInfo,
-                    self.node.info_topics[side],
-                    qos_profile_sensor_data,
-                    event_callbacks=matched,
-                )
+        self.images = {
+            side: self.publisher(image_type, node.image_topics[side], image_qos)
+            for side in node.sides
+        }
+        self.infos = {}
+        if not parameters.get('calibration'):
+            self.infos = {
+                side: self.publisher(CameraInfo, node.info_topics[side], qos_profile_sensor_data)
+                for side in node.sides
+            }
         self.subscriptions = {}
         for topic in outputs:
             self.subscribe(topic, output_qos)
-        self.tester.create_subscription(
-            DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=50)
-        )
-        self.executor = SingleThreadedExecutor()
-        self.executor.add_node(self.node)
-        self.executor.add_node(self.tester)
-        self._spinner = threading.Thread(target=self.executor.spin)
-        self._spinner.start()
+        self.spin()
         try:
             if start != 'unconfigured':
                 self.in_executor(self.node.trigger_configure)
@@ -132,37 +211,14 @@ class Rig:
             self.close()
             raise
 
-    def in_executor(self, function, *arguments):
-        """Run a function in the executor's thread, as a service call would."""
-        return self._wait_future(self.executor.create_task(function, *arguments))
-
-    def _wait_future(self, future):
-        done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
-        assert done.wait(TIMEOUT), 'timed out'
-        return future.result()
-
     def subscribe(self, topic: str, qos=None) -> None:
-        self.subscriptions[topic] = self.tester.create_subscription(
-            message_classes(self.node.pipeline.outputs)[topic],
-            topic,
-            lambda message: self._keep(topic, message),
-            qos or QoSProfile(depth=20),
-            event_callbacks=SubscriptionEventCallbacks(matched=lambda _: self._notify()),
+        message_class = message_classes(self.node.pipeline.outputs)[topic]
+        self.subscriptions[topic] = self.subscription(
+            message_class, topic, qos or QoSProfile(depth=20)
         )
 
     def unsubscribe(self, topic: str) -> None:
         self.tester.destroy_subscription(self.subscriptions.pop(topic))
-
-    def wait_until(self, predicate, what: object, timeout: float = TIMEOUT) -> None:
-        """Wait for a predicate, looked at whenever a message or a match arrives."""
-        deadline = time.monotonic() + timeout
-        with self.changed:
-            while not predicate():
-                left = deadline - time.monotonic()
-                assert left > 0, f'timed out waiting for {what}'
-                # Some states (logs, counters) announce themselves by no event of ours.
-                self.changed.wait(min(left, 0.1))
 
     def wait_connected(self) -> None:
         """Wait until the camera's and the node's ends have found each other."""
@@ -175,15 +231,6 @@ class Rig:
             )
 
         self.wait_until(connected, 'discovery')
-
-    def wait_for(self, topic: str, count: int = 1) -> list:
-        self.wait_until(lambda: len(self.received[topic]) >= count, f'{count} on {topic}')
-        return self.received[topic]
-
-    def wait_diagnostic(self, text: str) -> None:
-        """Wait until some diagnostic of the node says the text."""
-        heard = self.received['/diagnostics']
-        self.wait_until(lambda: any(text in said for said in heard), [text, heard])
 
     def set_parameters(self, **values):
         """Set parameters as the service does; return the first refusal's reason, '' if none."""
@@ -213,28 +260,6 @@ class Rig:
             self.send_infos(stamp_ns=stamp_ns)
         for side, image in zip(self.node.sides, pair or shifted_pair(), strict=True):
             self.send_image(side, stamp_ns, image)
-
-    def close(self) -> None:
-        self.in_executor(self.node.stop)
-        self.executor.shutdown()
-        self._spinner.join()
-        self.node.destroy_node()
-        self.tester.destroy_node()
-
-    def _keep(self, topic: str, message) -> None:
-        with self.changed:
-            self.received[topic].append(message)
-            self.changed.notify_all()
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name.startswith(self.namespace):
-                values = ' | '.join(f'{pair.key}={pair.value}' for pair in status.values)
-                self._keep('/diagnostics', f'{status.message} | {values}')
-
-    def _notify(self) -> None:
-        with self.changed:
-            self.changed.notify_all()
 
 
 class MonoRig(Rig):

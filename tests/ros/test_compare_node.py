@@ -2,8 +2,6 @@
 
 import math
 import threading
-import time
-from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -11,14 +9,10 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
 
-from diagnostic_msgs.msg import DiagnosticArray
 from nndepth.msg import InferenceStats
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from rig import TIMEOUT, header
+from rig import NodeBench, header
 from sensor_msgs.msg import Image
 
 from nndepth_core.camera import StereoCamera
@@ -31,41 +25,21 @@ NAN = math.nan
 TYPES = ros_message_types()
 
 
-class CompareRig:
+class CompareRig(NodeBench):
     """A comparing node, and a tester that plays models `a` and `b` and keeps what comes back."""
 
     def __init__(self, namespace: str, outputs, parameters) -> None:
-        self.received, self.changed = defaultdict(list), threading.Condition()
         given = [Parameter(name, value=value) for name, value in parameters.items()]
-        self.node = CompareNode(namespace=namespace, parameter_overrides=given)
-        self.tester = Node('tester', namespace=namespace)
+        super().__init__(CompareNode(namespace=namespace, parameter_overrides=given))
         mono = parameters.get('task') == 'mono'
         answer, topic = (Image, 'depth/image') if mono else (TYPES.disparity_image, 'disparity')
-        matched = PublisherEventCallbacks(matched=lambda _: self._notify())
-
-        def publisher(kind, name, qos):
-            return self.tester.create_publisher(kind, name, qos, event_callbacks=matched)
-
         qos = QoSProfile(depth=50)
-        self.answers = {m: publisher(answer, f'{m}/{topic}', qos) for m in 'ab'}
-        self.stats = {m: publisher(InferenceStats, f'{m}/stats', qos) for m in 'ab'}
-        self.image = publisher(Image, self.node.image_topic, qos_profile_sensor_data)
+        self.answers = {m: self.publisher(answer, f'{m}/{topic}', qos) for m in 'ab'}
+        self.stats = {m: self.publisher(InferenceStats, f'{m}/stats', qos) for m in 'ab'}
+        self.image = self.publisher(Image, self.node.image_topic, qos_profile_sensor_data)
         for name in outputs:
-            self.tester.create_subscription(
-                COMPARE_OUTPUTS[name],
-                name,
-                lambda message, name=name: self._keep(name, message),
-                QoSProfile(depth=50),
-                event_callbacks=SubscriptionEventCallbacks(matched=lambda _: self._notify()),
-            )
-        self.tester.create_subscription(
-            DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=50)
-        )
-        self.executor = SingleThreadedExecutor()
-        self.executor.add_node(self.node)
-        self.executor.add_node(self.tester)
-        self._spinner = threading.Thread(target=self.executor.spin)
-        self._spinner.start()
+            self.subscription(COMPARE_OUTPUTS[name], name, qos)
+        self.spin()
         self.in_executor(self.node.autostart)
         inputs = [*self.answers.values(), *self.stats.values()]
         inputs += [self.image] if PICTURE in outputs else []
@@ -76,28 +50,6 @@ class CompareRig:
             ),
             'discovery',
         )
-
-    def in_executor(self, function, *arguments):
-        done = threading.Event()
-        future = self.executor.create_task(function, *arguments)
-        future.add_done_callback(lambda _: done.set())
-        assert done.wait(TIMEOUT)
-        return future.result()
-
-    def wait_until(self, predicate, what) -> None:
-        deadline = time.monotonic() + TIMEOUT
-        with self.changed:
-            while not predicate():
-                assert deadline > time.monotonic(), f'timed out waiting for {what}'
-                self.changed.wait(0.1)
-
-    def wait_for(self, topic: str, count: int = 1) -> list:
-        self.wait_until(lambda: len(self.received[topic]) >= count, f'{count} on {topic}')
-        return self.received[topic]
-
-    def wait_diagnostic(self, text: str) -> None:
-        heard = self.received['/diagnostics']
-        self.wait_until(lambda: any(text in said for said in heard), [text, heard])
 
     def disparity(self, model: str, stamp: int, values: np.ndarray, low: float = 0.0) -> None:
         """Publish a disparity whose camera has the width of the values."""
@@ -128,28 +80,6 @@ class CompareRig:
         answers, counts = self.node.answers, self.node.answers.counts
         alone = counts.only_a + counts.only_b + counts.repeated
         return 2 * counts.joined + alone + answers.waiting
-
-    def close(self) -> None:
-        self.in_executor(self.node.stop)
-        self.executor.shutdown()
-        self._spinner.join()
-        self.node.destroy_node()
-        self.tester.destroy_node()
-
-    def _keep(self, topic: str, message) -> None:
-        with self.changed:
-            self.received[topic].append(message)
-            self.changed.notify_all()
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name.startswith(self.node.get_namespace()):
-                values = ' | '.join(f'{pair.key}={pair.value}' for pair in status.values)
-                self._keep('/diagnostics', f'{status.message} | {values}')
-
-    def _notify(self) -> None:
-        with self.changed:
-            self.changed.notify_all()
 
 
 def _camera(width: int, height: int, x: float):

@@ -120,7 +120,7 @@ def ask_to_configure(rig) -> bool:
     client = rig.tester.create_client(ChangeState, name)
     rig.wait_until(client.service_is_ready, 'the service')
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
-    return rig._wait_future(client.call_async(request)).success
+    return rig.wait_future(client.call_async(request)).success
 
 
 def test_a_transition_that_is_not_possible_is_refused(make_rig):
