@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from nndepth_core.files.values import integer, number
 from nndepth_core.spec import ModelSpec
 
 Prediction = Tensor | tuple[Tensor, Tensor | None] | list[Tensor]
@@ -90,8 +89,11 @@ class Network(nn.Module):
         """
         for name in cls.ranges.keys() & settings.keys():
             low, high = cls.ranges[name]
-            check: Callable[..., float] = integer if isinstance(low, int) else number
-            check(name, settings[name], low, high)
+            value, whole = settings[name], isinstance(low, int)
+            kinds = int if whole else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+                kind = 'a whole number' if whole else 'a number'
+                raise ValueError(f'{name} is {value!r}; give {kind} in {low:g}..{high:g}')
 
     @classmethod
     def settings_from_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
