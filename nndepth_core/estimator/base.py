@@ -96,7 +96,7 @@ class Estimator:
 
         Args:
             source: a folder that `save_pretrained` or transformers wrote, a file of weights, or
-                'owner/name[@revision][/file]' on the hub. A path that exists is taken for a path.
+                `owner/name[@revision][/file]` on the hub. A path that exists is taken for a path.
             revision: of the repository: a branch, a tag or a commit; None takes main.
             engine: see `create_engine`.
             device: see `create_engine`.
