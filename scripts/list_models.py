@@ -136,7 +136,7 @@ def _measured(
     if figure is None or figure.basis != 'measured':
         return ''
     memory = '' if figure.memory_mib is None else f', {figure.memory_mib:.0f} MiB'
-    return f'{device.upper()} {figure.ms:.3g} ms{memory}'
+    return f'{device.upper()} {float(f"{figure.ms:.3g}"):g} ms{memory}'
 
 
 def _equal_within(name: str, variant: str) -> str:

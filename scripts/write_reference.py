@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import PurePosixPath
 from typing import Any
 
 from reference.commands import commands

@@ -7,12 +7,14 @@ import importlib
 import io
 import re
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from unittest.mock import patch
 
 from nndepth_core.cli import COMMANDS
 
 _WIDTH = '80'
+_FORMS = {'compare': ('of a bag', 'bag.mcap')}
+"""Commands that take other arguments too: what for, and an argument that they tell it by."""
 
 
 class _Declared(BaseException):
@@ -26,8 +28,8 @@ def commands(only: str = '') -> str:
         return '\n\n'.join('\n\n'.join(_command(name)) for name in names)
 
 
-def parser_of(name: str) -> argparse.ArgumentParser | None:
-    """Return what a subcommand declares; None if it does not parse by argparse alone.
+def parser_of(name: str, *arguments: str) -> argparse.ArgumentParser:
+    """Return the parser that a subcommand declares for such arguments.
 
     Commands declare their parser where they use it, so one is run up to there.
     """
@@ -38,41 +40,42 @@ def parser_of(name: str) -> argparse.ArgumentParser | None:
         raise _Declared
 
     module = importlib.import_module(COMMANDS[name][0])
-    with patch.multiple(
+    parse = patch.multiple(
         argparse.ArgumentParser, parse_known_args=declare, parse_known_intermixed_args=declare
-    ):
-        try:
-            module.main([])
-        except _Declared:
-            return declared[0]
-    return None
+    )
+    with parse, suppress(_Declared):
+        module.main(arguments)
+    return declared[0]
 
 
 def _command(name: str) -> Iterator[str]:
     yield f'## nndepth {name}'
-    summary = COMMANDS[name][1]
-    yield f'{summary[0].upper()}{summary[1:]}.'
     if name == 'train':  # its options follow from the classes that are trained
         yield f'```text\n{_help(name)}\n```'
         return
-    parser = parser_of(name)
-    assert parser is not None, name
-    yield from _declared(parser)
+    yield from _declared(parser_of(name), COMMANDS[name][1])
+    if name in _FORMS:
+        form, argument = _FORMS[name]
+        yield f'### nndepth {name} {form}'
+        yield from _declared(parser_of(name, argument), '')
 
 
-def _declared(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Write the usage, then each argument with its meaning, then subcommands."""
+def _declared(parser: argparse.ArgumentParser, summary: str) -> Iterator[str]:
+    """Write what it is for, the usage, each argument with its meaning, and subcommands."""
+    about = (parser.description or summary or '').strip()
+    if about:
+        yield _escaped(f'{about[0].upper()}{about[1:].removesuffix(".")}.')
     usage = parser.format_usage().removeprefix('usage: ').strip()
     lines = '\n'.join('    ' * (i > 0) + x.strip() for i, x in enumerate(usage.splitlines()))
     yield f'```text\n{lines}\n```'
+    if parser.epilog:
+        yield _escaped(parser.epilog.strip())
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             summaries = {x.dest: x.help for x in action._choices_actions}
             for key, below in action.choices.items():
                 yield f'### {below.prog}'
-                if summaries.get(key):
-                    yield f'{summaries[key][0].upper()}{summaries[key][1:]}.'
-                yield from _declared(below)
+                yield from _declared(below, summaries[key])
         elif not isinstance(action, argparse._HelpAction):
             yield f'{_name(action)}\n:   {_meaning(parser, action)}'
 
@@ -89,16 +92,19 @@ def _name(action: argparse.Action) -> str:
 
 def _meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     text = (action.help or '') % {**vars(action), 'prog': parser.prog}
-    text = re.sub(r'([\\*_<>|\[\]])', r'\\\1', f'{text[:1].upper()}{text[1:]}')
-    return text or '&nbsp;'  # a definition needs a text
+    return _escaped(f'{text[:1].upper()}{text[1:]}') or '&nbsp;'  # a definition needs a text
+
+
+def _escaped(text: str) -> str:
+    """Write a text so that Markdown shows it as it is, but for code in backquotes."""
+    parts = re.split('(`[^`]*`)', text)
+    parts[::2] = [re.sub(r'([\\*_<>|\[\]])', r'\\\1', part) for part in parts[::2]]
+    return ''.join(parts)
 
 
 def _help(name: str) -> str:
     """What `nndepth NAME --help` prints."""
     out = io.StringIO()
-    with redirect_stdout(out):
-        try:
-            importlib.import_module(COMMANDS[name][0]).main(['--help'])
-        except SystemExit:
-            pass
+    with redirect_stdout(out), suppress(SystemExit):
+        importlib.import_module(COMMANDS[name][0]).main(['--help'])
     return out.getvalue().strip()

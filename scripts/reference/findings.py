@@ -12,10 +12,10 @@ from reference import ROOT
 from reference.wordings import Environment, Wordings, constants, name_of
 
 _HEADINGS = {
-    'nndepth_core/plausibility/baseline': 'Calibration',
-    'nndepth_core/plausibility/projections': 'Calibration',
-    'nndepth_ros/doctor': 'Calibration, topics and stamps',
-    'nndepth_ros/subscriptions': 'Calibration, topics and stamps',
+    'nndepth_core/plausibility/baseline': 'Cameras and topics',
+    'nndepth_core/plausibility/projections': 'Cameras and topics',
+    'nndepth_ros/doctor': 'Cameras and topics',
+    'nndepth_ros/subscriptions': 'Cameras and topics',
     'nndepth_core/plausibility/pixels': 'Images',
     'nndepth_core/rectification': 'Images',
     'nndepth_core/plausibility/estimates': 'Estimates',

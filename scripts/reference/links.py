@@ -12,6 +12,7 @@ from reference import ROOT
 DOCS = PurePosixPath('docs')
 README = PurePosixPath('README.md')
 _LINK = re.compile(r'(\]\()([^()\s]+)(\))')
+_NAMED_AS_FILE = re.compile(r'\[([\w/]+)\.md(?=\]\()')
 _FENCE = re.compile(r'(^```.*?^```$)', re.MULTILINE | re.DOTALL)
 _PART = re.compile(r'<!-- reference: readme (.+?) -->')
 
@@ -40,7 +41,7 @@ def relinked(text: str, source: PurePosixPath, page: PurePosixPath, repository: 
     """Make links fit for the site.
 
     Links to pages and pictures become relative to the page; other files of the repository are
-    linked where it is browsed.
+    linked where it is browsed. Pages are called by their names, not by those of their files.
 
     Args:
         text: Markdown.
@@ -64,7 +65,11 @@ def relinked(text: str, source: PurePosixPath, page: PurePosixPath, repository: 
             target = f'{repository}/{kind}/main/{place}'
         return f'{match[1]}{target}{anchor}{match[3]}'
 
-    return outside_code(text, lambda part: _LINK.sub(of, part))
+    def changed(part: str) -> str:
+        part = _NAMED_AS_FILE.sub(lambda match: f'[{match[1].replace("_", " ")}', part)
+        return _LINK.sub(of, part)
+
+    return outside_code(text, changed)
 
 
 def _place(target: str, anchor: str, source: PurePosixPath) -> tuple[PurePosixPath, str]:

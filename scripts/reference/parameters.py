@@ -21,7 +21,7 @@ TABLES = {
     'multi_stereo': RIGS_PARAMETERS,
 }
 TYPES = {bool: 'bool', int: 'int', float: 'float', str: 'string', list: 'list'}
-_HEADING = re.compile(r'# --- (.+?)(?:, \[read-only\])?(?: ---|$)')
+_HEADING = re.compile(r'# --- ([^,:;]+)(?:[,:;].*)? ---')
 _SETTING = re.compile(r'( *)(?:# )?(\w+):')
 
 
@@ -48,7 +48,9 @@ def _groups(text: str) -> Iterator[tuple[str, list[str]]]:
     for line in text.splitlines():
         if match := _HEADING.match(line.strip()):
             yield heading, names
-            heading, names = match[1].strip().capitalize(), []
+            heading, names = match[1], []
+            if heading.split()[0].isalpha():
+                heading = f'{heading[0].upper()}{heading[1:]}'
         elif match := _SETTING.match(line):
             deep = len(match[1]) > 4
             above = above if deep else match[2]
