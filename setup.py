@@ -3,6 +3,7 @@
 colcon ignores this file: the ROS package is built by CMakeLists.txt.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -11,7 +12,7 @@ TORCH = ['torch>=2.5', 'safetensors>=0.4', 'huggingface_hub>=1.0']
 EXTRAS = {
     'bags': ['mcap>=1.6', 'rosbags>=0.11.9'],
     'cpu': ['onnxruntime>=1.18'],
-    'dev': ['hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff'],
+    'dev': ['build', 'hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff'],
     'docs': ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.30'],
     'export': [*TORCH, 'onnx>=1.17', 'onnxruntime>=1.18', 'onnxscript>=0.6'],
     'gpu': ['onnxruntime-gpu>=1.18'],
@@ -25,14 +26,38 @@ EXTRAS = {
         'tensorboard',
     ],
 }
+URL = 'https://nndepth.example/nndepth'
+
+
+def description() -> str:
+    """The README with links that lead somewhere outside of the repository too."""
+    text = Path(__file__).with_name('README.md').read_text('utf-8')
+    text = re.sub(r'(!\[[^]]*\]\()(?!http)', rf'\g<1>{URL}/raw/main/', text)
+    return re.sub(r'(\]\()(?!http|#)', rf'\g<1>{URL}/blob/main/', text)
+
 
 setup(
     name='nndepth',
     version='0.1.0',
     description='Neural stereo and monocular depth for robots',
-    long_description=Path(__file__).with_name('README.md').read_text('utf-8'),
+    long_description=description(),
     long_description_content_type='text/markdown',
+    url=URL,
+    project_urls={'Source': URL, 'Issues': f'{URL}/issues'},
+    maintainer='nndepth maintainers',
+    maintainer_email='maintainers@nndepth.example',
     license='Apache-2.0',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Environment :: Console',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Processing',
+    ],
+    keywords='stereo depth disparity monocular ROS robotics',
     python_requires='>=3.10',
     packages=find_packages(include=['nndepth_core*', 'nndepth_ros*']),
     data_files=[

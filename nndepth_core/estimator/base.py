@@ -16,7 +16,8 @@ from nndepth_core.spec import Task
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Self
+
+    from typing_extensions import Self
 
 DEFAULT_MODEL = AUTO
 

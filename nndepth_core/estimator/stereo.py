@@ -13,7 +13,7 @@ from nndepth_core.estimator.images import check_pair
 from nndepth_core.estimator.results import StageClock, StereoResult
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self
 
 
 class StereoEstimator(Estimator):

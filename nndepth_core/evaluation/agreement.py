@@ -22,7 +22,7 @@ from nndepth_core.spec import Output
 from nndepth_core.visualization import colorize, panel, value_range, written
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self
 
 SHARE = 0.05
 """The difference of depths that counts as agreement, a share of the smaller one."""

@@ -172,6 +172,7 @@ ONLY_FROM_PIP = {
     'safetensors',
     'torch',
     'transformers',
+    'typing_extensions',
 }
 
 
@@ -356,3 +357,27 @@ def test_parameter_file_of_rigs_holds_defaults_of_the_process_and_of_each_node()
         given |= {f'filter.{name}': value for name, value in given.pop('filter', {}).items()}
         for name, value in given.items():
             assert type(value) is type(defaults[name]), name
+
+
+def test_tools_of_ros_releases_read_the_package_and_its_changelog(tmp_path):
+    package = pytest.importorskip('catkin_pkg.package')
+    changelog = pytest.importorskip('catkin_pkg.changelog')
+    warnings = []
+    read = package.parse_package(str(ROOT / 'package.xml'), warnings=warnings)
+    read.validate(warnings=warnings)
+    assert warnings == []
+    assert {url.type for url in read.urls} == {'website', 'repository', 'bugtracker'}
+    assert all(maintainer.email for maintainer in read.maintainers)
+    text = (ROOT / 'CHANGELOG.rst').read_text()
+    released = re.sub('^Forthcoming\n-+$', f'9.9.9 (2030-01-31)\n{"-" * 18}', text, flags=re.M)
+    (tmp_path / 'CHANGELOG.rst').write_text(released)
+    versions = changelog.get_changelog_from_path(str(tmp_path / 'CHANGELOG.rst'), 'nndepth')
+    assert next(versions.foreach_version())[0] == '9.9.9'
+    assert len(versions.get_content_of_version('9.9.9')[0].bullets) > 50
+
+
+def test_the_repository_has_one_address():
+    addresses = {url.text.removesuffix('/issues') for url in PACKAGE.iter('url')}
+    for name in ('setup.py', 'mkdocs.yml'):
+        addresses |= set(re.findall(r'https://[\w./-]+/nndepth\b', (ROOT / name).read_text()))
+    assert len(addresses) == 1
