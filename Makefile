@@ -45,8 +45,9 @@ lint: .venv/.installed
 	$(ENV) python -m ruff check . && python -m ruff format --check . && python -m mypy
 
 # The site of the documentation, in build/site: python -m http.server -d build/site shows it.
+# Without its messages (--quiet), mkdocs would not count warnings as errors.
 docs: .venv/.installed
-	$(ENV) NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
+	$(ENV) NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
 
 build: $(BUILT)
 

@@ -59,8 +59,13 @@ def filled(text: str, path: str, repository: str) -> str:
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
-    """Called by mkdocs with each page."""
-    return filled(markdown, page.file.src_uri, config['repo_url'])
+    """Called by mkdocs with each page; what is wrong ends the build with one line."""
+    from mkdocs.exceptions import PluginError
+
+    try:
+        return filled(markdown, page.file.src_uri, config['repo_url'])
+    except ValueError as error:
+        raise PluginError(f'docs/{page.file.src_uri}: {error}') from error
 
 
 def main() -> None:

@@ -76,13 +76,13 @@ def _place(target: str, anchor: str, source: PurePosixPath) -> tuple[PurePosixPa
     """The file that a link means, relative to the repository, and the anchor in it."""
     place = PurePosixPath(os.path.normpath(source.parent / target)) if target else source
     if not (ROOT / place).exists():
-        raise BrokenLinkError(f'{source} links to {target}, which does not exist')
+        raise BrokenLinkError(f'a link in {source} leads to {target}, which does not exist')
     if place == README and anchor:
         heading = anchor.lstrip('#')
         for page in sorted((ROOT / DOCS).rglob('*.md')):
             if heading in map(_slug, _PART.findall(page.read_text())):
                 return PurePosixPath(page.relative_to(ROOT).as_posix()), ''
-        raise BrokenLinkError(f'{source} links to {anchor} of README.md, which no page shows')
+        raise BrokenLinkError(f'a link in {source} leads to {anchor} of the README, which no page shows')
     return place, anchor
 
 
