@@ -63,7 +63,7 @@ def find_pretrained(
 
     Args:
         source: a folder that `save_pretrained` or transformers wrote, a file of weights, or
-            'owner/name[@revision][/file]' on the hub. A path that exists is taken for a path.
+            `owner/name[@revision][/file]` on the hub. A path that exists is taken for a path.
         revision: of the repository: a branch, a tag or a commit.
         model: the network, with or without its variant, where the source does not tell it.
         network_settings: in place of the network's own, see `create_engine`.

@@ -62,7 +62,7 @@ class HubAddress:
 
     @classmethod
     def parse(cls, text: str) -> HubAddress:
-        """Read '[hf://]owner/name[@revision][/file]', or the address of its page on the hub.
+        """Read `[hf://]owner/name[@revision][/file]`, or the address of its page on the hub.
 
         Raises:
             ValueError: it has another form.

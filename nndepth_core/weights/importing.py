@@ -49,7 +49,7 @@ def import_weights(
     Args:
         source: .safetensors file or one that torch.save wrote, with official entries or ours, a
             folder that transformers or `save_pretrained` wrote, or where such weights lie on the
-            Hugging Face hub: 'owner/name[@revision][/file]'. A path that exists is taken for a
+            Hugging Face hub: `owner/name[@revision][/file]`. A path that exists is taken for a
             path.
         model: the network it is for; None finds out which one it fits.
         variant: its variant; None finds out which one fits.
