@@ -82,7 +82,7 @@ def _place(target: str, anchor: str, source: PurePosixPath) -> tuple[PurePosixPa
         for page in sorted((ROOT / DOCS).rglob('*.md')):
             if heading in map(_slug, _PART.findall(page.read_text())):
                 return PurePosixPath(page.relative_to(ROOT).as_posix()), ''
-        raise BrokenLinkError(f'a link in {source} leads to {anchor} of the README, which no page shows')
+        raise BrokenLinkError(f'a link in {source} leads to {anchor} of README.md, shown nowhere')
     return place, anchor
 
 
