@@ -18,6 +18,14 @@ from nndepth_ros.outputs import MONO_OUTPUTS, STEREO_OUTPUTS
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / 'docs').rglob('*.md'))
 HOME = 'https://example.org/nndepth'
+BAGS = ('mcap', 'rosbags')
+NEEDED = {
+    'compare': BAGS,
+    'pseudo-label': BAGS,
+    'replay': BAGS,
+    'train': ('torch', 'jsonargparse'),
+}
+"""Packages without which the options of a command are not known."""
 
 
 @pytest.fixture(scope='module')
@@ -80,9 +88,8 @@ def test_a_parameter_that_its_file_lacks_is_named(writer, monkeypatch):
 
 @pytest.mark.parametrize('name', sorted(COMMANDS))
 def test_every_option_of_a_command_is_told(writer, name):
-    if name == 'train':
-        pytest.importorskip('torch')
-        pytest.importorskip('jsonargparse')
+    for package in NEEDED.get(name, ()):
+        pytest.importorskip(package)
     out = io.StringIO()
     with redirect_stdout(out), suppress(SystemExit):
         importlib.import_module(COMMANDS[name][0]).main(['--help'])
@@ -164,8 +171,8 @@ def test_every_message_is_shown(writer):
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pages_are_whole_and_their_links_lead_somewhere(writer, page):
     if '<!-- reference: commands -->' in page.read_text():
-        pytest.importorskip('torch')
-        pytest.importorskip('jsonargparse')
+        for package in {package for packages in NEEDED.values() for package in packages}:
+            pytest.importorskip(package)
     text = writer.filled(page.read_text(), page.relative_to(ROOT / 'docs').as_posix(), HOME)
     assert '<!-- reference:' not in text
     for target in re.findall(r'\]\(([^()\s]+)\)', writer.outside_code(text, str)):
