@@ -4,7 +4,8 @@ A small residual pyramid gives features. The volumes hold cosines of feature gro
 of the size. A 3-D hourglass, whose channels are gated by the left features (as in IGEV-Stereo,
 CVPR 2023, section 3.2), aggregates them, and soft-argmin around the strongest disparity follows. A
 refinement at 1/2, which searches a few pixels to both sides of this disparity, makes it precise.
-Each upsampling is a convex combination (RAFT, ECCV 2020, section 3.3). Convolutions are dense,
+The variant `fine` then looks at both images again at twice their size, near what it found. Each
+upsampling is a convex combination (RAFT, ECCV 2020, section 3.3). Convolutions are dense,
 because CPUs run these closer to their peak than depthwise ones.
 """
 
@@ -32,8 +33,8 @@ from nndepth_core.encoders.pyramid import Pyramid
 from nndepth_core.models.base import Prediction, StereoNetwork, scale_to_unit
 from nndepth_core.spec import ModelSpec
 
-_BINS = 48
-"""Number of disparities at quarter resolution, for 0 to 188 px at full resolution."""
+_COARSE = 4
+"""Pixels of the image that a pixel of the volume stands for."""
 _GROUPS = 16, 8
 """Channels of a group, at 1/4 and at 1/8; the volume holds the cosine of each group separately."""
 _NARROW = 16
@@ -51,13 +52,15 @@ _RADIUS = 3
 _STEPS = 2 * _RADIUS + 1
 _JOINED = 48
 """Channels that the refinement joins; runtimes are fast at multiples of 16."""
+_NEAR = 1.0
+"""How far from the first look, in pixels at 1/4, the second one may find a match at no cost."""
 
 
 class Estimate(NamedTuple):
     """All outputs of the network; training needs more of them than inference.
 
     Attributes:
-        logits: (N, 48, H / 4, W / 4), logits of the disparities.
+        logits: (N, bins, H / 4, W / 4), logits of the disparities; 48 bins are 188 px.
         coarse: (N, 1, H / 4, W / 4), disparity in pixels at 1/4.
         half: (N, 1, H / 2, W / 2), the same upsampled, in pixels at 1/2.
         confidence_logits: (N, 1, H, W), logit of the confidence.
@@ -77,14 +80,23 @@ class NanoStereo(StereoNetwork):
     Args:
         features: channels of the pyramid at 1/4, 1/8, 1/16 and 1/32.
         volume: channels of the hourglass at 1/8, 1/16 and 1/32.
+        doubled: whether to look again at images of twice the size. It has no weights of its own,
+            and training does not do it.
+        max_disparity: the range of disparities in pixels, a multiple of 64. All disparities share
+            their weights, so that any range goes with any weights.
+
+    Raises:
+        ValueError: max_disparity is no multiple of 64.
     """
 
     spec = ModelSpec(
         'nano_stereo', confidence='head', multiple=32, placement='top_right', minimum=(32, 32)
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {
-        'base': {'features': (32, 48, 64, 80), 'volume': (16, 32, 48)},
+        'base': {'features': (32, 48, 64, 80), 'volume': (16, 32, 48), 'doubled': False},
+        'fine': {'features': (32, 48, 64, 80), 'volume': (16, 32, 48), 'doubled': True},
     }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {'max_disparity': (64, 1024)}
 
     official_rules = (
         (r'^refinement\.confidence_head', 'second_look.certainty'),
@@ -92,8 +104,21 @@ class NanoStereo(StereoNetwork):
     )
     """The names in its first published weights."""
 
-    def __init__(self, features: Sequence[int], volume: Sequence[int]) -> None:
+    def __init__(
+        self,
+        features: Sequence[int],
+        volume: Sequence[int],
+        doubled: bool,
+        max_disparity: int = 192,
+    ) -> None:
         super().__init__()
+        if max_disparity < 64 or max_disparity % 64:
+            raise ValueError(f'max_disparity is {max_disparity}; give a multiple of 64')
+        self.doubled = doubled
+        self.bins = max_disparity // _COARSE
+        self.specify(value_range=(0.0, float(max_disparity)))
+        if doubled:
+            self.specify(bytes_per_pixel=600)
         self.pyramid = Pyramid(3 + 1, _HALF, features)
         self.to_matching = nn.Conv2d(features[0], features[0], 1)
         self.to_narrow = nn.Conv2d(features[0], _NARROW, 1)
@@ -113,58 +138,100 @@ class NanoStereo(StereoNetwork):
         confidence: bool = False,
     ) -> Prediction:
         """See `StereoNetwork`; in train mode it returns all parts of an `Estimate`."""
-        found = self.estimate(left, right)
+        found = self.estimate(left, right, self.bins)
         if self.training:
             return list(found)
+        disparity, confidence_logits = found.disparity, found.confidence_logits
+        if self.doubled:
+            disparity, confidence_logits = self.look_again(left, right, found)
         if confidence:
-            return found.disparity, found.confidence_logits.sigmoid()
-        return found.disparity
+            return disparity, confidence_logits.sigmoid()
+        return disparity
 
-    def estimate(self, left: Tensor, right: Tensor) -> Estimate:
-        """Compute all outputs for a pair of batches (N, 3, H, W) in 0..255."""
+    def look_again(self, left: Tensor, right: Tensor, first: Estimate) -> tuple[Tensor, Tensor]:
+        """Estimate at twice the size, near what was found, for details and precision.
+
+        Args:
+            left: images (N, 3, H, W) in 0..255.
+            right: images of the same shape.
+            first: what was found in them.
+
+        Returns:
+            Disparity (N, 1, H, W) in pixels; logit of its confidence, (N, 1, H, W). Both are means
+            of the two looks, weighted by the odds of being right.
+        """
+        left, right = (F.interpolate(x, scale_factor=2.0, mode='bilinear') for x in (left, right))
+        near = F.avg_pool2d(first.disparity, 2) * (2 / _COARSE)
+        found = self.estimate(left, right, 2 * self.bins, near)
+        disparity = F.avg_pool2d(found.disparity, 2) / 2
+        confidence_logits = F.avg_pool2d(found.confidence_logits, 2)
+        weight = (confidence_logits - first.confidence_logits).sigmoid()
+        return (
+            torch.lerp(first.disparity, disparity, weight),
+            torch.lerp(first.confidence_logits, confidence_logits, weight),
+        )
+
+    def estimate(
+        self, left: Tensor, right: Tensor, bins: int, near: Tensor | None = None
+    ) -> Estimate:
+        """Compute all outputs for a pair.
+
+        Args:
+            left: images (N, 3, H, W) in 0..255.
+            right: images of the same shape.
+            bins: the number of disparities, a multiple of 16.
+            near: disparities (N, 1, H / 4, W / 4), in pixels at 1/4, at which the match is
+                probably to be found; None if nothing is known of it.
+        """
         self.check_images(left, right)
         images = torch.cat((left, right))
         seen = torch.cat((scale_to_unit(images), local_contrast(images)), 1)
         half, narrow, *maps = self.pyramid(seen)
         guides = [level.chunk(2)[0] for level in maps]
-        logits = self.hourglass(self.match(narrow, maps[0]), self.match_coarse(maps[1]), guides)
+        volumes = self.match(narrow, maps[0], bins), self.match_coarse(maps[1], bins // 2)
+        logits = self.hourglass(*volumes, guides)
+        if near is not None:
+            every = torch.arange(bins, device=near.device).view(1, -1, 1, 1)
+            logits = logits - ((every - near).abs() - _NEAR).relu()
 
-        bins, near = near_peak(logits, _PEAK)
-        coarse = softmax_mean(near, bins.to(near.dtype), 1).unsqueeze(1)
-        peak = near[:, _PEAK : _PEAK + 1]
+        places, best = near_peak(logits, _PEAK)
+        coarse = softmax_mean(best, places.to(best.dtype), 1).unsqueeze(1)
+        peak = best[:, _PEAK : _PEAK + 1]
         # the logarithm of the probability; logsumexp is slow in ONNX Runtime
-        doubt = near - peak - (logits - peak).exp().sum(1, keepdim=True).log()
+        doubt = best - peak - (logits - peak).exp().sum(1, keepdim=True).log()
         # the factors bring both to the size of activations
         joined = torch.cat((guides[0], doubt.clamp(min=-9) / 3, coarse / 16), 1)
         enlarged = convex_upsample_coarse(coarse, self.to_weights(joined).float(), 2)
         disparity, confidence_logits = self.refinement(half, maps[0], joined, enlarged)
         return Estimate(logits, coarse, enlarged, confidence_logits, disparity)
 
-    def match(self, narrow: Tensor, wide: Tensor) -> Tensor:
+    def match(self, narrow: Tensor, wide: Tensor, bins: int) -> Tensor:
         """Compare both images at 1/4.
 
         Args:
             narrow: features (2N, C, h, w) that see only a few pixels around.
             wide: features (2N, C, h, w) that see a large area.
+            bins: the number of disparities.
 
         Returns:
-            (N, 48, groups, h, w); the sum over the groups is high where pixels look alike.
+            (N, bins, groups, h, w); the sum over the groups is high where pixels look alike.
         """
         wide = unit_vectors(self.to_matching(wide), 1)
         narrow = unit_vectors(self.to_narrow(narrow), 1)
-        return _volume(torch.cat((wide, self.narrow_weight * narrow), 1), _BINS, _GROUPS[0])
+        return _volume(torch.cat((wide, self.narrow_weight * narrow), 1), bins, _GROUPS[0])
 
-    def match_coarse(self, features: Tensor) -> Tensor:
+    def match_coarse(self, features: Tensor, bins: int) -> Tensor:
         """Compare both images at 1/8.
 
         Args:
             features: (2N, C, h, w).
+            bins: the number of disparities.
 
         Returns:
-            (N, 24, groups, h, w), see `match`.
+            (N, bins, groups, h, w), see `match`.
         """
         features = unit_vectors(self.to_coarse_matching(features), 1)
-        return _volume(features, _BINS // 2, _GROUPS[1])
+        return _volume(features, bins, _GROUPS[1])
 
 
 def _volume(features: Tensor, bins: int, group: int) -> Tensor:
@@ -227,10 +294,10 @@ class Hourglass(nn.Module):
         self.leave = PlaneOut(widths[0])
 
     def forward(self, quarter: Tensor, eighth: Tensor, guides: Sequence[Tensor]) -> Tensor:
-        """Map volumes (N, 48, C, h, w) and (N, 24, C', h / 2, w / 2) to logits.
+        """Map volumes (N, bins, C, h, w) and (N, bins / 2, C', h / 2, w / 2) to logits.
 
         Returns:
-            (N, 48, h, w).
+            (N, bins, h, w).
         """
         alone, *gates = (
             gate(guide).sigmoid() for gate, guide in zip(self.gate, guides, strict=True)

@@ -52,17 +52,75 @@ def test_the_default_needs_nothing_downloaded():
     assert np.median(errors) < 1.0
 
 
-def test_bundled_export_and_weights_are_one_model():
+@pytest.mark.parametrize('variant', ['base', 'fine'])
+def test_bundled_export_and_weights_are_one_model(variant):
     pytest.importorskip('onnxruntime')
     pytest.importorskip('torch')
     images = np.random.default_rng(0).integers(0, 256, (2, 1, 96, 160, 3), np.uint8)
     pair = dict(zip(('left', 'right'), images, strict=True))
     by_onnx, by_torch = (
-        create_engine(DEFAULT_NETWORK, engine, 'cpu', precision='fp32').run(pair)
+        create_engine(f'{DEFAULT_NETWORK}-{variant}', engine, 'cpu', precision='fp32').run(pair)
         for engine in ('onnxruntime', 'torch')
     )
     assert np.abs(by_onnx['disparity'] - by_torch['disparity']).mean() < 1e-3
     assert np.abs(by_onnx['confidence'] - by_torch['confidence']).mean() < 1e-3
+
+
+def estimate(network, left, right):
+    """The disparity (H, W) of a pair of uint8 images of a size that the network takes."""
+    import torch
+
+    images = (torch.from_numpy(x).permute(2, 0, 1)[None].float() for x in (left, right))
+    with torch.inference_mode():
+        return network(*images)[0, 0].numpy()
+
+
+def bundled(variant='base', **settings):
+    from nndepth_core.models import create_model
+    from nndepth_core.weights.loading import load_weights
+
+    network = create_model(DEFAULT_NETWORK, variant, **settings)
+    load_weights(network, stored_weights(DEFAULT_NETWORK, variant))
+    return network.eval()
+
+
+def test_the_second_look_is_more_precise():
+    pytest.importorskip('torch')
+    rendered = ProceduralStereo(size=(160, 224), seed=5, largest_disparity=48.0)
+    errors = {}
+    for variant in ('base', 'fine'):
+        network = bundled(variant)
+        errors[variant] = np.concatenate([
+            np.abs(estimate(network, pair.left, pair.right) - pair.disparity).ravel()
+            for pair in (rendered[index] for index in range(6))
+        ])  # fmt: skip
+    base, fine = (np.nanmean(errors[name] > 1) for name in ('base', 'fine'))
+    assert fine < 0.9 * base
+
+
+def test_the_second_look_stays_near_the_first():
+    torch = pytest.importorskip('torch')
+    network, pair = bundled('fine'), torch.rand(2, 1, 3, 64, 128) * 255
+    with torch.inference_mode():
+        first = network.estimate(*pair, network.bins)
+        for found, logit, most in ((12.0, -50.0, 4.0), (90.0, -50.0, 4.0), (90.0, 50.0, 1e-4)):
+            disparity, sure = (torch.full((1, 1, 64, 128), x) for x in (found, logit))
+            given = first._replace(disparity=disparity, confidence_logits=sure)
+            again, _ = network.look_again(*pair, given)
+            assert 0 <= (again - found).abs().mean() < most
+
+
+def test_the_range_is_a_setting():
+    pytest.importorskip('torch')
+    wide = np.random.default_rng(0).integers(0, 256, (64, 640, 3), np.uint8)
+    shift = 230
+    left, right = wide[:, : 640 - 256], wide[:, shift : shift + 640 - 256]
+    short = estimate(bundled(), left, right)[:, shift:]
+    reached = estimate(bundled(max_disparity=256), left, right)[:, shift:]
+    assert np.median(np.abs(reached - shift)) < 1 < np.median(np.abs(short - shift))
+    assert bundled(max_disparity=256).spec.value_range == (0.0, 256.0)
+    with pytest.raises(ValueError, match='max_disparity is 100; give a multiple of 64'):
+        bundled(max_disparity=100)
 
 
 def test_weights_of_the_user_come_before_those_of_the_package(tmp_path):
