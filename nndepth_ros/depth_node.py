@@ -17,13 +17,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from nndepth_core.calibration import AnyCalibration
 from nndepth_core.engines import Engine
 from nndepth_core.estimator import StageClock
+from nndepth_core.pacing import Mailbox
 from nndepth_ros import diagnostics, doctor
 from nndepth_ros.cameras import Cameras
 from nndepth_ros.conversions import stamp_ns
 from nndepth_ros.doctor import InputState
 from nndepth_ros.frames import Frames
 from nndepth_ros.log import describe
-from nndepth_ros.mailbox import Mailbox
 from nndepth_ros.model_node import ModelNode
 from nndepth_ros.outputs import STATS
 from nndepth_ros.parameters.table import Parameter

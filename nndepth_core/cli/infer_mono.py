@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nndepth_core import io, visualization
-from nndepth_core.camera import PinholeCamera, depth_limits, limited_depth
+from nndepth_core.calibrated import CalibratedImages, ImageDepth
+from nndepth_core.camera import depth_limits
 from nndepth_core.cli import options
 from nndepth_core.cli.infer_files import OutputFiles, depth_picture
 from nndepth_core.clouds import CloudSettings
@@ -20,9 +21,7 @@ from nndepth_core.data.image_files import SingleImages
 from nndepth_core.data.sample import MonoSample
 from nndepth_core.estimator import DepthResult, MonoEstimator, load_estimator
 from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, FITTED, align_depth, mono_metrics
-from nndepth_core.filters import DepthFilters, View
-from nndepth_core.plausibility import BaselineLimits, Finding, examine_depth, examine_image_levels
-from nndepth_core.rectification.rectifier import clear_uncovered, rectified
+from nndepth_core.plausibility import BaselineLimits, Finding
 
 OF_METRES = ('depth', 'ply', 'cloud')
 WORST = 25.0
@@ -36,11 +35,13 @@ class MonoInference:
         images: the images.
         formats: the formats of the files that are written; they are known after `load`.
         estimator: what runs the model; it is there after `load`.
+        single: what estimates images by it; it is there after `load`.
     """
 
     noun = 'image'
     columns: ClassVar[dict[str, str]] = {'abs_rel': 'AbsRel', 'rmse': 'RMSE m', 'delta_1': 'δ1'}
     estimator: MonoEstimator
+    single: CalibratedImages
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.images = SingleImages(args.images[0], args.truth, args.truth_scale, args.max_pixels)
@@ -88,6 +89,7 @@ class MonoInference:
         if self.source is None and (wanted := sorted({*self.formats} & {'ply', 'cloud'})):
             raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
         self.estimator = estimator
+        self.single = CalibratedImages(estimator, self.source, self.filters, self.depth_limits)
 
     @property
     def note(self) -> str:
@@ -104,19 +106,10 @@ class MonoInference:
     def __call__(self, index: int) -> MonoPicture:
         """Read one image and estimate its depth."""
         sample = self.images[index]
-        size = sample.image.shape[1], sample.image.shape[0]
-        camera = self.source.left_camera(size) if self.source else None
-        rectifiers = self.source.rectifiers(size) if self.source else ()
-        (image,) = rectified(rectifiers, (sample.image,))
-        sample = replace(sample, image=image)
-        estimate = self.estimator(sample.image, camera, confidence=self.confidence)
-        clear_uncovered(estimate.depth, rectifiers)
-        result = DepthFilters().depth(estimate, self.filters, View(sample.image, camera))
-        if result.output == 'depth':
-            depth = limited_depth(result.depth.copy(), *self.depth_limits)
-            result = replace(result, depth=depth)
+        known = self.single(sample.image, self.confidence)
+        sample = replace(sample, image=known.image)
         files = self.images.files[index]
-        return MonoPicture(files, sample, estimate, result, camera, self.depth_limits, self.cloud)
+        return MonoPicture(files, sample, known, self.depth_limits, self.cloud)
 
 
 @dataclass(frozen=True)
@@ -125,11 +118,14 @@ class MonoPicture:
 
     files: tuple[Path, ...]
     sample: MonoSample
-    estimate: DepthResult
-    result: DepthResult
-    camera: PinholeCamera | None
+    known: ImageDepth
     limits: tuple[float, float]
     cloud: CloudSettings
+
+    @property
+    def result(self) -> DepthResult:
+        """What the filters left of the estimate."""
+        return self.known.result
 
     def record(self) -> dict[str, Any]:
         """Figures for results.json."""
@@ -151,8 +147,7 @@ class MonoPicture:
 
     def examine(self) -> list[Finding]:
         """Examine whether image and depth can be true."""
-        limits = self.limits if self.estimate.output == 'depth' else None
-        return examine_image_levels(self.sample.image) + examine_depth(self.estimate.depth, limits)
+        return self.known.examine(self.limits)
 
     def write(self, folder: Path, formats: Collection[str]) -> list[str]:
         """Write what was asked for and the pictures side by side; return the files' names."""
@@ -165,7 +160,7 @@ class MonoPicture:
             io.write_map(files.path(f'{output}.npy'), values)
         if 'color' in formats:
             io.write_image(files.path(f'{output}_color.png'), picture)
-        files.write_depth(formats, values, self.sample.image, self.camera, self.cloud)
+        files.write_depth(formats, values, self.sample.image, self.known.camera, self.cloud)
         pictures = {'image': self.sample.image, title: picture}
         if len(self.files) > 1:
             pictures |= self._error()

@@ -1,7 +1,8 @@
-"""Keeping a rate: cheaper ways to run a model, and which of them is used at present."""
+"""Keeping a rate: cheaper ways to run a model, which of them is used, and what is skipped."""
 
 from nndepth_core.pacing.camera_rate import CameraRate
 from nndepth_core.pacing.controller import Controller
 from nndepth_core.pacing.ladder import Ladder, Step, plan
+from nndepth_core.pacing.mailbox import Mailbox
 
-__all__ = ['CameraRate', 'Controller', 'Ladder', 'Step', 'plan']
+__all__ = ['CameraRate', 'Controller', 'Ladder', 'Mailbox', 'Step', 'plan']

@@ -62,6 +62,7 @@ KNOW_THE_TASK = (
     'nndepth_core.blocks.group_correlation',
     'nndepth_core.blocks.row_matching',
     'nndepth_core.blocks.sparse_correlation',
+    'nndepth_core.calibrated',
     'nndepth_core.calibration',
     'nndepth_core.camera',
     'nndepth_core.cli',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from nndepth_ros.mailbox import Mailbox
+from nndepth_core.pacing.mailbox import Mailbox
 
 
 class Clock:
