@@ -32,6 +32,10 @@ COMMANDS = {
     ),
     'replay': ('nndepth_ros.replay.command', 'run a recorded ROS bag through the estimator'),
     'train': ('nndepth_core.cli.train', 'train or fine-tune a network'),
+    'view': (
+        'nndepth_core.cli.view',
+        'look at images and depth in rerun or Foxglove',
+    ),
     'weights': ('nndepth_core.cli.weights', 'list, show, import, fetch, locate or remove weights'),
 }
 

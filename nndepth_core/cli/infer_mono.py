@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nndepth_core import io, visualization
-from nndepth_core.calibrated import CalibratedImages, ImageDepth
+from nndepth_core.calibrated import NO_LIMITS, CalibratedImages, ImageDepth
 from nndepth_core.camera import depth_limits
 from nndepth_core.cli import options
 from nndepth_core.cli.infer_files import OutputFiles, depth_picture
@@ -21,11 +20,33 @@ from nndepth_core.data.image_files import SingleImages
 from nndepth_core.data.sample import MonoSample
 from nndepth_core.estimator import DepthResult, MonoEstimator, load_estimator
 from nndepth_core.evaluation.mono_metrics import ALIGNMENTS, FITTED, align_depth, mono_metrics
+from nndepth_core.filters import FilterSettings
 from nndepth_core.plausibility import BaselineLimits, Finding
+from nndepth_core.spec import ModelSpec
 
 OF_METRES = ('depth', 'ply', 'cloud')
 WORST = 25.0
 """The error in per cent of the truth that pictures show in red."""
+
+
+def check_single(args: argparse.Namespace) -> None:
+    """Refuse arguments that are for pairs."""
+    if options.baseline_limits(args) != BaselineLimits():
+        raise ValueError('--min-baseline and --max-baseline are for pairs; leave them out')
+
+
+def check_map(
+    spec: ModelSpec, confidence: bool, filters: FilterSettings, limits: tuple[float, float]
+) -> None:
+    """Refuse a confidence, filters or limits in metres that the maps of a model do not allow."""
+    if confidence and spec.confidence is None:
+        raise ValueError(f'{spec.title} has no confidence; leave --confidence out')
+    if spec.output != 'depth' and (filters.any or limits != NO_LIMITS):
+        raise ValueError(
+            'filters and limits of depth need metres, and '
+            f'{spec.title} gives {spec.output.replace("_", " ")} without a scale; leave '
+            '--filter-..., --min-depth and --max-depth out'
+        )
 
 
 class MonoInference:
@@ -46,8 +67,7 @@ class MonoInference:
     def __init__(self, args: argparse.Namespace) -> None:
         self.images = SingleImages(args.images[0], args.truth, args.truth_scale, args.max_pixels)
         self.source = options.calibration_of(args, single=True)
-        if options.baseline_limits(args) != BaselineLimits():
-            raise ValueError('--min-baseline and --max-baseline are for pairs; leave them out')
+        check_single(args)
         self.formats = args.formats or ()
         self.confidence = args.confidence
         self.depth_limits = depth_limits(args.min_depth, args.max_depth)
@@ -68,8 +88,6 @@ class MonoInference:
                 f'{spec.title} takes pairs and one image is given; give LEFT and RIGHT, or choose '
                 'a model of single images by --model'
             )
-        if self.confidence and spec.confidence is None:
-            raise ValueError(f'{spec.title} has no confidence; leave --confidence out')
         metric = spec.output == 'depth'
         self.formats = self.formats or ('pfm', 'color') + ('depth',) * metric
         if 'kitti' in self.formats:
@@ -80,12 +98,7 @@ class MonoInference:
                 f'{spec.output.replace("_", " ")} without a scale; choose of pfm, npy and color, '
                 'or a model that gives metres'
             )
-        if not metric and (self.filters.any or self.depth_limits != (0, math.inf)):
-            raise ValueError(
-                'filters and limits of depth need metres, and '
-                f'{spec.title} gives {spec.output.replace("_", " ")} without a scale; leave '
-                '--filter-..., --min-depth and --max-depth out'
-            )
+        check_map(spec, self.confidence, self.filters, self.depth_limits)
         if self.source is None and (wanted := sorted({*self.formats} & {'ply', 'cloud'})):
             raise ValueError(f'{" and ".join(wanted)} cannot be written without --calibration')
         self.estimator = estimator

@@ -252,8 +252,10 @@ def cloud_settings(args: argparse.Namespace, formats: Collection[str]) -> CloudS
 def add_group(
     parser: argparse.ArgumentParser, prefix: str, make: type, meaning: Mapping[str, str]
 ) -> None:
-    """Declare `--PREFIX-NAME` for every field of a dataclass whose defaults are numbers."""
+    """Declare `--PREFIX-NAME` for the fields with a meaning of a dataclass of numbers."""
     for field in fields(make):
+        if field.name not in meaning:
+            continue
         parser.add_argument(
             flag(f'{prefix}_{field.name}'),
             type=type(field.default),
