@@ -1,1 +1,1 @@
-"""Random and damaged inputs for tests."""
+"""Random and damaged inputs for tests, and readers of what they write."""

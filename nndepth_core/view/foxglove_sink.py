@@ -39,6 +39,7 @@ UPRIGHT, OPTICAL = 'camera', 'camera_optical'
 BACKLOG = 32
 """Messages that wait for a slow viewer, about those of two frames; older ones are dropped."""
 STATS_SCHEMA = {
+    'title': 'nndepth.Stats',
     'type': 'object',
     'properties': {
         'density': {'type': 'number', 'description': 'share of pixels that are known, 0..1'},
