@@ -77,11 +77,10 @@ def _open(source: str) -> cv2.VideoCapture:
 
 def _of_video(capture: cv2.VideoCapture) -> Iterator[Picture]:
     while True:
-        stamp = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
         known, bgr = capture.read()
         if not known:
             return
-        yield Picture(_rgb(bgr), stamp)
+        yield Picture(_rgb(bgr), round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6))
 
 
 class _Reader:

@@ -7,11 +7,14 @@ where it is.
 
 from __future__ import annotations
 
-import errno
+import os
+import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,21 +33,30 @@ IMAGE, RIGHT, POINTS, STATS = 'world/camera', 'world/right', 'world/points', 'st
 DEPTH, CONFIDENCE, COLORED = f'{IMAGE}/depth', f'{IMAGE}/confidence', f'{IMAGE}/colors'
 _RADIUS = -1.5
 """Of points; by the viewer's rule, a negative number is in pixels of the screen."""
+_BLOCK = 1 << 20
 _PLANE = 0.25
 """Metres at which the viewer draws the image before its camera."""
 
 
 @contextmanager
 def saved(path: Path) -> Iterator[RerunSink]:
-    """Write a recording; an OSError says that it cannot be written."""
-    recording = rr.RecordingStream(APPLICATION)
-    recording.save(path)
-    sink = _FileSink(recording, path)
-    try:
-        yield sink
-    finally:
-        recording.disconnect()
-    sink.check()
+    """Write a recording; an OSError says that it cannot be written.
+
+    The thread in which rerun writes a file tells nobody of a full disk, and hangs then. So it
+    writes to a pipe, and what comes out is written here.
+    """
+    with TemporaryDirectory() as folder:
+        pipe = Path(folder) / path.name
+        os.mkfifo(pipe)
+        writer = _Writer(pipe, path)
+        recording = rr.RecordingStream(APPLICATION)
+        recording.save(pipe)
+        try:
+            yield _FileSink(recording, writer)
+        finally:
+            recording.disconnect()
+            writer.join()
+        writer.check()
 
 
 @contextmanager
@@ -147,22 +159,43 @@ class RerunSink:
 
 
 class _FileSink(RerunSink):
-    """Writes a file; rerun's thread that does so only logs what goes wrong."""
+    """Writes a file."""
 
-    def __init__(self, recording: rr.RecordingStream, path: Path) -> None:
+    def __init__(self, recording: rr.RecordingStream, writer: _Writer) -> None:
         super().__init__(recording)
-        self._path, self._size = path, 0
+        self._writer = writer
+
+    def show(self, frame: Frame) -> None:
+        """Log a frame; an OSError says that one of those before could not be written."""
+        self._writer.check()
+        super().show(frame)
+
+
+class _Writer(threading.Thread):
+    """Copies a pipe to a file to its end, and keeps what goes wrong."""
+
+    def __init__(self, pipe: Path, path: Path) -> None:
+        super().__init__(name='recording', daemon=True)
+        self._pipe, self._path = pipe, path
+        self._error: OSError | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Read all there is, also after an error, so that the other end never waits."""
+        with self._pipe.open('rb') as source:
+            try:
+                with self._path.open('wb') as target:
+                    shutil.copyfileobj(source, target)
+            except OSError as error:
+                self._error = error
+                while source.read(_BLOCK):
+                    pass
 
     def check(self) -> None:
-        """Raise an OSError if the file has not grown since the last call."""
-        size = self._path.stat().st_size
-        if size <= self._size:
-            raise OSError(errno.EIO, 'cannot be written; is the disk full?', str(self._path))
-        self._size = size
-
-    def _sent(self) -> None:
-        super()._sent()
-        self.check()
+        """Raise the error that came, if one did."""
+        if self._error is not None:
+            self._error.filename = str(self._path)
+            raise self._error
 
 
 def layout(frame: Frame) -> rrb.Blueprint:

@@ -72,7 +72,7 @@ def red_of(rgba: np.ndarray) -> np.ndarray:
     return (np.asarray(rgba, np.uint32) >> 24).astype(np.uint8)
 
 
-# --- right in three dimensions --------------------------------------------------------------------
+# --- right in three dimensions -------------------------------------------------------------------
 
 
 def test_rerun_holds_pinhole_depth_and_points_of_the_estimate(command, camera, disparity):
@@ -181,7 +181,7 @@ def test_colors_of_a_stream_follow_slowly_and_those_of_files_do_not():
     assert Coloring()(unknown).range == (0, 1)
 
 
-# --- without some of it ---------------------------------------------------------------------------
+# --- without some of it --------------------------------------------------------------------------
 
 
 def test_without_calibration_there_is_disparity_and_it_says_so(command):
@@ -265,7 +265,7 @@ def test_if_nothing_can_be_shown_there_is_no_file(command):
     assert files() == set()
 
 
-# --- where it is shown ----------------------------------------------------------------------------
+# --- where it is shown ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -330,8 +330,11 @@ def test_an_interrupted_recording_holds_what_was_shown(command, monkeypatch, nam
         assert len(read_mcap(Path(name))['/left/image_rect/compressed']) == 2
 
 
-@pytest.mark.parametrize('name', ['x.rrd', 'x.mcap'])
-def test_a_full_disk_is_told_and_leaves_no_file(command, name):
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [('x.rrd', 'x.rrd: File too large'), ('x.mcap', 'cannot be written; is the disk full?')],
+)
+def test_a_full_disk_is_told_and_leaves_no_file(command, name, words):
     code = (
         'import resource, signal, sys; from nndepth_core import cli;'
         'signal.signal(signal.SIGXFSZ, signal.SIG_IGN);'
@@ -339,13 +342,17 @@ def test_a_full_disk_is_told_and_leaves_no_file(command, name):
         'sys.exit(cli.main(sys.argv[1:]))'
     )
     done = subprocess.run(
-        [sys.executable, '-c', code, 'view', *map(str, LEFT_RIGHT), '--save', name],
+        [
+            *(sys.executable, '-c', code, 'view', *map(str, LEFT_RIGHT), '--save', name),
+            *('--calibration', CALIBRATION),
+        ],
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert done.returncode == 2
-    assert 'cannot be written; is the disk full?' in done.stderr
+    assert words in done.stderr
     assert files() == set()
 
 
