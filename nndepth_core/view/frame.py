@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,6 +18,8 @@ ALL_POINTS = CloudSettings(voxel_size=0)
 """Every pixel whose depth is known gives a point."""
 _CLIPPED = 2.0
 """Per cent of the values that lie outside of the colours at each end."""
+_FAR = 4.0
+"""How many times as far as the median the last colour of a depth is at most."""
 _FOLLOWED = 0.1
 """The share by which the colours of a stream follow the range of a new map."""
 _JPEG_QUALITY = 90
@@ -40,7 +42,8 @@ class Frame:
         cloud: which points of the depth are shown.
         stamp: the time of the image in nanoseconds; None if it has none.
         milliseconds: the time of each stage.
-        range: the ends of the colours of `values`, or of the depth where there are none.
+        range: the ends of the colours of `values`.
+        depth_range: the ends of the colours of the depth, metres.
     """
 
     image: np.ndarray
@@ -55,6 +58,7 @@ class Frame:
     stamp: int | None = None
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     range: tuple[float, float] = (0.0, 1.0)
+    depth_range: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
     def of_pair(cls, known: PairDepth, cloud: CloudSettings, stamp: int | None) -> Frame:
@@ -121,29 +125,50 @@ class Frame:
 
 
 class Coloring:
-    """Gives frames the range of their colours.
+    """Gives frames the ranges of their colours.
 
-    In a stream the range follows slowly, so that colours do not flicker; images without a time
-    have nothing to do with each other, and each has its own range.
+    In a stream a range follows slowly, so that colours do not flicker; images without a time have
+    nothing to do with each other, and each has its own.
     """
 
     def __init__(self) -> None:
-        self._range: tuple[float, float] | None = None
+        self._ranges: dict[str, tuple[float, float]] = {}
 
     def __call__(self, frame: Frame) -> Frame:
-        """Return the frame with the range of its colours."""
-        values = frame.depth if frame.values is None else frame.values
+        """Return the frame with the ranges of its colours."""
+        streams = frame.stamp is not None
+        return replace(
+            frame,
+            range=self._followed('range', frame.values, _range, streams),
+            depth_range=self._followed('depth', frame.depth, _depth_range, streams),
+        )
+
+    def _followed(
+        self,
+        name: str,
+        values: np.ndarray | None,
+        measure: Callable[[np.ndarray], tuple[float, float]],
+        streams: bool,
+    ) -> tuple[float, float]:
+        before = self._ranges.get(name, (0.0, 1.0))
         if values is None or not np.isfinite(values).any():
-            return replace(frame, range=self._range or frame.range)
-        new = value_range(values, _CLIPPED)
-        if frame.stamp is not None and self._range is not None:
-            low, high = (
-                before + _FOLLOWED * (now - before)
-                for before, now in zip(self._range, new, strict=True)
-            )
-            new = low, high
-        self._range = new
-        return replace(frame, range=new)
+            return before
+        low, high = measure(values)
+        if streams and name in self._ranges:
+            low = before[0] + _FOLLOWED * (low - before[0])
+            high = before[1] + _FOLLOWED * (high - before[1])
+        self._ranges[name] = low, high
+        return low, high
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    return value_range(values, _CLIPPED)
+
+
+def _depth_range(depth: np.ndarray) -> tuple[float, float]:
+    """The range of a depth, without a background that would leave one colour to all the rest."""
+    near, far = value_range(depth, _CLIPPED)
+    return near, min(far, _FAR * float(np.median(depth[np.isfinite(depth)])))
 
 
 def right_of(camera: StereoCamera) -> PinholeCamera:

@@ -119,8 +119,7 @@ class RerunSink:
         if (colored := frame.colored) is not None:
             log(COLORED, rr.EncodedImage(contents=jpeg(colored), media_type='image/jpeg'))
         if frame.depth is not None:
-            limits = frame.range if frame.values is None else None
-            log(DEPTH, rr.DepthImage(frame.depth, meter=1.0, depth_range=limits))
+            log(DEPTH, rr.DepthImage(frame.depth, meter=1.0, depth_range=frame.depth_range))
         if frame.confidence is not None:
             log(CONFIDENCE, rr.Image(gray(frame.confidence)))
         if frame.points is not None:
@@ -217,14 +216,25 @@ def layout(frame: Frame) -> rrb.Blueprint:
     left = rrb.Vertical(rrb.Grid(*pictures, grid_columns=2), plots, row_shares=[3, 1])
     if frame.depth is None or frame.camera is None:
         return rrb.Blueprint(left, collapse_panels=True)
+    eye = _eye(frame.camera, frame.depth_range[1])
     worlds = [
-        _world('points', [f'+ {POINTS}', f'+ {IMAGE}', f'+ {IMAGE}/image']),
-        _world('depth image', [f'+ {DEPTH}', f'+ {IMAGE}', f'+ {IMAGE}/image']),
+        rrb.Spatial3DView(
+            origin='world',
+            contents=[f'+ {shown}', f'+ {IMAGE}', f'+ {IMAGE}/image'],
+            name=name,
+            eye_controls=eye,
+        )
+        for name, shown in (('points', POINTS), ('depth image', DEPTH))
     ]
     right = rrb.Tabs(*worlds, active_tab=0)
     return rrb.Blueprint(rrb.Horizontal(left, right, column_shares=[2, 3]), collapse_panels=True)
 
 
-def _world(name: str, contents: list[str]) -> rrb.Spatial3DView:
-    """A view of the world from behind the camera."""
-    return rrb.Spatial3DView(origin='world', contents=contents, name=name)
+def _eye(camera: PinholeCamera, far: float) -> rrb.EyeControls3D:
+    """Look from above and behind the camera at what it sees."""
+    x, y, z = camera.position
+    return rrb.EyeControls3D(
+        position=(x + 0.2 * far, y - 0.25 * far, z - 0.3 * far),
+        look_target=(x, y, z + 0.4 * far),
+        eye_up=(0, -1, 0),
+    )

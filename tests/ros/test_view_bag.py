@@ -115,7 +115,7 @@ def test_a_left_camera_that_is_not_the_origin_stands_where_p_puts_it(view, tmp_p
 def test_a_model_of_single_images_takes_the_left_images_and_its_confidence_is_shown(
     view, bag, tmp_path
 ):
-    model = write_network(tmp_path / 'tiny.onnx', confidence='binary')
+    model = write_network(tmp_path / 'tiny.onnx', confidence='head')
     code, out, _ = view(bag, '--model', model, '--save', 'x.rrd')
     assert code == 0
     assert out.startswith('4 of 4 shown')
