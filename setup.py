@@ -25,6 +25,7 @@ EXTRAS = {
         'h5py>=3',
         'tensorboard',
     ],
+    'view': ['foxglove-sdk>=0.30', 'rerun-sdk>=0.41'],
 }
 URL = 'https://nndepth.example/nndepth'
 

@@ -37,6 +37,8 @@ HOMES_OF_OPTIONAL = (
     'nndepth_core.encoders',
     'nndepth_core.training',
     'nndepth_core.data.loader',
+    'nndepth_core.view.foxglove_sink',
+    'nndepth_core.view.rerun_sink',
 )
 # What the rooms at the bottom may import of ours, beside themselves.
 MAY_IMPORT = {
@@ -106,6 +108,11 @@ KNOW_THE_TASK = (
     'nndepth_core.training.nano_loss',
     'nndepth_core.training.stereo',
     'nndepth_core.uncertainty',
+    'nndepth_core.view.capture',
+    'nndepth_core.view.foxglove_sink',
+    'nndepth_core.view.frame',
+    'nndepth_core.view.rerun_sink',
+    'nndepth_core.view.source',
     'nndepth_core.visualization',
     'nndepth_ros.bag',
     'nndepth_ros.bag_survey',
@@ -139,6 +146,8 @@ KNOW_THE_TASK = (
     'nndepth_ros.stereo_node',
     'nndepth_ros.stereo_pipeline',
     'nndepth_ros.synchronizer',
+    'nndepth_ros.view_bag',
+    'nndepth_ros.view_command',
 )
 # Although the folder as a whole may know it, these serve every task in the same way.
 SERVE_EVERY_TASK = (
@@ -159,6 +168,8 @@ ONLY_FROM_PIP = {
     'accelerate',
     'backports',
     'compression',
+    'foxglove',
+    'google',
     'h5py',
     'huggingface_hub',
     'jsonargparse',
@@ -168,6 +179,7 @@ ONLY_FROM_PIP = {
     'onnx_ir',
     'onnxruntime',
     'onnxscript',
+    'rerun',
     'rosbags',
     'safetensors',
     'torch',
