@@ -192,18 +192,20 @@ class _RecordedSink(FoxgloveSink):
 
 
 def _logged(frame: Frame, stamp: Timestamp) -> dict[str, tuple[Any, Callable[[], Any]]]:
-    """What there is to log of a frame: topic -> the class of its channel, and the message."""
+    """What there is to log of a frame: topic -> the class of its channel, and its message.
+
+    Messages are made only for those that somebody sees.
+    """
     about: dict[str, Any] = {'timestamp': stamp, 'frame_id': OPTICAL}
     found: dict[str, tuple[Any, Callable[[], Any]]] = {
         '/tf': (channels.FrameTransformsChannel, lambda: _transforms(stamp)),
     }
 
-    def add_picture(topic: str, picture: np.ndarray | None) -> None:
-        if picture is not None:
-            found[topic] = (
-                channels.CompressedImageChannel,
-                lambda: CompressedImage(data=jpeg(picture), format='jpeg', **about),
-            )
+    def add_picture(topic: str, picture: Callable[[], np.ndarray]) -> None:
+        found[topic] = (
+            channels.CompressedImageChannel,
+            lambda: CompressedImage(data=jpeg(picture()), format='jpeg', **about),
+        )
 
     def add_map(topic: str, values: np.ndarray | None) -> None:
         if values is not None:
@@ -217,17 +219,19 @@ def _logged(frame: Frame, stamp: Timestamp) -> dict[str, tuple[Any, Callable[[],
             )
 
     side = '' if frame.right is None else '/left'
-    add_picture(f'{side}/image_rect/compressed', frame.image)
+    add_picture(f'{side}/image_rect/compressed', lambda: frame.image)
     add_camera(f'{side}/camera_info', frame.camera)
-    add_picture('/right/image_rect/compressed', frame.right)
-    add_camera('/right/camera_info', frame.right_camera)
-    add_picture(f'/{frame.output}/image_color', frame.colored)
+    if (right := frame.right) is not None:
+        add_picture('/right/image_rect/compressed', lambda: right)
+        add_camera('/right/camera_info', frame.right_camera)
+    if frame.values is not None:
+        add_picture(f'/{frame.output}/image_color', frame.colored)
+    add_map('/confidence', frame.confidence)
     add_map('/depth/image', frame.depth)
     if frame.depth is not None:
         add_camera('/depth/camera_info', frame.camera)
-    add_map('/confidence', frame.confidence)
-    if frame.points is not None:
-        found['/points2'] = channels.PointCloudChannel, lambda: _cloud(frame, about)
+    if frame.has_points:
+        found['/points2'] = channels.PointCloudChannel, lambda: _cloud(*frame.points, about)
     found['/stats'] = (
         _stats_channel,
         lambda: {'density': frame.density, 'milliseconds': dict(frame.milliseconds)},
@@ -274,9 +278,7 @@ def _raw(values: np.ndarray, about: dict[str, Any]) -> RawImage:
     )
 
 
-def _cloud(frame: Frame, about: dict[str, Any]) -> PointCloud:
-    assert frame.points is not None
-    points, colors = frame.points
+def _cloud(points: np.ndarray, colors: np.ndarray, about: dict[str, Any]) -> PointCloud:
     data = np.empty((len(points), _STRIDE), np.uint8)
     data[:, :12] = np.ascontiguousarray(points, np.dtype('<f4')).view(np.uint8)
     data[:, 12:15], data[:, 15] = colors, 255

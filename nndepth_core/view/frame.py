@@ -103,22 +103,25 @@ class Frame:
         return 0.0 if values is None else float(np.isfinite(values).mean())
 
     @property
-    def colored(self) -> np.ndarray | None:
+    def has_points(self) -> bool:
+        """Whether depth and camera are known, so that there are points."""
+        return self.depth is not None and self.camera is not None
+
+    def colored(self) -> np.ndarray:
         """The picture of `values`, uint8 RGB (H, W, 3): near is red, unknown black."""
-        if self.values is None:
-            return None
+        assert self.values is not None
         low, high = self.range
         far, near = (high, low) if self.output == 'relative_depth' else (low, high)
         return colorize(self.values, far, near)
 
     @cached_property
-    def points(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Points (N, 3) in metres and their colours, uint8 RGB (N, 3); None without a camera.
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points (N, 3) in metres and their colours, uint8 RGB (N, 3), if there are any.
 
         They are in the frame from which the camera projects: x right, y down, z forward.
         """
-        if self.depth is None or self.camera is None:
-            return None
+        assert self.depth is not None
+        assert self.camera is not None
         points = filtered_points(self.depth, self.image, self.camera, self.cloud)
         bgr = np.ascontiguousarray(points[:, 3]).view(np.uint8).reshape(-1, 4)
         return np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(bgr[:, 2::-1])

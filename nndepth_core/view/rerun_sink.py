@@ -19,6 +19,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+
+os.environ.setdefault('RUST_LOG', 'off')  # of rerun, whose errors are exceptions here
+
 import rerun as rr
 import rerun.blueprint as rrb
 
@@ -116,13 +119,13 @@ class RerunSink:
         self._log_camera(IMAGE, frame.image, frame.camera)
         if frame.right is not None:
             self._log_camera(RIGHT, frame.right, frame.right_camera)
-        if (colored := frame.colored) is not None:
-            log(COLORED, rr.EncodedImage(contents=jpeg(colored), media_type='image/jpeg'))
+        if frame.values is not None:
+            log(COLORED, rr.EncodedImage(contents=jpeg(frame.colored()), media_type='image/jpeg'))
         if frame.depth is not None:
             log(DEPTH, rr.DepthImage(frame.depth, meter=1.0, depth_range=frame.depth_range))
         if frame.confidence is not None:
             log(CONFIDENCE, rr.Image(gray(frame.confidence)))
-        if frame.points is not None:
+        if frame.has_points:
             points, colors = frame.points
             log(POINTS, rr.Points3D(points, colors=colors, radii=_RADIUS))
         for stage, milliseconds in frame.milliseconds.items():
@@ -138,7 +141,10 @@ class RerunSink:
         try:
             self._recording.flush()
         except RuntimeError as error:
-            raise ViewerClosedError(f'the rerun viewer was closed: {error}') from error
+            raise ViewerClosedError(
+                f'the rerun viewer does not answer: {error}; if it was not closed, see what it '
+                'says above, or give --save FILE.rrd'
+            ) from error
 
     def _log_camera(self, path: str, image: np.ndarray, camera: PinholeCamera | None) -> None:
         if camera is not None:
@@ -214,7 +220,7 @@ def layout(frame: Frame) -> rrb.Blueprint:
         rrb.TimeSeriesView(origin=f'{STATS}/density', name='density'),
     )
     left = rrb.Vertical(rrb.Grid(*pictures, grid_columns=2), plots, row_shares=[3, 1])
-    if frame.depth is None or frame.camera is None:
+    if frame.camera is None or not frame.has_points:
         return rrb.Blueprint(left, collapse_panels=True)
     eye = _eye(frame.camera, frame.depth_range[1])
     worlds = [

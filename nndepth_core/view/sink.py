@@ -102,7 +102,7 @@ def check_sink(settings: SinkSettings) -> None:
         ModuleNotFoundError: the package of the viewer is not installed.
     """
     try:
-        importlib.import_module(settings.viewer)
+        importlib.import_module(f'nndepth_core.view.{settings.viewer}_sink')
     except ModuleNotFoundError as error:
         raise ValueError(
             f'{_PACKAGES[settings.viewer]} is not installed; pip install "nndepth[view]"'
