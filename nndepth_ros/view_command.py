@@ -12,7 +12,6 @@ from nndepth_core.cli.view_options import (
     EPILOG,
     add_sink_arguments,
     sink_settings,
-    tell_saved,
 )
 from nndepth_core.estimator import load_estimator
 from nndepth_core.view import check_sink
@@ -53,8 +52,6 @@ def _view(args: argparse.Namespace, default: Callable[[str], object]) -> int:
     messages = OutputSettings(args.min_depth, args.max_depth, filters=filters)
     settings = replace(selection(args, estimator.task, default), messages=messages)
     report = view_bag(args.bag, estimator, settings, shown, cloud, args.confidence)
-    if report['problem'] is None:
-        tell_saved(shown)
     counts = report[counted_in(report)]
     text = f'{counts["processed"]} of {counts["found"]} shown, {counts["failed"]} failed'
     return conclude(report, (), '\n'.join([text, *losses(report)]))

@@ -43,8 +43,7 @@ def _infer(args: argparse.Namespace) -> int:
             f'{len(args.images)} images are given; give LEFT and RIGHT, or one IMAGE; a folder or '
             'a quoted glob stands for several files'
         )
-    if args.rectify and not args.calibration:
-        raise ValueError('--rectify needs the calibration of the raw cameras; give --calibration')
+    options.check_rectify(args)
     inference = StereoInference(args) if len(args.images) == 2 else MonoInference(args)
     check_folder(args.output)
     inference.load(args)

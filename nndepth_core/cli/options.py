@@ -161,6 +161,12 @@ def add_rectify(parser: argparse.ArgumentParser, source: str) -> None:
     )
 
 
+def check_rectify(args: argparse.Namespace) -> None:
+    """Refuse `--rectify` of files without `--calibration`, which alone tells how."""
+    if args.rectify and not args.calibration:
+        raise ValueError('--rectify needs the calibration of the raw cameras; give --calibration')
+
+
 def calibration_of(args: argparse.Namespace, single: bool = False) -> AnyCalibration | None:
     """Read what `--calibration` names, of raw cameras with `--rectify`; None without it.
 

@@ -15,13 +15,7 @@ from nndepth_core.cli import command_parser, explain, options
 from nndepth_core.cli.compare import is_bag
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.cli.infer_mono import check_map, check_single
-from nndepth_core.cli.view_options import (
-    EPILOG,
-    add_sink_arguments,
-    say,
-    sink_settings,
-    tell_saved,
-)
+from nndepth_core.cli.view_options import EPILOG, add_sink_arguments, say, sink_settings
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.estimator import Estimator, MonoEstimator, StereoEstimator, load_estimator
 from nndepth_core.filters import FilterSettings
@@ -67,15 +61,15 @@ def _view(args: argparse.Namespace) -> int:
     settings = sink_settings(args, live=bool(args.camera) and is_live(args.camera))
     check_sink(settings)
     filters = options.filter_settings(args, streams=bool(args.camera))
-    options.cloud_settings(args, {'cloud'})
+    cloud = options.cloud_settings(args, {'cloud'})
     estimator = options.load_estimator(args, load_estimator)
     source = _source(args, estimator)
     if isinstance(estimator, StereoEstimator):
-        make_frame = _of_pairs(args, estimator, filters)
+        make_frame = _of_pairs(args, estimator, filters, cloud)
     else:
         assert isinstance(estimator, MonoEstimator)
-        make_frame = _of_images(args, estimator, filters)
-    once, failures = Once(), list[str]()
+        make_frame = _of_images(args, estimator, filters, cloud)
+    once, failures = Once(), set[str]()
 
     def feed(show: Callable[[Frame], None]) -> None:
         with source.open() as shots:
@@ -86,14 +80,13 @@ def _view(args: argparse.Namespace) -> int:
                     text = options.as_flags(explain(error), args)
                     if text not in failures:  # one bad calibration fails all images alike
                         say(f'error: {shot.name}: {text}')
-                    failures.append(text)
+                    failures.add(text)
                     continue
                 for finding in once(examine()) if number < EXAMINED else ():
                     say(f'warning: {shot.name}: {options.as_flags(finding.text, args)}')
                 show(frame)
 
     view(settings, feed, say)
-    tell_saved(settings)
     return int(bool(failures))
 
 
@@ -103,8 +96,7 @@ def _check_images(args: argparse.Namespace) -> None:
             'give LEFT and RIGHT, or one IMAGE, FOLDER or BAG, or --camera N; a folder or a '
             'quoted glob stands for several files'
         )
-    if args.rectify and not args.calibration:
-        raise ValueError('--rectify needs the calibration of the raw cameras; give --calibration')
+    options.check_rectify(args)
 
 
 def _source(args: argparse.Namespace, estimator: Estimator) -> Source:
@@ -115,13 +107,16 @@ def _source(args: argparse.Namespace, estimator: Estimator) -> Source:
 
 
 def _of_pairs(
-    args: argparse.Namespace, estimator: StereoEstimator, filters: FilterSettings
+    args: argparse.Namespace,
+    estimator: StereoEstimator,
+    filters: FilterSettings,
+    cloud: CloudSettings,
 ) -> MakeFrame:
     source = options.calibration_of(args)
     if source is None:
         say('without --calibration there is disparity, but neither depth nor points')
     limits, baselines = depth_limits(args.min_depth, args.max_depth), options.baseline_limits(args)
-    cloud, spec = options.group_of(args, 'cloud', CloudSettings), estimator.engine.spec
+    spec = estimator.engine.spec
     confidence = args.confidence or spec.confidence is not None
     pairs = CalibratedPairs(estimator, source, filters, limits)
 
@@ -139,7 +134,10 @@ def _of_pairs(
 
 
 def _of_images(
-    args: argparse.Namespace, estimator: MonoEstimator, filters: FilterSettings
+    args: argparse.Namespace,
+    estimator: MonoEstimator,
+    filters: FilterSettings,
+    cloud: CloudSettings,
 ) -> MakeFrame:
     source = options.calibration_of(args, single=True)
     limits, spec = depth_limits(args.min_depth, args.max_depth), estimator.engine.spec
@@ -150,7 +148,6 @@ def _of_images(
         say(f'{spec.title} gives {output} without a scale, so that there are no points')
     elif source is None:
         say('without --calibration there is depth, but there are no points')
-    cloud = options.group_of(args, 'cloud', CloudSettings)
     images = CalibratedImages(estimator, source, filters, limits)
 
     def make_frame(shot: Shot) -> tuple[Frame, Examine]:

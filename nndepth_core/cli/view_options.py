@@ -86,13 +86,6 @@ def sink_settings(args: argparse.Namespace, live: bool = False) -> SinkSettings:
     )
 
 
-def tell_saved(settings: SinkSettings) -> None:
-    """Say how to open the file of `--save`."""
-    if settings.save is not None:
-        cure = f'`rerun {settings.save}`' if settings.viewer == 'rerun' else 'Foxglove'
-        say(f'{settings.save} is written; open it by {cure}')
-
-
 def say(text: str) -> None:
     """Print a line to stderr beside the progress bar."""
     tqdm.write(f'nndepth: {text}', file=sys.stderr)

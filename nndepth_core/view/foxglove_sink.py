@@ -172,7 +172,7 @@ class _RecordedSink(FoxgloveSink):
         if self._last is None:
             super().show(frame)  # which tells viewers what there is to ask for
             self._viewers.came.wait()
-        elif frame.stamp is not None:
+        if frame.stamp is not None:
             self._wait_for(frame.stamp)
         self._last = frame
         super().show(frame)

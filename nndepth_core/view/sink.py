@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -90,6 +91,11 @@ class SinkSettings:
             raise ValueError('--connect is for a rerun viewer without --save; leave it out')
         if (self.host, self.port) != (HOST, PORT) and (self.save or self.viewer != 'foxglove'):
             raise ValueError('--host and --port are for --to foxglove without --save')
+        if not re.fullmatch(r'\d+(\.\d+)?(%|[kKMGT]i?B|B)', self.memory_limit):
+            raise ValueError(
+                f'--memory-limit is {self.memory_limit!r}; give a size such as 4GB, or a share '
+                'such as 50%'
+            )
         if not 0 <= self.port <= 65535:
             raise ValueError(f'--port is {self.port}; give a number from 0 to 65535')
 
@@ -202,5 +208,8 @@ def view(
             ended = error
         if not count:  # leaves no file
             raise ended or ValueError('nothing was shown, for nothing could be estimated')
+    if settings.save is not None:
+        by = f'`rerun {settings.save}`' if settings.viewer == 'rerun' else 'Foxglove'
+        say(f'{settings.save} is written; open it by {by}')
     if ended is not None and not isinstance(ended, ViewerClosedError):
         raise ended

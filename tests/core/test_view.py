@@ -248,6 +248,13 @@ def test_gray_and_16_bit_images(command, dtype, channels):
     assert read_rrd(Path('x.rrd'))['stats/density'][0].components['Scalars:scalars'][0] > 0.5
 
 
+def test_the_confidence_of_a_model_without_one_is_shown_if_that_is_wanted(command):
+    assert command(*LEFT_RIGHT, '--save', 'x.rrd')[0] == 0
+    assert command(*LEFT_RIGHT, '--confidence', '--save', 'y.rrd')[0] == 0
+    assert 'world/camera/confidence' not in read_rrd(Path('x.rrd'))
+    assert 'world/camera/confidence' in read_rrd(Path('y.rrd'))
+
+
 def test_a_broken_image_is_told_and_the_others_are_shown(command):
     Path('right/1.png').write_bytes(b'no image')
     code, _, err = command('left', 'right', *LEFT_RIGHT[2:], '--save', 'x.rrd')
@@ -282,6 +289,7 @@ def test_if_nothing_can_be_shown_there_is_no_file(command):
         ([*LEFT_RIGHT, '--overwrite'], '--overwrite is for the file of --save'),
         ([*LEFT_RIGHT, '--save', 'x.rrd', '--port', 1], '--host and --port are for --to foxglove'),
         ([*LEFT_RIGHT, '--to', 'foxglove', '--port', 70000], '--port is 70000'),
+        ([*LEFT_RIGHT, '--save', 'x.rrd', '--memory-limit', '4'], "--memory-limit is '4'; give"),
         ([*LEFT_RIGHT, '--to', 'foxglove', '--connect', 'x'], '--connect is for a rerun viewer'),
         ([*LEFT_RIGHT, '--save', 'x.rrd', '--rectify'], '--rectify needs the calibration'),
         ([*LEFT_RIGHT, '--save', 'x.rrd', '--filter-smoothing', 1], 'files have no time'),
@@ -304,6 +312,15 @@ def test_what_cannot_be_shown_is_one_clear_error(command, arguments, words):
     assert Path('there.rrd').read_bytes() == b'something'
 
 
+@pytest.mark.parametrize(('name', 'package'), [('x.rrd', 'rerun'), ('x.mcap', 'foxglove')])
+def test_a_viewer_that_is_not_installed_names_the_extra(command, monkeypatch, name, package):
+    monkeypatch.delitem(sys.modules, f'nndepth_core.view.{package}_sink', raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    code, _, err = command(*LEFT_RIGHT, '--save', name)
+    assert code == 2
+    assert f'{package}-sdk is not installed; pip install "nndepth[view]"' in err
+
+
 def test_a_file_is_replaced_if_that_is_wanted(command):
     Path('x.rrd').write_bytes(b'something')
     assert command(*LEFT_RIGHT, '--save', 'x.rrd', '--overwrite')[0] == 0
@@ -323,6 +340,7 @@ def test_an_interrupted_recording_holds_what_was_shown(command, monkeypatch, nam
     code, _, err = command('left', 'right', *LEFT_RIGHT[2:], '--save', name)
     assert code == 130
     assert err.endswith('nndepth: interrupted\n')
+    assert f'{name} is written' in err
     assert files() == {name}
     if name == 'x.rrd':
         assert len(read_rrd(Path(name))['world/camera/image']) == 2

@@ -152,6 +152,25 @@ def test_odd_widths_cannot_be_halved():
 # --- Foxglove ------------------------------------------------------------------------------------
 
 
+def test_recorded_frames_wait_for_a_viewer_and_come_at_their_pace(monkeypatch):
+    foxglove = pytest.importorskip('foxglove')
+    from nndepth_core.view import Frame, foxglove_sink
+
+    now, waits = [100.0], []
+    monkeypatch.setattr(foxglove_sink.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(foxglove_sink.time, 'sleep', waits.append)
+    viewers = foxglove_sink._Viewers()
+    sink = foxglove_sink._RecordedSink(foxglove.Context(), viewers)
+    image = np.zeros((4, 6, 3), np.uint8)
+    viewer = threading.Thread(target=viewers.on_subscribe, args=(None, None))
+    viewer.start()
+    for seconds, at in ((5.0, 100.0), (5.5, 100.1), (6.0, 102.0)):
+        now[0] = at
+        sink.show(Frame(image, stamp=round(seconds * 1e9)))
+    viewer.join()
+    assert waits == pytest.approx([0, 0.4, 0])  # the last one is late
+
+
 @pytest.fixture
 def server(tmp_path):
     """`nndepth view` that serves a pair; returns the process and its port."""
