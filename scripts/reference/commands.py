@@ -13,7 +13,7 @@ from unittest.mock import patch
 from nndepth_core.cli import COMMANDS
 
 _WIDTH = '80'
-_FORMS = {'compare': ('of a bag', 'bag.mcap')}
+_FORMS = {name: ('of a bag', 'bag.mcap') for name in ('compare', 'view')}
 """Commands that take other arguments too: what for, and an argument that they tell it by."""
 
 

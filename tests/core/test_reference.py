@@ -24,6 +24,7 @@ NEEDED = {
     'pseudo-label': BAGS,
     'replay': BAGS,
     'train': ('torch', 'jsonargparse'),
+    'view': BAGS,
 }
 """Packages without which the options of a command are not known."""
 
