@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
+from nndepth_core.spec import Output
 from nndepth_core.strips import strips
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -67,6 +69,36 @@ def value_range(values: np.ndarray, percentile: float = 1.0) -> tuple[float, flo
         return 0.0, 1.0
     low, high = np.percentile(finite, (percentile, 100 - percentile))
     return float(low), float(high)
+
+
+def titled_map(
+    values: np.ndarray, output: Output, like: np.ndarray | None = None
+) -> tuple[str, np.ndarray]:
+    """Colour a map so that near points are red; its title says what the colours mean.
+
+    Args:
+        values: float (H, W): pixels of disparity, metres, or what has no scale.
+        output: what the values are; metres are shown by their logarithm.
+        like: a map whose range the colours span, for disparities; None takes the values' own.
+
+    Returns:
+        The title and the picture, uint8 RGB (H, W, 3).
+    """
+    if output == 'disparity':
+        low, high = value_range(values if like is None else like)
+        title = f'disparity, {low:.1f} (blue) to {high:.1f} px (red)'
+        return title, colorize(values, low, high)
+    if output == 'depth':
+        with np.errstate(divide='ignore', invalid='ignore'):
+            log_depth = np.log(values)
+        near, far = value_range(log_depth, percentile=5)
+        title = f'log depth, {math.exp(near):.2f} (red) to {math.exp(far):.2f} m (blue)'
+        return title, colorize(log_depth, far, near)
+    far, near = value_range(values, percentile=2)
+    if output == 'relative_depth':
+        far, near = near, far
+    title = f'{output.replace("_", " ")} without a scale, far (blue) to near (red)'
+    return title, colorize(values, far, near)
 
 
 def error_map(disparity: np.ndarray, truth: np.ndarray, worst: float = 4.0) -> np.ndarray:

@@ -18,6 +18,7 @@ _TRACEBACK = 'NNDEPTH_TRACEBACK'
 
 # Every module offers main(arguments) -> exit code, and most begin it with `command_parser`.
 COMMANDS = {
+    'app': ('nndepth_core.cli.app', 'serve a page that estimates the depth of dropped images'),
     'compare': ('nndepth_core.cli.compare', 'show two models side by side on the same images'),
     'config': ('nndepth_core.cli.config', 'print the settings of a class as commented YAML'),
     'data': ('nndepth_core.cli.data', 'look at a data set and whether its truth is right'),

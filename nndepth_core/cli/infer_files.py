@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from pathlib import Path
 
@@ -57,12 +56,3 @@ class OutputFiles:
             picture = np.rint(255 * confidence).astype(np.uint8)
             io.write_image(self.path('confidence.png'), picture)
         io.write_image(self.path('panel.png'), visualization.panel(pictures))
-
-
-def depth_picture(depth: np.ndarray) -> tuple[str, np.ndarray]:
-    """Make a title and a picture, uint8 RGB (H, W, 3), of the logarithm of a depth map (H, W)."""
-    with np.errstate(divide='ignore'):
-        log_depth = np.log(depth)
-    near, far = visualization.value_range(log_depth, percentile=5)
-    title = f'log depth, {math.exp(near):.2f} (red) to {math.exp(far):.2f} m (blue)'
-    return title, visualization.colorize(log_depth, far, near)

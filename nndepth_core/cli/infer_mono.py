@@ -14,7 +14,7 @@ from nndepth_core import io, visualization
 from nndepth_core.calibrated import NO_LIMITS, CalibratedImages, ImageDepth
 from nndepth_core.camera import depth_limits
 from nndepth_core.cli import options
-from nndepth_core.cli.infer_files import OutputFiles, depth_picture
+from nndepth_core.cli.infer_files import OutputFiles
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.data.image_files import SingleImages
 from nndepth_core.data.sample import MonoSample
@@ -166,7 +166,7 @@ class MonoPicture:
         """Write what was asked for and the pictures side by side; return the files' names."""
         files = OutputFiles(folder, self.sample.name)
         values, output = self.result.depth, self.result.output
-        title, picture = self._picture()
+        title, picture = visualization.titled_map(values, output)
         if 'pfm' in formats:
             io.write_map(files.path(f'{output}.pfm'), values)
         if 'npy' in formats and 'depth' not in formats:
@@ -189,14 +189,3 @@ class MonoPicture:
             picture = visualization.error_map(100 * depth / truth, 100 * truth / truth, WORST)
         fitted = f' after a fit of {FITTED[alignment]}' if FITTED[alignment] else ''
         return {f'error{fitted}, 0 (blue) to {WORST:g} % (red)': picture}
-
-    def _picture(self) -> tuple[str, np.ndarray]:
-        """Make the title and the picture of the map, in which near points are red."""
-        values, output = self.result.depth, self.result.output
-        if output == 'depth':
-            return depth_picture(values)
-        far, near = visualization.value_range(values, percentile=2)
-        if output == 'relative_depth':
-            far, near = near, far
-        title = f'{output.replace("_", " ")} without a scale, far (blue) to near (red)'
-        return title, visualization.colorize(values, far, near)

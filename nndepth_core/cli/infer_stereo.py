@@ -14,7 +14,7 @@ from nndepth_core import io, plausibility, visualization
 from nndepth_core.calibrated import CalibratedPairs, PairDepth
 from nndepth_core.camera import depth_limits
 from nndepth_core.cli import options
-from nndepth_core.cli.infer_files import OutputFiles, depth_picture
+from nndepth_core.cli.infer_files import OutputFiles
 from nndepth_core.data.image_files import ImagePairs
 from nndepth_core.data.sample import StereoSample
 from nndepth_core.estimator import StereoEstimator, load_estimator
@@ -155,16 +155,12 @@ class StereoPicture:
     def _pictures(self) -> list[tuple[str, np.ndarray]]:
         """Title and picture of the left image, disparity, depth and error, where there are any."""
         disparity, truth = self.known.result.disparity, self.truth
-        low, high = visualization.value_range(disparity if truth is None else truth)
         pictures = [
             ('left image', self.known.left),
-            (
-                f'disparity, {low:.1f} (blue) to {high:.1f} px (red)',
-                visualization.colorize(disparity, low, high),
-            ),
+            visualization.titled_map(disparity, 'disparity', like=truth),
         ]
         if self.known.depth is not None:
-            pictures.append(depth_picture(self.known.depth))
+            pictures.append(visualization.titled_map(self.known.depth, 'depth'))
         if truth is not None:
             error = visualization.error_map(disparity, truth)
             pictures.append(('error, 0 (blue) to 4 px (red), no estimate white', error))
