@@ -10,6 +10,7 @@ from setuptools import find_packages, setup
 
 TORCH = ['torch>=2.5', 'safetensors>=0.4', 'huggingface_hub>=1.0']
 EXTRAS = {
+    'app': ['gradio>=6.25'],
     'bags': ['mcap>=1.6', 'rosbags>=0.11.9'],
     'cpu': ['onnxruntime>=1.18'],
     'dev': ['build', 'hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff'],

@@ -25,7 +25,7 @@ from nndepth_core.weights.store import list_stored
 
 MOST_POINTS = 150_000
 """The most points of the cloud on the page; the file holds all."""
-_SHOWN = 97  # per cent of the points, the nearest ones; the others would make these small
+_FAR = 3  # times the median depth, beyond which the page's cloud ends, to show the rest larger
 
 AnyEstimator = StereoEstimator | MonoEstimator
 
@@ -270,17 +270,17 @@ def _write_page_cloud(
 ) -> None:
     """Write fewer points, with y up and z towards the viewer, as viewers of 3D models expect."""
     finite = depth[np.isfinite(depth)]
-    far = np.percentile(finite, _SHOWN) if finite.size else 0.0
+    far = _FAR * np.median(finite) if finite.size else 0.0
     near = np.where(depth <= far, depth, np.nan)
     stride = math.ceil(math.sqrt(np.isfinite(near).sum() / MOST_POINTS)) or 1
     points = filtered_points(near, image, camera, CloudSettings(stride, voxel_size=0.0))
     rgb = points[:, 3:].copy().view(np.uint8)[:, 2::-1]
-    io.write_ply(path, points[:, :3] * np.float32([1, -1, -1]), rgb)
+    io.write_ply(path, points[:, :3] * np.array([1, -1, -1], np.float32), rgb)
 
 
 def _with_names(error: Exception, request: Request) -> str:
     """Tell an error by the names that the visitor's files have, not by their places here."""
-    text = explain(error)
+    text = explain(error).replace('max_pixels', '--max-pixels of the command')
     for path in (request.left, request.right, *request.calibration):
         text = text.replace(str(path), path.name) if path else text
     return text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,23 +15,12 @@ import gradio as gr
 from nndepth_core.app.actions import AnyEstimator, Request, answer
 from nndepth_core.cli import explain
 from nndepth_core.cli.errors import EXPECTED_ERRORS
-from nndepth_core.files.writing import temporary_folder
 
 _KEPT = 3600
 """Seconds after which the files of a visitor are removed."""
 _LOADED = 2
 """How many models stay in memory."""
 _LARGEST_UPLOAD = '256mb'
-
-
-class UploadedImage(gr.Image):
-    """An image whose file is handed on as it was uploaded, for nndepth to read and to judge."""
-
-    is_template = True  # the browser shows it as its parent
-
-    def preprocess(self, payload: Any) -> Path | None:
-        """Return the path of the uploaded file."""
-        return Path(payload.path) if payload and payload.path else None
 
 
 @contextmanager
@@ -42,8 +30,9 @@ def served(
     port: int,
     max_pixels: int,
     models: list[tuple[str, str]],
+    folder: Path,
 ) -> Iterator[str]:
-    """Serve the page and give its address; all files are removed at the end.
+    """Serve the page and give its address.
 
     Args:
         load: makes the estimator of a model by its name.
@@ -51,29 +40,27 @@ def served(
         port: the port, which must be free.
         max_pixels: larger images are refused.
         models: label and name of each model, the one that is chosen at first in front.
+        folder: where files of a request lie until they are shown.
     """
-    with temporary_folder(Path(tempfile.gettempdir())) as folder:
-        cache = str(folder / 'cache')
-        os.environ |= {'GRADIO_TEMP_DIR': cache, 'GRADIO_ANALYTICS_ENABLED': 'False'}
-        page = make_page(lru_cache(_LOADED)(load), max_pixels, models, folder)
-        try:
-            _, address, _ = page.launch(
-                server_name=host,
-                server_port=port,
-                share=False,
-                quiet=True,
-                prevent_thread_lock=True,
-                show_error=True,
-                ssr_mode=False,
-                pwa=False,
-                run_history=False,
-                mcp_server=False,
-                footer_links=[],
-                max_file_size=_LARGEST_UPLOAD,
-            )
-            yield address
-        finally:
-            page.close(verbose=False)
+    page = make_page(lru_cache(_LOADED)(load), max_pixels, models, folder)
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            show_error=True,
+            ssr_mode=False,
+            pwa=False,
+            run_history=False,
+            mcp_server=False,
+            footer_links=[],
+            max_file_size=_LARGEST_UPLOAD,
+        )
+        yield address
+    finally:
+        page.close(verbose=False)
 
 
 def make_page(
@@ -82,7 +69,7 @@ def make_page(
     models: list[tuple[str, str]],
     folder: Path,
 ) -> gr.Blocks:
-    """Make the page; see `served`. Files of a request lie in `folder` until they are shown."""
+    """Make the page; see `served`."""
 
     def estimate(
         left: Path | None,
@@ -107,8 +94,8 @@ def make_page(
                 pictures.append((made.confidence, 'confidence, 0 (black) to 1 (white)'))
             # what is yielded has been copied when this goes on, and the folder can be removed
             yield (
-                pictures,
-                gr.Model3D(made.cloud and str(made.cloud), visible=made.cloud is not None),
+                gr.Gallery(pictures, selected_index=0),
+                gr.Model3D(str(made.cloud) if made.cloud else None, visible=bool(made.cloud)),
                 [str(path) for path in made.files],
                 '\n'.join(f'- {html.escape(note)}' for note in made.notes),
             )
@@ -136,13 +123,15 @@ def make_page(
             with gr.Column(scale=2):
                 gallery = gr.Gallery(
                     label='Maps',
-                    columns=2,
+                    preview=True,
+                    height=480,
                     object_fit='contain',
                     format='png',
                     interactive=False,
+                    buttons=['download', 'fullscreen'],
                     elem_id='maps',
                 )
-                cloud = gr.Model3D(label='Cloud', interactive=False, elem_id='cloud')
+                cloud = gr.Model3D(label='Cloud', height=400, elem_id='cloud')
                 results = gr.Files(label='Download', interactive=False, elem_id='files')
                 notes = gr.Markdown(elem_id='notes')
         swap.click(lambda one, other: (other, one), [left, right], [left, right])
@@ -154,8 +143,21 @@ def make_page(
     return page
 
 
-def _image(label: str, name: str) -> UploadedImage:
-    return UploadedImage(label=label, sources=['upload', 'clipboard'], elem_id=name, height=240)
+def _image(label: str, name: str) -> gr.Image:
+    image = gr.Image(
+        label=label,
+        sources=['upload', 'clipboard'],
+        buttons=['fullscreen'],
+        elem_id=name,
+        height=240,
+    )
+    # gr.Image decodes by Pillow; nndepth reads the file itself and says what is wrong with it
+    image.preprocess = _path_of  # type: ignore[method-assign, assignment]
+    return image
+
+
+def _path_of(payload: Any) -> Path | None:
+    return Path(payload.path) if payload and payload.path else None
 
 
 def _shown(text: str) -> gr.Error:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import socket
+import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
+from nndepth_core.app.actions import AnyEstimator, model_choices
 from nndepth_core.cli import command_parser, options
-from nndepth_core.engines import DEVICES, check_names
-from nndepth_core.estimator import DEFAULT_MODEL, MonoEstimator, StereoEstimator, load_estimator
+from nndepth_core.engines import DEVICES, EngineError, check_names
+from nndepth_core.estimator import DEFAULT_MODEL, load_estimator
+from nndepth_core.files.writing import temporary_folder
 
 FIRST_PORT, PORTS = 7860, 100
 
@@ -18,29 +23,39 @@ FIRST_PORT, PORTS = 7860, 100
 def main(arguments: Sequence[str]) -> int:
     """Serve the page until a signal ends the command."""
     args = _parser().parse_args(arguments)
-    try:
-        from nndepth_core.app.actions import model_choices
-        from nndepth_core.app.page import served
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'the page needs {error.name}; pip install "nndepth[app]"'
-        ) from error
-
-    def load(model: str) -> StereoEstimator | MonoEstimator:
-        estimator = load_estimator(model, device=args.device)
-        estimator.self_test()
-        return estimator
-
     check_names(args.model, 'auto', args.device)
-    models = model_choices()
-    models.sort(key=lambda choice: choice[1] != args.model)  # stable
-    if models[0][1] != args.model:
-        models.insert(0, (args.model, args.model))
     port = _free_port(args.host, args.port)
-    with served(load, args.host, port, args.max_pixels, models) as address:
-        print(f'open {address} in a browser; Ctrl-C ends it', flush=True)
-        threading.Event().wait()
+    with temporary_folder(Path(tempfile.gettempdir())) as folder:
+        os.environ |= {  # read when Gradio and ONNX Runtime are imported
+            'GRADIO_TEMP_DIR': str(folder / 'gradio'),
+            'GRADIO_ANALYTICS_ENABLED': 'False',
+            'ORT_DISABLE_TELEMETRY': '1',
+        }
+        try:
+            from nndepth_core.app.page import served
+        except ModuleNotFoundError as error:
+            raise EngineError(
+                f'the page needs {error.name}; pip install "nndepth[app]"'
+            ) from error
+
+        def load(model: str) -> AnyEstimator:
+            estimator = load_estimator(model, device=args.device)
+            estimator.self_test()
+            return estimator
+
+        models = _models(args.model)
+        with served(load, args.host, port, args.max_pixels, models, folder) as address:
+            print(f'open {address} in a browser; Ctrl-C ends it', flush=True)
+            threading.Event().wait()
     return 0
+
+
+def _models(first: str) -> list[tuple[str, str]]:
+    """Label and name of each model, that of the option in front."""
+    models = model_choices()
+    if first not in (name for _, name in models):
+        models.insert(0, (first, first))
+    return sorted(models, key=lambda choice: choice[1] != first)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,6 +24,7 @@ CMAKE = (ROOT / 'CMakeLists.txt').read_text()
 
 # Modules that exist to use a package the base install lacks.
 HOMES_OF_OPTIONAL = (
+    'nndepth_core.app.page',
     'nndepth_core.benchmark.gpu',
     'nndepth_core.export.onnx',
     'nndepth_core.export.quantize',
@@ -54,6 +55,7 @@ MAY_IMPORT = {
 }
 # Modules that are meant to know whether depth comes from a pair or from a single image.
 KNOW_THE_TASK = (
+    'nndepth_core.app',
     'nndepth_core.benchmark.authors',
     'nndepth_core.benchmark.filters',
     'nndepth_core.benchmark.measure',
@@ -170,6 +172,7 @@ ONLY_FROM_PIP = {
     'compression',
     'foxglove',
     'google',
+    'gradio',
     'h5py',
     'huggingface_hub',
     'jsonargparse',
