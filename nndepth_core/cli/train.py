@@ -11,6 +11,8 @@ def main(arguments: Sequence[str]) -> int:
     from nndepth_core.config.training import read_run
 
     logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
-    weights = read_run(arguments, 'nndepth train').train()
-    print(f'trained; the weights to use are in {weights}')
+    run = read_run(arguments, 'nndepth train')
+    weights = run.train()
+    if run.trainer.accelerator.is_main_process:  # the others may be on machines without the file
+        print(f'trained; the weights to use are in {weights}')
     return 0

@@ -38,6 +38,12 @@ from nndepth_core.training.compiled import compile_in_place
 from nndepth_core.training.failures import out_of_memory_named, save_failed
 from nndepth_core.training.parameters import freeze, parameter_groups
 from nndepth_core.training.precision import choose_precision
+from nndepth_core.training.processes import (
+    lost_process_named,
+    refuse_sharding,
+    state_of_main,
+    take_weights_of_main,
+)
 from nndepth_core.training.progress import Progress, shown
 from nndepth_core.training.schedules import learning_rate_factor
 from nndepth_core.training.settings import TrainerSettings
@@ -102,6 +108,7 @@ class BaseTrainer(TrainerSettings, ABC):
         return self.network if self.ema is None else self.ema.module
 
     @killed_workers_named()
+    @lost_process_named()
     def train(self, network: Network, data: TrainingData, config: str = '') -> Path:
         """Train a network, or go on with training it.
 
@@ -167,8 +174,9 @@ class BaseTrainer(TrainerSettings, ABC):
             load_encoder(network, self.encoder)
         state = load_state(checkpoint) if checkpoint else {}
         self.step = state.get('step', 0)
-        self.skipped = state.get('skipped', 0)
         self.accelerator = self.make_accelerator()
+        state = state_of_main(state)
+        self.step, self.skipped = state.get('step', 0), state.get('skipped', 0)
         self.prepare(state)
         if state and state['data'] != self.fingerprint(data):
             _log.warning('the run began with another seed or batch size; its batches will change')
@@ -186,6 +194,7 @@ class BaseTrainer(TrainerSettings, ABC):
 
     def make_accelerator(self) -> Accelerator:
         """Find the device and the other processes."""
+        refuse_sharding()
         precision = choose_precision(self.precision, self.device)
         self.folder.mkdir(parents=True, exist_ok=True)
         return Accelerator(
@@ -202,6 +211,7 @@ class BaseTrainer(TrainerSettings, ABC):
         if self.batch_norm == 'synchronized' and self.accelerator.device.type == 'cuda':
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         self.network.to(self.accelerator.device)
+        take_weights_of_main(self.network)
         self.ema: AveragedModel | None = None
         if self.ema_decay:
             average = get_ema_multi_avg_fn(self.ema_decay)
@@ -308,8 +318,10 @@ class BaseTrainer(TrainerSettings, ABC):
                 f'trainer.metric is {self.metric}; validation gives {", ".join(figures) or "none"}'
             )
         self.accelerator.log({f'validation/{k}': v for k, v in figures.items()}, self.step)
-        _log.info('step %d: %s %.4f', self.step, self.metric, figures[self.metric])
-        if self.accelerator.is_main_process and np.isfinite(value := figures[self.metric]):
+        if not self.accelerator.is_main_process:
+            return
+        _log.info('step %d: %s %.4f', self.step, self.metric, value := figures[self.metric])
+        if np.isfinite(value):
             weights, best = self.evaluated.state_dict(), self.folder / 'best'
             if save_best(best, self.metric, value, self.step, weights, self.keep_best):
                 save_weights(self.folder / WEIGHTS, weights)

@@ -35,6 +35,7 @@ from nndepth_core.data.loader import TrainingData  # noqa: E402
 from nndepth_core.files.writing import remove_at_once  # noqa: E402
 from nndepth_core.training import TrainingError  # noqa: E402
 from nndepth_core.training.checkpoints import latest_checkpoint, load_state  # noqa: E402
+from nndepth_core.training.processes import lost_process_named  # noqa: E402
 from nndepth_core.training.stereo import StereoTrainer  # noqa: E402
 from nndepth_core.training.trainer import BaseTrainer  # noqa: E402
 
@@ -59,15 +60,37 @@ def train(folder, data=None, trainer_class=StereoTrainer, **changes):
 
 def run_program(folder, rank=None, port=0, **changes):
     """Start a training process, one of two if it has a rank."""
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    root = str(PROGRAM.parents[2])
-    environment['PYTHONPATH'] = os.pathsep.join([root, environment.get('PYTHONPATH', '')])
+    environment = {}
     if rank is not None:
         names = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
         values = (rank, rank, 2, '127.0.0.1', port)
-        environment |= {name: str(value) for name, value in zip(names, values, strict=True)}
-    command = [sys.executable, str(PROGRAM), str(folder), json.dumps(changes)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        environment = {name: str(value) for name, value in zip(names, values, strict=True)}
+    return start([sys.executable], folder, changes, environment)
+
+
+def run_machine(folder, machine, port, **changes):
+    """Start one of two machines of a run as the documentation says, with one process each."""
+    options = ['--num_machines', '2', '--machine_rank', machine, '--num_processes', '2']
+    options += ['--main_process_ip', '127.0.0.1', '--main_process_port', port]
+    launch = [sys.executable, '-m', 'accelerate.commands.launch', '--multi_gpu', *options]
+    return start(list(map(str, launch)), folder, changes)
+
+
+def start(command, folder, changes, environment=None):
+    root = str(PROGRAM.parents[2])
+    path = os.pathsep.join([root, os.environ.get('PYTHONPATH', '')])
+    return subprocess.Popen(
+        [*command, str(PROGRAM), str(folder), json.dumps(changes)],
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': path, **(environment or {})},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
 
 
 def figures(folder):
@@ -129,10 +152,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
 
 
 def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    shared = {'batch_norm': 'frozen', 'log_every': 1}
+    port, shared = free_port(), {'batch_norm': 'frozen', 'log_every': 1}
     children = [
         run_program(tmp_path / 'two', rank, port, validation=3, **shared) for rank in range(2)
     ]
@@ -145,6 +165,61 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     assert not torch.equal(one['layers.0.weight'], network().state_dict()['layers.0.weight'])
     for line, other in zip(figures(tmp_path / 'one'), figures(tmp_path / 'two'), strict=True):
         assert line == pytest.approx(other, rel=1e-4)
+
+
+def test_two_machines_without_a_common_folder_equal_one_and_survive_a_death(tmp_path):
+    changes = {'validation': 3, 'ema_decay': 0.9, 'norm_batches': 2, 'log_every': 1}
+    port = free_port()
+    one = [run_program(tmp_path / 'one', rank, port, **changes) for rank in range(2)]
+    for child in one:
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors
+
+    changes['resume'] = True
+    for dies in (True, False):
+        port = free_port()
+        machines = [
+            run_machine(tmp_path / f'machine{rank}', rank, port, **changes, **death)
+            for rank, death in enumerate(({}, {'die_in_step': 4} if dies else {}))
+        ]
+        for machine in machines:
+            _, errors = machine.communicate(timeout=120)
+            assert (machine.returncode != 0) == dies, errors
+        if dies:
+            made = latest_checkpoint(tmp_path / 'machine0/checkpoints')
+            assert made.name == 'step_00000003'
+    whole, resumed = (
+        tmp_path / name / 'checkpoints/step_00000008' for name in ('one', 'machine0')
+    )
+    expected = (whole / 'weights.safetensors').read_bytes()
+    assert (resumed / 'weights.safetensors').read_bytes() == expected
+    assert_same(load_state(whole)['network'], load_state(resumed)['network'])
+    assert figures(tmp_path / 'machine0') == figures(tmp_path / 'one')
+    assert list((tmp_path / 'machine1').iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('error', 'named'),
+    [
+        (torch.distributed.DistNetworkError('no answer'), True),
+        (RuntimeError('[/src/gloo/tcp/pair.cc:5] Connection reset by peer'), True),
+        (RuntimeError('shapes differ'), False),
+    ],
+)
+def test_a_lost_process_is_named(error, named):
+    with (
+        pytest.raises(
+            (RuntimeError, ValueError), match='resume on all machines' if named else 'shapes'
+        ),
+        lost_process_named(),
+    ):
+        raise error
+
+
+def test_weights_spread_over_processes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv('ACCELERATE_USE_FSDP', 'true')
+    with pytest.raises(TrainingError, match=r'use FSDP.* launch with --multi_gpu instead'):
+        train(tmp_path)
 
 
 @pytest.mark.parametrize('ema_decay', [0.0, 0.9])
