@@ -66,7 +66,8 @@ setup(
     data_files=[
         (f'share/nndepth/{folder}', sorted(map(str, Path(folder).glob('*.yaml'))))
         for folder in ('config/data', 'config/model', 'config/pretraining', 'config/training')
-    ],
+    ]
+    + [('share/nndepth/msg', ['msg/InferenceStats.msg'])],
     package_data={'nndepth_core.weights': ['*.yaml', 'bundled/**/*']},
     install_requires=[
         'numpy>=1.23',

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import yaml
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from nndepth_ros import mcap
@@ -32,7 +32,21 @@ from nndepth_ros.bag_storage import (
 )
 from nndepth_ros.conversions import ConversionError, MessageTypes, data_holder
 
-TYPES = get_typestore(Stores.ROS2_JAZZY)
+STATS_TYPE = 'nndepth/msg/InferenceStats'
+
+
+def _known_types() -> Typestore:
+    """The messages of Jazzy, and those of this package that bags hold."""
+    types, package = get_typestore(Stores.ROS2_JAZZY), Path(__file__).resolve().parent
+    folders = (package.parent, *(folder / 'share/nndepth' for folder in package.parents))
+    for folder in folders:  # a checkout, or what an installation shares
+        if (path := folder / 'msg/InferenceStats.msg').is_file():
+            types.register(get_types_from_msg(path.read_text('utf-8'), STATS_TYPE))
+            break
+    return types
+
+
+TYPES = _known_types()
 METADATA_NAME = 'metadata.yaml'
 
 _LAST_TIME: Final = 2**63 - 1

@@ -9,12 +9,11 @@ from typing import Any
 
 from nndepth_core.engines import AUTO, EngineError
 from nndepth_core.estimator import MonoEstimator
-from nndepth_core.scale import ScaledResult
 from nndepth_ros import doctor
 from nndepth_ros.depth_node import DepthNode
 from nndepth_ros.doctor import InputState
 from nndepth_ros.live_scale import NONE, SCALE_INPUTS, SOURCES
-from nndepth_ros.mono_pipeline import MonoPipeline, offered
+from nndepth_ros.mono_pipeline import MonoPipeline, offered, scale_fields
 from nndepth_ros.outputs import STATS
 from nndepth_ros.parameters import MONO_PARAMETERS, MonoConfig
 from nndepth_ros.process import run_node
@@ -138,20 +137,7 @@ class MonoNode(DepthNode):
 
     def measured(self, result: Any) -> dict[str, Any]:
         """The scale with which a result was brought to metres."""
-        settings = self.config.scale
-        if not settings.applies_to(self.estimator.engine.spec):
-            return {}
-        if not isinstance(result, ScaledResult):
-            return {'scale_source': settings.source}
-        scale = result.scale
-        return {
-            'scale_source': settings.source,
-            'scale': scale.factor,
-            'scale_shift': scale.shift,
-            'scale_residual': scale.residual,
-            'scale_inliers': scale.inliers,
-            'scale_points': scale.points,
-        }
+        return scale_fields(self.config.scale, self.estimator.engine.spec, result)
 
 
 def main(args: list[str] | None = None) -> int:

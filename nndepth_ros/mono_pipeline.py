@@ -27,7 +27,7 @@ from nndepth_core.spec import ModelSpec, Output
 from nndepth_core.visualization import value_range
 from nndepth_ros import conversions, doctor
 from nndepth_ros.conversions import ConversionError, MessageTypes
-from nndepth_ros.live_scale import LiveScale
+from nndepth_ros.live_scale import LiveScale, ScaleSettings
 from nndepth_ros.outputs import (
     CLOUDS,
     CONFIDENCE,
@@ -106,6 +106,29 @@ def offered(spec: ModelSpec, scaled: bool = False) -> set[str]:
     if spec.confidence is not None:
         topics.add(CONFIDENCE)
     return topics
+
+
+def scale_fields(settings: ScaleSettings, spec: ModelSpec, result: Any) -> dict[str, Any]:
+    """Fields of InferenceStats: the scale with which a result was brought to metres.
+
+    Args:
+        settings: what tells the scale.
+        spec: the spec of the model.
+        result: what the estimator returned, a ScaledResult where the scale was known.
+    """
+    if not settings.applies_to(spec):
+        return {}
+    if not isinstance(result, ScaledResult):
+        return {'scale_source': settings.source}
+    scale = result.scale
+    return {
+        'scale_source': settings.source,
+        'scale': scale.factor,
+        'scale_shift': scale.shift,
+        'scale_residual': scale.residual,
+        'scale_inliers': scale.inliers,
+        'scale_points': scale.points,
+    }
 
 
 class MonoPipeline(Pipeline):

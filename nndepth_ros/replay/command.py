@@ -19,7 +19,7 @@ from nndepth_core.estimator import load_estimator
 from nndepth_core.spec import Task
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.depth_images import ENCODINGS, METRES
-from nndepth_ros.outputs import MONO_OUTPUTS, OTHER_FORMS, STEREO_OUTPUTS, OutputSettings
+from nndepth_ros.outputs import MONO_OUTPUTS, OTHER_FORMS, STATS, STEREO_OUTPUTS, OutputSettings
 from nndepth_ros.replay.options import (
     add_mono_selection,
     add_selection,
@@ -30,8 +30,8 @@ from nndepth_ros.replay.options import (
 NOUNS = {'pairs': 'pairs', 'frames': 'images'}
 """The entry of a report that counts what was processed -> what that is."""
 OUTPUTS: dict[Task, tuple[str, ...]] = {
-    'stereo': tuple(STEREO_OUTPUTS),
-    'mono': tuple(MONO_OUTPUTS),
+    'stereo': (*STEREO_OUTPUTS, STATS),
+    'mono': (*MONO_OUTPUTS, STATS),
 }
 
 DESCRIPTION = """
@@ -39,8 +39,8 @@ Runs every stereo pair of a rosbag2 through the estimator, in order and without 
 what stereo_node would publish: the same topics, in the namespace that holds left/, under the
 stamps of the left images. With a model of single images it does so for every image of a camera,
 as mono_node: in the namespace of the images, in metres where the model gives metres or
---scale-source tells the scale. The same input gives the same bytes; the topic `stats` is left out,
-because it holds times of the clock. OUT/report.json lists rates, unpaired and failed images with
+--scale-source tells the scale. The same input gives the same bytes, so that the times in the topic
+`stats` are NaN and its counts 0. OUT/report.json lists rates, unpaired and failed images with
 the reasons, density, scale, times and the findings of the calibration doctor.
 """
 EPILOG = """

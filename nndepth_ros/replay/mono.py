@@ -15,8 +15,8 @@ from nndepth_ros.bag_topics import MonoTopics, Topics
 from nndepth_ros.conversions import ConversionError
 from nndepth_ros.doctor import Finding, Level
 from nndepth_ros.live_scale import NONE
-from nndepth_ros.mono_pipeline import MonoPipeline, offered
-from nndepth_ros.outputs import CLOUDS, DEPTH_INFO, OTHER_FORMS
+from nndepth_ros.mono_pipeline import MonoPipeline, offered, scale_fields
+from nndepth_ros.outputs import CLOUDS, DEPTH_INFO, OTHER_FORMS, STATS
 from nndepth_ros.pipeline import Estimate
 from nndepth_ros.replay.processor import Processor, RecordedMoment
 from nndepth_ros.synchronizer import SingleStream
@@ -77,7 +77,7 @@ class MonoProcessor(Processor):
     def choose_outputs(self) -> Collection[str]:
         """Choose the outputs to write: those that the model, the scale and the camera allow."""
         spec, wanted = self.estimator.engine.spec, {*self.settings.outputs}
-        given = offered(spec, self.settings.scale.applies_to(spec))
+        given = {*offered(spec, self.settings.scale.applies_to(spec)), STATS}
         if missing := sorted(wanted - given):
             cure = '' if spec.output == 'depth' else ', or give --scale-source for metres'
             raise ValueError(
@@ -136,6 +136,10 @@ class MonoProcessor(Processor):
         """Keep the scale of a result that was brought to metres."""
         result = estimate.result
         self._scales.append(result.scale if isinstance(result, ScaledResult) else None)
+
+    def measured(self, result: Any) -> dict[str, Any]:
+        """The scale with which a result was brought to metres."""
+        return scale_fields(self.settings.scale, self.estimator.engine.spec, result)
 
     def described(self) -> dict[str, Any]:
         """What told the scale, and in how many images it was known."""

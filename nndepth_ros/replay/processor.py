@@ -22,9 +22,11 @@ from nndepth_ros.bag_topics import Topics, find_topics
 from nndepth_ros.bag_writer import BagWriter
 from nndepth_ros.cameras import Cameras
 from nndepth_ros.doctor import Finding, Level
+from nndepth_ros.outputs import STATS
 from nndepth_ros.pipeline import Estimate, Moment, Pipeline
 from nndepth_ros.replay.report import Outcome
 from nndepth_ros.replay.settings import ReplaySettings
+from nndepth_ros.replay.stats import stats_message
 
 SHOWN_FAILURES = 5
 EXAMINE_EVERY = 1_000_000_000
@@ -119,7 +121,7 @@ class Processor:
 
     def choose_outputs(self) -> Collection[str]:
         """Choose the outputs to write."""
-        return self.settings.outputs or tuple(self.pipeline_class.outputs)
+        return self.settings.outputs or (*self.pipeline_class.outputs, STATS)
 
     def moments(self, records: Iterable[Record]) -> Iterator[RecordedMoment]:
         """Yield what belongs together as soon as it is read."""
@@ -127,6 +129,10 @@ class Processor:
 
     def note(self, estimate: Estimate) -> None:
         """Keep what only one task knows of an estimate."""
+
+    def measured(self, result: Any) -> dict[str, Any]:
+        """Fields of InferenceStats for what only one task knows of a result."""
+        return {}
 
     def described(self) -> dict[str, Any]:
         """What only one task reports, ready for JSON."""
@@ -216,6 +222,11 @@ class Processor:
         estimate = None
         try:
             estimate = pipeline.estimate(self.estimator, frame, self.outputs, messages, clock)
+            if STATS in self.outputs:
+                measured = self.measured(estimate.result)
+                estimate.messages[STATS] = stats_message(
+                    self.estimator.engine, moment, estimate, measured
+                )
         finally:
             spec = self.estimator.engine.spec
             pipeline.examine(recorded.time, moment, frame, estimate, spec, messages)

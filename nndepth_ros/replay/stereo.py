@@ -8,7 +8,7 @@ from typing import Any
 from nndepth_ros import doctor
 from nndepth_ros.bag_survey import QUEUE_SIZE
 from nndepth_ros.bag_topics import StereoTopics
-from nndepth_ros.outputs import SIGMA, USUAL_OUTPUTS
+from nndepth_ros.outputs import SIGMA, STATS, USUAL_OUTPUTS
 from nndepth_ros.replay.processor import Processor
 from nndepth_ros.stereo_pipeline import StereoPipeline, sigma_source
 from nndepth_ros.synchronizer import StereoSynchronizer
@@ -26,7 +26,7 @@ class StereoProcessor(Processor):
         if self.settings.outputs:
             return self.settings.outputs
         known = sigma_source(self.estimator.engine.spec, self.settings.messages)
-        return (*USUAL_OUTPUTS, SIGMA) if known else USUAL_OUTPUTS
+        return (*USUAL_OUTPUTS, STATS, SIGMA) if known else (*USUAL_OUTPUTS, STATS)
 
     def synchronizer(self) -> StereoSynchronizer:
         """Make what pairs left and right images by their stamps."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from queue import SimpleQueue
 from xml.etree import ElementTree
@@ -18,6 +19,7 @@ import yaml
 from nndepth_ros.live_scale import SCALE_INPUTS
 from nndepth_ros.outputs import MONO_OUTPUTS, STEREO_OUTPUTS
 from nndepth_ros.parameters.scale import SCALE_PARAMETERS
+from nndepth_ros.rigs_view import rviz_view, topics
 
 ROOT = Path(__file__).parents[2]
 STEREO, MONO, REPLAY, AB, RIGS = (
@@ -52,6 +54,34 @@ def test_rviz_shows_topics_of_the_node(task, image, outputs):
     for topic, kind in topics.items():
         wanted = 'PointCloud2' if topic == 'points2' else 'Image'
         assert kind == f'rviz_default_plugins/{wanted}'
+
+
+def test_rviz_shows_the_same_of_every_rig():
+    folder = ROOT / 'config' / 'rviz'
+    single = yaml.safe_load((folder / 'stereo.rviz').read_text())
+    shown = single['Visualization Manager']['Displays']
+    remapped = {'left/image_rect': 'infra1/image'}
+    text = rviz_view(folder / 'multi_stereo.rviz', ['front', '/rear'], remapped)
+    frames, *groups = yaml.safe_load(text)['Visualization Manager']['Displays']
+    assert frames['Class'] == 'rviz_default_plugins/TF'
+    for rig, group in zip(('front', '/rear'), groups, strict=True):
+        assert (group['Class'], group['Name']) == ('rviz_common/Group', rig)
+        expected = deepcopy(shown)
+        for display in expected:
+            name = display['Topic']['Value']
+            display['Topic']['Value'] = f'{rig}/{remapped.get(name, name)}'
+        assert group['Displays'] == expected
+
+
+def test_absolute_topics_are_those_of_no_rig():
+    template = ROOT / 'config' / 'rviz' / 'multi_stereo.rviz'
+    text = rviz_view(template, ['a'], {'left/image_rect': '/image'})
+    group = yaml.safe_load(text)['Visualization Manager']['Displays'][1]
+    assert [topic['Value'] for topic in topics(group)] == [
+        '/image',
+        'a/disparity/image_color',
+        'a/points2',
+    ]
 
 
 @pytest.fixture
@@ -230,6 +260,25 @@ def test_rigs_run_in_one_process_whose_nodes_keep_their_names(launched):
     assert not any(word.startswith('__node:=') for word in words)
 
 
+@pytest.mark.parametrize('rigs', ['[front, rear]', ''])
+def test_rviz_of_rigs(launched, tmp_path, rigs):
+    file = tmp_path / 'rigs.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    rigs: [front, rear]\n')
+    context, (_, _, rviz) = launched(RIGS, params_file=str(file), rigs=rigs, rviz='true')
+    words = command(context, rviz)
+    assert words[words.index('-f') + 1] == 'base_link'
+    view = yaml.safe_load(Path(words[words.index('-d') + 1]).read_text())
+    names = [display['Name'] for display in view['Visualization Manager']['Displays']]
+    assert names == ['TF', 'front', 'rear']
+
+
+def test_rviz_needs_to_know_the_rigs(launched, tmp_path):
+    file = tmp_path / 'rigs.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    model: sgbm\n')
+    with pytest.raises(ValueError, match='no rigs are named; name them like'):
+        launched(RIGS, params_file=str(file), rviz='true')
+
+
 def test_rigs_may_stand_in_the_file(launched, tmp_path):
     file = tmp_path / 'rigs.yaml'
     file.write_text('/**:\n  ros__parameters:\n    rigs: [a, b]\n')
@@ -399,7 +448,7 @@ def test_stereo_and_mono_differ_in_the_inputs_only():
 
 
 def test_rigs_have_the_arguments_of_a_node_but_those_of_one_rig_only():
-    single = {'bag', 'bag_options', 'rviz', 'fixed_frame'}
+    single = {'bag', 'bag_options'}
     assert set(declared(RIGS)) == (set(declared(STEREO)) - single) | {'rigs'}
 
 

@@ -20,7 +20,7 @@ from nndepth_core.estimator import StereoEstimator
 from nndepth_core.filters import FilterSettings
 from nndepth_ros.bag import BagReader
 from nndepth_ros.conversions import stamp_ns
-from nndepth_ros.outputs import DISPARITY, USUAL_OUTPUTS, OutputSettings
+from nndepth_ros.outputs import DISPARITY, STATS, USUAL_OUTPUTS, OutputSettings
 from nndepth_ros.replay import ReplaySettings, replay
 
 SQLITE3, MCAP = StoragePlugin.SQLITE3, StoragePlugin.MCAP
@@ -65,7 +65,7 @@ def disparities(path: Path, topic: str = '/stereo/disparity') -> list[tuple[int,
 def test_every_output_of_every_pair(run, tmp_path, storage, name):
     report = run(bags.frames(3, name=name), ReplaySettings(), storage=storage)
     found = bags.read_bag(tmp_path / 'out')
-    assert set(found) == {f'/stereo/{output}' for output in USUAL_OUTPUTS}
+    assert set(found) == {f'/stereo/{output}' for output in (*USUAL_OUTPUTS, STATS)}
     for messages in found.values():
         stamps = [START + number * PERIOD for number in range(3)]
         assert [stamp_ns(message.header.stamp) for _, message in messages] == stamps
@@ -96,8 +96,18 @@ def test_every_output_of_every_pair(run, tmp_path, storage, name):
     assert report['pairs'] == {'found': 3, 'processed': 3, 'failed': 0}
     assert report['coverage'] == 1
     assert report['images']['left'] == {'count': 3, 'rate_hz': pytest.approx(10), 'unpaired': {}}
-    assert report['written'] == {f'/stereo/{output}': 3 for output in USUAL_OUTPUTS}
+    assert report['written'] == dict.fromkeys(found, 3)
     assert report['density']['mean'] > 0.6
+    stats = [message for _, message in found[f'/stereo/{STATS}']]
+    densities = [message.density for message in stats]
+    assert np.mean(densities) == pytest.approx(report['density']['mean'], abs=1e-4)
+    assert (stats[0].model, stats[0].input_width, stats[0].output_height) == (
+        'sgbm',
+        WIDTH,
+        HEIGHT,
+    )
+    assert stamp_ns(stats[2].right_stamp) == START + 2 * PERIOD
+    assert np.isnan([stats[0].total_ms, stats[0].inference_ms, stats[0].age_ms]).all()
     assert report['model']['name'] == 'sgbm'
     assert report['model']['processing_size'] == [WIDTH, HEIGHT]
     assert json.loads((tmp_path / 'out' / 'report.json').read_text()) == report

@@ -212,7 +212,7 @@ def test_the_command_without_any_result_says_why_and_ends_with_1(tmp_path, capsy
 @pytest.mark.parametrize(
     ('options', 'says'),
     [
-        (['--topics', 'disparity,stats'], "'stats' is none of disparity, "),
+        (['--topics', 'disparity,statistics'], "'statistics' is none of disparity, "),
         (['--processing-size', 'big'], "'big' is no size"),
         (['--model', 'unheard_of'], "model 'unheard_of' is unknown"),
         (['--start', '-1'], 'start is -1.0; it must be at least 0 seconds'),

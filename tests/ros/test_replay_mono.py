@@ -18,7 +18,7 @@ from nndepth_ros.bag import BagError
 from nndepth_ros.bag_topics import MonoTopics, StereoTopics
 from nndepth_ros.conversions import cloud_message, disparity_message, stamp_ns
 from nndepth_ros.live_scale import ScaleSettings
-from nndepth_ros.outputs import OutputSettings
+from nndepth_ros.outputs import STATS, OutputSettings
 from nndepth_ros.replay import ReplaySettings, replay
 
 pytest.importorskip('onnxruntime')
@@ -125,7 +125,7 @@ def numbers(messages: list) -> list[int]:
 def test_every_output_of_a_metric_network(run, metric, name):
     report, found = run(metric, images(3, name=name))
     outputs = METRES | {COLOR, 'confidence'}
-    assert set(found) == {f'/cam/{output}' for output in outputs}
+    assert set(found) == {f'/cam/{output}' for output in (*outputs, STATS)}
     for messages in found.values():
         assert numbers(messages) == [0, 1, 2]
         assert [time for time, _ in messages] == [START + n * PERIOD + DELAY for n in range(3)]
@@ -160,7 +160,7 @@ def test_every_output_of_a_metric_network(run, metric, name):
 
 def test_a_relative_network_gives_its_own_map_and_no_metres(run, relative):
     report, found = run(relative, images(2))
-    assert set(found) == {'/cam/inverse_depth/image', f'/cam/{COLOR}'}
+    assert set(found) == {f'/cam/{x}' for x in ('inverse_depth/image', COLOR, STATS)}
     for number, (_, message) in enumerate(found['/cam/inverse_depth/image']):
         expected = brightness(picture(number))
         np.testing.assert_allclose(bags.float_pixels(message), expected, rtol=1e-6)
@@ -169,7 +169,7 @@ def test_a_relative_network_gives_its_own_map_and_no_metres(run, relative):
 
 def test_without_camera_info_all_but_what_needs_it_is_written(run, metric, capsys):
     report, found = run(metric, images(1, info=False))
-    assert set(found) == {f'/cam/{x}' for x in ('depth/image', COLOR, 'confidence')}
+    assert set(found) == {f'/cam/{x}' for x in ('depth/image', COLOR, 'confidence', STATS)}
     assert [finding['code'] for finding in report['findings']] == ['no_camera']
     assert 'depth/camera_info and points2 are not written' in capsys.readouterr().err
 
@@ -228,7 +228,7 @@ def test_depths_in_the_bag_bring_every_image_to_metres(run, relative, kind, late
     source = 'stereo' if kind == 'disparity' else 'sparse_depth'
     settings = ReplaySettings(scale=ScaleSettings(source))
     report, found = run(relative, in_order(*images(3), *depths), settings)
-    assert set(found) == {f'/cam/{x}' for x in (*METRES, COLOR, 'inverse_depth/image')}
+    assert set(found) == {f'/cam/{x}' for x in (*METRES, COLOR, 'inverse_depth/image', STATS)}
     for messages in found.values():
         assert numbers(messages) == [0, 1, 2]
     for number, (_, message) in enumerate(found['/cam/depth/image']):
@@ -236,6 +236,8 @@ def test_depths_in_the_bag_bring_every_image_to_metres(run, relative, kind, late
     scale = report['scale']
     assert (scale['source'], scale['known'], scale['unknown']) == (source, 3, 0)
     assert scale['mean']['factor'] == pytest.approx(FACTOR, rel=1e-3)
+    stats = found[f'/cam/{STATS}'][0][1]
+    assert (stats.scale_source, stats.scale) == (source, pytest.approx(FACTOR, rel=1e-3))
     assert scale['mean']['shift'] == pytest.approx(SHIFT, abs=1e-3)
     assert report['topics'][f'scale_{kind}'] == f'/sensor/{kind}'
     assert report['findings'] == []
@@ -256,7 +258,7 @@ def test_images_without_a_scale_keep_their_own_map_and_the_reason_is_told(run, r
 
 def test_depths_in_another_frame_are_named_by_their_topic(run, relative, capsys):
     report, found = run(relative, in_order(*images(1), known(0, frame='lidar')), SPARSE)
-    assert set(found) == {'/cam/inverse_depth/image', f'/cam/{COLOR}'}
+    assert set(found) == {f'/cam/{x}' for x in ('inverse_depth/image', COLOR, STATS)}
     assert report['scale'] == {
         'source': 'sparse_depth', 'known': 0, 'unknown': 1, 'mean': {},
     }  # fmt: skip
