@@ -67,7 +67,10 @@ setup(
         (f'share/nndepth/{folder}', sorted(map(str, Path(folder).glob('*.yaml'))))
         for folder in ('config/data', 'config/model', 'config/pretraining', 'config/training')
     ]
-    + [('share/nndepth/msg', ['msg/InferenceStats.msg'])],
+    + [
+        ('share/nndepth/config/foxglove', ['config/foxglove/stereo.json']),
+        ('share/nndepth/msg', ['msg/InferenceStats.msg']),
+    ],
     package_data={'nndepth_core.weights': ['*.yaml', 'bundled/**/*']},
     install_requires=[
         'numpy>=1.23',

@@ -202,8 +202,10 @@ def served(folder: Path, *arguments: str):
     pytest.importorskip('gradio')
     temporary = folder / 'temporary'
     temporary.mkdir()
+    with socket.create_server(('127.0.0.1', 0)) as probe:
+        port = str(probe.getsockname()[1])
     process = subprocess.Popen(
-        [sys.executable, '-c', START, 'app', *arguments],
+        [sys.executable, '-c', START, 'app', '--port', port, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -212,7 +214,7 @@ def served(folder: Path, *arguments: str):
     )
     try:
         line = process.stdout.readline()
-        assert line.startswith('open http://127.0.0.1:'), process.stderr.read()
+        assert line.startswith(f'open http://127.0.0.1:{port}/ '), process.stderr.read()
         yield line.split()[1]
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
