@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -42,7 +43,8 @@ def served(
         models: label and name of each model, the one that is chosen at first in front.
         folder: where files of a request lie until they are shown.
     """
-    page = make_page(lru_cache(_LOADED)(load), max_pixels, models, folder)
+    busy = threading.Lock()
+    page = make_page(lru_cache(_LOADED)(load), max_pixels, models, folder, busy)
     try:
         _, address, _ = page.launch(
             server_name=host,
@@ -61,6 +63,7 @@ def served(
         yield address
     finally:
         page.close(verbose=False)
+        busy.acquire()  # an engine that still runs when Python ends would abort the process
 
 
 def make_page(
@@ -68,8 +71,9 @@ def make_page(
     max_pixels: int,
     models: list[tuple[str, str]],
     folder: Path,
+    busy: threading.Lock,
 ) -> gr.Blocks:
-    """Make the page; see `served`."""
+    """Make the page; see `served`. One estimate is made at a time, while `busy` is held."""
 
     def estimate(
         left: Path | None,
@@ -84,7 +88,8 @@ def make_page(
         request = Request(left, right, model, focal, baseline, paths, confidence, max_pixels)
         with tempfile.TemporaryDirectory(dir=folder) as own:
             try:
-                made = answer(request, load, Path(own))
+                with busy:
+                    made = answer(request, load, Path(own))
             except EXPECTED_ERRORS as error:
                 raise _shown(explain(error)) from error
             except MemoryError as error:

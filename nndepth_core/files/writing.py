@@ -181,7 +181,7 @@ def _lives(process: int) -> bool:
 def _remove(path: Path) -> None:
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # goes on where another one removes too
         else:
             path.unlink(missing_ok=True)
 
