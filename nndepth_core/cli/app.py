@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
             'GRADIO_TEMP_DIR': str(folder / 'gradio'),
             'GRADIO_ANALYTICS_ENABLED': 'False',
             'ORT_DISABLE_TELEMETRY': '1',
+            'no_proxy': _without_proxy(args.host),  # Gradio asks its own server whether it is up
         }
         try:
             from nndepth_core.app.page import served
@@ -85,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.add_max_pixels(parser)
     return parser
+
+
+def _without_proxy(host: str) -> str:
+    """The hosts that are reached without a proxy, this machine among them."""
+    given = os.environ.get('no_proxy') or os.environ.get('NO_PROXY')
+    return ','.join(filter(None, (given, 'localhost', '127.0.0.1', host)))
 
 
 def _free_port(host: str, port: int) -> int:

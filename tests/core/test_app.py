@@ -180,10 +180,12 @@ def run_app(capsys, *arguments: str) -> str:
     return capsys.readouterr().err
 
 
-def test_without_gradio_the_extra_is_named(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'gradio', None)
-    monkeypatch.delitem(sys.modules, 'nndepth_core.app.page', raising=False)
-    assert 'pip install "nndepth[app]"' in run_app(capsys)
+def test_without_gradio_the_extra_is_named(in_new_process):
+    said = in_new_process(
+        "import sys; sys.modules['gradio'] = None; sys.stderr = sys.stdout\n"
+        "from nndepth_core import cli; print(cli.main(['app']))"
+    )
+    assert said == 'nndepth: error: the page needs gradio; pip install "nndepth[app]"\n2\n'
 
 
 def test_an_address_that_cannot_be_used_is_told(capsys):
@@ -209,7 +211,12 @@ def served(folder: Path, *arguments: str):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, 'TMPDIR': str(temporary), 'PYTHONPATH': str(ROOT)},
+        env={
+            **os.environ,
+            'TMPDIR': str(temporary),
+            'PYTHONPATH': str(ROOT),
+            'http_proxy': 'http://127.0.0.1:9',  # through which nothing is reached
+        },
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
