@@ -75,6 +75,9 @@ class Survey:
         infos: the camera_info of each side.
         depths: stamp and time of recording of all messages with known depths, in nanoseconds.
         damaged: the number of messages that cannot be read, by reason.
+        recorded: side and time of recording of all images, in the order in which they are read,
+            also of those that are not readable.
+        numbers: the numbers of the images in the time of a part of a survey; empty for a whole one.
         counts: the counts of the synchroniser.
         offset_ns: right minus left stamp of the closest images without partner, None if unknown.
     """
@@ -86,12 +89,30 @@ class Survey:
     infos: dict[str, CameraInfos] = field(init=False)
     depths: list[tuple[int, int]] = field(default_factory=list)
     damaged: Counter[str] = field(default_factory=Counter)
+    recorded: list[tuple[str, int]] = field(default_factory=list)
+    numbers: dict[str, list[int]] = field(default_factory=dict)
     counts: SyncCounts = field(default_factory=SyncCounts)
     offset_ns: int | None = None
 
     def __post_init__(self) -> None:
         self.frames = {side: [] for side in self.sides}
         self.infos = {side: CameraInfos() for side in self.sides}
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """When the first image of a moment was recorded, and just after the last one."""
+        times = [frame.time for moment in self.moments for frame in moment]
+        return min(times), max(times) + 1
+
+    def part(self, first: int, last: int) -> Survey:
+        """Make a survey of the moments first..last - 1, for the time of their images."""
+        part = Survey(self.sides, self.tolerance_ns, self.moments[first:last])
+        part.infos = self.infos
+        begin, end = part.span
+        for side in self.sides:
+            times = [time for of, time in self.recorded if of == side]
+            part.numbers[side] = [at for at, time in enumerate(times) if begin <= time < end]
+        return part
 
     def rate(self, side: str) -> float | None:
         """Images per second, by the times of recording."""
@@ -159,7 +180,10 @@ def make_survey(
         side, known = topics.images.get(record.topic), record.topic in topics.depths
         if (side is not None or known) and record.time < start:
             continue
-        number = 0 if side is None else next(numbers[side])
+        number = 0
+        if side is not None:
+            number = next(numbers[side])
+            survey.recorded.append((side, record.time))
         try:
             message = bag.decode(record)
         except ConversionError as error:

@@ -17,11 +17,12 @@ from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
 from nndepth_ros.bag import METADATA_NAME, TYPES, BagError, Record
 
-REPORT_NAME = 'report.json'
+REPORT_NAME, ORIGIN_NAME = 'report.json', 'origin.json'
 
 # Humble writes version 5 and Jazzy 9; all of them read 8.
 _METADATA_VERSION: Final = 8
 _STORAGE_SUFFIXES = ('.mcap', '.db3')
+_BESIDE = (METADATA_NAME, REPORT_NAME, ORIGIN_NAME)
 
 
 class BagWriter:
@@ -38,16 +39,18 @@ class BagWriter:
     Args:
         path: the folder to make.
         overwrite: whether to replace an old bag.
+        origin: what the bag is made from, which is written to ORIGIN_NAME beside the messages;
+            nothing if it is empty.
 
     Raises:
         BagError: the bag cannot be written; every method may raise it.
     """
 
-    def __init__(self, path: Path, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, overwrite: bool = False, origin: str = '') -> None:
         self.path = path
         self.counts: dict[str, int] = {}
         self._overwrite = overwrite
-        self._report = ''
+        self._beside = {ORIGIN_NAME: origin}
         self._connections: dict[str, Connection] = {}
 
     def write(self, topic: str, time: int, message: Any) -> None:
@@ -67,7 +70,7 @@ class BagWriter:
 
     def report(self, text: str) -> None:
         """Write a report next to the messages."""
-        self._report = text
+        self._beside[REPORT_NAME] = text
 
     def stay_beside(self) -> None:
         """Complete the bag where it is, since it is not what was asked for."""
@@ -102,8 +105,9 @@ class BagWriter:
             if kind is None and self.counts:
                 with self._told():
                     self._writer.close()
-                    if self._report:
-                        (self._new / REPORT_NAME).write_text(self._report)
+                    for name, text in self._beside.items():
+                        if text:
+                            (self._new / name).write_text(text)
                     beside = self.path == self._new
                     if not beside:
                         self._place()
@@ -186,5 +190,5 @@ def _check_bag(path: Path) -> None:
 
 
 def _belongs_to_bag(file: Path) -> bool:
-    known = file.suffix in _STORAGE_SUFFIXES or file.name in (METADATA_NAME, REPORT_NAME)
+    known = file.suffix in _STORAGE_SUFFIXES or file.name in _BESIDE
     return known and file.is_file()

@@ -26,6 +26,9 @@ class Cameras:
         calibration: takes the place of camera_info; it is for images of the size of the first ones
             if it does not tell their size. None takes camera_info.
         rectify: whether images are raw and are to be rectified.
+
+    Attributes:
+        size: (width, height) of the images that the calibration is for; None before the first.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class Cameras:
         self._sides = sides
         self._calibration = calibration
         self._rectify = rectify
-        self._size: tuple[int, int] | None = None
+        self.size: tuple[int, int] | None = None
         self._read: dict[str, tuple[Any, tuple[RawCamera, Sequence[float]]]] = {}
 
     def infos(self, images: Sequence[Any]) -> Infos:
@@ -52,15 +55,15 @@ class Cameras:
             ValueError: an image cannot be decoded, or the calibration is for another size.
         """
         assert self._calibration is not None
-        if self._size is None:
+        if self.size is None:
             height, width = conversions.to_rgb(images[0]).shape[:2]
             if len(images) > 1:
                 self._calibration.camera((width, height))
             self._calibration.left_camera((width, height))
-            self._size = width, height
-        camera = self._calibration.left_camera(self._size)
+            self.size = width, height
+        camera = self._calibration.left_camera(self.size)
         size = camera.width, camera.height
-        projections = self._calibration.projections(self._size)
+        projections = self._calibration.projections(self.size)
         return tuple(
             conversions.rectified_camera_info(self._types, image.header, p, size)
             for image, p in zip(images, projections, strict=False)
@@ -87,7 +90,7 @@ class Cameras:
         if not self._rectify:
             return ()
         if self._calibration is not None:
-            return self._calibration.rectifiers(self._size)[: len(self._sides)]
+            return self._calibration.rectifiers(self.size)[: len(self._sides)]
         pairs = zip(self._sides, infos, strict=True)
         return tuple(rectifier_of(self._described(side, info)[0]) for side, info in pairs)
 

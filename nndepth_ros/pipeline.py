@@ -72,6 +72,7 @@ class Pipeline:
         cameras: what describes the cameras and rectifies their images; by default camera_info
             does, and images are rectified.
         examine_every: nanoseconds until the next examination.
+        next_examination: when it is time for that, once `to_examine` moments are examined.
         plane: tells how high points are, see `Frames.plane`; None if nothing does.
     """
 
@@ -90,7 +91,7 @@ class Pipeline:
         self.filters = DepthFilters()
         self.plane: Callable[[str, Any], Plane] | None = None
         self._report = report
-        self._next_examination = 0
+        self.next_examination = 0
 
     # --- what a subclass defines -----------------------------------------------------------------
 
@@ -244,10 +245,10 @@ class Pipeline:
             spec: the spec of the model.
             settings: how estimates become messages.
         """
-        if not self.to_examine and now < self._next_examination:
+        if not self.to_examine and now < self.next_examination:
             return
         self.to_examine = max(0, self.to_examine - 1)
-        self._next_examination = now + self.examine_every
+        self.next_examination = now + self.examine_every
         self._report('headers', doctor.examine_headers(self.sides, *moment))
         wrong = self.examine_images(frame)
         self._report('images', wrong)

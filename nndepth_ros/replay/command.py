@@ -158,11 +158,15 @@ def conclude(report: dict[str, Any], signals: Sequence[int], text: str) -> int:
         return 128 + signals[0]
     if report['problem']:
         print(f'nndepth: error: {report["problem"]}', file=sys.stderr)
+    return 1 if report['problem'] or incomplete(report) else 0
+
+
+def incomplete(report: dict[str, Any]) -> bool:
+    """Whether only a part of a bag could be used."""
     lost = any(damage['lost'] != 0 for damage in report['damage'])
     scaled = report.get('scale', {}).get('known', 1) > 0
     failed = report[counted_in(report)]['failed']
-    incomplete = failed or report['damaged_messages'] or lost or not scaled
-    return 1 if report['problem'] or incomplete else 0
+    return bool(failed or report['damaged_messages'] or lost or not scaled)
 
 
 @contextmanager

@@ -125,7 +125,10 @@ class Processor:
 
     def moments(self, records: Iterable[Record]) -> Iterator[RecordedMoment]:
         """Yield what belongs together as soon as it is read."""
-        return matched(records, self.topics, self.survey)
+        side_of, survey = self.topics.images, self.survey
+        images = ((side_of[item.topic], item) for item in records if item.topic in side_of)
+        for place, found in matched(images, survey):
+            yield RecordedMoment(survey.moments[place], tuple(found[it] for it in survey.sides))
 
     def note(self, estimate: Estimate) -> None:
         """Keep what only one task knows of an estimate."""
@@ -146,9 +149,19 @@ class Processor:
         total = sum(bag.counts[topic] for topic in topics.all)
         records = bag.messages(topics.all, stop=self._stop)
         records = watched(records, stopped, total=total, desc='reading', leave=False)
-        self.survey = make_survey(bag, topics, records, self._start, self.synchronizer())
-        if topics.rectified == self.settings.rectify:
-            self.find([self._rectified_twice() if topics.rectified else self._not_rectified()])
+        self.take(make_survey(bag, topics, records, self._start, self.synchronizer()))
+
+    def take(self, survey: Survey) -> None:
+        """Process what a survey has found, and report what it tells of the bag."""
+        self.survey = survey
+        rectified = self.topics.rectified
+        if rectified == self.settings.rectify:
+            self.find([self._rectified_twice() if rectified else self._not_rectified()])
+
+    def take_part(self, part: Survey) -> None:
+        """Process a part of a survey alone; see `Survey.part`."""
+        self.survey = part
+        self._start, self._stop = part.span
 
     def records(self, topics: Collection[str]) -> Iterator[Record]:
         """Read the messages of some topics in the time to process."""
@@ -156,21 +169,28 @@ class Processor:
 
     def run(self, writer: BagWriter, stopped: Callable[[], bool]) -> None:
         """Process all that was found; if there is no result, discard the bag."""
-        topics = self.topics
-        prefix = f'{topics.namespace}/'
-        if self.settings.copy_inputs:
-            self._check_names(prefix)
-            records = self._copied(self.records(topics.all), writer)
-        else:
-            records = self.records({*topics.images, *topics.depths})
 
         def write(moment: RecordedMoment, estimate: Estimate) -> None:
             for name, message in estimate.messages.items():
-                writer.write(prefix + name, moment.time, message)
+                writer.write(self.prefix + name, moment.time, message)
 
-        self.process_all(self.moments(records), len(self.survey.moments), stopped, write)
+        moments = self.moments(self.read_for(writer))
+        self.process_all(moments, len(self.survey.moments), stopped, write)
         if not self.outcome.densities:
             writer.discard()
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of the outputs."""
+        return f'{self.topics.namespace}/'
+
+    def read_for(self, writer: BagWriter) -> Iterator[Record]:
+        """Read what is processed; with `copy_inputs`, what is read is written too."""
+        topics = self.topics
+        if not self.settings.copy_inputs:
+            return self.records({*topics.images, *topics.depths})
+        self._check_names(self.prefix)
+        return self._copied(self.records(topics.all), writer)
 
     def process_all(
         self,
@@ -229,7 +249,9 @@ class Processor:
                 )
         finally:
             spec = self.estimator.engine.spec
-            pipeline.examine(recorded.time, moment, frame, estimate, spec, messages)
+            # By whole seconds, so that it does not depend on where the processing began.
+            second = recorded.time - recorded.time % pipeline.examine_every
+            pipeline.examine(second, moment, frame, estimate, spec, messages)
             clock.lap('examine')
         return estimate
 
@@ -285,24 +307,34 @@ class Processor:
         return Finding('rectified_twice', Level.WARN, text)
 
 
-def matched(records: Iterable[Record], topics: Topics, survey: Survey) -> Iterator[RecordedMoment]:
-    """Yield the moments of the survey with their messages as soon as all of these are read."""
+def matched(
+    images: Iterable[tuple[str, T]], survey: Survey
+) -> Iterator[tuple[int, dict[str, T]]]:
+    """Yield the moments of a survey as soon as all of their images are there.
+
+    Args:
+        images: side and whatever there is of each image, in the order of the bag; all that were
+            recorded in the time of the survey.
+        survey: what belongs together.
+
+    Yields:
+        The place of the moment in the survey, and what there is of its images by their sides.
+    """
     place_of = {
         side: {moment[at].number: place for place, moment in enumerate(survey.moments)}
         for at, side in enumerate(survey.sides)
     }
-    numbers = {side: count() for side in survey.sides}
-    waiting: dict[int, dict[str, Record]] = {}
-    for record in records:
-        side = topics.images.get(record.topic)
-        place = None if side is None else place_of[side].get(next(numbers[side]))
-        if side is None or place is None:
+    numbers = {side: iter(survey.numbers.get(side) or count()) for side in survey.sides}
+    waiting: dict[int, dict[str, T]] = {}
+    for side, image in images:
+        place = place_of[side].get(next(numbers[side]))
+        if place is None:
             continue
         found = waiting.setdefault(place, {})
-        found[side] = record
+        found[side] = image
         if len(found) == len(survey.sides):
             del waiting[place]
-            yield RecordedMoment(survey.moments[place], tuple(found[it] for it in survey.sides))
+            yield place, found
 
 
 def watched(items: Iterable[T], stopped: Callable[[], bool], **bar: Any) -> Iterator[T]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import nndepth_core
 from nndepth_ros.bag import BagReader
 from nndepth_ros.doctor import Finding
 from nndepth_ros.pipeline import Estimate
@@ -95,6 +97,18 @@ def describe(processor: Processor, milliseconds: Mapping[str, float]) -> dict[st
             stage: _statistics(values) for stage, values in outcome.milliseconds.items()
         },
         **processor.described(),
+    }
+
+
+def describe_bags(
+    source: Path, target: Path, written: Mapping[str, int], interrupted: bool
+) -> dict[str, Any]:
+    """Begin a report: what was made of what; `written` counts messages by topic."""
+    return {
+        'nndepth': nndepth_core.__version__,
+        'input': str(source),
+        'output': str(target) if written else None,
+        'interrupted': interrupted,
     }
 
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import nndepth_core
 from nndepth_core.estimator import MonoEstimator, StageClock, StereoEstimator
 from nndepth_ros.bag import BagReader
 from nndepth_ros.bag_writer import BagWriter, check_target, leftovers
 from nndepth_ros.replay.mono import MonoProcessor
 from nndepth_ros.replay.processor import Processor, say
-from nndepth_ros.replay.report import describe, describe_input
+from nndepth_ros.replay.report import describe, describe_bags, describe_input
 from nndepth_ros.replay.settings import ReplaySettings
 from nndepth_ros.replay.stereo import StereoProcessor
 
@@ -27,6 +26,7 @@ def replay(
     settings: ReplaySettings | None = None,
     overwrite: bool = False,
     stopped: Callable[[], bool] = lambda: False,
+    origin: str = '',
 ) -> dict[str, Any]:
     """Process a bag; progress, the first failures and the doctor's findings go to stderr.
 
@@ -40,6 +40,7 @@ def replay(
             was stopped does not replace it; the report's `output` says where it is.
         stopped: asked before every message, and before all that is processed; when it returns
             True, the bag is closed.
+        origin: written beside the bag, see `BagWriter`.
 
     Returns:
         The report, ready for JSON; `problem` says why nothing was processed, None if something
@@ -64,10 +65,7 @@ def replay(
         def report(written: Mapping[str, int], output: Path) -> dict[str, Any]:
             clock.lap('processing')
             return {
-                'nndepth': nndepth_core.__version__,
-                'input': str(source),
-                'output': str(output) if written else None,
-                'interrupted': stopped(),
+                **describe_bags(source, output, written, stopped()),
                 **describe(processor, clock.milliseconds),
                 **describe_input(bag),
                 'written': written,
@@ -75,7 +73,7 @@ def replay(
 
         if not processor.survey.moments or stopped():
             return report({}, target)
-        with BagWriter(target, overwrite) as writer:
+        with BagWriter(target, overwrite, origin) as writer:
             processor.run(writer, stopped)
             if stopped() and target.exists():
                 writer.stay_beside()

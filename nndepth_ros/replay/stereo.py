@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from nndepth_ros import doctor
-from nndepth_ros.bag_survey import QUEUE_SIZE
+from nndepth_ros.bag_survey import QUEUE_SIZE, Survey
 from nndepth_ros.bag_topics import StereoTopics
 from nndepth_ros.outputs import SIGMA, STATS, USUAL_OUTPUTS
 from nndepth_ros.replay.processor import Processor
@@ -36,7 +36,7 @@ class StereoProcessor(Processor):
         """The baselines that are plausible."""
         return {'baseline': self.settings.baseline}
 
-    def look_through(self, stopped: Callable[[], bool]) -> None:
-        """Find the pairs, and why others are none."""
-        super().look_through(stopped)
-        self.find(doctor.examine_stamps(self.survey.counts, self.survey.offset_ns))
+    def take(self, survey: Survey) -> None:
+        """Process the pairs of a survey, and report why others are none."""
+        super().take(survey)
+        self.find(doctor.examine_stamps(survey.counts, survey.offset_ns))

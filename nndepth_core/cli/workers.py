@@ -1,0 +1,69 @@
+"""The arguments that say which processes do the work."""
+
+from __future__ import annotations
+
+import argparse
+
+from nndepth_core.cli import options
+from nndepth_core.fleet import LocalPool, Pool
+
+
+def add_pool_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """Declare the arguments that `pool_of` reads.
+
+    Args:
+        parser: where to declare them.
+        default: what is done without them.
+    """
+    group = parser.add_argument_group('workers')
+    group.add_argument(
+        '--workers',
+        type=options.count,
+        default=0,
+        metavar='N',
+        help=f'processes of this machine, which share its cores; default: {default}',
+    )
+    group.add_argument(
+        '--ray',
+        default='',
+        metavar='ADDRESS',
+        help='a Ray cluster in their place: its address, auto on one of its machines, or local to '
+        "start one here; needs pip install 'nndepth[fleet]'",
+    )
+    group.add_argument(
+        '--ray-cpus',
+        type=options.positive,
+        default=1.0,
+        metavar='N',
+        help='cores that Ray keeps for each task; default: %(default)g',
+    )
+    group.add_argument(
+        '--ray-gpus',
+        type=float,
+        default=0.0,
+        metavar='SHARE',
+        help='the share of a GPU that Ray keeps for each task, such as 0.5; default: none',
+    )
+
+
+def pool_of(args: argparse.Namespace, workers: int = 0) -> Pool | None:
+    """Make the workers that were asked for.
+
+    Args:
+        args: what `add_pool_arguments` has declared.
+        workers: how many processes to take where nothing is said; 0 for none.
+
+    Returns:
+        The pool, which is to be closed; None if no other process is to work.
+
+    Raises:
+        ValueError: both kinds are named, or there is no such cluster.
+    """
+    if args.ray and args.workers:
+        raise ValueError('--workers and --ray are both given; give one of them')
+    if args.ray:
+        from nndepth_core.fleet.ray_pool import RayPool
+
+        return RayPool(args.ray, args.ray_cpus, args.ray_gpus)
+    count = args.workers or workers
+    return LocalPool(count) if count else None
