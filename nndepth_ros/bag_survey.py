@@ -77,7 +77,7 @@ class Survey:
         damaged: the number of messages that cannot be read, by reason.
         recorded: side and time of recording of all images, in the order in which they are read,
             also of those that are not readable.
-        numbers: the numbers of the images in the time of a part of a survey; empty for a whole one.
+        numbers: those of the images in the time of a part of a survey; empty for a whole one.
         counts: the counts of the synchroniser.
         offset_ns: right minus left stamp of the closest images without partner, None if unknown.
     """

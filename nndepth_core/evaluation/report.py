@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-import cv2
 import numpy as np
 
 from nndepth_core.evaluation.evaluate import Evaluation, SampleScore
 from nndepth_core.evaluation.measures import Measures, View
 from nndepth_core.evaluation.regions import ALL
 from nndepth_core.evaluation.tables import cell
+from nndepth_core.files.page import html_figure, html_page, html_table, reduced
 from nndepth_core.visualization import colorize
-
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 110em;
-  padding: 0 1em; color: #1c1c1c; background: #fff }
-table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto }
-th, td { padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: right;
-  white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-th { white-space: normal; overflow-wrap: anywhere; min-width: 4em; vertical-align: bottom }
-.row { display: flex; flex-wrap: wrap; gap: .8em; margin: .4em 0 }
-figure { margin: 0; flex: 0 1 32%; min-width: 16em }
-img { width: 100%; display: block }
-figcaption { font-size: .88em; color: #555; overflow-wrap: anywhere }
-h3 { margin: 1.6em 0 .3em; overflow-wrap: anywhere }
-"""
 
 
 @dataclass
@@ -89,29 +73,16 @@ class Gallery:
         return f'<h3>{escape(scores[0].name)}</h3>{text}'
 
     def _figure(self, caption: str, picture: np.ndarray) -> str:
-        bgr = cv2.cvtColor(self._reduced(picture), cv2.COLOR_RGB2BGR)
-        jpeg = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
-        data = base64.b64encode(jpeg.tobytes()).decode()
-        return (
-            f'<figure><img alt="{escape(caption)}" src="data:image/jpeg;base64,{data}">'
-            f'<figcaption>{escape(caption)}</figcaption></figure>'
-        )
+        return html_figure(caption, reduced(picture, self.width))
 
     def _map(self, caption: str, picture: np.ndarray) -> str:
         """Show a map; unknown pixels, which are black, do not darken the known ones around them.
 
         Otherwise nothing would be seen of sparse truth.
         """
-        known = self._reduced(np.asarray(picture.any(axis=2), np.float32))[..., None]
-        picture = self._reduced(picture.astype(np.float32)) / np.maximum(known, 1e-6)
+        known = reduced(np.asarray(picture.any(axis=2), np.float32), self.width)[..., None]
+        picture = reduced(picture.astype(np.float32), self.width) / np.maximum(known, 1e-6)
         return self._figure(caption, np.clip(picture, 0, 255).astype(np.uint8))
-
-    def _reduced(self, picture: np.ndarray) -> np.ndarray:
-        height, width = picture.shape[:2]
-        if width <= self.width:
-            return picture
-        size = (self.width, max(1, round(height * self.width / width)))
-        return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def report_html(
@@ -130,20 +101,15 @@ def report_html(
     parts = [
         f'<h1>{escape(title)}</h1>',
         f'<p>{count} samples; {escape(engines)}. {escape(evaluation.measures.note)}</p>',
-        _table(rows),
+        html_table(rows),
     ]
     if evaluation.skipped:
         skipped = [['sample', 'skipped because'], *map(list, evaluation.skipped.items())]
-        parts.append(f'<h2>{len(evaluation.skipped)} skipped</h2>{_table(skipped)}')
+        parts.append(f'<h2>{len(evaluation.skipped)} skipped</h2>{html_table(skipped)}')
     if gallery is not None and (pictures := gallery.html()):
         parts.append(f'<h2>Largest errors</h2>{pictures}')
-    parts.append(f'<h2>Samples</h2>{_table(_samples(evaluation))}')
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f'<title>{escape(title)}</title><style>{_STYLE}</style></head>\n'
-        f'<body>{"".join(parts)}</body></html>\n'
-    )
+    parts.append(f'<h2>Samples</h2>{html_table(_samples(evaluation))}')
+    return html_page(title, parts)
 
 
 def _samples(evaluation: Evaluation) -> list[list[str]]:
@@ -160,10 +126,3 @@ def _samples(evaluation: Evaluation) -> list[list[str]]:
             row.append(f'{score.milliseconds:.1f}')
         rows.append(row)
     return rows
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = rows
-    lines = [''.join(f'<th>{escape(cell)}</th>' for cell in head)]
-    lines += [''.join(f'<td>{escape(cell)}</td>' for cell in row) for row in body]
-    return f'<table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table>'

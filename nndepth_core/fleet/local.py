@@ -63,7 +63,8 @@ class LocalPool:
                 except BrokenProcessPool:
                     worker.begin()
             raise WorkerLostError(
-                f'its process was killed {1 + RETRIES} times; if memory ran out, take fewer workers'
+                f'its process was killed {1 + RETRIES} times; if memory ran out, take fewer '
+                'workers'
             )
         finally:
             self._idle.put(worker)

@@ -54,7 +54,11 @@ class RayPool:
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Let Ray call a function on one of its machines; see `Pool.submit`."""
         if function not in self._known:
-            how = {'num_cpus': self._cpus, 'num_gpus': self._gpus, 'max_retries': RETRIES}
+            how: dict[str, Any] = {
+                'num_cpus': self._cpus,
+                'num_gpus': self._gpus,
+                'max_retries': RETRIES,
+            }
             self._known[function] = self._ray.remote(**how)(function)
         ref = self._known[function].remote(*arguments)
         told: Future[Any] = Future()

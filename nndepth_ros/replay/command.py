@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 from nndepth_core import clouds
 from nndepth_core.cli import command_parser, options
 from nndepth_core.clouds import CloudSettings
-from nndepth_core.estimator import load_estimator
+from nndepth_core.estimator import MonoEstimator, StereoEstimator, load_estimator
 from nndepth_core.spec import Task
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.depth_images import ENCODINGS, METRES
@@ -26,7 +27,13 @@ from nndepth_ros.replay.options import (
     add_stereo_selection,
     selection,
 )
+from nndepth_ros.replay.settings import ReplaySettings
 
+FLEET = 'nndepth_ros.fleet.command'
+"""What takes many bags; it is imported when it is used."""
+KINDS_OF_BAGS = (
+    'rosbag2 folder, or a file: MCAP, sqlite3 (.db3), either as .zst, or a .bag of ROS 1'
+)
 NOUNS = {'pairs': 'pairs', 'frames': 'images'}
 """The entry of a report that counts what was processed -> what that is."""
 OUTPUTS: dict[Task, tuple[str, ...]] = {
@@ -61,10 +68,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'bag',
         metavar='IN',
         type=Path,
-        help='rosbag2 folder, or a file: MCAP, sqlite3 (.db3), either as .zst, or a .bag of ROS 1',
+        help=f'{KINDS_OF_BAGS}; many at once: see `nndepth replay --output DIR --help`',
     )
     add('output', metavar='OUT', type=Path, help='folder for the new MCAP bag')
     add('--overwrite', action='store_true', help='replace OUT if it is a bag')
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what is done to a bag, and how it is told."""
+    add = parser.add_argument
     add('--json', action='store_true', help='print the report instead of its summary')
     add_selection(parser)
     add_stereo_selection(parser)
@@ -98,7 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Process the bag and report the result."""
+    """Process the bag, or many, and report the result."""
+    if any(it.partition('=')[0] == '--output' for it in arguments):
+        return importlib.import_module(FLEET).main(arguments)
     parser = command_parser('replay')
     add_arguments(parser)
     args = parser.parse_args(arguments)
@@ -110,6 +125,26 @@ def _replay(args: argparse.Namespace, default: Callable[[str], object]) -> int:
     from nndepth_ros.replay import replay as process
 
     keep_freed_memory()
+    estimator, settings = equipment(args, default)
+    with interruption() as signals:
+        report = process(
+            args.bag, args.output, estimator, settings, args.overwrite, lambda: bool(signals)
+        )
+    return conclude(report, signals, told(args, report, 'bag'))
+
+
+def equipment(
+    args: argparse.Namespace, default: Callable[[str], object]
+) -> tuple[StereoEstimator | MonoEstimator, ReplaySettings]:
+    """Make what the options ask for.
+
+    Args:
+        args: what `add_options` has declared.
+        default: the default of an argument.
+
+    Raises:
+        ValueError, EngineError: a value is not allowed, or does not fit the model.
+    """
     estimator = options.load_estimator(args, load_estimator, output=args.output_size)
     _check_outputs(args.topics, estimator.task)
     settings = replace(
@@ -126,11 +161,7 @@ def _replay(args: argparse.Namespace, default: Callable[[str], object]) -> int:
         ),
         copy_inputs=args.copy,
     )
-    with interruption() as signals:
-        report = process(
-            args.bag, args.output, estimator, settings, args.overwrite, lambda: bool(signals)
-        )
-    return conclude(report, signals, told(args, report, 'bag'))
+    return estimator, settings
 
 
 def told(args: argparse.Namespace, report: dict[str, Any], made: str) -> str:

@@ -189,7 +189,7 @@ class Processor:
         topics = self.topics
         if not self.settings.copy_inputs:
             return self.records({*topics.images, *topics.depths})
-        self._check_names(self.prefix)
+        self.check_names()
         return self._copied(self.records(topics.all), writer)
 
     def process_all(
@@ -273,9 +273,9 @@ class Processor:
             writer.copy(self.bag.topics[record.topic], record)
             yield record
 
-    def _check_names(self, prefix: str) -> None:
+    def check_names(self) -> None:
         """Refuse to write outputs between the copied inputs of the same name."""
-        if same := sorted({prefix + name for name in self.outputs} & self.topics.all):
+        if same := sorted({self.prefix + name for name in self.outputs} & self.topics.all):
             raise BagError(
                 f'{same[0]} is an input and would be an output too; leave out --copy, or choose '
                 'other outputs by --topics'
@@ -307,9 +307,7 @@ class Processor:
         return Finding('rectified_twice', Level.WARN, text)
 
 
-def matched(
-    images: Iterable[tuple[str, T]], survey: Survey
-) -> Iterator[tuple[int, dict[str, T]]]:
+def matched(images: Iterable[tuple[str, T]], survey: Survey) -> Iterator[tuple[int, dict[str, T]]]:
     """Yield the moments of a survey as soon as all of their images are there.
 
     Args:

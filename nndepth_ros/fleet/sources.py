@@ -1,0 +1,247 @@
+"""Finds the bags that arguments name, here or in a remote store, and gives each a name."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import importlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from nndepth_core.cli.compare import BAG_SUFFIXES
+from nndepth_core.files.writing import replaced_at_once, sha256_of
+from nndepth_ros.bag import METADATA_NAME
+
+_RESERVED = {'report.json', 'report.html'}
+_COMMENT = '#'
+
+
+@dataclass(frozen=True)
+class Source:
+    """A bag to read.
+
+    Attributes:
+        location: its absolute path, or its URL.
+        name: what its result is called.
+    """
+
+    location: str
+    name: str
+
+
+def find_sources(
+    arguments: Iterable[str], output: Path
+) -> tuple[list[Source], list[tuple[str, str]]]:
+    """Find bags; one that is named twice is taken once.
+
+    Args:
+        arguments: paths, quoted globs, URLs that fsspec knows, or @FILE with one of these a line.
+            A folder with metadata.yaml is a bag; of another one all bags in it are taken, each
+            file as a bag of its own.
+        output: a folder in which nothing is looked for.
+
+    Returns:
+        The bags, and what names none with the reason.
+
+    Raises:
+        ValueError: a URL is given, and fsspec is not installed or does not know it.
+        OSError: a list cannot be read.
+    """
+    locations: dict[str, None] = {}
+    problems = []
+    for argument in _listed(arguments):
+        try:
+            found = _remote(argument) if '://' in argument else _local(argument, output.resolve())
+        except _NoBagError as error:
+            problems.append((argument, str(error)))
+        else:
+            locations.update(dict.fromkeys(found))
+    names = unique_names([*locations])
+    return [Source(*pair) for pair in zip(locations, names, strict=True)], problems
+
+
+def unique_names(locations: Sequence[str]) -> list[str]:
+    """Name each location by its last part, without the suffix of a bag.
+
+    Names that are equal, also but for upper and lower case, get the names of their parent folders
+    in front, as in monday_run and tuesday_run, until they differ.
+    """
+    parts = [[it for it in PurePosixPath(where).parts if it.strip('/')] for where in locations]
+    depths = [1] * len(parts)
+    while True:
+        names = ['_'.join(_parted(of, depth)) for of, depth in zip(parts, depths, strict=True)]
+        keys = [name.casefold() for name in names]
+        equal = {key for key in keys if keys.count(key) > 1} if len({*keys}) < len(keys) else {}
+        growing = [
+            at
+            for at, key in enumerate(keys)
+            if (key in equal or key in _RESERVED or key.startswith('.'))
+            and depths[at] < len(parts[at])
+        ]
+        if not growing:
+            return _numbered(names)
+        for at in growing:
+            depths[at] += 1
+
+
+def _parted(parts: Sequence[str], depth: int) -> list[str]:
+    *parents, last = parts[-depth:]
+    suffix = next((it for it in sorted(BAG_SUFFIXES, key=len)[::-1] if last.endswith(it)), '')
+    return [*parents, last.removesuffix(suffix) or last]
+
+
+def _numbered(names: Iterable[str]) -> list[str]:
+    """Tell names apart that are equal in spite of all folders, as run.mcap and run.db3."""
+    seen: dict[str, int] = {}
+    numbered = []
+    for name in names:
+        key = name.casefold()
+        seen[key] = seen.get(key, 0) + 1
+        numbered.append(name if seen[key] == 1 else f'{name}_{seen[key]}')
+    return numbered
+
+
+class _NoBagError(ValueError):
+    """An argument names no bag."""
+
+
+def _listed(arguments: Iterable[str]) -> Iterator[str]:
+    for argument in arguments:
+        if not argument.startswith('@'):
+            yield argument
+            continue
+        for line in Path(argument[1:]).read_text(errors='surrogateescape').splitlines():
+            if line.strip() and not line.startswith(_COMMENT):
+                yield line.strip()
+
+
+def _local(argument: str, output: Path) -> list[str]:
+    path = Path(argument)
+    if path.exists():
+        return _bags_of(path, output)
+    found = [Path(it) for it in sorted(glob.glob(argument, recursive=True))]
+    inside = [it for it in found if not _within(it.resolve(), output)]
+    bags = [it for it in inside if it.is_dir() or it.name.endswith(BAG_SUFFIXES)]
+    if not bags:
+        raise _NoBagError('it does not exist, and as a glob it finds no bag')
+    return [bag for path in bags for bag in _bags_of(path, output, needed=len(bags) == 1)]
+
+
+def _bags_of(path: Path, output: Path, needed: bool = True) -> list[str]:
+    path = path.resolve()
+    if not path.is_dir() or (path / METADATA_NAME).exists():
+        return [str(path)]
+    files = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(it for it in folders if not _within(Path(folder, it), output))
+        files += [os.path.join(folder, name) for name in sorted(names)]
+    bags = _bags_in(files)
+    if needed and not bags:
+        raise _NoBagError(f'the folder holds no bag: no {METADATA_NAME} and no {_SUFFIXES} file')
+    return bags
+
+
+_SUFFIXES = ', '.join(BAG_SUFFIXES)
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+def _bags_in(files: Sequence[str]) -> list[str]:
+    """Folders with metadata, and the files of bags that are in none of them."""
+    folders = [os.path.dirname(it) for it in files if os.path.basename(it) == METADATA_NAME]
+    known = {*folders}
+    singles = [
+        it for it in files if it.endswith(BAG_SUFFIXES) and os.path.dirname(it) not in known
+    ]
+    return sorted([*folders, *singles])
+
+
+# --- remote stores ---------------------------------------------------------------------------
+
+
+def _remote(url: str) -> list[str]:
+    system, path = _store(url)
+    found = sorted(system.glob(path)) if any(it in path for it in '*?[') else [path]
+    bags = []
+    for it in found:
+        if system.isdir(it) and not system.exists(f'{it}/{METADATA_NAME}'):
+            bags += _bags_in(system.find(it))
+        elif system.exists(it):
+            bags.append(it.rstrip('/'))
+    if not bags:
+        raise _NoBagError('it does not exist there, or holds no bag')
+    return [system.unstrip_protocol(it) for it in bags]
+
+
+def _store(url: str) -> tuple[Any, str]:
+    try:
+        fsspec = importlib.import_module('fsspec')
+        return fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise ValueError(
+            f"{url} is read by fsspec; pip install 'nndepth[fleet]' and what fsspec needs for "
+            f'{url.partition(":")[0]} ({error})'
+        ) from error
+
+
+def fetched(source: Source, folder: Path) -> Path:
+    """The bag on this machine; one in a remote store is copied into a folder, once.
+
+    Raises:
+        OSError, ValueError: it cannot be copied.
+    """
+    if '://' not in source.location:
+        return Path(source.location)
+    system, path = _store(source.location)
+    target = folder / PurePosixPath(path).name
+    if not target.exists():
+        with replaced_at_once(target, lasting=False) as temporary:
+            system.get(path, str(temporary), recursive=system.isdir(path))
+    return target
+
+
+def fingerprint(source: Source) -> str:
+    """What changes when a bag changes, found without reading it: names, sizes and times."""
+    if '://' not in source.location:
+        facts = [
+            (name, file.stat().st_size, file.stat().st_mtime_ns)
+            for name, file in _files(Path(source.location))
+        ]
+        return json.dumps(facts)
+    system, path = _store(source.location)
+    changing = ('size', 'mtime', 'ETag', 'etag', 'LastModified', 'updated', 'created')
+    paths = sorted(system.find(path)) if system.isdir(path) else [path]
+    infos = [(it, system.info(it)) for it in paths]
+    return json.dumps([(it, *(str(of.get(key)) for key in changing)) for it, of in infos])
+
+
+def size_of(source: Source) -> int:
+    """The bytes of a bag; 0 if it is not there."""
+    try:
+        if '://' not in source.location:
+            return sum(file.stat().st_size for _, file in _files(Path(source.location)))
+        system, path = _store(source.location)
+        return int(system.du(path))
+    except OSError:
+        return 0
+
+
+def content_of(path: Path) -> str:
+    """The hash of all that a bag holds, and of the names of its files."""
+    digest = hashlib.sha256()
+    for name, file in _files(path):
+        digest.update(f'{sha256_of(file)} {name}\n'.encode('utf-8', 'surrogateescape'))
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> list[tuple[str, Path]]:
+    """The files of a bag by their names; a single file has none, since it may be renamed."""
+    if not path.is_dir():
+        return [('', path)]
+    return [(it.name, it) for it in sorted(path.iterdir()) if it.is_file()]

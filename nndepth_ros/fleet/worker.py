@@ -1,0 +1,276 @@
+"""What workers do: look at a bag, process it or one of its pieces, merge the pieces.
+
+Results are kept in the output folder, so that all machines and the next run find them. Each tells
+what it was made from; one that was made from the same is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nndepth_core
+from nndepth_core.cli import explain, options
+from nndepth_core.cli.errors import EXPECTED_ERRORS
+from nndepth_core.estimator import MonoEstimator, StageClock, StereoEstimator
+from nndepth_core.files.writing import replaced_at_once, sha256_of, write_at_once
+from nndepth_ros.allocator import keep_freed_memory
+from nndepth_ros.bag import BagError, BagReader
+from nndepth_ros.bag_writer import ORIGIN_NAME, REPORT_NAME, BagWriter, leftovers
+from nndepth_ros.fleet.memory import Memory, carries_maps
+from nndepth_ros.fleet.merge import merge, process_piece
+from nndepth_ros.fleet.plan import Plan, cut
+from nndepth_ros.fleet.sources import Source, content_of, fetched, fingerprint
+from nndepth_ros.replay import ReplaySettings, replay
+from nndepth_ros.replay.command import add_options, equipment
+from nndepth_ros.replay.report import describe_input
+from nndepth_ros.replay.run import PROCESSORS
+
+WORK = '.fleet'
+"""The folder in the output folder that holds what is not finished."""
+NOT_OF_THE_RESULT = (
+    *('bags', 'output', 'overwrite', 'json', 'threads', 'segment'),
+    *('workers', 'ray', 'ray_cpus', 'ray_gpus'),
+)
+"""Arguments on which no result depends."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to all bags.
+
+    Attributes:
+        arguments: those of the command, pickled.
+        folder: the working folder, from which paths in the arguments start.
+        output: the absolute path of the folder for all results.
+    """
+
+    arguments: bytes
+    folder: str
+    output: Path
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Job:
+        """Take arguments; those that name bags are left out."""
+        kept = argparse.Namespace(**{**vars(args), 'bags': []})
+        return cls(pickle.dumps(kept), os.getcwd(), args.output.resolve())
+
+    def target(self, source: Source) -> Path:
+        """The folder of the result of a bag."""
+        return self.output / source.name
+
+    def work(self, source: Source) -> Path:
+        """Where what belongs to an unfinished bag is kept."""
+        return self.output / WORK / source.name
+
+
+class Finished(NamedTuple):
+    """A bag that is done, as far as it can be.
+
+    Attributes:
+        report: that of its replay.
+        reused: whether an earlier run has made it.
+        uncut: the option that keeps a long bag from being cut, '' if none does.
+    """
+
+    report: dict[str, Any]
+    reused: bool = False
+    uncut: str = ''
+
+
+class Failed(NamedTuple):
+    """Work that could not be done; `fatal` says that no other will be done either."""
+
+    reason: str
+    fatal: bool
+
+
+class Equipment(NamedTuple):
+    """What a process needs for all bags, and the hash of all of it that results depend on."""
+
+    args: argparse.Namespace
+    estimator: StereoEstimator | MonoEstimator
+    settings: ReplaySettings
+    key: str
+
+
+def guarded(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function; what it says on stderr stands in reports too, and is not shown.
+
+    Returns:
+        Its result, or Failed for an error that commands expect.
+    """
+    try:
+        with redirect_stderr(io.StringIO()):
+            return function(*arguments)
+    except MemoryError:
+        return Failed('memory ran out; take fewer workers', False)
+    except EXPECTED_ERRORS as error:
+        return Failed(explain(error), _errno(error) in _FULL)
+
+
+def describe_model(job: Job) -> str:
+    """Load what all bags need, which shows whether the arguments are right; name the model."""
+    return equip(job).estimator.engine.spec.title
+
+
+def open_bag(job: Job, source: Source) -> Finished | Plan:
+    """Process a bag, unless that is done or it is so long that it is cut.
+
+    Raises:
+        ValueError, OSError: it cannot be read, or its result cannot be written.
+    """
+    made, target, work = equip(job), job.target(source), job.work(source)
+    mark = fingerprint(source)
+    origin = _origin_of(target)
+    if origin.get('mark') == mark and origin.get('settings') == made.key:
+        return _reused(job, source)
+    path = fetched(source, work / 'input')
+    content = content_of(path)
+    key = hashlib.sha256(f'{content} {made.key}'.encode()).hexdigest()
+    text = json.dumps(
+        {'source': source.location, 'mark': mark, 'settings': made.key, 'key': key}, indent=2
+    )
+    if origin.get('key') == key:
+        write_at_once(target / ORIGIN_NAME, text)
+        return _reused(job, source)
+    _check_target(target, made.args.overwrite)
+    for folder in leftovers(target):
+        shutil.rmtree(folder)
+    plan, uncut = _plan(made, source, path, text)
+    if plan is not None:
+        return plan
+    overwrite = made.args.overwrite
+    report = replay(path, target, made.estimator, made.settings, overwrite, origin=text)
+    _remove(work)
+    return Finished(report, uncut=uncut)
+
+
+def run_piece(job: Job, plan: Plan) -> Memory:
+    """Process a piece of a bag, see `Plan.only`; return what is remembered behind it.
+
+    It is read from what an earlier run has made, if there is that.
+    """
+    made, work = equip(job), job.work(plan.source)
+    folder = plan.folder(work, plan.pieces[0])
+    if not (folder / REPORT_NAME).exists():
+        with (
+            BagReader(fetched(plan.source, work / 'input')) as bag,
+            replaced_at_once(folder) as temporary,
+        ):
+            temporary.mkdir()
+            processor = PROCESSORS[made.estimator.task](bag, made.estimator, made.settings)
+            outcome = process_piece(processor, plan, temporary)
+            (temporary / REPORT_NAME).write_text(json.dumps(outcome))
+    return json.loads((folder / REPORT_NAME).read_text())['memory']
+
+
+def finish_bag(job: Job, plan: Plan) -> Finished:
+    """Merge the pieces of a bag, all of which are done."""
+    made, work, target = equip(job), job.work(plan.source), job.target(plan.source)
+    path = fetched(plan.source, work / 'input')
+    with (
+        BagReader(path) as bag,
+        BagWriter(target, made.args.overwrite, plan.origin) as writer,
+    ):
+        processor = PROCESSORS[made.estimator.task](bag, made.estimator, made.settings)
+        report = merge(processor, plan, [plan.folder(work, it) for it in plan.pieces], writer)
+    _remove(work)
+    return Finished(report)
+
+
+@lru_cache(maxsize=1)
+def equip(job: Job) -> Equipment:
+    """Load the model and read the settings, once in each process.
+
+    Raises:
+        ValueError, EngineError: an argument is wrong.
+    """
+    if os.path.isdir(job.folder):
+        os.chdir(job.folder)
+    keep_freed_memory()
+    args = pickle.loads(job.arguments)
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    with options.naming_flags(args):
+        estimator, settings = equipment(args, parser.get_default)
+    engine = estimator.engine
+    source = getattr(engine, 'source', None)
+    facts = {
+        **{name: value for name, value in vars(args).items() if name not in NOT_OF_THE_RESULT},
+        'nndepth': nndepth_core.__version__,
+        'model': [engine.spec.name, engine.spec.variant, engine.name, engine.device],
+        'weights': sha256_of(source.file) if source else '',
+        'calibration': pickle.dumps(settings.calibration).hex(),
+    }
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return Equipment(args, estimator, settings, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _plan(made: Equipment, source: Source, path: Path, origin: str) -> tuple[Plan | None, str]:
+    """Cut a long bag; else return None, and the option that forbids to cut it, if one does."""
+    size = made.args.segment
+    with BagReader(path) as bag:
+        processor = PROCESSORS[made.estimator.task](bag, made.estimator, made.settings)
+        if round(bag.counts[processor.topics.main] / size) < 2:
+            return None, ''
+        if uncut := carries_maps(made.settings, made.estimator.engine.spec):
+            return None, uncut
+        if made.settings.copy_inputs:
+            processor.check_names()
+        clock = StageClock()
+        processor.look_through(lambda: False)
+        pieces = cut(processor, size)
+        if len(pieces) < 2:
+            return None, ''
+        clock.lap('survey')
+        read, took = describe_input(bag), clock.milliseconds['survey']
+        return Plan(source, origin, processor.survey, pieces, read, took), ''
+
+
+def _origin_of(target: Path) -> dict[str, Any]:
+    """What a result was made from; empty if there is none that is whole."""
+    try:
+        origin = json.loads((target / ORIGIN_NAME).read_text())
+        return origin if (target / REPORT_NAME).exists() and isinstance(origin, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _reused(job: Job, source: Source) -> Finished:
+    _remove(job.work(source))
+    return Finished(json.loads((job.target(source) / REPORT_NAME).read_text()), reused=True)
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise BagError(
+            f'{target} exists already and was made from another bag, with other settings, another '
+            'model or another nndepth; give --overwrite, or another --output'
+        )
+
+
+def _remove(work: Path) -> None:
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _errno(error: BaseException | None) -> int | None:
+    """The number of the system's error that led to an error."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
