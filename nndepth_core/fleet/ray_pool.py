@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -36,7 +37,7 @@ class RayPool:
         self._known: dict[Callable[..., Any], Any] = {}
         self._refs: dict[Future[Any], Any] = {}
         try:
-            ray.init(address, log_to_driver=False, logging_level='error')
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
             raise ValueError(
                 f'--ray {address}: there is no cluster; give the address of its head, auto on one '

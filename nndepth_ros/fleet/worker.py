@@ -30,7 +30,7 @@ from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.bag import BagError, BagReader
 from nndepth_ros.bag_writer import ORIGIN_NAME, REPORT_NAME, BagWriter, leftovers
 from nndepth_ros.fleet.memory import Memory, carries_maps
-from nndepth_ros.fleet.merge import merge, process_piece
+from nndepth_ros.fleet.merge import BAG, merge, process_piece
 from nndepth_ros.fleet.plan import Plan, cut
 from nndepth_ros.fleet.sources import Source, content_of, fetched, fingerprint
 from nndepth_ros.replay import ReplaySettings, replay
@@ -173,7 +173,11 @@ def run_piece(job: Job, plan: Plan) -> Memory:
         ):
             temporary.mkdir()
             processor = PROCESSORS[made.estimator.task](bag, made.estimator, made.settings)
-            outcome = process_piece(processor, plan, temporary)
+            try:
+                outcome = process_piece(processor, plan, temporary)
+            except BagError as error:
+                text = str(error).replace(str(temporary / BAG), str(job.target(plan.source)))
+                raise BagError(text) from error
             (temporary / REPORT_NAME).write_text(json.dumps(outcome))
     return json.loads((folder / REPORT_NAME).read_text())['memory']
 

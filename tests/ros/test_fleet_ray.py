@@ -1,0 +1,80 @@
+"""Fleets of bags on a Ray cluster of two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import bags
+import pytest
+from fleets import Deadly, run_fleet
+
+from nndepth_core.cli import main
+
+ray = pytest.importorskip('ray')
+TOPICS = ('--topics', 'disparity')
+
+
+@pytest.fixture(scope='module')
+def cluster() -> Iterator[str]:
+    """The address of a cluster that works in two processes."""
+    here = str(Path(__file__).parent)
+    paths = os.pathsep.join([here, str(Path(__file__).parents[2]), os.environ['PYTHONPATH']])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('RAY_ENABLE_UV_RUN_RUNTIME_ENV', '0')
+        patch.setenv('PYTHONPATH', paths)
+        context = ray.init('local', num_cpus=2, include_dashboard=False, log_to_driver=False)
+        address = context.address_info['address']
+        yield address
+        ray.shutdown()
+
+
+def _written(folder: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in folder.glob('*/*.mcap')}
+
+
+def test_ray_gives_what_one_process_gives_although_workers_are_killed(tmp_path, cluster):
+    from nndepth_core.fleet.ray_pool import RayPool
+
+    sources = [
+        str(bags.write_bag(tmp_path / name, bags.frames(n)))
+        for name, n in (('long', 30), ('short', 8))
+    ]
+    run_fleet(tmp_path / 'expected', *sources, *TOPICS)
+    expected = _written(tmp_path / 'expected')
+    flags = tmp_path / 'flags'
+    flags.mkdir()
+    pool = RayPool(cluster)
+    assert pool.size == 2
+    options = (*TOPICS, '--segment', '10')
+    fleet, _ = run_fleet(tmp_path / 'out', *sources, *options, pool=Deadly(pool, 'long', flags))
+    assert not [bag.reason for bag in fleet.bags if bag.reason]
+    assert _written(tmp_path / 'out') == expected
+    assert len([*flags.iterdir()]) == 3
+    fleet, _ = run_fleet(tmp_path / 'again', *sources, *TOPICS, pool=Deadly(pool, 'short', None))
+    assert [bag.reason.partition(':')[0] for bag in fleet.bags] == [
+        '',
+        'Ray lost its worker 3 times',
+    ]
+
+
+def test_the_command_on_a_cluster(tmp_path, cluster, capsys):
+    source = str(bags.write_bag(tmp_path / 'a bag', bags.frames(4)))
+    broken = tmp_path / 'broken.mcap'
+    broken.write_bytes(b'no bag')
+    arguments = [source, str(broken), '--output', str(tmp_path / 'out'), '--ray', cluster]
+    assert main(['replay', '--model', bags.MODEL, *arguments]) == 1
+    printed = capsys.readouterr()
+    assert '1 of 2 bags finished' in printed.out
+    assert 'broken.mcap cannot be read: it does not begin like a MCAP' in printed.err
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert [bag['state'] for bag in report['each']] == ['done', 'failed']
+
+
+def test_where_there_is_no_cluster_the_address_is_named(tmp_path, capsys):
+    source = str(bags.write_bag(tmp_path / 'in', bags.frames(1)))
+    address = ('--ray', 'nowhere')
+    assert main(['replay', source, '--output', str(tmp_path / 'out'), *address]) == 2
+    assert '--ray nowhere: there is no cluster; give' in capsys.readouterr().err
