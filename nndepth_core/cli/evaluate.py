@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
+import pickle
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import get_args
 
 from nndepth_core import calibration
 from nndepth_core.calibration import Calibration
-from nndepth_core.cli import command_parser, datasets, explain, model_list, options
+from nndepth_core.cli import command_parser, datasets, explain, model_list, options, workers
 from nndepth_core.cli.table import table
 from nndepth_core.evaluation import tables
 from nndepth_core.evaluation.evaluate import Evaluation, evaluate
@@ -25,6 +29,7 @@ from nndepth_core.evaluation.names import (
     STEREO_TITLES,
     metric_key,
 )
+from nndepth_core.evaluation.parallel import Subjects, evaluate_by
 from nndepth_core.evaluation.regions import ALL, EDGE_BANDS, REGIONS
 from nndepth_core.evaluation.report import Gallery, report_html
 from nndepth_core.evaluation.stereo import CONFIDENCE_METRICS, StereoMeasures
@@ -36,23 +41,30 @@ def main(arguments: Sequence[str]) -> int:
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
     check_outputs(args, args.csv, args.report)
-    with options.naming_flags(args):
-        models = model_list.load_estimators(args.models, args)
-    task = model_list.task_of(models)
-    measures = _stereo_measures(args) if task == 'stereo' else _mono_measures(args)
-    dataset = datasets.load_dataset(args.data, settings, task)
-    gallery = None
-    if args.report and args.pictures:
-        gallery = Gallery(list(models), measures, args.pictures)
-    evaluation = evaluate(
-        models,
-        dataset,
-        measures,
-        limit=args.limit,
-        strict=args.strict,
-        progress=True,
-        observe=gallery,
-    )
+    pictures = args.pictures if args.report else 0
+    pool = workers.pool_of(args)
+    if pool is not None:
+        with closing(pool):
+            job = pickle.dumps((args, tuple(settings), os.getcwd()))
+            evaluation, gallery = evaluate_by(
+                *(pool, subjects_of, job),
+                limit=args.limit,
+                strict=args.strict,
+                pictures=pictures,
+            )
+    else:
+        models, dataset, measures = _subjects(args, settings)
+        gallery = Gallery(list(models), measures, pictures) if pictures else None
+        evaluation = evaluate(
+            models,
+            dataset,
+            measures,
+            limit=args.limit,
+            strict=args.strict,
+            progress=True,
+            observe=gallery,
+        )
+    measures = evaluation.measures
     rows = tables.summary(
         evaluation, args.metrics or measures.columns, args.regions or measures.regions
     )
@@ -63,6 +75,23 @@ def main(arguments: Sequence[str]) -> int:
         texts[args.report] = report_html(evaluation, rows, gallery)
     show(evaluation, args.json, rows, texts)
     return int(bool(evaluation.skipped))
+
+
+def _subjects(args: argparse.Namespace, settings: Sequence[str]) -> Subjects:
+    with options.naming_flags(args):
+        models = model_list.load_estimators(args.models, args)
+    task = model_list.task_of(models)
+    measures = _stereo_measures(args) if task == 'stereo' else _mono_measures(args)
+    return Subjects(models, datasets.load_dataset(args.data, settings, task), measures)
+
+
+@lru_cache(maxsize=1)
+def subjects_of(job: bytes) -> Subjects:
+    """Make what is evaluated, in a worker, of the arguments that the command has pickled."""
+    args, settings, folder = pickle.loads(job)
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    return _subjects(args, settings)
 
 
 def _stereo_measures(args: argparse.Namespace) -> Measures:
@@ -217,6 +246,7 @@ def _parser() -> argparse.ArgumentParser:
         '%(default)s',
     )
     options.add_settings(parser)
+    workers.add_pool_arguments(parser, 'this one alone')
     return parser
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -129,90 +129,164 @@ def evaluate(
         ValueError, OSError: no sample can be used, or with `strict` one cannot.
         EngineError: a model fails.
     """
-    estimators = [*models.values()]
-    scores = [
-        ModelScore(name, f'{x.engine.name}/{x.engine.device}', about=measures.about(x))
-        for name, x in models.items()
-    ]
-    evaluation = Evaluation(dataset.name, measures, scores)
-    examine = _Examination(evaluation, models)
+    about = [about_model(name, model, measures) for name, model in models.items()]
+    collected = Collected(Evaluation(dataset.name, measures, about), strict, observe)
+    examined = 0
+    for index in tqdm(
+        indices_of(dataset.name, len(dataset), limit),
+        unit='sample',
+        disable=None if progress else True,
+    ):
+        measured = measure_sample(models, dataset, measures, index, examined < EXAMINED_SAMPLES)
+        examined += measured.examined
+        collected.add(measured)
+    return collected.result()
 
-    def measure(sample: SampleT, name: str) -> list[SampleScore]:
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found on one sample.
+
+    Attributes:
+        index: of the sample in the data set.
+        name: of the sample.
+        loaded: whether it could be read.
+        examined: whether it was used so far that it was examined.
+        scores: in the models' order; none if it could not be used.
+        findings: what does not look right, each with the name of the model, or '' for the sample.
+        view: the maps, unless the sample could not be used.
+        error: why it could not be used.
+    """
+
+    index: int
+    name: str
+    loaded: bool = False
+    examined: bool = False
+    scores: Sequence[SampleScore] = ()
+    findings: Sequence[tuple[str, Finding]] = ()
+    view: View | None = None
+    error: Exception | None = None
+
+
+def measure_sample(
+    models: Mapping[str, EstimatorT],
+    dataset: Source[SampleT],
+    measures: Measures[SampleT, EstimatorT, ResultT],
+    index: int,
+    closely: bool,
+) -> Measured:
+    """Measure models on a sample; what makes it useless is returned and not raised.
+
+    Args:
+        models: the name of each -> its estimator.
+        dataset: what holds the sample.
+        measures: how the models are run and what is measured.
+        index: of the sample.
+        closely: whether it is one of the first, which are examined closely.
+
+    Raises:
+        EngineError: a model fails.
+    """
+    measured = Measured(index, _name(dataset, index))
+    try:
+        sample = dataset[index]
+        name = getattr(sample, 'name', '') or measured.name
+        measured = replace(measured, name=name, loaded=True)
         measures.check(sample)
-        results = [measures.estimate(model, sample) for model in estimators]
-        examine(sample, name, results)
+        results = [measures.estimate(model, sample) for model in models.values()]
+        findings = [('', it) for it in measures.examine(sample, closely)]
+        for (model, estimator), result in zip(models.items(), results, strict=True):
+            if closely:
+                found = measures.examine_result(estimator, sample, result)
+                findings += [(model, it) for it in found]
+        measured = replace(measured, examined=True, findings=findings)
         view = measures.view(sample, results)
         size = view.image.shape[1], view.image.shape[0]
         scores = [
             SampleScore(name, size, metrics, sum(result.milliseconds.values()))
             for result, metrics in zip(results, measures.metrics(sample, view), strict=True)
         ]
-        if observe is not None:
-            observe(view, scores)
+        return replace(measured, scores=scores, view=view)
+    except (ValueError, OSError) as error:
+        return replace(measured, error=error)
+
+
+class Collected:
+    """Makes an evaluation of samples, which are added in the order of the data set.
+
+    Args:
+        evaluation: without any sample.
+        strict: raise what makes a sample useless.
+        observe: see `Observer`.
+    """
+
+    def __init__(
+        self, evaluation: Evaluation, strict: bool = False, observe: Observer | None = None
+    ) -> None:
+        self.evaluation = evaluation
+        self._strict = strict
+        self._observe = observe
+        self._once = {name: Once() for name in ('', *(it.model for it in evaluation.models))}
+        self._names: set[str] = set()  # results are kept by name, and a mixture repeats samples
+        self._count = 0
+
+    def add(self, measured: Measured) -> Sequence[SampleScore]:
+        """Add the next sample; return its scores, none if it cannot be used."""
+        name, error = measured.name, measured.error
+        if measured.loaded:
+            if name in self._names:
+                name = f'{name} ({measured.index})'
+            self._names.add(name)
+        self._count += 1
+        for model, finding in measured.findings:
+            where = f'{model}, {name}' if model else name
+            new = self._once[model]([finding])
+            self.evaluation.findings += [(where, it) for it in new]
+        scores = [replace(score, name=name) for score in measured.scores]
+        try:
+            if error is not None:
+                raise error
+            if self._observe is not None and measured.view is not None:
+                self._observe(measured.view, scores)
+        except (ValueError, OSError) as reason:
+            if self._strict:
+                raise
+            self.evaluation.skipped[name] = ' '.join(str(reason).split())
+            return ()
+        for of, score in zip(self.evaluation.models, scores, strict=True):
+            of.samples.append(score)
         return scores
 
-    return _collect(dataset, evaluation, measure, limit, strict, progress)
+    def result(self) -> Evaluation:
+        """Return the evaluation.
+
+        Raises:
+            ValueError: no sample could be used.
+        """
+        evaluation = self.evaluation
+        if not evaluation.models[0].samples:
+            name, why = next(iter(evaluation.skipped.items()))
+            raise ValueError(
+                f'{evaluation.dataset}: none of {self._count} samples can be used; {name}: {why}'
+            )
+        return evaluation
 
 
-def _collect(
-    dataset: Source[SampleT],
-    evaluation: Evaluation,
-    measure: Callable[[SampleT, str], list[SampleScore]],
-    limit: int,
-    strict: bool,
-    progress: bool,
-) -> Evaluation:
-    indices = spread(len(dataset), limit)
+def about_model(name: str, model: EstimatorT, measures: Measures) -> ModelScore:
+    """Say what a model runs on and how it is judged, before any sample."""
+    runs_on = f'{model.engine.name}/{model.engine.device}'
+    return ModelScore(name, runs_on, about=measures.about(model))
+
+
+def indices_of(name: str, size: int, limit: int) -> Sequence[int]:
+    """The samples of a data set that are used; ValueError if it has none."""
+    indices = spread(size, limit)
     if not indices:
-        raise ValueError(f'{evaluation.dataset} has no samples')
-    names: set[str] = set()  # results are kept by name, and a mixture repeats samples
-    for index in tqdm(indices, unit='sample', disable=None if progress else True):
-        name = _name(dataset, index)
-        try:
-            sample = dataset[index]
-            name = getattr(sample, 'name', '') or name
-            if name in names:
-                name = f'{name} ({index})'
-            names.add(name)
-            scores = measure(sample, name)
-        except (ValueError, OSError) as error:
-            if strict:
-                raise
-            evaluation.skipped[name] = ' '.join(str(error).split())
-            continue
-        for model, score in zip(evaluation.models, scores, strict=True):
-            model.samples.append(score)
-    if not evaluation.models[0].samples:
-        name, why = next(iter(evaluation.skipped.items()))
-        raise ValueError(
-            f'{evaluation.dataset}: none of {len(indices)} samples can be used; {name}: {why}'
-        )
-    return evaluation
+        raise ValueError(f'{name} has no samples')
+    return indices
 
 
 def _name(dataset: Source[SampleT], index: int) -> str:
     """Name a sample that cannot be read."""
     entries = getattr(dataset, 'entries', None)
     return entries[index].name if entries else f'sample {index}'
-
-
-class _Examination:
-    """Adds what does not look right to an evaluation, each kind of finding once."""
-
-    def __init__(self, evaluation: Evaluation, models: Mapping[str, Estimator]) -> None:
-        self.evaluation = evaluation
-        self.models = models
-        self.once = {name: Once() for name in ('', *models)}
-        self.remaining = EXAMINED_SAMPLES
-
-    def __call__(self, sample: object, name: str, results: Sequence[object]) -> None:
-        measures, closely = self.evaluation.measures, self.remaining > 0
-        self.remaining -= 1
-        self._add('', name, measures.examine(sample, closely))
-        for (model, estimator), result in zip(self.models.items(), results, strict=True):
-            if closely:
-                found = measures.examine_result(estimator, sample, result)
-                self._add(model, f'{model}, {name}', found)
-
-    def _add(self, model: str, where: str, found: Sequence[Finding]) -> None:
-        self.evaluation.findings += [(where, finding) for finding in self.once[model](found)]

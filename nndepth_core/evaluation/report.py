@@ -36,20 +36,29 @@ class Gallery:
 
     def __call__(self, view: View, scores: Sequence[SampleScore]) -> None:
         """Keep the pictures of the sample if it is among the worst so far."""
-        first = next(iter(self.measures.brief))
-        errors = [score.metrics[ALL][first] for score in scores]
-        worst = max(math.inf if math.isnan(error) else error for error in errors)
+        worst = self.rank(scores)
         if len(self._kept) == self.most and not any(worst > other for other, _ in self._kept):
             return
-        self._kept.append((worst, self._section(view, scores)))
+        self._kept.append((worst, self.section(view, scores)))
         self._kept.sort(key=lambda kept: -kept[0])
         del self._kept[self.most :]
+
+    def rank(self, scores: Sequence[SampleScore]) -> float:
+        """The largest error of any model, by which samples are ranked."""
+        first = next(iter(self.measures.brief))
+        errors = [score.metrics[ALL][first] for score in scores]
+        return max(math.inf if math.isnan(error) else error for error in errors)
+
+    def take(self, sections: Sequence[str]) -> None:
+        """Keep sections that were made elsewhere, that of the worst sample first."""
+        self._kept = [(math.inf, section) for section in sections]
 
     def html(self) -> str:
         """Return the pictures that were kept, those of the worst sample first."""
         return ''.join(section for _, section in self._kept)
 
-    def _section(self, view: View, scores: Sequence[SampleScore]) -> str:
+    def section(self, view: View, scores: Sequence[SampleScore]) -> str:
+        """Make the pictures of a sample, under its name."""
         low, high = view.limits()
         ends = ('blue', 'red') if view.near_is_high else ('red', 'blue')
         span = f'{low:.1f} ({ends[0]}) to {high:.1f} {view.unit} ({ends[1]})'

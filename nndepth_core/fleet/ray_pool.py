@@ -18,7 +18,7 @@ class RayPool:
 
     Args:
         address: of the cluster, see `ray.init`: 'auto', 'HOST:6379' or 'ray://HOST:10001';
-            'local' starts one on this machine.
+            'local' starts one on this machine. A process that is connected already stays so.
         cpus: cores of each task.
         gpus: share of a GPU of each task; Ray hides the GPUs from tasks that ask for none.
 
@@ -36,8 +36,13 @@ class RayPool:
         self._ray, self._cpus, self._gpus = ray, cpus, gpus
         self._known: dict[Callable[..., Any], Any] = {}
         self._refs: dict[Future[Any], Any] = {}
+        self._owner = not ray.is_initialized()
+        if self._owner:
+            self._connect(address)
+
+    def _connect(self, address: str) -> None:
         try:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            self._ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
             raise ValueError(
                 f'--ray {address}: there is no cluster; give the address of its head, auto on one '
@@ -81,7 +86,8 @@ class RayPool:
         for ref in list(self._refs.values()):
             with suppress(Exception):  # it may have ended meanwhile
                 self._ray.cancel(ref)
-        self._ray.shutdown()
+        if self._owner:
+            self._ray.shutdown()
 
     def _translated(self, error: BaseException) -> BaseException:
         """Return what the function raised, or WorkerLostError where Ray lost its worker."""

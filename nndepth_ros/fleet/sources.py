@@ -182,12 +182,14 @@ def _remote(url: str) -> list[str]:
 def _store(url: str) -> tuple[Any, str]:
     try:
         fsspec = importlib.import_module('fsspec')
-        return fsspec.core.url_to_fs(url)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ValueError(
-            f"{url} is read by fsspec; pip install 'nndepth[fleet]' and what fsspec needs for "
-            f'{url.partition(":")[0]} ({error})'
+            f"{url} is read by fsspec, which is not installed; pip install 'nndepth[fleet]'"
         ) from error
+    try:
+        return fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise ValueError(f'{url} cannot be read by fsspec: {error}') from error
 
 
 def fetched(source: Source, folder: Path) -> Path:

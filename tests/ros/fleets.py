@@ -71,14 +71,14 @@ def killed(name: str, flags: Path | None, function: Callable[..., Any], *argumen
     if source.name == name and not (flag and flag.exists()):
         if flag:
             flag.touch()
-        numbers, write = count(1), BagWriter.write
+        numbers, copy = count(1), BagWriter.copy
 
         def deadly(*what: Any) -> None:
             if next(numbers) == 5:
                 os.kill(os.getpid(), signal.SIGKILL)
-            write(*what)
+            copy(*what)
 
-        BagWriter.write = deadly  # type: ignore[method-assign]
+        BagWriter.copy = deadly  # type: ignore[method-assign]
     return function(*arguments)
 
 

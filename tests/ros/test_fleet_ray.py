@@ -21,18 +21,25 @@ TOPICS = ('--topics', 'disparity')
 def cluster() -> Iterator[str]:
     """The address of a cluster that works in two processes."""
     here = str(Path(__file__).parent)
-    paths = os.pathsep.join([here, str(Path(__file__).parents[2]), os.environ['PYTHONPATH']])
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([here, root, os.environ.get('PYTHONPATH', '')])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('RAY_ENABLE_UV_RUN_RUNTIME_ENV', '0')
+        patch.setenv('RAY_AUTH_MODE', 'disabled')
         patch.setenv('PYTHONPATH', paths)
         context = ray.init('local', num_cpus=2, include_dashboard=False, log_to_driver=False)
-        address = context.address_info['address']
-        yield address
+        yield context.address_info['address']
         ray.shutdown()
 
 
 def _written(folder: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in folder.glob('*/*.mcap')}
+
+
+def test_where_there_is_no_cluster_the_address_is_named(tmp_path, capsys):
+    source = str(bags.write_bag(tmp_path / 'in', bags.frames(1)))
+    address = ('--ray', 'nowhere')
+    assert main(['replay', source, '--output', str(tmp_path / 'out'), *address]) == 2
+    assert '--ray nowhere: there is no cluster; give' in capsys.readouterr().err
 
 
 def test_ray_gives_what_one_process_gives_although_workers_are_killed(tmp_path, cluster):
@@ -52,7 +59,7 @@ def test_ray_gives_what_one_process_gives_although_workers_are_killed(tmp_path, 
     fleet, _ = run_fleet(tmp_path / 'out', *sources, *options, pool=Deadly(pool, 'long', flags))
     assert not [bag.reason for bag in fleet.bags if bag.reason]
     assert _written(tmp_path / 'out') == expected
-    assert len([*flags.iterdir()]) == 3
+    assert len([*flags.iterdir()]) == 5
     fleet, _ = run_fleet(tmp_path / 'again', *sources, *TOPICS, pool=Deadly(pool, 'short', None))
     assert [bag.reason.partition(':')[0] for bag in fleet.bags] == [
         '',
@@ -71,10 +78,3 @@ def test_the_command_on_a_cluster(tmp_path, cluster, capsys):
     assert 'broken.mcap cannot be read: it does not begin like a MCAP' in printed.err
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert [bag['state'] for bag in report['each']] == ['done', 'failed']
-
-
-def test_where_there_is_no_cluster_the_address_is_named(tmp_path, capsys):
-    source = str(bags.write_bag(tmp_path / 'in', bags.frames(1)))
-    address = ('--ray', 'nowhere')
-    assert main(['replay', source, '--output', str(tmp_path / 'out'), *address]) == 2
-    assert '--ray nowhere: there is no cluster; give' in capsys.readouterr().err

@@ -1,0 +1,217 @@
+"""Which bags are found, and what they are called."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import bags
+import pytest
+
+from nndepth_core.cli import main
+from nndepth_ros.fleet.sources import (
+    Source,
+    content_of,
+    fetched,
+    find_sources,
+    fingerprint,
+    unique_names,
+)
+
+REPLAY = ('replay', '--model', bags.MODEL, '--topics', 'disparity', '--workers', '1')
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """Bags in folders, some of whose names are equal, beside other files."""
+    root = tmp_path / 'all of them'
+    for name in ('monday/run', 'tuesday/run', 'tuesday/späte Fahrt'):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bags.write_bag(path, bags.frames(1))
+    shutil.copy(root / 'monday/run/run.mcap', root / 'single.mcap')
+    (root / 'notes.txt').write_text('no bag')
+    return root
+
+
+def _names(*arguments: str, output: str = 'out') -> list[str]:
+    sources, problems = find_sources(arguments, Path(output))
+    assert not problems
+    return [source.name for source in sources]
+
+
+ALL = ['monday_run', 'single', 'tuesday_run', 'späte Fahrt']
+
+
+def test_a_folder_of_bags_a_glob_and_a_list_find_the_same(tree, tmp_path, monkeypatch):
+    assert _names(str(tree)) == ALL
+    assert sorted(_names(str(tree / '*'))) == sorted(ALL)
+    text = '# recorded in May\n\n' + '\n'.join(f'{tree}/{it}' for it in ('monday', 'tuesday/*'))
+    (tmp_path / 'list.txt').write_text(f'{text}\nall of them/single.mcap\n')
+    monkeypatch.chdir(tmp_path)
+    assert sorted(_names('@list.txt')) == sorted(ALL)
+
+
+def test_a_bag_that_is_named_twice_is_taken_once(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    os.symlink('monday', 'link')
+    assert _names('monday/run', 'monday', 'link/run', str(tree / 'monday' / 'run')) == ['run']
+
+
+def test_what_was_written_is_no_input(tree):
+    output = tree / 'results'
+    output.mkdir()
+    bags.write_bag(output / 'old', bags.frames(1))
+    assert _names(str(tree), output=str(output)) == ALL
+    assert sorted(_names(str(tree / '*'), output=str(output))) == sorted(ALL)
+
+
+def test_what_is_no_bag_is_told_and_the_rest_is_found(tree, tmp_path):
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    arguments = [str(it) for it in (empty, tmp_path / 'nothing*', tree / 'single.mcap')]
+    sources, problems = find_sources(arguments, tmp_path / 'out')
+    assert [source.name for source in sources] == ['single']
+    assert [reason.partition(':')[0] for _, reason in problems] == [
+        'the folder holds no bag',
+        'it does not exist, and as a glob it finds no bag',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('locations', 'names'),
+    [
+        (['/a/run.mcap', '/a/other.db3'], ['run', 'other']),
+        (['/a/run.mcap', '/b/run.mcap.zst'], ['a_run', 'b_run']),
+        (['/x/a/run', '/y/a/run', '/a_run'], ['x_a_run', 'y_a_run', 'a_run']),
+        (['/a/run.mcap', '/a/run.db3'], ['a_run', 'a_run_2']),
+        (['/a/Run', '/b/run'], ['a_Run', 'b_run']),
+        (['/a/report.json', '/a/.fleet'], ['a_report.json', 'a_.fleet']),
+        (['s3://store/a/run', 's3://store/b/run'], ['a_run', 'b_run']),
+        (['/a/.mcap', '/a/x y.bag'], ['a_.mcap', 'x y']),
+    ],
+)
+def test_names_are_unique(locations, names):
+    assert unique_names(locations) == names
+
+
+def test_content_and_fingerprint_tell_bags_apart(tree):
+    run, other = (str(tree / it) for it in ('monday/run', 'tuesday/run'))
+    assert content_of(Path(run)) == content_of(Path(other))
+    before = fingerprint(Source(run, 'run'))
+    file = tree / 'monday/run/run.mcap'
+    file.write_bytes(file.read_bytes() + b'\0')
+    assert content_of(Path(run)) != content_of(Path(other))
+    assert fingerprint(Source(run, 'run')) != before
+
+
+# --- remote stores -------------------------------------------------------------------------------
+
+
+def test_bags_in_a_store_are_found_and_fetched(tree, tmp_path):
+    fsspec = pytest.importorskip('fsspec')
+    store = fsspec.filesystem('memory')
+    store.put(str(tree), '/bags', recursive=True)
+    sources, problems = find_sources(['memory://bags', 'memory://none/x'], tmp_path)
+    assert [source.name for source in sources] == ALL
+    assert [reason for _, reason in problems] == ['it does not exist there, or holds no bag']
+    assert _names('memory://bags/tuesday/*') == ['run', 'späte Fahrt']
+    for source in sources:
+        path = fetched(source, tmp_path / source.name)
+        local = tree / source.location.removeprefix('memory://').removeprefix('/bags/')
+        assert content_of(path) == content_of(local)
+        assert bags.read_bag(path).keys() == bags.read_bag(local).keys()
+        before = fingerprint(source)
+        assert fingerprint(source) == before
+    store.pipe('/bags/single.mcap', b'')
+    assert fingerprint(sources[1]) != fingerprint(sources[0])
+    store.rm('/bags', recursive=True)
+
+
+def test_a_store_that_is_not_known_is_one_error(tmp_path, capsys):
+    pytest.importorskip('fsspec')
+    assert main([*REPLAY, 'nowhere://a', '--output', str(tmp_path)]) == 2
+    assert 'nowhere://a cannot be read by fsspec: Protocol not known' in capsys.readouterr().err
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_the_command_on_a_folder_a_url_and_what_is_broken(tree, tmp_path, capsys):
+    pytest.importorskip('fsspec')
+    (tree / 'broken.mcap').write_bytes(b'no bag')
+    url = f'file://{tree}/tuesday/run'
+    output = tree / 'results'
+    arguments = [str(tree / 'monday'), url, str(tree / 'broken.mcap'), '--output', str(output)]
+    assert main([*REPLAY, *arguments]) == 1
+    printed = capsys.readouterr()
+    assert '2 of 3 bags finished, 0 of them by earlier runs; 0 incomplete, 1 failed' in printed.out
+    assert '1 bags: BAG cannot be read' in printed.out
+    assert sorted(it.name for it in output.iterdir()) == [
+        *('monday_run', 'report.html', 'report.json', 'tuesday_run'),
+    ]
+    assert [*bags.read_bag(output / 'tuesday_run')] == ['/stereo/disparity']
+    page = (output / 'report.html').read_text()
+    assert page.count('<img') == 2
+    assert 'broken.mcap cannot be read' in page
+
+
+def test_the_same_command_makes_nothing_again_and_others_do(tree, tmp_path, capsys):
+    source, output = tree / 'monday' / 'run', tmp_path / 'out'
+    arguments = [*REPLAY, str(source), '--output', str(output), '--json']
+
+    def run(*options: str, code: int = 0) -> dict:
+        assert main([*arguments, *options]) == code
+        return json.loads(capsys.readouterr().out)
+
+    assert run()['bags']['reused'] == 0
+    assert run()['bags']['reused'] == 1
+    file = source / 'run.mcap'
+    os.utime(file, (1, 1))
+    assert run()['bags']['reused'] == 1
+    (entry,) = run('--max-depth', '3', code=1)['each']
+    assert 'run exists already and was made from another bag, with other' in entry['reason']
+    assert run('--max-depth', '3', '--overwrite')['bags']['reused'] == 0
+    assert run('--max-depth', '3', '--segment', '5')['bags']['reused'] == 1
+    bags.write_bag(tmp_path / 'other' / 'run', bags.frames(2))
+    shutil.copy(tmp_path / 'other' / 'run' / 'run.mcap', file)
+    assert run('--max-depth', '3', '--overwrite')['moments']['processed'] == 2
+
+
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        (['--model', 'nothing'], "'nothing'"),
+        (['--scale-source', 'stereo'], '--scale-source is for models of single images'),
+        (['--workers', '2', '--ray', 'auto'], '--workers and --ray are both given'),
+        (['--topics', 'inverse_depth/image'], 'is no output of a stereo model'),
+        (['--calibration', 'nothing.yaml'], 'nothing.yaml'),
+    ],
+)
+def test_wrong_arguments_are_one_error(tree, tmp_path, capsys, options, says):
+    arguments = ['replay', '--model', bags.MODEL, str(tree), '--output', str(tmp_path / 'out')]
+    assert (
+        main(
+            [*arguments, '--workers', '1', *options]
+            if '--ray' not in options
+            else [*arguments, *options]
+        )
+        == 2
+    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_an_empty_folder_alone_is_an_error(tmp_path, capsys):
+    assert main([*REPLAY, str(tmp_path), '--output', str(tmp_path / 'out')]) == 2
+    assert 'the folder holds no bag: no metadata.yaml' in capsys.readouterr().err
+
+
+def test_one_run_works_on_a_folder(tree, tmp_path, capsys):
+    from nndepth_ros.fleet.command import _alone
+
+    with _alone(tmp_path / 'out'):
+        assert main([*REPLAY, str(tree), '--output', str(tmp_path / 'out')]) == 2
+    assert 'another nndepth replay works on' in capsys.readouterr().err
