@@ -89,8 +89,7 @@ def _subjects(args: argparse.Namespace, settings: Sequence[str]) -> Subjects:
 def subjects_of(job: bytes) -> Subjects:
     """Make what is evaluated, in a worker, of the arguments that the command has pickled."""
     args, settings, folder = pickle.loads(job)
-    if os.path.isdir(folder):
-        os.chdir(folder)
+    workers.in_worker(args, folder)
     return _subjects(args, settings)
 
 

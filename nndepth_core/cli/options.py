@@ -335,6 +335,8 @@ def load_estimator(
     if unfit := [name for name in given if name not in options]:
         flags = ', '.join(map(flag, unfit))
         raise ValueError(f'{model} takes no {flags}; leave that out, or give another model')
+    share = {'threads': getattr(args, 'worker_threads', 0)}  # which --threads goes before
+    options = {**(options_for(model, share) if share['threads'] else {}), **options}
     estimator = load(
         model,
         args.engine,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+
+import cv2
 
 from nndepth_core.cli import options
 from nndepth_core.fleet import LocalPool, Pool
@@ -46,6 +49,18 @@ def add_pool_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
+def in_worker(args: argparse.Namespace, folder: str) -> None:
+    """Prepare a worker for arguments of the command, which was started in a folder.
+
+    Args:
+        args: with `worker_threads`, see `Pool.threads`.
+        folder: from which paths start; there may be none on other machines.
+    """
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    cv2.setNumThreads(args.worker_threads)
+
+
 def pool_of(args: argparse.Namespace, workers: int = 0) -> Pool | None:
     """Make the workers that were asked for.
 
@@ -54,7 +69,8 @@ def pool_of(args: argparse.Namespace, workers: int = 0) -> Pool | None:
         workers: how many processes to take where nothing is said; 0 for none.
 
     Returns:
-        The pool, which is to be closed; None if no other process is to work.
+        The pool, which is to be closed; `args.worker_threads` holds its threads. None if no other
+        process is to work.
 
     Raises:
         ValueError: both kinds are named, or there is no such cluster.
@@ -64,6 +80,10 @@ def pool_of(args: argparse.Namespace, workers: int = 0) -> Pool | None:
     if args.ray:
         from nndepth_core.fleet.ray_pool import RayPool
 
-        return RayPool(args.ray, args.ray_cpus, args.ray_gpus)
-    count = args.workers or workers
-    return LocalPool(count) if count else None
+        pool: Pool = RayPool(args.ray, args.ray_cpus, args.ray_gpus)
+    elif count := args.workers or workers:
+        pool = LocalPool(count)
+    else:
+        return None
+    args.worker_threads = pool.threads
+    return pool

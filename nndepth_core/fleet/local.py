@@ -14,6 +14,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
+from nndepth_core.engines.base import physical_cores
 from nndepth_core.fleet.pool import RETRIES, WorkerLostError
 
 
@@ -30,6 +31,7 @@ class LocalPool:
     def __init__(self, workers: int) -> None:
         cores = _cores()
         self.size = workers
+        self.threads = max(1, physical_cores() // workers)
         self._closed = False
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._workers = [_Worker(_share(cores, at, workers)) for at in range(workers)]
@@ -115,7 +117,7 @@ def _cores() -> list[int]:
 
 
 def _share(cores: Sequence[int], at: int, workers: int) -> Sequence[int]:
-    """The cores of one of several workers; the threads of engines follow from their number."""
+    """The cores of one of several workers."""
     if workers >= len(cores):
         return cores[at % len(cores) :][:1] if cores else ()
     return cores[at * len(cores) // workers : (at + 1) * len(cores) // workers]

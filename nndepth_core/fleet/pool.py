@@ -25,6 +25,9 @@ class WorkerLostError(RuntimeError):
 class Pool(Protocol):
     """Workers in other processes; functions, arguments and results are pickled."""
 
+    threads: int
+    """How many threads each task may use."""
+
     @property
     def size(self) -> int:
         """How many tasks run at one time."""

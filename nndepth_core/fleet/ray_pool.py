@@ -34,6 +34,7 @@ class RayPool:
                 "--ray needs Ray, which is not installed; pip install 'nndepth[fleet]'"
             ) from error
         self._ray, self._cpus, self._gpus = ray, cpus, gpus
+        self.threads = max(1, int(cpus))
         self._known: dict[Callable[..., Any], Any] = {}
         self._refs: dict[Future[Any], Any] = {}
         self._owner = not ray.is_initialized()

@@ -64,9 +64,13 @@ class Plan:
         """The hash of all that the result depends on."""
         return json.loads(self.origin)['key']
 
-    def folder(self, work: Path, piece: Piece) -> Path:
-        """Where the result of a piece is kept until all are there."""
-        return work / f'{self.key[:16]}-{piece.name}'
+    def folder(self, work: Path, piece: Piece, threads: int) -> Path:
+        """Where the result of a piece is kept until all are there.
+
+        The last bits of some results depend on the number of threads, so that pieces of one bag
+        are made with the same.
+        """
+        return work / f'{self.key[:16]}-{piece.name}-{threads}'
 
     def only(self, piece: Piece) -> Plan:
         """Take what it needs to process one piece."""

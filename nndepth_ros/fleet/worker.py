@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nndepth_core
-from nndepth_core.cli import explain, options
+from nndepth_core.cli import explain, options, workers
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.estimator import MonoEstimator, StageClock, StereoEstimator
 from nndepth_core.files.writing import replaced_at_once, sha256_of, write_at_once
@@ -42,9 +42,9 @@ WORK = '.fleet'
 """The folder in the output folder that holds what is not finished."""
 NOT_OF_THE_RESULT = (
     *('bags', 'output', 'overwrite', 'json', 'threads', 'segment'),
-    *('workers', 'ray', 'ray_cpus', 'ray_gpus'),
+    *('workers', 'worker_threads', 'ray', 'ray_cpus', 'ray_gpus'),
 )
-"""Arguments on which no result depends."""
+"""Arguments on which no result depends, but for the last bits by the number of threads."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -106,6 +106,11 @@ class Equipment(NamedTuple):
     settings: ReplaySettings
     key: str
 
+    @property
+    def threads(self) -> int:
+        """How many threads the model uses, which are the same for all pieces of a bag."""
+        return self.args.threads or self.args.worker_threads
+
 
 def guarded(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function; what it says on stderr stands in reports too, and is not shown.
@@ -165,7 +170,7 @@ def run_piece(job: Job, plan: Plan) -> Memory:
     It is read from what an earlier run has made, if there is that.
     """
     made, work = equip(job), job.work(plan.source)
-    folder = plan.folder(work, plan.pieces[0])
+    folder = plan.folder(work, plan.pieces[0], made.threads)
     if not (folder / REPORT_NAME).exists():
         with (
             BagReader(fetched(plan.source, work / 'input')) as bag,
@@ -191,7 +196,8 @@ def finish_bag(job: Job, plan: Plan) -> Finished:
         BagWriter(target, made.args.overwrite, plan.origin) as writer,
     ):
         processor = PROCESSORS[made.estimator.task](bag, made.estimator, made.settings)
-        report = merge(processor, plan, [plan.folder(work, it) for it in plan.pieces], writer)
+        folders = [plan.folder(work, it, made.threads) for it in plan.pieces]
+        report = merge(processor, plan, folders, writer)
     _remove(work)
     return Finished(report)
 
@@ -203,10 +209,9 @@ def equip(job: Job) -> Equipment:
     Raises:
         ValueError, EngineError: an argument is wrong.
     """
-    if os.path.isdir(job.folder):
-        os.chdir(job.folder)
-    keep_freed_memory()
     args = pickle.loads(job.arguments)
+    workers.in_worker(args, job.folder)
+    keep_freed_memory()
     parser = argparse.ArgumentParser()
     add_options(parser)
     with options.naming_flags(args):

@@ -70,7 +70,7 @@ def test_the_end_interrupts_what_runs():
 class Here:
     """A pool that works in this process, at once."""
 
-    size = 2
+    size, threads = 2, 1
 
     def submit(self, function, *arguments) -> Future:
         future: Future = Future()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bags
+import cv2
 
 from nndepth_core.fleet import Pool
 from nndepth_ros.bag_writer import BagWriter
@@ -28,7 +29,7 @@ TIMES = {'seconds', 'milliseconds', 'pairs_per_second', 'frames_per_second', 'in
 class Here:
     """A pool that works in this process, at once."""
 
-    size = 1
+    size, threads = 1, 1
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -54,7 +55,7 @@ class Deadly:
 
     def __init__(self, pool: Pool, name: str, flags: Path | None) -> None:
         self.pool, self.name, self.flags = pool, name, flags
-        self.size = pool.size
+        self.size, self.threads = pool.size, pool.threads
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         return self.pool.submit(killed, self.name, self.flags, function, *arguments)
@@ -91,10 +92,13 @@ def run_fleet(output: Path, *arguments: str, pool: Pool | None = None) -> tuple[
     args = command.parser().parse_intermixed_args(
         ['--model', bags.MODEL, '--output', str(output), *arguments]
     )
+    args.worker_threads = 1
     sources, problems = find_sources(args.bags, args.output)
     assert not problems
     fleet, here = Fleet(Job.of(args), sources), Here()
+    threads = cv2.getNumThreads()
     fleet.run(pool or here, lambda: False)
+    cv2.setNumThreads(threads)
     return fleet, here.calls
 
 
