@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
+from itertools import chain, repeat
 
 import cv2
 import numpy as np
@@ -15,8 +16,9 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 110em
 table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto }
 th, td { padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: right;
   white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
+th:first-child, td:first-child, .sentence { text-align: left }
 th { white-space: normal; overflow-wrap: anywhere; min-width: 4em; vertical-align: bottom }
+td.sentence { white-space: normal; overflow-wrap: anywhere; min-width: 18em }
 .row { display: flex; flex-wrap: wrap; gap: .8em; margin: .4em 0 }
 figure { margin: 0; flex: 0 1 32%; min-width: 16em }
 img { width: 100%; display: block }
@@ -35,11 +37,18 @@ def html_page(title: str, parts: Iterable[str], style: str = '') -> str:
     )
 
 
-def html_table(rows: Sequence[Sequence[str]]) -> str:
-    """Make a table of texts, of which the first row holds the headings."""
-    head, *body = rows
-    lines = [''.join(f'<th>{escape(cell)}</th>' for cell in head)]
-    lines += [''.join(f'<td>{escape(cell)}</td>' for cell in row) for row in body]
+def html_table(rows: Sequence[Sequence[str]], sentences: Collection[int] = ()) -> str:
+    """Make a table.
+
+    Args:
+        rows: the first one holds the headings.
+        sentences: the columns that hold sentences, which are broken into lines.
+    """
+    lines = []
+    for row, tag in zip(rows, chain(['th'], repeat('td')), strict=False):
+        marks = [' class="sentence"' if at in sentences else '' for at in range(len(row))]
+        cells = zip(marks, map(escape, row), strict=True)
+        lines.append(''.join(f'<{tag}{mark}>{cell}</{tag}>' for mark, cell in cells))
     return f'<table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table>'
 
 

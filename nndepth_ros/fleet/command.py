@@ -178,6 +178,9 @@ def _summary(args: argparse.Namespace, report: dict[str, Any]) -> str:
         f'{moments["processed"]} of {moments["found"]} pairs or images processed, '
         f'{report["moments_per_second"]:.1f} a second in this run',
     ]
-    lines += [f'{count} bags: {why}' for why, count in report['causes'].items()]
+    lines += [
+        f'{count} {"bag" if count == 1 else "bags"}: {why}'
+        for why, count in report['causes'].items()
+    ]
     lines.append(f'report.html and report.json are in {args.output}')
     return '\n'.join(lines)

@@ -11,6 +11,7 @@ import numpy as np
 
 from nndepth_core.data.sample import spread
 from nndepth_core.files.page import html_figure, html_page, html_table, reduced
+from nndepth_core.spec import Output
 from nndepth_core.visualization import colorize, value_range
 from nndepth_ros.bag import BagReader
 from nndepth_ros.conversions import to_rgb
@@ -24,8 +25,8 @@ _STYLE = """
 .tile { border: 1px solid #ddd; border-radius: .5em; padding: .6em 1.1em }
 .tile b { display: block; font-size: 1.6em; font-weight: 600 }
 .bad b { color: #b3261e }
-td { max-width: 42em; overflow: hidden; text-overflow: ellipsis }
-td.text { text-align: left; white-space: normal; overflow-wrap: anywhere }
+td { vertical-align: top }
+th { overflow-wrap: normal }
 figure { flex: 0 1 18em; min-width: 12em }
 """
 _HEADINGS = (
@@ -47,15 +48,16 @@ def fleet_page(report: dict[str, Any]) -> str:
     parts = ['<h1>nndepth replay: fleet of bags</h1>', _tiles(report)]
     if report['interrupted']:
         parts.append('<p>The run was interrupted; the same command goes on.</p>')
-    if report['causes']:
+    if any(count > 1 for count in report['causes'].values()):
         why = [('bags', 'why'), *((str(n), why) for why, n in report['causes'].items())]
-        parts.append(f'<h2>What went wrong</h2>{html_table(why)}')
+        parts.append(f'<h2>What went wrong</h2>{html_table(why, [1])}')
     if failed:
         rows = [('bag', 'source', 'why'), *(_texts(bag) for bag in failed)]
-        parts.append(f'<h2>Failed bags</h2>{html_table(rows)}')
+        parts.append(f'<h2>Failed bags</h2>{html_table(rows, [1, 2])}')
     if done:
         slowest = [by_name[name] for name in report['slowest']]
-        parts.append(f'<h2>Slowest</h2>{_table(slowest)}')
+        if len(slowest) < len(done):
+            parts.append(f'<h2>Slowest</h2>{_table(slowest)}')
         parts.append(f'<h2>Pictures</h2>{_pictures(done)}')
         parts.append(f'<h2>All bags</h2>{_table(done)}')
     return html_page('nndepth replay: fleet of bags', parts, _STYLE)
@@ -102,7 +104,7 @@ def _table(bags: Sequence[dict[str, Any]]) -> str:
     rows = [_HEADINGS]
     for bag in bags:
         rate = bag['rate_hz']
-        remark = bag['reason'] or '; '.join(it['text'] for it in bag['findings'])
+        remarks = [bag['reason'], *(it['text'] for it in bag['findings'])]
         rows.append(
             (
                 bag['name'],
@@ -113,10 +115,10 @@ def _table(bags: Sequence[dict[str, Any]]) -> str:
                 f'{100 * bag["density"]:.1f}',
                 f'{bag["milliseconds"]:.1f}',
                 str(bag['pieces']),
-                remark,
+                '; '.join(it for it in remarks if it),
             )
         )
-    return html_table(rows)
+    return html_table(rows, [len(_HEADINGS) - 1])
 
 
 def _pictures(bags: Sequence[dict[str, Any]]) -> str:
@@ -160,18 +162,19 @@ def picture_of(path: Path, seconds: float = 0.0) -> np.ndarray | None:
         return None
 
 
-def _colored(values: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
-    """Colour the map of a message by its own range."""
+def _colored(output: Output, values: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
+    """Colour the map of a message by its own range; near is red."""
 
     def show(message: Any) -> np.ndarray:
         found = values(message)
-        return colorize(found, *value_range(found))
+        low, high = value_range(found)
+        return colorize(found, *((high, low) if output == 'depth' else (low, high)))
 
     return show
 
 
 _SHOWN = (
+    *((topic, _colored(output, values)) for output, topic, values in COMPARED.values()),
     ('image_color', to_rgb),
-    *((topic, _colored(values)) for _, topic, values in COMPARED.values()),
 )
 """How topics end that hold a map -> what makes a picture of a message."""

@@ -104,9 +104,9 @@ def _why_incomplete(report: dict[str, Any]) -> str:
 
 
 def _causes(described: Sequence[dict[str, Any]]) -> Counter[str]:
-    """How many bags have which reason, without the names and numbers in which they differ."""
+    """How many bags have which reason, without the names and long numbers in which they differ."""
     return Counter(
-        re.sub(r'\d+(\.\d+)?', 'N', bag['reason'].replace(bag['source'], 'BAG'))
+        re.sub(r'\b\d[\d.]+\b', 'N', bag['reason'].replace(bag['source'], 'BAG'))
         for bag in described
         if bag['reason']
     )

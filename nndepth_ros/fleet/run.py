@@ -104,7 +104,8 @@ class Fleet:
         if isinstance(result, Failed):
             bag.reason = result.reason
             self.fatal = self.fatal or (result.reason if result.fatal else '')
-            say(f'{bag.source.location}: {bag.reason}')
+            where = bag.source.location
+            say(bag.reason if bag.reason.startswith(where) else f'{where}: {bag.reason}')
             return []
         if isinstance(result, Finished):
             bag.finished = result

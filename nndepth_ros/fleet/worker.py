@@ -153,8 +153,7 @@ def open_bag(job: Job, source: Source) -> Finished | Plan:
         write_at_once(target / ORIGIN_NAME, text)
         return _reused(job, source)
     _check_target(target, made.args.overwrite)
-    for folder in leftovers(target):
-        shutil.rmtree(folder)
+    _sweep(target)
     plan, uncut = _plan(made, source, path, text)
     if plan is not None:
         return plan
@@ -191,6 +190,7 @@ def finish_bag(job: Job, plan: Plan) -> Finished:
     """Merge the pieces of a bag, all of which are done."""
     made, work, target = equip(job), job.work(plan.source), job.target(plan.source)
     path = fetched(plan.source, work / 'input')
+    _sweep(target)
     with (
         BagReader(path) as bag,
         BagWriter(target, made.args.overwrite, plan.origin) as writer,
@@ -270,6 +270,12 @@ def _check_target(target: Path, overwrite: bool) -> None:
             f'{target} exists already and was made from another bag, with other settings, another '
             'model or another nndepth; give --overwrite, or another --output'
         )
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed workers have left; no other run works on the folder."""
+    for folder in leftovers(target):
+        shutil.rmtree(folder)
 
 
 def _remove(work: Path) -> None:

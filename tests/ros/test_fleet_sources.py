@@ -148,7 +148,7 @@ def test_the_command_on_a_folder_a_url_and_what_is_broken(tree, tmp_path, capsys
     assert main([*REPLAY, *arguments]) == 1
     printed = capsys.readouterr()
     assert '2 of 3 bags finished, 0 of them by earlier runs; 0 incomplete, 1 failed' in printed.out
-    assert '1 bags: BAG cannot be read' in printed.out
+    assert '1 bag: BAG cannot be read' in printed.out
     assert sorted(it.name for it in output.iterdir()) == [
         *('monday_run', 'report.html', 'report.json', 'tuesday_run'),
     ]
