@@ -12,7 +12,7 @@ ENV := . scripts/env.sh &&
 ROS := $(shell bash scripts/find_ros.sh)
 
 REQUIREMENTS := requirements/bags.txt requirements/dev.txt requirements/docs.txt requirements/torch.txt requirements/train.txt
-REQUIREMENTS += requirements/app.txt requirements/view.txt
+REQUIREMENTS += requirements/app.txt requirements/fleet.txt requirements/view.txt
 ifeq ($(ROS),wheels)
   REQUIREMENTS += requirements/core.txt requirements/ros.txt
   CMAKE_ARGS := --cmake-args '-DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/relocate_wheels.cmake'

@@ -16,6 +16,7 @@ EXTRAS = {
     'dev': ['build', 'hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff'],
     'docs': ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.30'],
     'export': [*TORCH, 'onnx>=1.17', 'onnxruntime>=1.18', 'onnxscript>=0.6'],
+    'fleet': ['fsspec>=2024.2', 'ray[default]>=2.40'],
     'gpu': ['onnxruntime-gpu>=1.18'],
     'mono': [*TORCH, 'transformers>=5'],
     'torch': TORCH,
@@ -65,7 +66,10 @@ setup(
     packages=find_packages(include=['nndepth_core*', 'nndepth_ros*']),
     data_files=[
         (f'share/nndepth/{folder}', sorted(map(str, Path(folder).glob('*.yaml'))))
-        for folder in ('config/data', 'config/model', 'config/pretraining', 'config/training')
+        for folder in (
+            *('config/data', 'config/fleet', 'config/model', 'config/pretraining'),
+            'config/training',
+        )
     ]
     + [
         ('share/nndepth/config/foxglove', ['config/foxglove/stereo.json']),

@@ -62,6 +62,19 @@ class CameraInfos:
         before = bisect_right(self._times, frame.time) - 1
         return self._by_stamp.get(frame.stamp, self._infos[max(before, 0)])
 
+    def part(self, frames: Sequence[Frame]) -> CameraInfos:
+        """Keep what `get` needs for some images."""
+        if self._times != sorted(self._times):  # of files that overlap: nothing is known of order
+            return self
+        times = [frame.time for frame in frames]
+        first = max(bisect_right(self._times, min(times)) - 1, 0)
+        kept = slice(first, max(bisect_right(self._times, max(times)), first + 1))
+        part = CameraInfos()
+        part._times, part._infos = self._times[kept], self._infos[kept]
+        stamps = {frame.stamp for frame in frames} & self._by_stamp.keys()
+        part._by_stamp = {stamp: self._by_stamp[stamp] for stamp in stamps}
+        return part
+
 
 @dataclass
 class Survey:
@@ -107,11 +120,11 @@ class Survey:
     def part(self, first: int, last: int) -> Survey:
         """Make a survey of the moments first..last - 1, for the time of their images."""
         part = Survey(self.sides, self.tolerance_ns, self.moments[first:last])
-        part.infos = self.infos
         begin, end = part.span
-        for side in self.sides:
+        for at, side in enumerate(self.sides):
+            part.infos[side] = self.infos[side].part([moment[at] for moment in part.moments])
             times = [time for of, time in self.recorded if of == side]
-            part.numbers[side] = [at for at, time in enumerate(times) if begin <= time < end]
+            part.numbers[side] = [it for it, time in enumerate(times) if begin <= time < end]
         return part
 
     def rate(self, side: str) -> float | None:

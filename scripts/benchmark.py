@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure speed: `models`, `survey`, `record`, `node`, `rigs`, `hop`, `filters` and `renderer`.
+"""Measure speed: `models`, `survey`, `record`, `node`, `rigs`, `hop`, `filters`, `fleet`, ...
 
 `survey` measures every network within limits of time and memory and can be ended and continued;
 `record` keeps what it, or scripts/check_gpu.py, found for `nndepth models` and docs/models.md. Run
@@ -82,6 +82,15 @@ def main() -> int:
     filters.add_argument('--size', type=image_size, default=(1280, 720), metavar='WxH')
     filters.add_argument('--frames', type=int, default=40)
     filters.add_argument('--json', action='store_true', help='print the figures as JSON only')
+    fleet = commands.add_parser('fleet', help='many bags, and one in pieces, on 1, 2 ... cores')
+    fleet.set_defaults(run=_fleet)
+    fleet.add_argument(
+        '--cores', type=_counts, default=[1, 2], metavar='N,...', help='default: 1,2'
+    )
+    fleet.add_argument('--bags', type=int, default=4, metavar='N', help='default: %(default)s')
+    fleet.add_argument('--frames', type=int, default=40, metavar='N', help='of each; %(default)s')
+    fleet.add_argument('--model', default='nano_stereo', help='default: %(default)s')
+    fleet.add_argument('--json', action='store_true', help='print the figures as JSON only')
     renderer = commands.add_parser('renderer', help='training pairs rendered a second')
     renderer.set_defaults(run=_renderer)
     renderer.add_argument('--size', type=image_size, default=(512, 320), metavar='WxH')
@@ -295,6 +304,22 @@ def _filters(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _fleet(arguments: argparse.Namespace) -> int:
+    from nndepth_ros.fleet.benchmark import measure_fleet
+
+    options = ['--model', arguments.model]
+    report = measure_fleet(arguments.cores, arguments.bags, arguments.frames, options)
+    if arguments.json:
+        print(json.dumps({'machine': describe_machine(), **report}, indent=2))
+        return 0
+    rates = report.pop('pairs_per_second')
+    rows = [[name, *(f'{rate:.2f}' for rate in found.values())] for name, found in rates.items()]
+    print('pairs a second by the number of cores')
+    print(table([['', *map(str, arguments.cores)], *rows], right=range(1, len(rows[0]))))
+    print(json.dumps(report, indent=2))
+    return 0
+
+
 def _renderer(arguments: argparse.Namespace) -> int:
     if min(arguments.pairs, arguments.processes) < 1:
         counts = f'{arguments.pairs} and {arguments.processes}'
@@ -311,6 +336,10 @@ def _renderer(arguments: argparse.Namespace) -> int:
 
 def _list(text: str) -> list[str]:
     return text.split(',')
+
+
+def _counts(text: str) -> list[int]:
+    return [int(part) for part in text.split(',')]
 
 
 def _sizes(text: str) -> list[tuple[int, int]]:

@@ -58,12 +58,12 @@ def foreseen(memory: Memory, times: Iterable[int]) -> Memory:
         memory: of a processor that has processed one moment.
         times: when the moments were recorded, from the first one of the bag on.
     """
-    left, due = EXAMINED, 0
+    to_examine, due = EXAMINED, 0
     for time in times:
         second = time - time % EXAMINE_EVERY
-        if left or second >= due:
-            left, due = max(0, left - 1), second + EXAMINE_EVERY
-    return {**memory, 'to_examine': left, 'next_examination': due}
+        if to_examine or second >= due:
+            to_examine, due = max(0, to_examine - 1), second + EXAMINE_EVERY
+    return {**memory, 'to_examine': to_examine, 'next_examination': due}
 
 
 def _plain(value: Any) -> Any:

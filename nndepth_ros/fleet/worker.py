@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import nndepth_core
 from nndepth_core.cli import explain, options, workers
 from nndepth_core.cli.errors import EXPECTED_ERRORS
-from nndepth_core.estimator import MonoEstimator, StageClock, StereoEstimator
+from nndepth_core.estimator import StageClock
 from nndepth_core.files.writing import replaced_at_once, sha256_of, write_at_once
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.bag import BagError, BagReader
@@ -102,7 +102,7 @@ class Equipment(NamedTuple):
     """What a process needs for all bags, and the hash of all of it that results depend on."""
 
     args: argparse.Namespace
-    estimator: StereoEstimator | MonoEstimator
+    estimator: Any
     settings: ReplaySettings
     key: str
 

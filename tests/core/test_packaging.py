@@ -182,6 +182,7 @@ ONLY_FROM_PIP = {
     'onnx_ir',
     'onnxruntime',
     'onnxscript',
+    'ray',
     'rerun',
     'rosbags',
     'safetensors',
