@@ -93,8 +93,12 @@ class Fleet:
                 self._show(bar)
                 return following
 
+            def ended() -> bool:
+                bar.refresh()  # the time that has passed
+                return stopped() or bool(self.fatal)
+
             tasks = (self._task(bag, None, worker.open_bag, bag.source) for bag in self.bags)
-            run_all(pool, tasks, react, lambda: stopped() or bool(self.fatal))
+            run_all(pool, tasks, react, ended)
 
     def _after(self, bag: BagRun, piece: Piece | None, future: Future[Any]) -> list[Task]:
         """Take what a task brought, and return what is to be done next for its bag."""
