@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, redirect_stdout, suppress
 from typing import Any
 
 from nndepth_core.fleet.pool import RETRIES, WorkerLostError
@@ -37,8 +38,8 @@ class RayPool:
         self.threads = max(1, int(cpus))
         self._known: dict[Callable[..., Any], Any] = {}
         self._refs: dict[Future[Any], Any] = {}
-        self._owner = not ray.is_initialized()
-        if self._owner:
+        self._connection = ExitStack()
+        if not ray.is_initialized():
             self._connect(address)
 
     def _connect(self, address: str) -> None:
@@ -49,6 +50,9 @@ class RayPool:
                 f'--ray {address}: there is no cluster; give the address of its head, auto on one '
                 f'of its machines, or {LOCAL} to start one here ({" ".join(str(error).split())})'
             ) from error
+        self._connection.callback(self._ray.shutdown)
+        # Ray prints there what its machines tell, but it is the place of results.
+        self._connection.enter_context(redirect_stdout(sys.stderr))
 
     @property
     def size(self) -> int:
@@ -87,8 +91,7 @@ class RayPool:
         for ref in list(self._refs.values()):
             with suppress(Exception):  # it may have ended meanwhile
                 self._ray.cancel(ref)
-        if self._owner:
-            self._ray.shutdown()
+        self._connection.close()
 
     def _translated(self, error: BaseException) -> BaseException:
         """Return what the function raised, or WorkerLostError where Ray lost its worker."""

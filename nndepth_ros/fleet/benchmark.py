@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ def measure_fleet(
         sequence = cached_sequence(Path(folder), SequenceSettings(frames=frames))
         copies = [str(shutil.copytree(sequence, Path(folder, f'bag_{at}'))) for at in range(bags)]
         arrangements = {
-            'bags': (copies, ['--segment', str(10 * frames)]),
+            'bags': (copies, ['--segment', '0']),
             'pieces': (copies[:1], ['--segment', str(max(1, frames // bags))]),
         }
         rates: dict[str, dict[int, float]] = {name: {} for name in arrangements}
@@ -76,7 +76,7 @@ def _run(arguments: list[str], count: int) -> _Run:
     """Run a fleet on so many cores."""
     args = command.parser().parse_intermixed_args(arguments)
     sources, _ = find_sources(args.bags, args.output)
-    with _on(count), _pool(count) as pool:
+    with _on(count), closing(LocalPool(count)) as pool:
         args.worker_threads = pool.threads
         job = Job.of(args)
         for loaded in [pool.submit(worker.describe_model, job) for _ in range(2 * count)]:
@@ -92,7 +92,7 @@ def _run(arguments: list[str], count: int) -> _Run:
 
 def _task_milliseconds() -> float:
     """What it costs to send a task to a worker and its result back."""
-    with _pool(1) as pool:
+    with closing(LocalPool(1)) as pool:
         pool.submit(abs, -1).result()
         return 1e3 / _CALLS * _time(lambda: [pool.submit(abs, -1).result() for _ in range(_CALLS)])
 
@@ -101,15 +101,6 @@ def _time(work: Callable[[], object]) -> float:
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
-
-
-@contextmanager
-def _pool(count: int) -> Iterator[LocalPool]:
-    pool = LocalPool(count)
-    try:
-        yield pool
-    finally:
-        pool.close()
 
 
 @contextmanager

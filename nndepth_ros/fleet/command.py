@@ -8,11 +8,11 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.cli import command_parser, explain, workers
+from nndepth_core.cli import command_parser, explain, options, workers
 from nndepth_core.engines.base import physical_cores
 from nndepth_core.files.writing import check_folder, write_at_once
 from nndepth_core.fleet import Pool
@@ -51,7 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     for argument, reason in problems:
         say(f'{argument}: {reason}')
     begin = time.monotonic()
-    with _alone(args.output), _pool(args) as pool:
+    pool = workers.pool_of(args, physical_cores())
+    assert pool is not None
+    with _alone(args.output), closing(pool):
         job = Job.of(args)
         with interruption() as signals:
             _check(pool, job)
@@ -92,31 +94,15 @@ def parser() -> argparse.ArgumentParser:
     add('--overwrite', action='store_true', help='replace bags in DIR that are of something else')
     add(
         '--segment',
-        type=_segment,
+        type=options.count,
         default=1000,
         metavar='N',
-        help='bags are cut into pieces of about N pairs or images; default: %(default)s',
+        help='bags are cut into pieces of about N pairs or images, by 0 into none; default: '
+        '%(default)s',
     )
     workers.add_pool_arguments(made, 'one for each core')
     add_options(made)
     return made
-
-
-def _segment(text: str) -> int:
-    size = int(text)
-    if size < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not allowed; give 1 or more')
-    return size
-
-
-@contextmanager
-def _pool(args: argparse.Namespace) -> Iterator[Pool]:
-    pool = workers.pool_of(args, physical_cores())
-    assert pool is not None
-    try:
-        yield pool
-    finally:
-        pool.close()
 
 
 @contextmanager

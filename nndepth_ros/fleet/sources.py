@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -51,7 +52,7 @@ def find_sources(
         ValueError: a URL is given, and fsspec is not installed or does not know it.
         OSError: a list cannot be read.
     """
-    locations: dict[str, None] = {}
+    locations: dict[str, str] = {}
     problems = []
     for argument in _listed(arguments):
         try:
@@ -59,9 +60,10 @@ def find_sources(
         except _NoBagError as error:
             problems.append((argument, str(error)))
         else:
-            locations.update(dict.fromkeys(found))
-    names = unique_names([*locations])
-    return [Source(*pair) for pair in zip(locations, names, strict=True)], problems
+            for where in found:
+                locations.setdefault(where if '://' in where else os.path.realpath(where), where)
+    names = unique_names([*locations.values()])
+    return [Source(*pair) for pair in zip(locations.values(), names, strict=True)], problems
 
 
 def unique_names(locations: Sequence[str]) -> list[str]:
@@ -132,12 +134,14 @@ def _local(argument: str, output: Path) -> list[str]:
 
 
 def _bags_of(path: Path, output: Path, needed: bool = True) -> list[str]:
-    path = path.resolve()
+    path = Path(os.path.abspath(path))
     if not path.is_dir() or (path / METADATA_NAME).exists():
         return [str(path)]
     files = []
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted(it for it in folders if not _within(Path(folder, it), output))
+        folders[:] = sorted(
+            it for it in folders if not _within(Path(folder, it).resolve(), output)
+        )
         files += [os.path.join(folder, name) for name in sorted(names)]
     bags = _bags_in(files)
     if needed and not bags:
@@ -166,7 +170,14 @@ def _bags_in(files: Sequence[str]) -> list[str]:
 
 
 def _remote(url: str) -> list[str]:
-    system, path = _store(url)
+    with _reading(url) as (system, path):
+        bags = _bags_in_store(system, path)
+    if not bags:
+        raise _NoBagError('it does not exist there, or holds no bag')
+    return bags
+
+
+def _bags_in_store(system: Any, path: str) -> list[str]:
     found = sorted(system.glob(path)) if any(it in path for it in '*?[') else [path]
     bags = []
     for it in found:
@@ -174,12 +185,12 @@ def _remote(url: str) -> list[str]:
             bags += _bags_in(system.find(it))
         elif system.exists(it):
             bags.append(it.rstrip('/'))
-    if not bags:
-        raise _NoBagError('it does not exist there, or holds no bag')
     return [system.unstrip_protocol(it) for it in bags]
 
 
-def _store(url: str) -> tuple[Any, str]:
+@contextmanager
+def _reading(url: str) -> Iterator[tuple[Any, str]]:
+    """Give the file system of a URL and the path there; errors name the URL."""
     try:
         fsspec = importlib.import_module('fsspec')
     except ModuleNotFoundError as error:
@@ -187,9 +198,13 @@ def _store(url: str) -> tuple[Any, str]:
             f"{url} is read by fsspec, which is not installed; pip install 'nndepth[fleet]'"
         ) from error
     try:
-        return fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise ValueError(f'{url} cannot be read by fsspec: {error}') from error
+        yield fsspec.core.url_to_fs(url)
+    except OSError:
+        raise
+    except Exception as error:  # every store has errors of its own
+        raise ValueError(
+            f'{url} cannot be read by fsspec: {type(error).__name__}: {error}'
+        ) from error
 
 
 def fetched(source: Source, folder: Path) -> Path:
@@ -200,11 +215,11 @@ def fetched(source: Source, folder: Path) -> Path:
     """
     if '://' not in source.location:
         return Path(source.location)
-    system, path = _store(source.location)
-    target = folder / PurePosixPath(path).name
-    if not target.exists():
-        with replaced_at_once(target, lasting=False) as temporary:
-            system.get(path, str(temporary), recursive=system.isdir(path))
+    with _reading(source.location) as (system, path):
+        target = folder / PurePosixPath(path).name
+        if not target.exists():
+            with replaced_at_once(target, lasting=False) as temporary:
+                system.get(path, str(temporary), recursive=system.isdir(path))
     return target
 
 
@@ -216,10 +231,10 @@ def fingerprint(source: Source) -> str:
             for name, file in _files(Path(source.location))
         ]
         return json.dumps(facts)
-    system, path = _store(source.location)
     changing = ('size', 'mtime', 'ETag', 'etag', 'LastModified', 'updated', 'created')
-    paths = sorted(system.find(path)) if system.isdir(path) else [path]
-    infos = [(it, system.info(it)) for it in paths]
+    with _reading(source.location) as (system, path):
+        paths = sorted(system.find(path)) if system.isdir(path) else [path]
+        infos = [(it, system.info(it)) for it in paths]
     return json.dumps([(it, *(str(of.get(key)) for key in changing)) for it, of in infos])
 
 
@@ -228,9 +243,9 @@ def size_of(source: Source) -> int:
     try:
         if '://' not in source.location:
             return sum(file.stat().st_size for _, file in _files(Path(source.location)))
-        system, path = _store(source.location)
-        return int(system.du(path))
-    except OSError:
+        with _reading(source.location) as (system, path):
+            return int(system.du(path))
+    except (OSError, ValueError):
         return 0
 
 

@@ -234,7 +234,7 @@ def _plan(made: Equipment, source: Source, path: Path, origin: str) -> tuple[Pla
     size = made.args.segment
     with BagReader(path) as bag:
         processor = PROCESSORS[made.estimator.task](bag, made.estimator, made.settings)
-        if round(bag.counts[processor.topics.main] / size) < 2:
+        if not size or round(bag.counts[processor.topics.main] / size) < 2:
             return None, ''
         if uncut := carries_maps(made.settings, made.estimator.engine.spec):
             return None, uncut

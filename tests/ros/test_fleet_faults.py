@@ -132,10 +132,10 @@ def test_a_file_that_grows_too_large_fails_alone(tmp_path, two):
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_how_to_go_on_and_does(tmp_path, number):
-    source = str(bags.write_bag(tmp_path / 'in', bags.frames(40)))
+    source = str(bags.write_bag(tmp_path / 'in', bags.frames(24)))
     arguments = [source, '--output', str(tmp_path / 'out'), '--workers', '1', '--segment', '4']
     # Enlarged, so that the signal comes long before the end.
-    arguments += ['--processing-size', '640x480']
+    arguments += ['--processing-size', '480x320']
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         env=ENVIRONMENT,

@@ -58,6 +58,8 @@ def test_a_bag_that_is_named_twice_is_taken_once(tree, monkeypatch):
     monkeypatch.chdir(tree)
     os.symlink('monday', 'link')
     assert _names('monday/run', 'monday', 'link/run', str(tree / 'monday' / 'run')) == ['run']
+    os.symlink('monday/run', 'first drive')
+    assert _names('first drive', 'monday/run') == ['first drive']
 
 
 def test_what_was_written_is_no_input(tree):
@@ -133,7 +135,10 @@ def test_bags_in_a_store_are_found_and_fetched(tree, tmp_path):
 def test_a_store_that_is_not_known_is_one_error(tmp_path, capsys):
     pytest.importorskip('fsspec')
     assert main([*REPLAY, 'nowhere://a', '--output', str(tmp_path)]) == 2
-    assert 'nowhere://a cannot be read by fsspec: Protocol not known' in capsys.readouterr().err
+    assert (
+        'nowhere://a cannot be read by fsspec: ValueError: Protocol not known'
+        in capsys.readouterr().err
+    )
 
 
 # --- the command ---------------------------------------------------------------------------------
