@@ -27,8 +27,8 @@ from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.estimator import StageClock
 from nndepth_core.files.writing import replaced_at_once, sha256_of, write_at_once
 from nndepth_ros.allocator import keep_freed_memory
-from nndepth_ros.bag import BagError, BagReader
-from nndepth_ros.bag_writer import ORIGIN_NAME, REPORT_NAME, BagWriter, leftovers
+from nndepth_ros.bag import METADATA_NAME, BagError, BagReader
+from nndepth_ros.bag_writer import ORIGIN_NAME, REPORT_NAME, BagWriter, check_target, leftovers
 from nndepth_ros.fleet.memory import Memory, carries_maps
 from nndepth_ros.fleet.merge import BAG, merge, process_piece
 from nndepth_ros.fleet.plan import Plan, cut
@@ -152,7 +152,7 @@ def open_bag(job: Job, source: Source) -> Finished | Plan:
     if origin.get('key') == key:
         write_at_once(target / ORIGIN_NAME, text)
         return _reused(job, source)
-    _check_target(target, made.args.overwrite)
+    _check_target(target, path, made.args.overwrite)
     _sweep(target)
     plan, uncut = _plan(made, source, path, text)
     if plan is not None:
@@ -264,18 +264,20 @@ def _reused(job: Job, source: Source) -> Finished:
     return Finished(json.loads((job.target(source) / REPORT_NAME).read_text()), reused=True)
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
+def _check_target(target: Path, path: Path, overwrite: bool) -> None:
     if target.exists() and not overwrite:
         raise BagError(
             f'{target} exists already and was made from another bag, with other settings, another '
             'model or another nndepth; give --overwrite, or another --output'
         )
+    check_target(target, path, overwrite)
 
 
 def _sweep(target: Path) -> None:
     """Remove what killed workers have left; no other run works on the folder."""
     for folder in leftovers(target):
-        shutil.rmtree(folder)
+        if not (folder / METADATA_NAME).exists():  # else it is a bag of such a name
+            shutil.rmtree(folder)
 
 
 def _remove(work: Path) -> None:

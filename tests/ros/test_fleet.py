@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bags import DELAY, PERIOD, START
 from fleets import check_equal
+from rosbags.rosbag2 import StoragePlugin
 from tiny_networks import write_network
 
 CUT = ['open_bag', *['run_piece'] * 3, 'finish_bag']
@@ -113,6 +114,16 @@ def test_pieces_give_what_the_whole_gives(tmp_path, entries, copy):
     source = bags.write_bag(tmp_path / 'in', entries())
     again = ['run_piece'] * (entries is _few_infos)  # with a camera that nobody foresees
     assert check_equal(source, tmp_path, *copy) == [*CUT[:-1], *again, CUT[-1]]
+
+
+@pytest.mark.parametrize('cut', [0, 300_000], ids=['sqlite3', 'cut off'])
+def test_pieces_of_other_files(tmp_path, cut):
+    storage = StoragePlugin.MCAP if cut else StoragePlugin.SQLITE3
+    source = bags.write_bag(tmp_path / 'in', bags.frames(32 if cut else 24), storage)
+    if cut:
+        file = source / 'in.mcap'
+        file.write_bytes(file.read_bytes()[:-cut])
+    assert check_equal(source, tmp_path) == CUT
 
 
 def test_pieces_of_several_overlapping_files(tmp_path):

@@ -78,3 +78,15 @@ def test_the_command_on_a_cluster(tmp_path, cluster, capsys):
     assert 'broken.mcap cannot be read: it does not begin like a MCAP' in printed.err
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert [bag['state'] for bag in report['each']] == ['done', 'failed']
+
+
+def test_evaluating_on_a_cluster(cluster, capsys):
+    pytest.importorskip('jsonargparse')
+    data = ('--data', 'ProceduralStereo', '--data.size', '[64, 96]', '--data.length', '9')
+    found = []
+    for options in ((), ('--ray', cluster)):
+        assert main(['evaluate', 'sgbm', *data, '--json', '-', *options]) == 0
+        (model,) = json.loads(capsys.readouterr().out)['models']
+        found.append([(it['name'], it['metrics']) for it in model['samples']])
+    assert len(found[0]) == 9
+    assert found[0] == found[1]

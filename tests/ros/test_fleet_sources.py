@@ -209,6 +209,16 @@ def test_wrong_arguments_are_one_error(tree, tmp_path, capsys, options, says):
     assert says in line
 
 
+@pytest.mark.parametrize('segment', ['0', '2'])
+def test_the_input_is_never_replaced(tmp_path, capsys, segment):
+    source = bags.write_bag(tmp_path / 'in', bags.frames(4))
+    before = content_of(source)
+    options = ['--output', str(tmp_path), '--overwrite', '--segment', segment]
+    assert main([*REPLAY, str(source), *options]) == 1
+    assert 'is or holds the bag that is read' in capsys.readouterr().err
+    assert content_of(source) == before
+
+
 def test_an_empty_folder_alone_is_an_error(tmp_path, capsys):
     assert main([*REPLAY, str(tmp_path), '--output', str(tmp_path / 'out')]) == 2
     assert 'the folder holds no bag: no metadata.yaml' in capsys.readouterr().err
