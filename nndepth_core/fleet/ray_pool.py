@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import ExitStack, redirect_stdout, suppress
 from typing import Any
 
 from nndepth_core.fleet.pool import RETRIES, WorkerLostError
 
 LOCAL = 'local'
+_PATIENCE = 10.0
+"""Seconds within which tasks that are interrupted should end."""
 
 
 class RayPool:
@@ -88,15 +90,19 @@ class RayPool:
 
     def close(self) -> None:
         """Interrupt what runs and leave the cluster; one that was started here ends."""
-        for ref in list(self._refs.values()):
+        running = dict(self._refs)
+        for ref in running.values():
             with suppress(Exception):  # it may have ended meanwhile
                 self._ray.cancel(ref)
+        wait(running, _PATIENCE)  # until they have removed what they have half written
         self._connection.close()
 
     def _translated(self, error: BaseException) -> BaseException:
         """Return what the function raised, or WorkerLostError where Ray lost its worker."""
         if isinstance(error, self._ray.exceptions.RayTaskError):
             return error.cause if isinstance(error.cause, BaseException) else error
+        if isinstance(error, self._ray.exceptions.TaskCancelledError):
+            return CancelledError()
         return WorkerLostError(
-            f'Ray lost its worker {1 + RETRIES} times: {str(error).splitlines()[0]}'
+            f'Ray lost its worker {1 + RETRIES} times: {" ".join(str(error).split())[:200]}'
         )

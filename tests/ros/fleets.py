@@ -83,6 +83,11 @@ def killed(name: str, flags: Path | None, function: Callable[..., Any], *argumen
     return function(*arguments)
 
 
+def pause() -> None:
+    """Wait for a signal."""
+    signal.pause()
+
+
 def run_fleet(output: Path, *arguments: str, pool: Pool | None = None) -> tuple[Fleet, list[str]]:
     """Run what the command would run, in this process unless there is a pool.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import bags
 import pytest
-from fleets import Deadly, run_fleet
+from fleets import Deadly, pause, run_fleet
 
 from nndepth_core.cli import main
 
@@ -90,3 +91,12 @@ def test_evaluating_on_a_cluster(cluster, capsys):
         found.append([(it['name'], it['metrics']) for it in model['samples']])
     assert len(found[0]) == 9
     assert found[0] == found[1]
+
+
+def test_the_end_interrupts_what_runs(cluster):
+    from nndepth_core.fleet.ray_pool import RayPool
+
+    pool = RayPool(cluster)
+    endless = pool.submit(pause)
+    pool.close()
+    assert isinstance(endless.exception(30), CancelledError)
