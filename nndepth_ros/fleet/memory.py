@@ -22,10 +22,10 @@ Memory = dict[str, Any]
 
 
 def carries_maps(settings: ReplaySettings, spec: ModelSpec) -> str:
-    """The option by which a result depends on the maps before it; '' if it does not."""
+    """With which option a result depends on the maps before it; '' if it does not."""
     if settings.messages.filters.smoothing:
-        return '--filter-smoothing'
-    return '--scale-source' if settings.scale.applies_to(spec) else ''
+        return 'with --filter-smoothing'
+    return 'with --scale-source' if settings.scale.applies_to(spec) else ''
 
 
 def remembered(processor: Processor) -> Memory:

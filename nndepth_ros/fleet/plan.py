@@ -14,6 +14,8 @@ from nndepth_ros.fleet.memory import Memory, foreseen, remembered
 from nndepth_ros.fleet.sources import Source
 from nndepth_ros.replay.processor import FAULTS, Processor, matched
 
+_DEEP = 'of images with more than 8 bits'
+"""Their brightness follows from the largest value so far."""
 _TRIED = 5
 """Moments of which one must be readable, so that a bag is cut."""
 
@@ -83,7 +85,7 @@ class Plan:
         return replace(self, pieces=(*self.pieces[:at], piece))
 
 
-def cut(processor: Processor, size: int) -> tuple[Piece, ...]:
+def cut(processor: Processor, size: int) -> tuple[tuple[Piece, ...], str]:
     """Cut what a processor has surveyed; the survey's moments are put into the order of reading.
 
     Args:
@@ -91,7 +93,8 @@ def cut(processor: Processor, size: int) -> tuple[Piece, ...]:
         size: moments of each piece, about.
 
     Returns:
-        The pieces; a single one if what is remembered between them cannot be foreseen.
+        The pieces, and '' or where bags are not cut: there is a single piece if what is remembered
+        between pieces cannot be foreseen.
     """
     survey = processor.survey
     images = ((side, None) for side, _ in survey.recorded)
@@ -99,24 +102,20 @@ def cut(processor: Processor, size: int) -> tuple[Piece, ...]:
     count = len(survey.moments)
     pieces = max(1, round(count / size))
     memory = _first_memory(processor) if pieces > 1 else None
-    if memory is None:
-        return (Piece(0, count, None),)
+    if memory is None or memory['largest']:
+        return (Piece(0, count, None),), _DEEP if memory else ''
     bounds = [at * count // pieces for at in range(pieces + 1)]
     times = [moment[0].time for moment in survey.moments]
     memories = [None, *(foreseen(memory, times[:bound]) for bound in bounds[1:-1])]
-    return tuple(map(Piece, bounds, bounds[1:], memories))
+    return tuple(map(Piece, bounds, bounds[1:], memories)), ''
 
 
 def _first_memory(processor: Processor) -> Memory | None:
-    """What is remembered behind the first readable moment, None if more than that is.
-
-    The brightness of images with more than 8 bits follows from the largest value so far.
-    """
+    """What is remembered behind the first readable moment, None if the first ones are not."""
     for moment in islice(processor.moments(processor.records(processor.topics.images)), _TRIED):
         try:
             processor.decode(moment)
         except FAULTS:
             continue
-        memory = remembered(processor)
-        return None if memory['largest'] else memory
+        return remembered(processor)
     return None

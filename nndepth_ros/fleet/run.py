@@ -146,12 +146,12 @@ class Fleet:
     ) -> Task:
         return Task((bag, piece), worker.guarded, (function, self.job, *arguments))
 
-    def _tell_uncut(self, option: str) -> None:
-        if option and option not in self._uncut:
-            self._uncut.add(option)
+    def _tell_uncut(self, where: str) -> None:
+        if where and where not in self._uncut:
+            self._uncut.add(where)
             say(
-                f'bags are not cut: with {option} a result depends on all images before it; each '
-                'bag is processed by one worker'
+                f'bags are not cut {where}, since a result depends on all images before it; one '
+                'worker processes each bag'
             )
 
     def _show(self, bar: Any) -> None:

@@ -83,7 +83,7 @@ class Finished(NamedTuple):
     Attributes:
         report: that of its replay.
         reused: whether an earlier run has made it.
-        uncut: the option that keeps a long bag from being cut, '' if none does.
+        uncut: where long bags like this one are not cut, '' if it is short.
     """
 
     report: dict[str, Any]
@@ -230,7 +230,7 @@ def equip(job: Job) -> Equipment:
 
 
 def _plan(made: Equipment, source: Source, path: Path, origin: str) -> tuple[Plan | None, str]:
-    """Cut a long bag; else return None, and the option that forbids to cut it, if one does."""
+    """Cut a long bag; else return None, and where such bags are not cut."""
     size = made.args.segment
     with BagReader(path) as bag:
         processor = PROCESSORS[made.estimator.task](bag, made.estimator, made.settings)
@@ -242,9 +242,9 @@ def _plan(made: Equipment, source: Source, path: Path, origin: str) -> tuple[Pla
             processor.check_names()
         clock = StageClock()
         processor.look_through(lambda: False)
-        pieces = cut(processor, size)
+        pieces, uncut = cut(processor, size)
         if len(pieces) < 2:
-            return None, ''
+            return None, uncut
         clock.lap('survey')
         read, took = describe_input(bag), clock.milliseconds['survey']
         return Plan(source, origin, processor.survey, pieces, read, took), ''

@@ -167,7 +167,7 @@ def test_where_a_piece_began_with_what_was_not_true_the_rest_is_done_again(tmp_p
     assert check_equal(source, tmp_path) == [*CUT[:-1], 'run_piece', 'finish_bag']
 
 
-def test_more_than_eight_bits_are_not_cut(tmp_path):
+def test_more_than_eight_bits_are_not_cut(tmp_path, capsys):
     entries = bags.frames(24)
     for number in range(24):
         for at in _images(entries, number):
@@ -176,12 +176,13 @@ def test_more_than_eight_bits_are_not_cut(tmp_path):
             entries[at] = _with_pixels(entries[at], values, 'mono16')
     source = bags.write_bag(tmp_path / 'in', entries)
     assert check_equal(source, tmp_path) == ALONE
+    assert 'not cut of images with more than 8 bits' in capsys.readouterr().err
 
 
 def test_the_mean_over_time_is_not_cut(tmp_path, capsys):
     source = bags.write_bag(tmp_path / 'in', bags.frames(24))
     assert check_equal(source, tmp_path, '--filter-smoothing', '0.5') == ALONE
-    assert capsys.readouterr().err.count('bags are not cut: with --filter-smoothing') == 1
+    assert capsys.readouterr().err.count('bags are not cut with --filter-smoothing, since') == 1
 
 
 def test_filters_without_time_are_cut(tmp_path):

@@ -146,10 +146,10 @@ def test_a_store_that_is_not_known_is_one_error(tmp_path, capsys):
 
 def test_the_command_on_a_folder_a_url_and_what_is_broken(tree, tmp_path, capsys):
     pytest.importorskip('fsspec')
-    (tree / 'broken.mcap').write_bytes(b'no bag')
+    (tree / '<i>broken.mcap').write_bytes(b'no bag')
     url = f'file://{tree}/tuesday/run'
     output = tree / 'results'
-    arguments = [str(tree / 'monday'), url, str(tree / 'broken.mcap'), '--output', str(output)]
+    arguments = [str(tree / 'monday'), url, str(tree / '<i>broken.mcap'), '--output', str(output)]
     assert main([*REPLAY, *arguments]) == 1
     printed = capsys.readouterr()
     assert '2 of 3 bags finished, 0 of them by earlier runs; 0 incomplete, 1 failed' in printed.out
@@ -160,7 +160,8 @@ def test_the_command_on_a_folder_a_url_and_what_is_broken(tree, tmp_path, capsys
     assert [*bags.read_bag(output / 'tuesday_run')] == ['/stereo/disparity']
     page = (output / 'report.html').read_text()
     assert page.count('<img') == 2
-    assert 'broken.mcap cannot be read' in page
+    assert '&lt;i&gt;broken.mcap cannot be read' in page
+    assert '<i>' not in page
 
 
 def test_the_same_command_makes_nothing_again_and_others_do(tree, tmp_path, capsys):
