@@ -47,7 +47,7 @@ class Plan:
 
     Attributes:
         source: the bag.
-        origin: what the result is made from, see `worker.Origin`.
+        origin: what the result is made from, as it is written to ORIGIN_NAME.
         survey: its moments in the order in which they are read.
         pieces: all moments, in order.
         read: what of the report tells how the bag was read.
@@ -60,6 +60,11 @@ class Plan:
     pieces: tuple[Piece, ...]
     read: dict[str, Any]
     survey_ms: float
+
+    @property
+    def mark(self) -> str:
+        """The fingerprint of the bag when it was opened."""
+        return json.loads(self.origin)['mark']
 
     @property
     def key(self) -> str:

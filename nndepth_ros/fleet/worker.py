@@ -40,6 +40,7 @@ from nndepth_ros.replay.run import PROCESSORS
 
 WORK = '.fleet'
 """The folder in the output folder that holds what is not finished."""
+INPUT = 'input'
 NOT_OF_THE_RESULT = (
     *('bags', 'output', 'overwrite', 'json', 'threads', 'segment'),
     *('workers', 'worker_threads', 'ray', 'ray_cpus', 'ray_gpus'),
@@ -143,8 +144,17 @@ def open_bag(job: Job, source: Source) -> Finished | Plan:
     origin = _origin_of(target)
     if origin.get('mark') == mark and origin.get('settings') == made.key:
         return _reused(job, source)
-    path = fetched(source, work / 'input')
-    content = content_of(path)
+    path = fetched(source, _input(work, mark))
+    try:
+        return _opened(made, job, source, path, mark)
+    except BaseException:
+        shutil.rmtree(work / INPUT, ignore_errors=True)
+        raise
+
+
+def _opened(made: Equipment, job: Job, source: Source, path: Path, mark: str) -> Finished | Plan:
+    target = job.target(source)
+    content, origin = content_of(path), _origin_of(target)
     key = hashlib.sha256(f'{content} {made.key}'.encode()).hexdigest()
     text = json.dumps(
         {'source': source.location, 'mark': mark, 'settings': made.key, 'key': key}, indent=2
@@ -159,7 +169,7 @@ def open_bag(job: Job, source: Source) -> Finished | Plan:
         return plan
     overwrite = made.args.overwrite
     report = replay(path, target, made.estimator, made.settings, overwrite, origin=text)
-    _remove(work)
+    _remove(job.work(source))
     return Finished(report, uncut=uncut)
 
 
@@ -172,7 +182,7 @@ def run_piece(job: Job, plan: Plan) -> Memory:
     folder = plan.folder(work, plan.pieces[0], made.threads)
     if not (folder / REPORT_NAME).exists():
         with (
-            BagReader(fetched(plan.source, work / 'input')) as bag,
+            BagReader(fetched(plan.source, _input(work, plan.mark))) as bag,
             replaced_at_once(folder) as temporary,
         ):
             temporary.mkdir()
@@ -189,7 +199,7 @@ def run_piece(job: Job, plan: Plan) -> Memory:
 def finish_bag(job: Job, plan: Plan) -> Finished:
     """Merge the pieces of a bag, all of which are done."""
     made, work, target = equip(job), job.work(plan.source), job.target(plan.source)
-    path = fetched(plan.source, work / 'input')
+    path = fetched(plan.source, _input(work, plan.mark))
     _sweep(target)
     with (
         BagReader(path) as bag,
@@ -248,6 +258,11 @@ def _plan(made: Equipment, source: Source, path: Path, origin: str) -> tuple[Pla
         clock.lap('survey')
         read, took = describe_input(bag), clock.milliseconds['survey']
         return Plan(source, origin, processor.survey, pieces, read, took), ''
+
+
+def _input(work: Path, mark: str) -> Path:
+    """Where a bag in a remote store is copied to; another one if it changes there."""
+    return work / INPUT / hashlib.sha256(mark.encode()).hexdigest()[:16]
 
 
 def _origin_of(target: Path) -> dict[str, Any]:
