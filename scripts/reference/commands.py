@@ -13,8 +13,10 @@ from unittest.mock import patch
 from nndepth_core.cli import COMMANDS
 
 _WIDTH = '80'
-_FORMS = {name: ('of a bag', 'bag.mcap') for name in ('compare', 'view')}
-_FORMS = {'compare': ('of a bag', 'bag.mcap'), 'replay': ('of many bags', '--output')}
+_FORMS = {
+    **{name: ('of a bag', 'bag.mcap') for name in ('compare', 'view')},
+    'replay': ('of many bags', '--output'),
+}
 """Commands that take other arguments too: what for, and an argument that they tell it by."""
 
 
