@@ -1,1 +1,1 @@
-"""Random and damaged inputs for tests, and readers of what they write."""
+"""Random and damaged inputs for tests, readers of what is written, and a runner of commands."""

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import pytest
 
 from nndepth_core import cli, io
 from nndepth_core.engines.sgbm import SgbmEngine
+from nndepth_core.testing.commands import run_command
 
 SHIFT = 8
 
@@ -37,14 +39,7 @@ def evaluate(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_pairs(tmp_path / 'pairs')
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main(['evaluate', *map(str, arguments)])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys, 'evaluate')
 
 
 def test_command_with_every_output(evaluate):

@@ -14,6 +14,7 @@ import pytest
 from nndepth_core import cli, io
 from nndepth_core.cli.options import as_flags
 from nndepth_core.engines.sgbm import SgbmEngine
+from nndepth_core.testing.commands import run_command
 
 SHIFT, HEIGHT, WIDTH = 9, 60, 120
 CAMERA = '100,100,60,30,0.18'  # F * B = 18 px m: a disparity of 9 is 2 m away
@@ -53,13 +54,7 @@ def infer(folder, capsys):
     """Run the command in the folder; returns (exit code, stdout, stderr)."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main(
-                ['infer', '--model', 'sgbm', *map(str, arguments), '--max-disparity', '30']
-            )
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
+        return run_command(capsys, 'infer', '--model', 'sgbm', *arguments, '--max-disparity', 30)
 
     return run
 

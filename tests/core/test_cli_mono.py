@@ -1,6 +1,7 @@
 """`nndepth infer`, `evaluate` and `compare` with models of single images, and every wrong call."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from mono_onnx import write_mono_onnx
 
-from nndepth_core import cli, io
+from nndepth_core import io
+from nndepth_core.testing.commands import run_command
 
 HEIGHT, WIDTH = 60, 120
 
@@ -31,14 +33,7 @@ def command(tmp_path, monkeypatch, capsys):
     for output in ('depth', 'inverse_depth', 'relative_depth'):
         write_mono_onnx(f'{output}.onnx', output)
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main([*map(str, arguments)])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys)
 
 
 def outputs(folder: str) -> set[str]:

@@ -2,18 +2,20 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from nndepth_core import StereoEstimator, cli, io
+from nndepth_core import StereoEstimator, io
 from nndepth_core.data.image_files import ImagePairs
 from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.evaluation.compare import SideBySide, agreement, closer
 from nndepth_core.evaluation.evaluate import evaluate
 from nndepth_core.evaluation.stereo import StereoMeasures
+from nndepth_core.testing.commands import run_command
 
 NAN = np.nan
 SHIFT, HEIGHT, WIDTH = 9, 60, 120
@@ -71,14 +73,7 @@ def compare(tmp_path, monkeypatch, capsys):
         truth = np.full((HEIGHT, WIDTH), SHIFT, np.float32)
         io.write_pfm(tmp_path / 'disparity' / f'{index}.pfm', truth)
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main(['compare', *map(str, arguments)])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys, 'compare')
 
 
 MODELS = ('sgbm:max-disparity=32', 'sgbm:max-disparity=16:processing-size=60x0')

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,11 +13,12 @@ import pytest
 from mono_onnx import write_mono_onnx
 from scenes import slope
 
-from nndepth_core import cli, io
+from nndepth_core import io
 from nndepth_core.calibration import parse, parse_single
 from nndepth_core.camera import StereoCamera
 from nndepth_core.data.image_files import ImagePairs
 from nndepth_core.estimator import StereoEstimator
+from nndepth_core.testing.commands import run_command
 from nndepth_core.testing.recordings import depth_of, points_of, read_mcap, read_rrd
 from nndepth_core.view import Frame, SinkSettings, view
 from nndepth_core.view.frame import Coloring
@@ -42,14 +44,7 @@ def command(tmp_path, monkeypatch, capsys):
         io.write_image(tmp_path / 'right' / f'{index}.png', right)
     io.write_image(tmp_path / 'wide.png', np.hstack([left, right]))
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main(['view', *map(str, arguments)])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys, 'view')
 
 
 @pytest.fixture

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import bags
 import numpy as np
 import pytest
 
-from nndepth_core import cli, io
+from nndepth_core import io
 from nndepth_core.cli.compare import is_bag
 from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.estimator import StereoEstimator
+from nndepth_core.testing.commands import run_command
 from nndepth_ros.compare_bag import compare_bag
 from nndepth_ros.replay import ReplaySettings
 
@@ -25,14 +27,7 @@ def compare(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder; returns (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main(['compare', *map(str, arguments)])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys, 'compare')
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import bags
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 from tiny_networks import brightness, write_network
 
-from nndepth_core import cli
 from nndepth_core.camera import PinholeCamera
+from nndepth_core.testing.commands import run_command
 from nndepth_core.testing.recordings import depth_of, points_of, read_mcap, read_rrd
 
 pytest.importorskip('rerun')
@@ -25,14 +26,7 @@ def view(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder; returns (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main(['view', *map(str, arguments)])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, capsys, 'view')
 
 
 @pytest.fixture
