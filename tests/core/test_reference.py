@@ -197,8 +197,8 @@ def test_links_out_of_the_documentation_lead_to_the_repository(writer):
 def test_parts_of_the_readme_link_from_the_page_that_shows_them(writer):
     text = writer.filled('<!-- reference: readme Train, evaluate -->', 'deep/x.md', HOME)
     assert '](../training.md)' in text
-    text = writer.filled('[raw](../../README.md#raw-cameras)', 'deep/x.md', HOME)
-    assert text == '[raw](../reference/raw_cameras.md)'
+    text = writer.filled('[figures](../../README.md#measured)', 'deep/x.md', HOME)
+    assert text == '[figures](../measured.md)'
 
 
 @pytest.mark.parametrize(
