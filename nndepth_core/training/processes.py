@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from accelerate.utils import broadcast, broadcast_object_list
+from accelerate.utils import broadcast, broadcast_object_list, gather_object
 from torch import distributed, nn
 
 from nndepth_core.training import TrainingError
 
 _SHARDING = ('FSDP', 'DEEPSPEED', 'MEGATRON_LM')
+_OF_ONE_MACHINE = ('device', 'resume', 'workers')
+"""Settings that may differ between the machines of a run, as paths may."""
 
 
 def refuse_sharding() -> None:
@@ -36,6 +38,27 @@ def state_of_main(state: dict[str, Any]) -> dict[str, Any]:
     """
     (known,) = broadcast_object_list([state])
     return known
+
+
+def refuse_other_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse a run whose processes were started with different settings.
+
+    Args:
+        settings: of this process, by their dotted names; see `tracking.flat_settings`.
+
+    Raises:
+        TrainingError: A setting that all must share differs; it would hang, or train on a mixture.
+    """
+    first, *others = gather_object([dict(settings)])
+    for rank, other in enumerate(others, 1):
+        for name in sorted(first | other):
+            ours, theirs = first.get(name, 'not set'), other.get(name, 'not set')
+            path = os.sep in str(ours) and os.sep in str(theirs)
+            if ours != theirs and not path and name.rpartition('.')[2] not in _OF_ONE_MACHINE:
+                raise TrainingError(
+                    f'{name} is {ours} in the first process and {theirs} in process {rank}; give '
+                    'all machines the same settings'
+                )
 
 
 def take_weights_of_main(network: nn.Module) -> None:

@@ -40,6 +40,7 @@ from nndepth_core.training.parameters import freeze, parameter_groups
 from nndepth_core.training.precision import choose_precision
 from nndepth_core.training.processes import (
     lost_process_named,
+    refuse_other_settings,
     refuse_sharding,
     state_of_main,
     take_weights_of_main,
@@ -175,12 +176,13 @@ class BaseTrainer(TrainerSettings, ABC):
         state = load_state(checkpoint) if checkpoint else {}
         self.step = state.get('step', 0)
         self.accelerator = self.make_accelerator()
+        settings = yaml.safe_load(config) or {}
+        refuse_other_settings(flat_settings(settings))
         state = state_of_main(state)
         self.step, self.skipped = state.get('step', 0), state.get('skipped', 0)
         self.prepare(state)
         if state and state['data'] != self.fingerprint(data):
             _log.warning('the run began with another seed or batch size; its batches will change')
-        settings = yaml.safe_load(config) or {}
         if self.accelerator.is_main_process and config:
             if checkpoint and (self.folder / CONFIG).is_file():
                 for change in changes(read_mapping(self.folder / CONFIG), settings, 'model.'):

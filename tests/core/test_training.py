@@ -198,6 +198,19 @@ def test_two_machines_without_a_common_folder_equal_one_and_survive_a_death(tmp_
     assert list((tmp_path / 'machine1').iterdir()) == []
 
 
+def test_processes_with_other_settings_are_refused(tmp_path):
+    port = free_port()
+    programs = [
+        run_program(tmp_path / f'of{rank}', rank, port, validation=1, max_steps=3, **{name: value})
+        for rank, (name, value) in enumerate((('seed', 0), ('learning_rate', 0.1)))
+    ]
+    for program in programs:
+        _, errors = program.communicate(timeout=120)
+        assert program.returncode != 0
+        assert 'trainer.learning_rate is not set in the first process and 0.1 in' in errors
+    assert not (tmp_path / 'of0/metrics.jsonl').exists()
+
+
 @pytest.mark.parametrize(
     ('error', 'named'),
     [

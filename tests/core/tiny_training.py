@@ -156,6 +156,7 @@ def main() -> None:
     changes = json.loads(sys.argv[2])
     data = make_data(validation=TinyPairs(changes.pop('validation')))
     die_in_step, die_in_save = changes.pop('die_in_step', -1), changes.pop('die_in_save', -1)
+    config = json.dumps({'trainer': {'folder': sys.argv[1], **changes}})
     trainer = DyingTrainer(**settings(Path(sys.argv[1]), **changes))
     trainer.die_in_step = die_in_step
     write = checkpoints._write
@@ -167,7 +168,7 @@ def main() -> None:
         write(path, content)
 
     checkpoints._write = write_and_die
-    trainer.train(network(), data)
+    trainer.train(network(), data, config)
 
 
 if __name__ == '__main__':
