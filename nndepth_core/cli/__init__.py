@@ -139,7 +139,13 @@ def _failed(error: Exception) -> int:
 def explain(error: BaseException) -> str:
     """Say in one line what is wrong."""
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return f'the Python package {error.name} is not installed; install it'
+        from nndepth_core.cli.errors import EXTRA_OF
+
+        package = error.name.partition('.')[0]
+        cure = (
+            f'pip install "nndepth[{extra}]"' if (extra := EXTRA_OF.get(package)) else 'install it'
+        )
+        return f'the Python package {package} is not installed; {cure}'
     if isinstance(error, OSError) and error.filename:
         return f'{error.filename}: {error.strerror}'
     return ' '.join(str(error).split())

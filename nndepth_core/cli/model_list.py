@@ -44,11 +44,15 @@ def load_model(text: str, args: argparse.Namespace) -> StereoEstimator | MonoEst
     name, *settings = text.split(':')
     parser = _Parser(text)
     add_estimator_arguments(parser)
-    own = parser.parse_args(
-        [f'--{setting}' for setting in settings], argparse.Namespace(**vars(args))
-    )
+    own = parser.parse_args([*map(_as_option, settings)], argparse.Namespace(**vars(args)))
     own.model = name
     return options.load_estimator(own, load_estimator)
+
+
+def _as_option(setting: str) -> str:
+    """Write 'KEY=VALUE' as an option; keys may have underscores, as parameters of nodes do."""
+    name, equals, value = setting.partition('=')
+    return f'--{name.replace("_", "-")}{equals}{value}'
 
 
 def task_of(models: Models) -> Task:

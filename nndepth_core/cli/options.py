@@ -76,8 +76,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         '--max-disparity',
         type=int,
         metavar='N',
-        help='the largest disparity that sgbm searches for, in pixels of the processed image; it '
-        'is rounded up to a multiple of 16',
+        help='the range of disparities in pixels of the processed image: of sgbm, rounded up to a '
+        'multiple of 16, and of networks with such a setting, a multiple of 64 for nano_stereo',
     )
     add(
         '--processing-size',
@@ -325,12 +325,7 @@ def load_estimator(
     """
     check_names(args.model, args.engine, args.device, args.precision)
     model = resolve_model(args.model, args.engine)
-    if args.max_disparity is not None and model != 'sgbm':
-        raise ValueError(
-            f'--max-disparity is for sgbm; {model} has its own range: leave it out, or give '
-            '--model sgbm'
-        )
-    given = _given(args)
+    given = _given(args, model)
     options = options_for(model, given)
     if unfit := [name for name in given if name not in options]:
         flags = ', '.join(map(flag, unfit))
@@ -350,16 +345,22 @@ def load_estimator(
     return estimator
 
 
-def _given(args: argparse.Namespace) -> dict[str, Any]:
+def _given(args: argparse.Namespace, model: str) -> dict[str, Any]:
     """The engine's options that are not left at their defaults."""
     values = {name: getattr(args, name) for name in (*NETWORK_OPTIONS, *CONTRACT_OPTIONS)}
-    values['network_settings'] = ' '.join(args.network_settings)
-    given = {name: value for name, value in values.items() if value not in ('', 0, 'auto')}
-    if args.max_disparity is not None:
+    settings = list(args.network_settings)
+    if args.max_disparity is None:
+        pass
+    elif model == 'sgbm':
         most = RANGES['num_disparities']['high']
         disparities = integer('--max-disparity', args.max_disparity, 1, most)
-        given['num_disparities'] = -(-disparities // 16) * 16
-    return given
+        values['num_disparities'] = -(-disparities // 16) * 16
+    elif options_for(model, {'network_settings': ''}):
+        settings.append(f'max_disparity={args.max_disparity}')
+    else:
+        raise ValueError(f'{model} has its own range of disparities; leave --max-disparity out')
+    values['network_settings'] = ' '.join(settings)
+    return {name: value for name, value in values.items() if value not in ('', 0, 'auto')}
 
 
 def as_flags(text: str, args: argparse.Namespace) -> str:

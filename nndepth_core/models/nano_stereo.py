@@ -113,12 +113,14 @@ class NanoStereo(StereoNetwork):
     ) -> None:
         super().__init__()
         if max_disparity < 64 or max_disparity % 64:
-            raise ValueError(f'max_disparity is {max_disparity}; give a multiple of 64')
+            raise ValueError(f'max_disparity is {max_disparity}; give a multiple of 64, such as 384')
         self.doubled = doubled
         self.bins = max_disparity // _COARSE
-        self.specify(value_range=(0.0, float(max_disparity)))
-        if doubled:
-            self.specify(bytes_per_pixel=600)
+        self.specify(
+            value_range=(0.0, float(max_disparity)),
+            # measured, less a third; volumes of the second look are eight times as large
+            bytes_per_pixel=(10 if doubled else 1) * 150 * max_disparity // 192,
+        )
         self.pyramid = Pyramid(3 + 1, _HALF, features)
         self.to_matching = nn.Conv2d(features[0], features[0], 1)
         self.to_narrow = nn.Conv2d(features[0], _NARROW, 1)

@@ -228,6 +228,9 @@ def test_missing_packages_are_told():
     with pytest.raises(ModuleNotFoundError) as error:
         importlib.import_module('no_such_package')
     assert cli.explain(error.value).startswith('the Python package no_such_package is not')
+    missing = ModuleNotFoundError(name='rosbags.highlevel')
+    expected = 'the Python package rosbags is not installed; pip install "nndepth[bags]"'
+    assert cli.explain(missing) == expected
 
 
 def test_script_is_the_command(tmp_path):

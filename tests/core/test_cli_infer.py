@@ -257,7 +257,11 @@ WRONG_CALLS = {
     "'obj' is none of pfm": ['--formats', 'obj'],
     "'640' is no size": ['--processing-size', '640'],
     "model 'raft' is unknown": ['--model', 'raft'],
-    'its own range: leave it out, or give --model sgbm': ['--model', 'raft_stereo'],
+    'hit.onnx has its own range of disparities; leave --max-disparity out': [
+        '--model',
+        'hit.onnx',
+    ],
+    '--max-disparity is 30; give a whole number in 64..1024': ['--model', 'nano_stereo'],
     'sgbm takes no --inputs, --input-range': ['--inputs', 'a,b', '--input-range', '0,1'],
     "engine 'magic' is unknown": ['--engine', 'magic'],
     "device 'tpu' is unknown": ['--device', 'tpu'],

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import nndepth_core
+from nndepth_core.cli.errors import EXTRA_OF
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ElementTree.parse(ROOT / 'package.xml').getroot()
@@ -77,3 +78,10 @@ def test_workflows_run_what_exists_on_the_distributions_that_are_told():
     matrix = yaml.safe_load(flows['ci.yml'])['jobs']['ros']['strategy']['matrix']['include']
     told = (ROOT / 'docs' / 'releasing.md').read_text()
     assert all(row['distribution'].capitalize() in told for row in matrix)
+
+
+def test_extras_that_errors_name_exist():
+    setup = (ROOT / 'setup.py').read_text()
+    assert EXTRA_OF
+    for extra in EXTRA_OF.values():
+        assert f"    '{extra}': " in setup
