@@ -110,7 +110,7 @@ class TorchEngine:
         if self.precision not in _TYPES:
             raise EngineError(
                 f'torch computes in {", ".join(_TYPES)}, not in {self.precision}; run `nndepth '
-                f'export {network.spec.name} --precision {self.precision}`, and choose onnxruntime'
+                f'export {network.spec.title} --precision {self.precision}`, and choose onnxruntime'
             )
         if self.device == 'cpu' and (self.precision == 'fp16' or cuda_graph):
             wish = 'cuda_graph' if cuda_graph else 'precision fp16'

@@ -113,7 +113,7 @@ class NanoStereo(StereoNetwork):
     ) -> None:
         super().__init__()
         if max_disparity < 64 or max_disparity % 64:
-            raise ValueError(f'max_disparity is {max_disparity}; give a multiple of 64, such as 384')
+            raise ValueError(f'max_disparity is {max_disparity}; give a multiple of 64')
         self.doubled = doubled
         self.bins = max_disparity // _COARSE
         self.specify(
