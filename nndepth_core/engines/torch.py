@@ -109,8 +109,9 @@ class TorchEngine:
         self.precision = precision if precision != 'auto' else _default_precision(self.device)
         if self.precision not in _TYPES:
             raise EngineError(
-                f'torch computes in {", ".join(_TYPES)}, not in {self.precision}; run `nndepth '
-                f'export {network.spec.title} --precision {self.precision}`, and choose onnxruntime'
+                f'torch computes in {", ".join(_TYPES)}, not in {self.precision}; choose '
+                f'onnxruntime and run `nndepth export {network.spec.title} --precision '
+                f'{self.precision}`'
             )
         if self.device == 'cpu' and (self.precision == 'fp16' or cuda_graph):
             wish = 'cuda_graph' if cuda_graph else 'precision fp16'
