@@ -108,7 +108,7 @@ class NanoStereo(StereoNetwork):
         self,
         features: Sequence[int],
         volume: Sequence[int],
-        doubled: bool,
+        doubled: bool = False,
         max_disparity: int = 192,
     ) -> None:
         super().__init__()

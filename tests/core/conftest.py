@@ -4,8 +4,13 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import settings
 
 from nndepth_core.weights import store
+
+# Examples take longer on a machine that does other work beside.
+settings.register_profile('any_speed', deadline=None)
+settings.load_profile('any_speed')
 
 
 @pytest.fixture(autouse=True)

@@ -250,6 +250,7 @@ def browser():
 def opened(browser, address: str, requests: list[str]):
     """Open the page for a visitor of its own; the addresses of all requests are noted."""
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     page.on('request', lambda request: requests.append(request.url))
     page.goto(address)
     return page
