@@ -105,6 +105,23 @@ def _with_room(message: Any, size: int) -> tuple[Any, np.ndarray]:
     return message, data
 
 
+def named_files(path: Path) -> list[str]:
+    """The names of the files that the metadata of a bag's folder names; empty if it names none."""
+    try:
+        return _names_in(_metadata_of(path / METADATA_NAME))
+    except Exception:  # the file may hold anything; BagReader tells it
+        return []
+
+
+def _metadata_of(file: Path) -> Any:
+    return yaml.safe_load(file.read_text(errors='replace'))['rosbag2_bagfile_information']
+
+
+def _names_in(metadata: Any) -> list[str]:
+    # Releases before Foxy write the name of the folder too.
+    return [Path(name).name for name in metadata['relative_file_paths']]
+
+
 class BagReader:
     """A bag to read: a rosbag2 folder, or one file of a rosbag2 or of ROS 1, which may be .zst.
 
@@ -261,11 +278,8 @@ class BagReader:
         if not file.exists():
             return [], 0
         try:
-            content = yaml.safe_load(file.read_text(errors='replace'))
-            content = content['rosbag2_bagfile_information']
-            # Releases before Foxy write the name of the folder too.
-            names = [Path(name).name for name in content['relative_file_paths']]
-            return names, int(content['message_count'])
+            content = _metadata_of(file)
+            return _names_in(content), int(content['message_count'])
         except Exception as error:  # the file may hold anything
             told = (
                 f' ({" ".join(str(error).split())})' if isinstance(error, yaml.YAMLError) else ''

@@ -7,7 +7,7 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -39,18 +39,22 @@ class BagWriter:
     Args:
         path: the folder to make.
         overwrite: whether to replace an old bag.
-        origin: what the bag is made from, which is written to ORIGIN_NAME beside the messages;
-            nothing if it is empty.
+        origin: takes the folder of the new bag when all messages are in it, and returns what the
+            bag is made from, which is written to ORIGIN_NAME beside the messages; if it raises an
+            error, there is no new bag. None: nothing is written.
 
     Raises:
         BagError: the bag cannot be written; every method may raise it.
     """
 
-    def __init__(self, path: Path, overwrite: bool = False, origin: str = '') -> None:
+    def __init__(
+        self, path: Path, overwrite: bool = False, origin: Callable[[Path], str] | None = None
+    ) -> None:
         self.path = path
         self.counts: dict[str, int] = {}
         self._overwrite = overwrite
-        self._beside = {ORIGIN_NAME: origin}
+        self._origin = origin
+        self._report = ''
         self._connections: dict[str, Connection] = {}
 
     def write(self, topic: str, time: int, message: Any) -> None:
@@ -70,7 +74,7 @@ class BagWriter:
 
     def report(self, text: str) -> None:
         """Write a report next to the messages."""
-        self._beside[REPORT_NAME] = text
+        self._report = text
 
     def stay_beside(self) -> None:
         """Complete the bag where it is, since it is not what was asked for."""
@@ -105,7 +109,8 @@ class BagWriter:
             if kind is None and self.counts:
                 with self._told():
                     self._writer.close()
-                    for name, text in self._beside.items():
+                    origin = self._origin(self._new) if self._origin else ''
+                    for name, text in ((ORIGIN_NAME, origin), (REPORT_NAME, self._report)):
                         if text:
                             (self._new / name).write_text(text)
                     beside = self.path == self._new

@@ -49,7 +49,7 @@ class _OnBag:
         try:
             moment, frame = self.processor.decode(recorded)
         except FAULTS as error:
-            self.processor.fail(recorded, error)
+            self.processor.fail(recorded.stamp, error)
             return
         clock.lap('decode')
         estimates, wrong = self._estimates(frame, clock)
@@ -57,7 +57,7 @@ class _OnBag:
         if wrong:
             for model in estimates:
                 self.alone[model] += 1
-            self.processor.fail(recorded, ValueError('; '.join(wrong)))
+            self.processor.fail(recorded.stamp, ValueError('; '.join(wrong)))
             return
         self.processor.outcome.add(estimates['a'], estimates['a'].milliseconds)
         a, b = (self._values(of.messages[self._topic]) for of in estimates.values())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +76,10 @@ def pseudo_label(
             write_image(target / 'image' / name, estimate.frame.left)
             cameras.add(_camera_file(estimate.messages[DEPTH_INFO]))
 
+        chosen = dict.fromkeys(processor.survey.moments[::every])
         records = processor.records(processor.topics.images)
-        pairs = islice(processor.moments(records), 0, None, every)
-        count = -(-len(processor.survey.moments) // every)
-        processor.process_all(pairs, count, stopped, write)
+        pairs = (pair for pair in processor.moments(records) if pair.frames in chosen)
+        processor.process_all(pairs, [*chosen], stopped, write)
         clock.lap('processing')
         report = {
             'input': str(source),

@@ -68,7 +68,7 @@ def view_bag(
 
             inputs = {*processor.topics.images, *processor.topics.depths}
             moments = processor.moments(processor.records(inputs))
-            processor.process_all(moments, len(processor.survey.moments), _never, show_estimate)
+            processor.process_all(moments, processor.survey.moments, _never, show_estimate)
 
         if processor.survey.moments:
             view(shown, feed, say)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core.plausibility import Finding, Level
-from nndepth_ros.bag import BagReader, Record
+from nndepth_ros.bag import BagError, BagReader, Record
 from nndepth_ros.bag_writer import REPORT_NAME, BagWriter
 from nndepth_ros.fleet.memory import recall, remembered
 from nndepth_ros.fleet.plan import Plan
@@ -53,7 +53,7 @@ def process_piece(processor: Processor, plan: Plan, folder: Path) -> dict[str, A
 
         records = processor.records(processor.topics.images)
         moments = processor.moments(records)
-        processor.process_all(moments, piece.last - piece.first, lambda: False, write)
+        processor.process_all(moments, plan.survey.moments, lambda: False, write)
     outcome = processor.outcome
     return {
         'memory': remembered(processor),
@@ -88,7 +88,10 @@ def merge(
             for kind, record in following[1]:
                 writer.copy(kind, record._replace(time=moment.time))
             following = next(messages, None)
-    assert following is None, 'pieces hold moments that the bag does not'
+    if following is not None:
+        raise BagError(
+            f'{processor.bag.path} does not hold all that its pieces do; it has changed'
+        )
     if not processor.outcome.densities:
         writer.discard()
     spent = sum(sum(map(sum, of['milliseconds'].values())) for of in outcomes)

@@ -11,6 +11,7 @@ from typing import Any
 
 from nndepth_ros.bag_survey import Survey
 from nndepth_ros.fleet.memory import Memory, foreseen, remembered
+from nndepth_ros.fleet.origin import Origin
 from nndepth_ros.fleet.sources import Source
 from nndepth_ros.replay.processor import FAULTS, Processor, matched
 
@@ -46,30 +47,23 @@ class Plan:
     """How a bag is processed.
 
     Attributes:
-        source: the bag.
-        origin: what the result is made from, as it is written to ORIGIN_NAME.
+        origin: what the result is made from.
         survey: its moments in the order in which they are read.
         pieces: all moments, in order.
         read: what of the report tells how the bag was read.
         survey_ms: how long the survey took.
     """
 
-    source: Source
-    origin: str
+    origin: Origin
     survey: Survey
     pieces: tuple[Piece, ...]
     read: dict[str, Any]
     survey_ms: float
 
     @property
-    def mark(self) -> str:
-        """The fingerprint of the bag when it was opened."""
-        return json.loads(self.origin)['mark']
-
-    @property
-    def key(self) -> str:
-        """The hash of all that the result depends on."""
-        return json.loads(self.origin)['key']
+    def source(self) -> Source:
+        """The bag."""
+        return self.origin.source
 
     def folder(self, work: Path, piece: Piece, threads: int) -> Path:
         """Where the result of a piece is kept until all are there.
@@ -77,7 +71,7 @@ class Plan:
         The last bits of some results depend on the number of threads, so that pieces of one bag
         are made with the same.
         """
-        return work / f'{self.key[:16]}-{piece.name}-{threads}'
+        return work / f'{self.origin.key[:16]}-{piece.name}-{threads}'
 
     def only(self, piece: Piece) -> Plan:
         """Take what it needs to process one piece."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from nndepth_core.cli.compare import BAG_SUFFIXES
 from nndepth_core.files.writing import replaced_at_once, sha256_of
-from nndepth_ros.bag import METADATA_NAME
+from nndepth_ros.bag import METADATA_NAME, named_files
 
 _RESERVED = {'report.json', 'report.html'}
 _COMMENT = '#'
@@ -228,7 +228,7 @@ def fingerprint(source: Source) -> str:
     if '://' not in source.location:
         facts = [
             (name, file.stat().st_size, file.stat().st_mtime_ns)
-            for name, file in _files(Path(source.location))
+            for name, file in files_of(Path(source.location))
         ]
         return json.dumps(facts)
     changing = ('size', 'mtime', 'ETag', 'etag', 'LastModified', 'updated', 'created')
@@ -242,7 +242,7 @@ def size_of(source: Source) -> int:
     """The bytes of a bag; 0 if it is not there."""
     try:
         if '://' not in source.location:
-            return sum(file.stat().st_size for _, file in _files(Path(source.location)))
+            return sum(file.stat().st_size for _, file in files_of(Path(source.location)))
         with _reading(source.location) as (system, path):
             return int(system.du(path))
     except (OSError, ValueError):
@@ -250,15 +250,21 @@ def size_of(source: Source) -> int:
 
 
 def content_of(path: Path) -> str:
-    """The hash of all that a bag holds, and of the names of its files."""
+    """The hash of the files of a bag and of their names."""
     digest = hashlib.sha256()
-    for name, file in _files(path):
+    for name, file in files_of(path):
         digest.update(f'{sha256_of(file)} {name}\n'.encode('utf-8', 'surrogateescape'))
     return digest.hexdigest()
 
 
-def _files(path: Path) -> list[tuple[str, Path]]:
-    """The files of a bag by their names; a single file has none, since it may be renamed."""
+def files_of(path: Path) -> list[tuple[str, Path]]:
+    """The files of a bag by their names, without those that its metadata does not name.
+
+    A single file has no name, since it may be renamed.
+    """
     if not path.is_dir():
         return [('', path)]
-    return [(it.name, it) for it in sorted(path.iterdir()) if it.is_file()]
+    there = [it for it in sorted(path.iterdir()) if it.is_file()]
+    if names := named_files(path):
+        there = [it for it in there if it.name in (METADATA_NAME, *names)]
+    return [(it.name, it) for it in there]

@@ -31,6 +31,7 @@ from nndepth_ros.bag import METADATA_NAME, BagError, BagReader
 from nndepth_ros.bag_writer import ORIGIN_NAME, REPORT_NAME, BagWriter, check_target, leftovers
 from nndepth_ros.fleet.memory import Memory, carries_maps
 from nndepth_ros.fleet.merge import BAG, merge, process_piece
+from nndepth_ros.fleet.origin import Found, Origin, made_with
 from nndepth_ros.fleet.plan import Plan, cut
 from nndepth_ros.fleet.sources import Source, content_of, fetched, fingerprint
 from nndepth_ros.replay import ReplaySettings, replay
@@ -100,12 +101,12 @@ class Failed(NamedTuple):
 
 
 class Equipment(NamedTuple):
-    """What a process needs for all bags, and the hash of all of it that results depend on."""
+    """What a process needs for all bags; `means` is what results depend on, see `Origin`."""
 
     args: argparse.Namespace
     estimator: Any
     settings: ReplaySettings
-    key: str
+    means: dict[str, Any]
 
     @property
     def threads(self) -> int:
@@ -140,9 +141,8 @@ def open_bag(job: Job, source: Source) -> Finished | Plan:
         ValueError, OSError: it cannot be read, or its result cannot be written.
     """
     made, target, work = equip(job), job.target(source), job.work(source)
-    mark = fingerprint(source)
-    origin = _origin_of(target)
-    if origin.get('mark') == mark and origin.get('settings') == made.key:
+    mark, found = fingerprint(source), Found.at(target)
+    if found.whole and found.facts.get('mark') == mark and made_with(found, made.means):
         return _reused(job, source)
     path = fetched(source, _input(work, mark))
     try:
@@ -153,22 +153,22 @@ def open_bag(job: Job, source: Source) -> Finished | Plan:
 
 
 def _opened(made: Equipment, job: Job, source: Source, path: Path, mark: str) -> Finished | Plan:
-    target = job.target(source)
-    content, origin = content_of(path), _origin_of(target)
-    key = hashlib.sha256(f'{content} {made.key}'.encode()).hexdigest()
-    text = json.dumps(
-        {'source': source.location, 'mark': mark, 'settings': made.key, 'key': key}, indent=2
-    )
-    if origin.get('key') == key:
-        write_at_once(target / ORIGIN_NAME, text)
-        return _reused(job, source)
-    _check_target(target, path, made.args.overwrite)
+    target, overwrite = job.target(source), made.args.overwrite
+    origin, found = Origin(source, mark, content_of(path), made.means), Found.at(target)
+    if origin.made(found):
+        if found.whole:
+            write_at_once(target / ORIGIN_NAME, origin.text(target))
+            return _reused(job, source)
+        check_target(target, path, overwrite=True)
+        shutil.rmtree(target)  # some of its files are gone or cut off
+    if target.exists() and not overwrite:
+        raise BagError(f'{origin.difference(found)}; give --overwrite, or another --output')
+    check_target(target, path, overwrite)
     _sweep(target)
-    plan, uncut = _plan(made, source, path, text)
+    plan, uncut = _plan(made, origin, path)
     if plan is not None:
         return plan
-    overwrite = made.args.overwrite
-    report = replay(path, target, made.estimator, made.settings, overwrite, origin=text)
+    report = replay(path, target, made.estimator, made.settings, overwrite, origin=origin.text)
     _remove(job.work(source))
     return Finished(report, uncut=uncut)
 
@@ -182,7 +182,7 @@ def run_piece(job: Job, plan: Plan) -> Memory:
     folder = plan.folder(work, plan.pieces[0], made.threads)
     if not (folder / REPORT_NAME).exists():
         with (
-            BagReader(fetched(plan.source, _input(work, plan.mark))) as bag,
+            BagReader(fetched(plan.source, _input(work, plan.origin.mark))) as bag,
             replaced_at_once(folder) as temporary,
         ):
             temporary.mkdir()
@@ -193,17 +193,18 @@ def run_piece(job: Job, plan: Plan) -> Memory:
                 text = str(error).replace(str(temporary / BAG), str(job.target(plan.source)))
                 raise BagError(text) from error
             (temporary / REPORT_NAME).write_text(json.dumps(outcome))
+            plan.origin.check()
     return json.loads((folder / REPORT_NAME).read_text())['memory']
 
 
 def finish_bag(job: Job, plan: Plan) -> Finished:
     """Merge the pieces of a bag, all of which are done."""
     made, work, target = equip(job), job.work(plan.source), job.target(plan.source)
-    path = fetched(plan.source, _input(work, plan.mark))
+    path = fetched(plan.source, _input(work, plan.origin.mark))
     _sweep(target)
     with (
         BagReader(path) as bag,
-        BagWriter(target, made.args.overwrite, plan.origin) as writer,
+        BagWriter(target, made.args.overwrite, plan.origin.text) as writer,
     ):
         processor = PROCESSORS[made.estimator.task](bag, made.estimator, made.settings)
         folders = [plan.folder(work, it, made.threads) for it in plan.pieces]
@@ -228,18 +229,21 @@ def equip(job: Job) -> Equipment:
         estimator, settings = equipment(args, parser.get_default)
     engine = estimator.engine
     source = getattr(engine, 'source', None)
-    facts = {
-        **{name: value for name, value in vars(args).items() if name not in NOT_OF_THE_RESULT},
+    given = {name: value for name, value in vars(args).items() if name not in NOT_OF_THE_RESULT}
+    calibration = hashlib.sha256(pickle.dumps(settings.calibration)).hexdigest()
+    means = {
+        'options': {**given, 'calibration': calibration},
+        'model': {
+            'name': [engine.spec.name, engine.spec.variant, engine.name, engine.device],
+            'weights': sha256_of(source.file) if source else '',
+        },
         'nndepth': nndepth_core.__version__,
-        'model': [engine.spec.name, engine.spec.variant, engine.name, engine.device],
-        'weights': sha256_of(source.file) if source else '',
-        'calibration': pickle.dumps(settings.calibration).hex(),
     }
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return Equipment(args, estimator, settings, hashlib.sha256(text.encode()).hexdigest())
+    plain = json.loads(json.dumps(means, default=str))
+    return Equipment(args, estimator, settings, plain)
 
 
-def _plan(made: Equipment, source: Source, path: Path, origin: str) -> tuple[Plan | None, str]:
+def _plan(made: Equipment, origin: Origin, path: Path) -> tuple[Plan | None, str]:
     """Cut a long bag; else return None, and where such bags are not cut."""
     size = made.args.segment
     with BagReader(path) as bag:
@@ -257,7 +261,7 @@ def _plan(made: Equipment, source: Source, path: Path, origin: str) -> tuple[Pla
             return None, uncut
         clock.lap('survey')
         read, took = describe_input(bag), clock.milliseconds['survey']
-        return Plan(source, origin, processor.survey, pieces, read, took), ''
+        return Plan(origin, processor.survey, pieces, read, took), ''
 
 
 def _input(work: Path, mark: str) -> Path:
@@ -265,27 +269,9 @@ def _input(work: Path, mark: str) -> Path:
     return work / INPUT / hashlib.sha256(mark.encode()).hexdigest()[:16]
 
 
-def _origin_of(target: Path) -> dict[str, Any]:
-    """What a result was made from; empty if there is none that is whole."""
-    try:
-        origin = json.loads((target / ORIGIN_NAME).read_text())
-        return origin if (target / REPORT_NAME).exists() and isinstance(origin, dict) else {}
-    except (OSError, ValueError):
-        return {}
-
-
 def _reused(job: Job, source: Source) -> Finished:
     _remove(job.work(source))
     return Finished(json.loads((job.target(source) / REPORT_NAME).read_text()), reused=True)
-
-
-def _check_target(target: Path, path: Path, overwrite: bool) -> None:
-    if target.exists() and not overwrite:
-        raise BagError(
-            f'{target} exists already and was made from another bag, with other settings, another '
-            'model or another nndepth; give --overwrite, or another --output'
-        )
-    check_target(target, path, overwrite)
 
 
 def _sweep(target: Path) -> None:

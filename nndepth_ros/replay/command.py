@@ -196,7 +196,8 @@ def incomplete(report: dict[str, Any]) -> bool:
     """Whether only a part of a bag could be used."""
     lost = any(damage['lost'] != 0 for damage in report['damage'])
     scaled = report.get('scale', {}).get('known', 1) > 0
-    failed = report[counted_in(report)]['failed']
+    counts = report[counted_in(report)]
+    failed = counts['processed'] < counts['found']
     return bool(failed or report['damaged_messages'] or lost or not scaled)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -33,6 +33,8 @@ EXAMINE_EVERY = 1_000_000_000
 """Nanoseconds of a recording between two examinations, which cost no latency there."""
 FAULTS = (ValueError, RuntimeError, cv2.error)
 """What makes one moment fail, and not the next."""
+
+_NEVER_CAME = 'it was there at first and not when it was to be processed; the bag has changed'
 
 T = TypeVar('T')
 
@@ -175,7 +177,7 @@ class Processor:
                 writer.write(self.prefix + name, moment.time, message)
 
         moments = self.moments(self.read_for(writer))
-        self.process_all(moments, len(self.survey.moments), stopped, write)
+        self.process_all(moments, self.survey.moments, stopped, write)
         if not self.outcome.densities:
             writer.discard()
 
@@ -195,30 +197,35 @@ class Processor:
     def process_all(
         self,
         moments: Iterable[RecordedMoment],
-        total: int,
+        expected: Sequence[tuple[Frame, ...]],
         stopped: Callable[[], bool],
         write: Callable[[RecordedMoment, Estimate], None],
     ) -> None:
-        """Estimate and write, with a progress bar; what fails is counted.
+        """Estimate and write, with a progress bar; what fails or never comes is counted.
 
         Args:
             moments: what to process.
-            total: the number of them.
+            expected: the positions of their images, as the survey has found them.
             stopped: asked before each of them.
             write: takes what was estimated from, and the estimate.
         """
-        for moment in watched(moments, stopped, total=total, unit=self.noun):
+        missing = dict.fromkeys(expected)
+        for moment in watched(moments, stopped, total=len(expected), unit=self.noun):
+            missing.pop(moment.frames, None)
             clock = StageClock()
             try:
                 estimate = self._estimate(moment, clock)
             except FAULTS as error:
-                self.fail(moment, error)
+                self.fail(moment.stamp, error)
                 continue
             write(moment, estimate)
             clock.lap('write')
             times = {**estimate.milliseconds, 'write': clock.milliseconds['write']}
             self.outcome.add(estimate, times)
             self.note(estimate)
+        if not stopped():
+            for frames in missing:
+                self.fail(frames[0].stamp, BagError(_NEVER_CAME))
 
     def find(self, found: Iterable[Finding]) -> None:
         """Keep findings and say each kind once."""
@@ -281,12 +288,12 @@ class Processor:
                 'other outputs by --topics'
             )
 
-    def fail(self, moment: RecordedMoment, error: Exception) -> None:
-        """Keep why a moment failed, and say it unless many have failed before."""
+    def fail(self, stamp: int, error: Exception) -> None:
+        """Keep why the moment of a stamp failed, and say it unless many have failed before."""
         reason = self.settings.wording(' '.join(str(error).split()))
-        self.outcome.failures.append({'stamp_ns': moment.stamp, 'reason': reason})
+        self.outcome.failures.append({'stamp_ns': stamp, 'reason': reason})
         if len(self.outcome.failures) <= SHOWN_FAILURES:
-            seconds, nanoseconds = divmod(moment.stamp, 1_000_000_000)
+            seconds, nanoseconds = divmod(stamp, 1_000_000_000)
             say(f'{self.noun} of stamp {seconds}.{nanoseconds:09d} failed: {reason}')
         elif len(self.outcome.failures) == SHOWN_FAILURES + 1:
             say(f'more {self.noun}s fail; the report names them all')

@@ -26,7 +26,7 @@ def replay(
     settings: ReplaySettings | None = None,
     overwrite: bool = False,
     stopped: Callable[[], bool] = lambda: False,
-    origin: str = '',
+    origin: Callable[[Path], str] | None = None,
 ) -> dict[str, Any]:
     """Process a bag; progress, the first failures and the doctor's findings go to stderr.
 
@@ -40,7 +40,7 @@ def replay(
             was stopped does not replace it; the report's `output` says where it is.
         stopped: asked before every message, and before all that is processed; when it returns
             True, the bag is closed.
-        origin: written beside the bag, see `BagWriter`.
+        origin: tells what the bag is made from, see `BagWriter`.
 
     Returns:
         The report, ready for JSON; `problem` says why nothing was processed, None if something

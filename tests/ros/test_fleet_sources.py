@@ -178,7 +178,7 @@ def test_the_same_command_makes_nothing_again_and_others_do(tree, tmp_path, caps
     os.utime(file, (1, 1))
     assert run()['bags']['reused'] == 1
     (entry,) = run('--max-depth', '3', code=1)['each']
-    assert 'run exists already and was made from another bag, with other' in entry['reason']
+    assert 'its result in DIR was made with other options (--max-depth); give' in entry['reason']
     assert run('--max-depth', '3', '--overwrite')['bags']['reused'] == 0
     assert run('--max-depth', '3', '--segment', '5')['bags']['reused'] == 1
     bags.write_bag(tmp_path / 'other' / 'run', bags.frames(2))
