@@ -45,16 +45,17 @@ class RayPool:
             self._connect(address)
 
     def _connect(self, address: str) -> None:
+        # Ray prints there what its machines tell, also at its end, but it is the place of results.
+        self._connection.enter_context(redirect_stdout(sys.stderr))
         try:
             self._ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
+            self._connection.close()
             raise ValueError(
                 f'--ray {address}: there is no cluster; give the address of its head, auto on one '
                 f'of its machines, or {LOCAL} to start one here ({" ".join(str(error).split())})'
             ) from error
         self._connection.callback(self._ray.shutdown)
-        # Ray prints there what its machines tell, but it is the place of results.
-        self._connection.enter_context(redirect_stdout(sys.stderr))
 
     @property
     def size(self) -> int:

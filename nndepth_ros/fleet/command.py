@@ -43,7 +43,6 @@ of their folders in front.
 def main(arguments: Sequence[str]) -> int:
     """Process the bags and report the result."""
     args = parser().parse_intermixed_args(arguments)
-    check_folder(args.output)
     sources, problems = find_sources(args.bags, args.output)
     if not sources:
         argument, reason = problems[0]
@@ -107,9 +106,10 @@ def parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
-    """Refuse to work on a folder that another process works on; tidy up behind the last bag."""
-    work = output / WORK
-    work.mkdir(parents=True, exist_ok=True)
+    """Refuse to work on a folder that another process works on; leave nothing empty behind."""
+    work, new = output / WORK, not output.exists()
+    check_folder(output)
+    work.mkdir(exist_ok=True)
     with (work / 'lock').open('w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,11 +119,15 @@ def _alone(output: Path) -> Iterator[None]:
             ) from error
         except OSError:  # the file system knows no locks
             pass
-        yield
-    with suppress(OSError):
-        if [it.name for it in work.iterdir()] == ['lock']:
-            (work / 'lock').unlink()
-            work.rmdir()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if [it.name for it in work.iterdir()] == ['lock']:
+                    (work / 'lock').unlink()
+                    work.rmdir()
+                if new:
+                    output.rmdir()  # unless something is in it
 
 
 def _check(pool: Pool, job: Job) -> None:

@@ -49,14 +49,19 @@ def find_sources(
         The bags, and what names none with the reason.
 
     Raises:
-        ValueError: a URL is given, and fsspec is not installed or does not know it.
+        ValueError: a URL is given, and fsspec is not installed or does not know it; a list names
+            nothing; the output folder is a bag or lies in one.
         OSError: a list cannot be read.
     """
+    output = output.resolve()
+    for folder in (output, *output.parents):
+        if (folder / METADATA_NAME).exists():
+            raise ValueError(f'--output {output} is the bag {folder}, or in it; give another one')
     locations: dict[str, str] = {}
     problems = []
-    for argument in _listed(arguments):
+    for argument in (it for named in arguments for it in _listed(named)):
         try:
-            found = _remote(argument) if '://' in argument else _local(argument, output.resolve())
+            found = _remote(argument) if '://' in argument else _local(argument, output)
         except _NoBagError as error:
             problems.append((argument, str(error)))
         else:
@@ -111,14 +116,18 @@ class _NoBagError(ValueError):
     """An argument names no bag."""
 
 
-def _listed(arguments: Iterable[str]) -> Iterator[str]:
-    for argument in arguments:
-        if not argument.startswith('@'):
-            yield argument
-            continue
-        for line in Path(argument[1:]).read_text(errors='surrogateescape').splitlines():
-            if line.strip() and not line.startswith(_COMMENT):
-                yield line.strip()
+def _listed(argument: str) -> list[str]:
+    """What an argument stands for: the lines of a list, or itself."""
+    if not argument.startswith('@'):
+        return [argument]
+    file = argument[1:]
+    text = Path(file).read_text(errors='surrogateescape')
+    if '\0' in text:
+        raise ValueError(f'{file} is no list: it holds no text; name a bag without @')
+    lines = [it.strip() for it in text.splitlines()]
+    if not (named := [it for it in lines if it and not it.startswith(_COMMENT)]):
+        raise ValueError(f'{file} names no bag')
+    return named
 
 
 def _local(argument: str, output: Path) -> list[str]:
@@ -128,6 +137,8 @@ def _local(argument: str, output: Path) -> list[str]:
     found = [Path(it) for it in sorted(glob.glob(argument, recursive=True))]
     inside = [it for it in found if not _within(it.resolve(), output)]
     bags = [it for it in inside if it.is_dir() or it.name.endswith(BAG_SUFFIXES)]
+    if found and not inside:
+        raise _NoBagError(_OWN)
     if not bags:
         raise _NoBagError('it does not exist, and as a glob it finds no bag')
     return [bag for path in bags for bag in _bags_of(path, output, needed=len(bags) == 1)]
@@ -144,12 +155,15 @@ def _bags_of(path: Path, output: Path, needed: bool = True) -> list[str]:
         )
         files += [os.path.join(folder, name) for name in sorted(names)]
     bags = _bags_in(files)
+    if needed and not bags and _within(path.resolve(), output):
+        raise _NoBagError(_OWN)
     if needed and not bags:
         raise _NoBagError(f'the folder holds no bag: no {METADATA_NAME} and no {_SUFFIXES} file')
     return bags
 
 
 _SUFFIXES = ', '.join(BAG_SUFFIXES)
+_OWN = 'its bags lie in --output, where results are and inputs are not; give another --output'
 
 
 def _within(path: Path, folder: Path) -> bool:

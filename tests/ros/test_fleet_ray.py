@@ -43,6 +43,19 @@ def test_where_there_is_no_cluster_the_address_is_named(tmp_path, capsys):
     assert '--ray nowhere: there is no cluster; give' in capsys.readouterr().err
 
 
+def test_what_ray_prints_at_its_end_is_no_result(monkeypatch, capsys):
+    from nndepth_core.fleet.ray_pool import RayPool
+
+    for name in ('init', 'shutdown'):
+        monkeypatch.setattr(ray, name, lambda *_, name=name, **__: print(f'ray: {name}'))
+    monkeypatch.setattr(ray, 'is_initialized', lambda: False)
+    RayPool('local').close()
+    print('result')
+    printed = capsys.readouterr()
+    assert printed.out == 'result\n'
+    assert printed.err == 'ray: init\nray: shutdown\n'
+
+
 def test_ray_gives_what_one_process_gives_although_workers_are_killed(tmp_path, cluster):
     from nndepth_core.fleet.ray_pool import RayPool
 

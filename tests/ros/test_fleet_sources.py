@@ -208,6 +208,7 @@ def test_wrong_arguments_are_one_error(tree, tmp_path, capsys, options, says):
     )
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('segment', ['0', '2'])
@@ -218,6 +219,29 @@ def test_the_input_is_never_replaced(tmp_path, capsys, segment):
     assert main([*REPLAY, str(source), *options]) == 1
     assert 'is or holds the bag that is read' in capsys.readouterr().err
     assert content_of(source) == before
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'says'),
+    [
+        (['@empty.txt', '--output', 'out'], 'empty.txt names no bag'),
+        (['@single.mcap', '--output', 'out'], 'single.mcap is no list: it holds no text'),
+        (['monday', '--output', 'monday'], 'its bags lie in --output'),
+        (['monday/*', '--output', 'monday'], 'its bags lie in --output'),
+        (['monday/run', '--output', 'monday/run'], 'is the bag'),
+        (['single.mcap', '--output', 'monday/run/x/y'], 'or in it; give another one'),
+    ],
+)
+def test_what_cannot_be_meant_is_one_error_and_leaves_nothing(
+    tree, monkeypatch, capsys, arguments, says
+):
+    monkeypatch.chdir(tree)
+    Path('empty.txt').write_text('# nothing\n\n')
+    before = sorted(Path().rglob('*'))
+    assert main([*REPLAY, *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert sorted(Path().rglob('*')) == before
 
 
 def test_an_empty_folder_alone_is_an_error(tmp_path, capsys):
