@@ -32,6 +32,7 @@ class LocalPool:
         cores = _cores()
         self.size = workers
         self.threads = max(1, physical_cores() // workers)
+        self.lost = 0
         self._closed = False
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._workers = [_Worker(_share(cores, at, workers)) for at in range(workers)]
@@ -63,6 +64,8 @@ class LocalPool:
                 try:
                     return worker.executor.submit(function, *arguments).result()
                 except BrokenProcessPool:
+                    self.lost += not self._closed
+                    worker.executor.shutdown()
                     worker.begin()
             raise WorkerLostError(
                 f'its process was killed {1 + RETRIES} times; if memory ran out, take fewer '

@@ -27,6 +27,9 @@ class Pool(Protocol):
 
     threads: int
     """How many threads each task may use."""
+    lost: int
+    """How many workers were killed, as far as the pool knows: Ray tells only of work that it has
+    given up."""
 
     @property
     def size(self) -> int:

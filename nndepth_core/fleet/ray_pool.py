@@ -38,6 +38,7 @@ class RayPool:
             ) from error
         self._ray, self._cpus, self._gpus = ray, cpus, gpus
         self.threads = max(1, int(cpus))
+        self.lost = 0
         self._known: dict[Callable[..., Any], Any] = {}
         self._refs: dict[Future[Any], Any] = {}
         self._connection = ExitStack()
@@ -104,6 +105,7 @@ class RayPool:
             return error.cause if isinstance(error.cause, BaseException) else error
         if isinstance(error, self._ray.exceptions.TaskCancelledError):
             return CancelledError()
+        self.lost += 1 + RETRIES
         return WorkerLostError(
             f'Ray lost its worker {1 + RETRIES} times: {" ".join(str(error).split())[:200]}'
         )

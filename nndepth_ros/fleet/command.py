@@ -58,7 +58,9 @@ def main(arguments: Sequence[str]) -> int:
             _check(pool, job)
             fleet = Fleet(job, sources)
             fleet.run(pool, lambda: bool(signals))
-        report = describe_fleet(fleet.bags, problems, time.monotonic() - begin, bool(signals))
+        report = describe_fleet(
+            fleet.bags, problems, time.monotonic() - begin, bool(signals), fleet.lost
+        )
     code = _told(args, report)
     if signals:
         print(

@@ -15,6 +15,7 @@ from nndepth_core.spec import Output
 from nndepth_core.visualization import colorize, value_range
 from nndepth_ros.bag import BagReader
 from nndepth_ros.conversions import to_rgb
+from nndepth_ros.fleet.progress import duration
 from nndepth_ros.known_depths import COMPARED
 
 PICTURES = 48
@@ -75,25 +76,13 @@ def _tiles(report: dict[str, Any]) -> str:
         ('pairs or images', f'{moments["processed"]} of {moments["found"]}', False),
         ('a second, in this run', f'{report["moments_per_second"]:.1f}', False),
         ('mean density', f'{100 * report["density"]:.1f} %', False),
-        ('this run', _duration(report['seconds']), False),
+        ('this run', duration(report['seconds']), False),
     ]
     shown = [
         f'<div class="tile{" bad" if bad else ""}"><b>{escape(str(value))}</b>{name}</div>'
         for name, value, bad in tiles
     ]
     return f'<div class="tiles">{"".join(shown)}</div>'
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f'{hours} h {minutes} min'
-        if hours
-        else f'{minutes} min {rest} s'
-        if minutes
-        else (f'{seconds:.1f} s')
-    )
 
 
 def _texts(bag: dict[str, Any]) -> tuple[str, str, str]:

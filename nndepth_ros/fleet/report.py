@@ -20,6 +20,7 @@ def describe_fleet(
     problems: Sequence[tuple[str, str]],
     seconds: float,
     interrupted: bool,
+    lost: int = 0,
 ) -> dict[str, Any]:
     """Make the report, ready for JSON.
 
@@ -28,6 +29,7 @@ def describe_fleet(
         problems: arguments that name no bag, with the reason.
         seconds: how long this run took.
         interrupted: whether it was ended before its end.
+        lost: how many workers were killed.
     """
     described = [_described(bag) for bag in bags]
     described += [
@@ -51,6 +53,7 @@ def describe_fleet(
             'processed': processed,
             'failed': sum(bag['failed'] for bag in done),
         },
+        'lost_workers': lost,
         'seconds': round(seconds, 3),
         'moments_per_second': round(new / seconds, 3),
         'density': sum(bag['density'] * bag['processed'] for bag in done) / max(processed, 1),

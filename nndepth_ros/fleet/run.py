@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from tqdm import tqdm
-
 from nndepth_core.cli import explain
 from nndepth_core.fleet import Pool, Task, WorkerLostError, run_all
 from nndepth_ros.fleet import worker
 from nndepth_ros.fleet.plan import Piece, Plan
+from nndepth_ros.fleet.progress import Progress
 from nndepth_ros.fleet.sources import Source, size_of
 from nndepth_ros.fleet.worker import Failed, Finished, Job
-from nndepth_ros.replay.processor import say
+from nndepth_ros.replay.processor import SHOWN_FAILURES, say
 
 _AT_ONCE = 16
 
@@ -65,6 +65,7 @@ class Fleet:
     Attributes:
         bags: in the order of the sources.
         fatal: why nothing more can be done; '' while there is no reason.
+        lost: how many workers were killed.
     """
 
     def __init__(self, job: Job, sources: Sequence[Source]) -> None:
@@ -73,6 +74,8 @@ class Fleet:
             sizes = list(threads.map(size_of, sources))
         self.bags = [BagRun(*of) for of in zip(sources, sizes, strict=True)]
         self.fatal = ''
+        self.lost = 0
+        self._failures: Counter[str] = Counter()
         self._uncut: set[str] = set()
 
     def run(self, pool: Pool, stopped: Callable[[], bool]) -> None:
@@ -83,22 +86,24 @@ class Fleet:
             stopped: asked from time to time; if it returns True, what is not finished stays so.
         """
         total = sum(bag.size for bag in self.bags)
-        with tqdm(total=total, unit='B', unit_scale=True, disable=None) as bar:
-            self._show(bar)
+        with Progress(total) as progress:
+            progress.advance(0, self._state())
 
             def react(task: Task, future: Future[Any]) -> Iterable[Task]:
                 bag, piece = task.about
                 following = self._after(bag, piece, future)
-                bar.update(bag.advance(piece.last - piece.first if piece else 0))
-                self._show(bar)
+                moved = bag.advance(piece.last - piece.first if piece else 0)
+                progress.advance(moved, self._state())
                 return following
 
             def ended() -> bool:
-                bar.refresh()  # the time that has passed
+                progress.tick()
+                self._tell_lost(pool)
                 return stopped() or bool(self.fatal)
 
             tasks = (self._task(bag, None, worker.open_bag, bag.source) for bag in self.bags)
             run_all(pool, tasks, react, ended)
+            self._tell_lost(pool)
 
     def _after(self, bag: BagRun, piece: Piece | None, future: Future[Any]) -> list[Task]:
         """Take what a task brought, and return what is to be done next for its bag."""
@@ -108,8 +113,7 @@ class Fleet:
         if isinstance(result, Failed):
             bag.reason = result.reason
             self.fatal = self.fatal or (result.reason if result.fatal else '')
-            where = bag.source.location
-            say(bag.reason if bag.reason.startswith(where) else f'{where}: {bag.reason}')
+            self._tell_failed(bag)
             return []
         if isinstance(result, Finished):
             bag.finished = result
@@ -154,10 +158,27 @@ class Fleet:
                 'worker processes each bag'
             )
 
-    def _show(self, bar: Any) -> None:
+    def _tell_failed(self, bag: BagRun) -> None:
+        """Say why a bag failed, unless many have failed for the same reason before."""
+        self._failures[bag.reason] += 1
+        where = bag.source.location
+        if self._failures[bag.reason] <= SHOWN_FAILURES:
+            say(bag.reason if bag.reason.startswith(where) else f'{where}: {bag.reason}')
+        elif self._failures[bag.reason] == SHOWN_FAILURES + 1:
+            say('more bags fail for this reason; the report names them all')
+
+    def _tell_lost(self, pool: Pool) -> None:
+        """Say that workers were killed, whose work is done again."""
+        if pool.lost > self.lost:
+            count = pool.lost - self.lost
+            what = 'a worker was' if count == 1 else f'{count} workers were'
+            say(f'{what} killed, perhaps since memory ran out; what was in work is done again')
+            self.lost = pool.lost
+
+    def _state(self) -> str:
         done = sum(bag.done for bag in self.bags)
         failed = sum(bool(bag.reason) for bag in self.bags)
-        bar.set_postfix_str(f'{done} of {len(self.bags)} bags, {failed} failed', refresh=False)
+        return f'{done} of {len(self.bags)} bags, {failed} failed'
 
 
 def _result_of(future: Future[Any]) -> Any:

@@ -41,6 +41,7 @@ def test_results_and_errors_come_back(pool):
 
 def test_what_a_lost_worker_did_is_done_again(pool, tmp_path):
     assert pool.submit(die_until, str(tmp_path / 'twice'), 2).result() == 3
+    assert pool.lost == 2
     lost = pool.submit(die_until, str(tmp_path / 'always'), 99)
     with pytest.raises(WorkerLostError, match='killed 3 times; if memory ran out, take fewer'):
         lost.result()
@@ -70,7 +71,7 @@ def test_the_end_interrupts_what_runs():
 class Here:
     """A pool that works in this process, at once."""
 
-    size, threads = 2, 1
+    size, threads, lost = 2, 1, 0
 
     def submit(self, function, *arguments) -> Future:
         future: Future = Future()

@@ -29,7 +29,7 @@ TIMES = {'seconds', 'milliseconds', 'pairs_per_second', 'frames_per_second', 'in
 class Here:
     """A pool that works in this process, at once."""
 
-    size, threads = 1, 1
+    size, threads, lost = 1, 1, 0
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -56,6 +56,10 @@ class Deadly:
     def __init__(self, pool: Pool, name: str, flags: Path | None) -> None:
         self.pool, self.name, self.flags = pool, name, flags
         self.size, self.threads = pool.size, pool.threads
+
+    @property
+    def lost(self) -> int:
+        return self.pool.lost
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         return self.pool.submit(killed, self.name, self.flags, function, *arguments)

@@ -77,7 +77,10 @@ def test_a_bag_that_kills_every_worker_fails_and_the_rest_goes_on(tmp_path, two,
         '',
     ]
     assert _written(tmp_path / 'out') == {'long': expected['long']}
-    assert 'short: its process was killed' in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert 'short: its process was killed' in printed
+    assert 'killed, perhaps since memory ran out; what was in work is done again' in printed
+    assert fleet.lost == 3
     run_fleet(tmp_path / 'out', *two, *TOPICS)
     assert _written(tmp_path / 'out') == expected
     assert not _leftovers(tmp_path / 'out')
