@@ -14,6 +14,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
+from tqdm import tqdm
+
 from nndepth_core.engines.base import physical_cores
 from nndepth_core.fleet.pool import RETRIES, WorkerLostError
 
@@ -99,6 +101,8 @@ def _prepare(cores: Sequence[int]) -> None:
     """Begin a worker process: with its share of the cores, and no longer than its parent."""
     if cores:
         os.sched_setaffinity(0, cores)
+    # Its own lock is a semaphore of the system, of which Python warns if the process is killed.
+    tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
