@@ -16,8 +16,8 @@ from typing import Any
 from nndepth_core.cli.compare import BAG_SUFFIXES
 from nndepth_core.files.writing import replaced_at_once, sha256_of
 from nndepth_ros.bag import METADATA_NAME, named_files
+from nndepth_ros.fleet.names import identity, known_names, unique_names
 
-_RESERVED = {'report.json', 'report.html'}
 _COMMENT = '#'
 
 
@@ -66,50 +66,12 @@ def find_sources(
             problems.append((argument, str(error)))
         else:
             for where in found:
-                locations.setdefault(where if '://' in where else os.path.realpath(where), where)
-    names = unique_names([*locations.values()])
+                locations.setdefault(identity(where), where)
+    known = known_names(output, locations.keys())
+    named = {where: known[it] for it, where in locations.items() if it in known}
+    others = {it: name for it, name in known.items() if it not in locations}
+    names = unique_names([*locations.values()], {**others, **named})
     return [Source(*pair) for pair in zip(locations.values(), names, strict=True)], problems
-
-
-def unique_names(locations: Sequence[str]) -> list[str]:
-    """Name each location by its last part, without the suffix of a bag.
-
-    Names that are equal, also but for upper and lower case, get the names of their parent folders
-    in front, as in monday_run and tuesday_run, until they differ.
-    """
-    parts = [[it for it in PurePosixPath(where).parts if it.strip('/')] for where in locations]
-    depths = [1] * len(parts)
-    while True:
-        names = ['_'.join(_parted(of, depth)) for of, depth in zip(parts, depths, strict=True)]
-        keys = [name.casefold() for name in names]
-        equal = {key for key in keys if keys.count(key) > 1} if len({*keys}) < len(keys) else {}
-        growing = [
-            at
-            for at, key in enumerate(keys)
-            if (key in equal or key in _RESERVED or key.startswith('.'))
-            and depths[at] < len(parts[at])
-        ]
-        if not growing:
-            return _numbered(names)
-        for at in growing:
-            depths[at] += 1
-
-
-def _parted(parts: Sequence[str], depth: int) -> list[str]:
-    *parents, last = parts[-depth:]
-    suffix = next((it for it in sorted(BAG_SUFFIXES, key=len)[::-1] if last.endswith(it)), '')
-    return [*parents, last.removesuffix(suffix) or last]
-
-
-def _numbered(names: Iterable[str]) -> list[str]:
-    """Tell names apart that are equal in spite of all folders, as run.mcap and run.db3."""
-    seen: dict[str, int] = {}
-    numbered = []
-    for name in names:
-        key = name.casefold()
-        seen[key] = seen.get(key, 0) + 1
-        numbered.append(name if seen[key] == 1 else f'{name}_{seen[key]}')
-    return numbered
 
 
 class _NoBagError(ValueError):

@@ -11,13 +11,13 @@ import bags
 import pytest
 
 from nndepth_core.cli import main
+from nndepth_ros.fleet.names import unique_names
 from nndepth_ros.fleet.sources import (
     Source,
     content_of,
     fetched,
     find_sources,
     fingerprint,
-    unique_names,
 )
 
 REPLAY = ('replay', '--model', bags.MODEL, '--topics', 'disparity', '--workers', '1')
@@ -88,7 +88,8 @@ def test_what_is_no_bag_is_told_and_the_rest_is_found(tree, tmp_path):
         (['/a/run.mcap', '/a/other.db3'], ['run', 'other']),
         (['/a/run.mcap', '/b/run.mcap.zst'], ['a_run', 'b_run']),
         (['/x/a/run', '/y/a/run', '/a_run'], ['x_a_run', 'y_a_run', 'a_run']),
-        (['/a/run.mcap', '/a/run.db3'], ['a_run', 'a_run_2']),
+        (['/a/run.mcap', '/a/run.db3', '/a/run'], ['run_mcap', 'run_db3', 'run']),
+        (['/a/run.mcap', '/a/run.db3', '/b/run'], ['run_mcap', 'run_db3', 'run']),
         (['/a/Run', '/b/run'], ['a_Run', 'b_run']),
         (['/a/report.json', '/a/.fleet'], ['a_report.json', 'a_.fleet']),
         (['s3://store/a/run', 's3://store/b/run'], ['a_run', 'b_run']),
@@ -97,6 +98,19 @@ def test_what_is_no_bag_is_told_and_the_rest_is_found(tree, tmp_path):
 )
 def test_names_are_unique(locations, names):
     assert unique_names(locations) == names
+
+
+def test_a_bag_keeps_the_name_that_its_result_has(tree, tmp_path):
+    monday, tuesday = (str(tree / it) for it in ('monday/run', 'tuesday/run'))
+    output = tmp_path / 'out'
+    (output / 'run').mkdir(parents=True)
+    origin = output / 'run' / 'origin.json'
+    origin.write_text(json.dumps({'source': monday}))
+    assert _names(monday, output=str(output)) == ['run']
+    assert _names(monday, tuesday, output=str(output)) == ['run', 'tuesday_run']
+    assert _names(tuesday, output=str(output)) == ['tuesday_run']
+    origin.write_text(json.dumps({'source': str(tree / 'moved')}))
+    assert _names(tuesday, output=str(output)) == ['run']
 
 
 def test_content_and_fingerprint_tell_bags_apart(tree):
