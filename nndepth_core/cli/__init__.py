@@ -7,7 +7,8 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 
 from nndepth_core import __version__
@@ -69,10 +70,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _failed(error)
 
 
+def tell(text: str) -> None:
+    """Print a result, however long it is."""
+    with _naming_output():
+        print(text)
+
+
 def _flush() -> None:
-    """Write out what was printed; if that fails, say so and let nothing try it again."""
-    try:
+    """Write out what was printed."""
+    with _naming_output():
         sys.stdout.flush()
+
+
+@contextmanager
+def _naming_output() -> Iterator[None]:
+    """Name standard output in an error of the system, and let nothing write to it again."""
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from nndepth_core import calibration
@@ -398,6 +399,18 @@ def positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f'{text} is not allowed; give a number larger than 0')
     return value
+
+
+def text(given: str) -> str:
+    """Read text that is not empty."""
+    if not given.strip():
+        raise argparse.ArgumentTypeError('it is empty; give a value')
+    return given
+
+
+def path(given: str) -> Path:
+    """Read a path that is not empty."""
+    return Path(text(given))
 
 
 def count(text: str) -> int:

@@ -28,7 +28,7 @@ def add_pool_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     )
     group.add_argument(
         '--ray',
-        default='',
+        type=options.text,
         metavar='ADDRESS',
         help='a Ray cluster in their place: its address, auto on one of its machines, or local to '
         "start one here; needs pip install 'nndepth[fleet]'",
@@ -73,10 +73,14 @@ def pool_of(args: argparse.Namespace, workers: int = 0) -> Pool | None:
         process is to work.
 
     Raises:
-        ValueError: both kinds are named, or there is no such cluster.
+        ValueError: both kinds are named, there is no such cluster, or options for Ray come
+            without --ray.
     """
     if args.ray and args.workers:
         raise ValueError('--workers and --ray are both given; give one of them')
+    for name, default in (('ray_cpus', 1.0), ('ray_gpus', 0.0)):
+        if not args.ray and getattr(args, name) != default:
+            raise ValueError(f'{options.flag(name)} is for Ray; give --ray, or leave it out')
     if args.ray:
         from nndepth_core.fleet.ray_pool import RayPool
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.cli import command_parser, explain, options, workers
+from nndepth_core.cli import command_parser, explain, options, tell, workers
 from nndepth_core.engines.base import physical_cores
 from nndepth_core.files.writing import check_folder, write_at_once
 from nndepth_core.fleet import Pool
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     begin = time.monotonic()
     pool = workers.pool_of(args, physical_cores())
     assert pool is not None
-    with _alone(args.output), closing(pool):
+    with _telling_how_to_go_on(), _alone(args.output), closing(pool):
         job = Job.of(args)
         with interruption() as signals:
             _check(pool, job)
@@ -87,11 +87,14 @@ def parser() -> argparse.ArgumentParser:
     add(
         'bags',
         nargs='+',
+        type=options.text,
         metavar='BAG',
         help=f'{KINDS_OF_BAGS}; a folder in which bags are, a quoted glob, a URL that fsspec '
         'knows such as s3://BUCKET/FOLDER, or @FILE with one of these in each line',
     )
-    add('--output', type=Path, required=True, metavar='DIR', help='folder for all new bags')
+    add(
+        '--output', type=options.path, required=True, metavar='DIR', help='folder for all new bags'
+    )
     add('--overwrite', action='store_true', help='replace bags in DIR that are of something else')
     add(
         '--segment',
@@ -104,6 +107,16 @@ def parser() -> argparse.ArgumentParser:
     workers.add_pool_arguments(made, 'one for each core')
     add_options(made)
     return made
+
+
+@contextmanager
+def _telling_how_to_go_on() -> Iterator[None]:
+    """Say it also where a second signal ends the run at once."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print('nndepth: the same command goes on with what is not finished', file=sys.stderr)
+        raise
 
 
 @contextmanager
@@ -153,7 +166,7 @@ def _told(args: argparse.Namespace, report: dict[str, Any]) -> int:
             print(f'nndepth: error: {explain(error)}', file=sys.stderr)
             problem = True
     bags = report['bags']
-    print(text if args.json else _summary(args, report))
+    tell(text if args.json else _summary(args, report))
     return int(problem or bags['done'] < bags['found'])
 
 

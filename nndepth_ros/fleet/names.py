@@ -51,7 +51,7 @@ def unique_names(locations: Sequence[str], known: Mapping[str, str] | None = Non
 
 
 def _last_parts(parts: Sequence[Sequence[str]]) -> list[str]:
-    """The last part of each location, with its suffix only where others beside it have its name."""
+    """The last part of each location, with its suffix only where others beside have its name."""
     split = [_split(of[-1]) for of in parts]
     places = [(*of[:-1], stem.casefold()) for of, (stem, _) in zip(parts, split, strict=True)]
     counts = Counter(places)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core import clouds
-from nndepth_core.cli import command_parser, options
+from nndepth_core.cli import command_parser, options, tell
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.estimator import MonoEstimator, StereoEstimator, load_estimator
 from nndepth_core.spec import Task
@@ -34,6 +34,7 @@ FLEET = 'nndepth_ros.fleet.command'
 KINDS_OF_BAGS = (
     'rosbag2 folder, or a file: MCAP, sqlite3 (.db3), either as .zst, or a .bag of ROS 1'
 )
+_OF_MANY = ('--workers', '--segment', '--ray', '--ray-cpus', '--ray-gpus')
 NOUNS = {'pairs': 'pairs', 'frames': 'images'}
 """The entry of a report that counts what was processed -> what that is."""
 OUTPUTS: dict[Task, tuple[str, ...]] = {
@@ -67,10 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         'bag',
         metavar='IN',
-        type=Path,
+        type=options.path,
         help=f'{KINDS_OF_BAGS}; many at once: see `nndepth replay --output DIR --help`',
     )
-    add('output', metavar='OUT', type=Path, help='folder for the new MCAP bag')
+    add('output', metavar='OUT', type=options.path, help='folder for the new MCAP bag')
     add('--overwrite', action='store_true', help='replace OUT if it is a bag')
     add_options(parser)
 
@@ -116,9 +117,30 @@ def main(arguments: Sequence[str]) -> int:
         return importlib.import_module(FLEET).main(arguments)
     parser = command_parser('replay')
     add_arguments(parser)
-    args = parser.parse_args(arguments)
+    args, rest = parser.parse_known_args(arguments)
+    _check_one(args.bag, rest)
+    if rest:
+        parser.error(f'unrecognized arguments: {" ".join(rest)}')
     with options.naming_flags(args):
         return _replay(args, parser.get_default)
+
+
+def _check_one(bag: Path, rest: Sequence[str]) -> None:
+    """Refuse what only many bags have, but --output is missing.
+
+    Args:
+        bag: the first bag.
+        rest: arguments that one bag has not.
+    """
+    many = [it for it in rest if not it.startswith('-') or it.partition('=')[0] in _OF_MANY]
+    name = str(bag)
+    if not many and not bag.exists() and (name[0] == '@' or {*'*?['} & {*name} or ':/' in name):
+        many = [name]
+    if many:
+        raise ValueError(
+            f'{many[0]}: many bags, stores and workers need --output DIR, as in `nndepth replay '
+            'BAG ... --output DIR`; one bag is written to OUT, as in `nndepth replay IN OUT`'
+        )
 
 
 def _replay(args: argparse.Namespace, default: Callable[[str], object]) -> int:
@@ -183,7 +205,7 @@ def conclude(report: dict[str, Any], signals: Sequence[int], text: str) -> int:
         signals: those that came meanwhile.
         text: what to print.
     """
-    print(text)
+    tell(text)
     if report['interrupted']:
         print('nndepth: interrupted', file=sys.stderr)
         return 128 + signals[0]

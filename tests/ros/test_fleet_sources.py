@@ -206,6 +206,7 @@ def test_the_same_command_makes_nothing_again_and_others_do(tree, tmp_path, caps
         (['--model', 'nothing'], "'nothing'"),
         (['--scale-source', 'stereo'], '--scale-source is for models of single images'),
         (['--workers', '2', '--ray', 'auto'], '--workers and --ray are both given'),
+        (['--ray-gpus', '1'], '--ray-gpus is for Ray; give --ray'),
         (['--topics', 'inverse_depth/image'], 'is no output of a stereo model'),
         (['--calibration', 'nothing.yaml'], 'nothing.yaml'),
     ],
@@ -256,6 +257,38 @@ def test_what_cannot_be_meant_is_one_error_and_leaves_nothing(
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
     assert sorted(Path().rglob('*')) == before
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['run', 'out', '--workers=2'],
+        ['run', 'other', 'third'],
+        ['run*', 'out'],
+        ['s3://x', 'out'],
+        ['@list.txt', 'out'],
+    ],
+)
+def test_many_bags_without_output_lead_to_it(arguments, capsys):
+    assert main(['replay', *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'need --output DIR' in line
+
+
+@pytest.mark.parametrize(
+    ('name', 'arguments'),
+    [
+        ('OUT', ['run', '']),
+        ('IN', ['', 'out']),
+        ('BAG', ['', '--output', 'out']),
+        ('--output', ['run', '--output', '']),
+        ('--ray', ['run', '--output', 'out', '--ray', '']),
+    ],
+)
+def test_empty_values_are_refused_by_name(name, arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(['replay', *arguments])
+    assert f'argument {name}: it is empty' in capsys.readouterr().err
 
 
 def test_an_empty_folder_alone_is_an_error(tmp_path, capsys):
