@@ -151,6 +151,8 @@ def show(
     """
     text = tables.json_text(evaluation, **more) if json else ''
     print(text if json == '-' else table(rows, right=range(2, len(rows[0]))))
+    if json != '-' and (remark := tables.about_times(evaluation)):
+        print(remark)
     for where, finding in evaluation.findings:
         print(f'nndepth: warning: {where}: {finding.text}', file=sys.stderr)
     for name, why in evaluation.skipped.items():

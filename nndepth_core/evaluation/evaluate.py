@@ -91,6 +91,7 @@ class Evaluation:
         skipped: name of a sample that could not be used -> why.
         findings: (where, what) does not look right: in the data set, or in what a model makes of
             the first samples.
+        workers: how many processes worked at one time, each of which makes the others slower.
     """
 
     dataset: str
@@ -98,6 +99,7 @@ class Evaluation:
     models: list[ModelScore]
     skipped: dict[str, str] = field(default_factory=dict)
     findings: list[tuple[str, Finding]] = field(default_factory=list)
+    workers: int = 1
 
 
 Observer = Callable[[View, Sequence[SampleScore]], None]

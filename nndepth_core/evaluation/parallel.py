@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -77,7 +78,8 @@ def evaluate_by(
     """
     about: _About = pool.submit(_describe, make, job).result()
     indices = indices_of(about.dataset, about.size, limit)
-    collected = Collected(Evaluation(about.dataset, about.measures, about.models), strict)
+    evaluation = Evaluation(about.dataset, about.measures, about.models, workers=pool.size)
+    collected = Collected(evaluation, strict)
     gallery = Gallery([it.model for it in about.models], about.measures, pictures)
     ranks: list[tuple[float, int, str]] = []
     for measured in _measured(pool, make, job, indices):
@@ -122,19 +124,32 @@ def _describe(make: Make, job: Any) -> _About:
 
 def _measure_first(make: Make, job: Any, indices: Sequence[int]) -> list[Measured]:
     """Measure samples until so many were examined as are examined closely."""
-    subjects, found = make(job), []
+    found: list[Measured] = []
     for index in indices:
-        found.append(replace(measure_sample(*subjects, index, closely=True), view=None))
+        found.append(_measure_warm(make, job, index, closely=True))
         if sum(it.examined for it in found) == EXAMINED_SAMPLES:
             break
     return found
 
 
 def _measure(make: Make, job: Any, indices: Sequence[int]) -> list[Measured]:
-    subjects = make(job)
-    return [
-        replace(measure_sample(*subjects, index, closely=False), view=None) for index in indices
-    ]
+    return [_measure_warm(make, job, index, closely=False) for index in indices]
+
+
+def _measure_warm(make: Make, job: Any, index: int, closely: bool) -> Measured:
+    """Measure a sample, again if it is the first of its size here, since that one takes longer."""
+    subjects, known = make(job), _known_sizes(make, job)
+    measured = measure_sample(*subjects, index, closely)
+    if new := {score.size for score in measured.scores} - known:
+        known |= new
+        measured = measure_sample(*subjects, index, closely)
+    return replace(measured, view=None)
+
+
+@lru_cache(maxsize=1)
+def _known_sizes(make: Make, job: Any) -> set[tuple[int, int]]:
+    """The sizes of samples that this process has measured for a job."""
+    return set()
 
 
 def _draw(make: Make, job: Any, index: int, name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from nndepth_core.evaluation.evaluate import Evaluation, SampleScore
 from nndepth_core.evaluation.measures import Measures, View
 from nndepth_core.evaluation.regions import ALL
-from nndepth_core.evaluation.tables import cell
+from nndepth_core.evaluation.tables import about_times, cell
 from nndepth_core.files.page import html_figure, html_page, html_table, reduced
 from nndepth_core.visualization import colorize
 
@@ -112,6 +112,8 @@ def report_html(
         f'<p>{count} samples; {escape(engines)}. {escape(evaluation.measures.note)}</p>',
         html_table(rows),
     ]
+    if remark := about_times(evaluation):
+        parts.append(f'<p>{remark}</p>')
     if evaluation.skipped:
         skipped = [['sample', 'skipped because'], *map(list, evaluation.skipped.items())]
         parts.append(f'<h2>{len(evaluation.skipped)} skipped</h2>{html_table(skipped)}')

@@ -41,6 +41,16 @@ def summary(
     return rows
 
 
+def about_times(evaluation: Evaluation) -> str:
+    """What is to be known of the times; '' if they are those of one process."""
+    if evaluation.workers == 1:
+        return ''
+    return (
+        f'times are of {evaluation.workers} workers at once, which make each other slower; '
+        'measure speed without --workers and --ray'
+    )
+
+
 def json_text(evaluation: Evaluation, **more: Any) -> str:
     """Write everything that was found, and more entries, as JSON; null stands for NaN."""
     models = [
@@ -66,6 +76,7 @@ def json_text(evaluation: Evaluation, **more: Any) -> str:
     content = {
         'dataset': evaluation.dataset,
         'samples': len(evaluation.models[0].samples),
+        'workers': evaluation.workers,
         'skipped': evaluation.skipped,
         'findings': [{'where': at, **what.described()} for at, what in evaluation.findings],
         'models': models,

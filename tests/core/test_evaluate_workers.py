@@ -10,6 +10,8 @@ from test_cli_evaluate import SHIFT, write_pairs
 
 from nndepth_core import io
 from nndepth_core.cli import main
+from nndepth_core.evaluation import parallel
+from nndepth_core.evaluation.evaluate import Measured, SampleScore
 
 MODELS = ('sgbm:max-disparity=32', 'sgbm:processing-size=60x0')
 
@@ -51,7 +53,31 @@ def test_workers_give_what_one_process_gives(data, capsys, options, code):
     alone = _run(capsys, 'alone', *options)
     assert alone[0] == code
     assert alone[3]['findings']
-    assert _run(capsys, 'workers', '--workers', '2', *options) == alone
+    code, table, errors, report, page = _run(capsys, 'workers', '--workers', '2', *options)
+    assert ' '.join(table.pop()).startswith('times are of 2 workers at once, which make')
+    assert page.count('times are of 2 workers at once') == 1
+    page = re.sub('<p>times are of.*?</p>', '', page)
+    assert report.pop('workers') == 2
+    assert alone[3].pop('workers') == 1
+    assert (code, table, errors, report, page) == alone
+
+
+def test_the_first_sample_of_each_size_of_a_worker_is_measured_warm(monkeypatch):
+    calls: list[int] = []
+
+    def measure(models, dataset, measures, index, closely):
+        calls.append(index)
+        size = (8, 8) if index < 2 else (16, 8)
+        return Measured(index, '', scores=[SampleScore('', size, {}, len(calls))])
+
+    monkeypatch.setattr(parallel, 'measure_sample', measure)
+
+    def make(job):
+        return None, None, None
+
+    found = parallel._measure(make, 'job', [0, 1]) + parallel._measure(make, 'job', [2, 3])
+    assert calls == [0, 0, 1, 2, 2, 3]
+    assert [it.scores[0].milliseconds for it in found] == [2, 3, 5, 6]
 
 
 def test_strict_stops_at_the_same_sample(data, capsys):
