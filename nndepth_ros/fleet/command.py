@@ -35,8 +35,8 @@ and is not made again. DIR/report.html and DIR/report.json tell of all bags.
 """
 EPILOG = """
 exit code: 0 if all is done; 1 if a bag failed or only a part of one is done; 2 for wrong input or
-arguments; 130 or 143 if SIGINT or SIGTERM interrupted it. Bags whose names are equal get the names
-of their folders in front.
+arguments; 130 or 143 if SIGINT or SIGTERM interrupted it. Bags whose names are equal get their
+suffix behind them, or the names of their folders in front.
 """
 
 

@@ -58,8 +58,8 @@ class Progress:
     def _say(self) -> None:
         share = self._bytes / self._total if self._total else 1.0
         spent = self._clock() - self._begin
-        left = f'about {duration(spent / share - spent)} left' if 0 < share < 1 else ''
-        parts = [self._state, f'{100 * share:.0f} %', duration(spent), left]
+        rest = f'about {duration(spent / share - spent)} to go' if 0 < share < 1 else ''
+        parts = [self._state, f'{100 * share:.0f} %', duration(spent), rest]
         say('; '.join(it for it in parts if it))
 
 

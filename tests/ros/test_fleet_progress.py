@@ -16,7 +16,7 @@ def test_a_line_each_minute_and_one_at_the_end(capsys):
             progress.tick()
         progress.advance(750, '4 of 4 bags, 1 failed')
     assert capsys.readouterr().err.splitlines() == [
-        'nndepth: 1 of 4 bags, 0 failed; 25 %; 1 min 0 s; about 3 min 0 s left',
+        'nndepth: 1 of 4 bags, 0 failed; 25 %; 1 min 0 s; about 3 min 0 s to go',
         'nndepth: 4 of 4 bags, 1 failed; 100 %; 1 min 30 s',
     ]
 
