@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +45,15 @@ class Origin:
             same = False
         if not same:
             raise BagError('it changed while it was read; run the command again')
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Raise BagError in place of an error that comes from a change of the bag."""
+        try:
+            yield
+        except (ValueError, OSError):
+            self.check()
+            raise
 
     def text(self, result: Path) -> str:
         """Write what the folder of a result was made from; BagError if that has changed."""

@@ -165,10 +165,13 @@ def _opened(made: Equipment, job: Job, source: Source, path: Path, mark: str) ->
         raise BagError(f'{origin.difference(found)}; give --overwrite, or another --output')
     check_target(target, path, overwrite)
     _sweep(target)
-    plan, uncut = _plan(made, origin, path)
-    if plan is not None:
-        return plan
-    report = replay(path, target, made.estimator, made.settings, overwrite, origin=origin.text)
+    with origin.explaining():
+        plan, uncut = _plan(made, origin, path)
+        if plan is not None:
+            return plan
+        report = replay(path, target, made.estimator, made.settings, overwrite, origin=origin.text)
+    if report['problem']:
+        origin.check()
     _remove(job.work(source))
     return Finished(report, uncut=uncut)
 
@@ -182,6 +185,7 @@ def run_piece(job: Job, plan: Plan) -> Memory:
     folder = plan.folder(work, plan.pieces[0], made.threads)
     if not (folder / REPORT_NAME).exists():
         with (
+            plan.origin.explaining(),
             BagReader(fetched(plan.source, _input(work, plan.origin.mark))) as bag,
             replaced_at_once(folder) as temporary,
         ):
@@ -203,6 +207,7 @@ def finish_bag(job: Job, plan: Plan) -> Finished:
     path = fetched(plan.source, _input(work, plan.origin.mark))
     _sweep(target)
     with (
+        plan.origin.explaining(),
         BagReader(path) as bag,
         BagWriter(target, made.args.overwrite, plan.origin.text) as writer,
     ):

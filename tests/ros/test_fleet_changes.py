@@ -26,10 +26,10 @@ def source(tmp_path) -> Path:
     return bags.write_bag(tmp_path / 'in', bags.frames(24))
 
 
-def _shorten(file: Path) -> None:
+def _shorten(file: Path, share: float = 0.5) -> None:
     """Cut a file off, as one that is being copied again."""
     with file.open('r+b') as opened:
-        opened.truncate(file.stat().st_size // 2)
+        opened.truncate(int(share * file.stat().st_size))
 
 
 def _after(function: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:
@@ -41,12 +41,13 @@ def _after(function: Callable[..., Any], then: Callable[[], None]) -> Callable[.
     return both
 
 
+@pytest.mark.parametrize('size', [0, 0.5], ids=['empty', 'half'])
 @pytest.mark.parametrize('segment', ['8', '0'], ids=['pieces', 'whole'])
-def test_a_bag_that_changes_during_the_run_fails(tmp_path, source, monkeypatch, segment):
+def test_a_bag_that_changes_during_the_run_fails(tmp_path, source, monkeypatch, segment, size):
     file = source / 'in.mcap'
     before = file.read_bytes()
     look = Processor.look_through
-    monkeypatch.setattr(Processor, 'look_through', _after(look, lambda: _shorten(file)))
+    monkeypatch.setattr(Processor, 'look_through', _after(look, lambda: _shorten(file, size)))
     arguments = (str(source), *TOPICS, '--segment', segment)
     fleet, _ = run_fleet(tmp_path / 'out', *arguments)
     assert [bag.reason for bag in fleet.bags] == [
