@@ -218,8 +218,7 @@ def incomplete(report: dict[str, Any]) -> bool:
     """Whether only a part of a bag could be used."""
     lost = any(damage['lost'] != 0 for damage in report['damage'])
     scaled = report.get('scale', {}).get('known', 1) > 0
-    counts = report[counted_in(report)]
-    failed = counts['processed'] < counts['found']
+    failed = report[counted_in(report)]['failed']  # what never came is among them
     return bool(failed or report['damaged_messages'] or lost or not scaled)
 
 
