@@ -75,7 +75,7 @@ def connected(url: str) -> Iterator[RerunSink]:
             f'no rerun viewer answers at {url}: {error}; start one there by `rerun`, and give '
             'the URL that it prints, such as rerun+http://127.0.0.1:9876/proxy'
         ) from error
-    yield from _showing(recording)
+    yield from _showing(recording, f'the viewer at {url}')
 
 
 @contextmanager
@@ -88,21 +88,26 @@ def spawned(memory_limit: str) -> Iterator[RerunSink]:
         raise ValueError(
             f'the rerun viewer cannot be started: {error}; give --save FILE.rrd'
         ) from error
-    yield from _showing(recording)
+    yield from _showing(recording, 'the rerun viewer')
 
 
-def _showing(recording: Any) -> Iterator[RerunSink]:
+def _showing(recording: Any, viewer: str) -> Iterator[RerunSink]:
     try:
-        yield RerunSink(recording)
+        yield RerunSink(recording, viewer)
     finally:
         recording.disconnect()
 
 
 class RerunSink:
-    """Logs frames to a recording; see `Sink`."""
+    """Logs frames to a recording; see `Sink`.
 
-    def __init__(self, recording: rr.RecordingStream) -> None:
-        self._recording = recording
+    Args:
+        recording: takes the frames.
+        viewer: what shows them, as it is called in messages.
+    """
+
+    def __init__(self, recording: rr.RecordingStream, viewer: str) -> None:
+        self._recording, self._viewer = recording, viewer
         self._count = 0
 
     def show(self, frame: Frame) -> None:
@@ -142,8 +147,8 @@ class RerunSink:
             self._recording.flush()
         except RuntimeError as error:
             raise ViewerClosedError(
-                f'the rerun viewer does not answer: {error}; if it was not closed, see what it '
-                'says above, or give --save FILE.rrd'
+                f'{self._viewer} is gone, and the frames from here on were not shown ({error}); '
+                'if nobody closed it, see what it printed, or give --save FILE.rrd'
             ) from error
 
     def _log_camera(self, path: str, image: np.ndarray, camera: PinholeCamera | None) -> None:
@@ -167,7 +172,7 @@ class _FileSink(RerunSink):
     """Writes a file."""
 
     def __init__(self, recording: rr.RecordingStream, writer: _Writer) -> None:
-        super().__init__(recording)
+        super().__init__(recording, 'the recording')
         self._writer = writer
 
     def show(self, frame: Frame) -> None:

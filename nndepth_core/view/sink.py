@@ -23,7 +23,7 @@ HOST, PORT = '127.0.0.1', 8765
 
 
 class ViewerClosedError(ValueError):
-    """The viewer was closed, so that nobody sees more frames."""
+    """The viewer was closed before all was shown."""
 
 
 class SourceLostError(OSError):
@@ -180,7 +180,7 @@ def view(
     feed: Callable[[Callable[[Frame], None]], None],
     say: Callable[[str], None],
 ) -> None:
-    """Show frames until there are no more, the viewer is closed, or it is interrupted.
+    """Show frames until there are no more, or it is interrupted.
 
     Args:
         settings: where they are shown.
@@ -189,6 +189,7 @@ def view(
 
     Raises:
         KeyboardInterrupt, SourceLostError: from `feed`; what was shown before is in the file.
+        ViewerClosedError: the viewer was closed before all was shown.
         ValueError: nothing was shown.
     """
     coloring, count = Coloring(), 0
@@ -204,12 +205,12 @@ def view(
             feed(show)
             if count:
                 sink.stay()
-        except (KeyboardInterrupt, SourceLostError, ViewerClosedError) as error:
+        except (KeyboardInterrupt, SourceLostError) as error:
             ended = error
         if not count:  # leaves no file
             raise ended or ValueError('nothing was shown, for nothing could be estimated')
     if settings.save is not None:
         by = f'`rerun {settings.save}`' if settings.viewer == 'rerun' else 'Foxglove'
         say(f'{settings.save} is written; open it by {by}')
-    if ended is not None and not isinstance(ended, ViewerClosedError):
+    if ended is not None:
         raise ended

@@ -369,7 +369,7 @@ def test_a_full_disk_is_told_and_leaves_no_file(command, name, words):
     assert files() == set()
 
 
-def test_closing_the_viewer_ends_the_view(monkeypatch):
+def test_closing_the_viewer_before_all_was_shown_is_an_error(monkeypatch):
     from nndepth_core.view import rerun_sink
 
     class Recording:
@@ -394,11 +394,12 @@ def test_closing_the_viewer_ends_the_view(monkeypatch):
             shown.append(number)
 
     def opened_by(sees):
-        sink = rerun_sink.RerunSink(Recording(sees))
+        sink = rerun_sink.RerunSink(Recording(sees), 'the viewer at URL')
         monkeypatch.setattr('nndepth_core.view.sink._opened', lambda *_: _context(sink))
 
     opened_by(2)
-    view(SinkSettings(), feed, print)
+    with pytest.raises(ViewerClosedError, match='the viewer at URL is gone'):
+        view(SinkSettings(), feed, print)
     assert shown == [0, 1]
     opened_by(0)
     with pytest.raises(ViewerClosedError, match='severed'):
