@@ -129,8 +129,15 @@ class StereoTopics(Topics):
             ('left-info', left, self.left_info),
             ('right-info', right, self.right_info),
         ):
+            if topic:
+                _require(topic, infos, option, 'camera_info', ', or give --calibration')
+            elif _info_beside(image) not in infos:
+                choice = f', or choose by --{option} from {_list(infos)}' if infos else ''
+                raise BagError(
+                    f'the bag holds no {_info_beside(image)}, the camera_info of {image}; give '
+                    f'--calibration{choice}'
+                )
             found.append(topic or _info_beside(image))
-            _require(found[-1], infos, option, 'camera_info', ', or give --calibration')
         return type(self)(left, right, *found)
 
 

@@ -245,12 +245,26 @@ def test_a_calibration_file_in_place_of_camera_info(tmp_path, capsys, name, with
     assert info.k.reshape(3, 3)[1].tolist() == [0, bags.FOCAL, (bags.HEIGHT - 1) / 2]
 
 
-def test_without_camera_info_the_option_is_named(tmp_path, capsys):
+def test_a_camera_info_that_is_not_beside_its_image_can_be_chosen(tmp_path, capsys):
+    entries = [
+        (topic.replace('left/camera_info', 'elsewhere/camera_info'), *rest)
+        for topic, *rest in bags.frames(1)
+    ]
+    source = bags.write_bag(tmp_path / 'in', entries)
+    assert main([*REPLAY, str(source), str(tmp_path / 'out')]) == 2
+    error = capsys.readouterr().err
+    assert 'or choose by --left-info from /stereo/elsewhere/camera_info (1 messages)' in error
+    chosen = '--left-info', '/stereo/elsewhere/camera_info'
+    assert main([*REPLAY, str(source), str(tmp_path / 'out'), *chosen]) == 0
+
+
+def test_without_camera_info_the_calibration_is_asked_for(tmp_path, capsys):
     entries = [item for item in bags.frames(1) if 'camera_info' not in item[0]]
     source = bags.write_bag(tmp_path / 'in', entries)
     assert main([*REPLAY, str(source), str(tmp_path / 'out')]) == 2
-    assert 'no camera_info topic of this bag; ' in (error := capsys.readouterr().err)
-    assert 'or give --calibration' in error
+    error = capsys.readouterr().err
+    assert 'the bag holds no /stereo/left/camera_info, the camera_info of /stereo/left/' in error
+    assert error.strip().endswith('give --calibration')  # there is no topic to choose
 
 
 def test_a_calibration_for_another_size_fails_every_pair(source, tmp_path, capsys):
