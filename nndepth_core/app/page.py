@@ -42,9 +42,13 @@ def served(
         max_pixels: larger images are refused.
         models: label and name of each model, the one that is chosen at first in front.
         folder: where files of a request lie until they are shown.
+
+    Raises:
+        EngineError: the first model cannot be run.
     """
-    busy = threading.Lock()
-    page = make_page(lru_cache(_LOADED)(load), max_pixels, models, folder, busy)
+    busy, load = threading.Lock(), lru_cache(_LOADED)(load)
+    load(models[0][1])
+    page = make_page(load, max_pixels, models, folder, busy)
     try:
         _, address, _ = page.launch(
             server_name=host,

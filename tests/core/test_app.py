@@ -198,6 +198,13 @@ def test_an_address_that_cannot_be_used_is_told(capsys):
     assert "model 'nothing' is unknown" in run_app(capsys, '--model', 'nothing')
 
 
+def test_a_first_model_that_cannot_run_is_told_before_the_page_is_served(capsys):
+    pytest.importorskip('gradio')
+    assert 'nosuch.onnx does not exist' in run_app(capsys, '--model', 'nosuch.onnx')
+    error = run_app(capsys, '--model', 'sgbm', '--device', 'cuda')
+    assert 'sgbm runs on the cpu, not on cuda' in error
+
+
 @contextmanager
 def served(folder: Path, *arguments: str):
     """Run the command and give the address of its page; ended by SIGINT, it leaves no file."""
