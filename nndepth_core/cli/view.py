@@ -44,6 +44,8 @@ view BAG`; `nndepth view BAG --help` tells its options.
 def main(arguments: Sequence[str]) -> int:
     """Show everything; return 1 if some of the images failed."""
     if any(map(is_bag, without_recording(arguments))):
+        if any(word.partition('=')[0] == '--camera' for word in arguments):
+            raise ValueError('give a BAG or --camera, not both')
         return importlib.import_module(BAGS).main(arguments)
     args = _parser().parse_intermixed_args(arguments)
     with options.naming_flags(args):

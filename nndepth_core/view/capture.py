@@ -6,6 +6,7 @@ driver, and only the newest waits here: what is shown is never older than one es
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from nndepth_core.pacing import Mailbox
 from nndepth_core.view.sink import SourceLostError
 
 
+os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # quiet: the errors here say it
+
+
 class Picture(NamedTuple):
     """A picture of a camera or video: uint8 RGB (H, W, 3), and its time in nanoseconds."""
 
@@ -30,6 +34,9 @@ class Picture(NamedTuple):
 def is_live(source: str) -> bool:
     """Whether a source is a camera: its number, its device or a URL, and no video file."""
     return not Path(source).is_file()
+
+
+_UNREADABLE = 'give a video that OpenCV can read, for instance MP4 with H.264'
 
 
 @contextmanager
@@ -46,7 +53,7 @@ def pictures(source: str) -> Iterator[Iterator[Picture]]:
     capture = _open(source)
     if not is_live(source):
         try:
-            yield _of_video(capture)
+            yield _of_video(capture, source)
         finally:
             capture.release()
         return
@@ -70,17 +77,18 @@ def _open(source: str) -> cv2.VideoCapture:
             '(`ls /dev/video*` lists them), its device or URL, or a video file'
         )
         if not is_live(source):
-            cure = 'OpenCV cannot read this file; convert it, for instance to MP4 with H.264'
+            cure = _UNREADABLE
         raise ValueError(f'camera {source} cannot be opened; {cure}')
     return capture
 
 
-def _of_video(capture: cv2.VideoCapture) -> Iterator[Picture]:
-    while True:
-        known, bgr = capture.read()
-        if not known:
-            return
+def _of_video(capture: cv2.VideoCapture, source: str) -> Iterator[Picture]:
+    known, bgr = capture.read()
+    if not known:
+        raise ValueError(f'{source} holds no picture that can be read; {_UNREADABLE}')
+    while known:
         yield Picture(_rgb(bgr), round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6))
+        known, bgr = capture.read()
 
 
 class _Reader:

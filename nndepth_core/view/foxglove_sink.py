@@ -6,6 +6,7 @@ the optical frame hangs below one with x forward and z up (REP-103).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,9 @@ from foxglove.websocket import ChannelView, Client, ServerListener
 
 from nndepth_core.camera import PinholeCamera
 from nndepth_core.view.frame import Frame, jpeg
+from nndepth_core.view.sink import UnwritableError
+
+logging.getLogger('foxglove').setLevel(logging.CRITICAL)  # its errors are exceptions here
 
 UPRIGHT, OPTICAL = 'camera', 'camera_optical'
 BACKLOG = 32
@@ -97,7 +101,8 @@ def served(host: str, port: int, live: bool, say: Callable[[str], None]) -> Iter
         )
     except (RuntimeError, OSError) as error:
         raise ValueError(
-            f'{host}:{port} cannot be served ({error}); give another --port, or 0 for a free one'
+            f'{host}:{port} cannot be served ({error}); give another --port '
+            '(0: a free one), or a --host that is an address of this machine'
         ) from error
     try:
         say(
@@ -294,4 +299,4 @@ def _told_as_io() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise OSError(f'the recording cannot be written; is the disk full? {error}') from error
+        raise UnwritableError(error) from error

@@ -27,7 +27,7 @@ import rerun.blueprint as rrb
 
 from nndepth_core.camera import PinholeCamera
 from nndepth_core.view.frame import Frame, gray, jpeg
-from nndepth_core.view.sink import ViewerClosedError
+from nndepth_core.view.sink import UnwritableError, ViewerClosedError
 
 APPLICATION = 'nndepth'
 STAMP, NUMBER = 'stamp', 'frame'
@@ -204,8 +204,7 @@ class _Writer(threading.Thread):
     def check(self) -> None:
         """Raise the error that came, if one did."""
         if self._error is not None:
-            self._error.filename = str(self._path)
-            raise self._error
+            raise UnwritableError(self._error.strerror) from self._error
 
 
 def layout(frame: Frame) -> rrb.Blueprint:

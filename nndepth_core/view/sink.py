@@ -30,6 +30,19 @@ class SourceLostError(OSError):
     """A camera or video gives no more frames, although it was not at its end."""
 
 
+class UnwritableError(OSError):
+    """A recording cannot be written to its end.
+
+    Args:
+        reason: what the system says.
+    """
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(
+            f'the recording cannot be written ({reason}); is the disk full? give another --save'
+        )
+
+
 class Sink(Protocol):
     """Shows frames."""
 

@@ -77,14 +77,15 @@ def of_files(
             )
         pairs = ImagePairs(names[0], names[1], max_pixels=max_pixels)
         return _of_list(pairs.names, lambda index: (pairs[index].left, pairs[index].right))
-    _check_single(task, title, split, 'one image is given; give LEFT and RIGHT')
+    pair = 'LEFT and RIGHT, a folder with left/ and right/, or '
+    _check_single(task, title, split, 'one image is given', pair)
     images = SingleImages(names[0], max_pixels=max_pixels)
     return _of_list(images.names, lambda index: _parts(images[index].image, task, split))
 
 
 def of_camera(name: str, task: Task, title: str, split: bool) -> Source:
     """Take the pictures of a camera or a video file; see `capture.pictures` and `of_files`."""
-    _check_single(task, title, split, 'a camera gives one')
+    _check_single(task, title, split, 'a camera gives one image at a time')
 
     @contextmanager
     def opened() -> Iterator[Iterator[Shot]]:
@@ -120,9 +121,9 @@ def _parts(image: np.ndarray, task: Task, split: bool) -> tuple[np.ndarray, ...]
     return parts if task == 'stereo' else parts[:1]
 
 
-def _check_single(task: Task, title: str, split: bool, given: str) -> None:
+def _check_single(task: Task, title: str, split: bool, given: str, pair: str = '') -> None:
     if task == 'stereo' and not split:
         raise ValueError(
-            f'{title} takes pairs and {given}, a folder with left/ and right/, --split where both '
-            'stand side by side in one image, or choose a model of single images by --model'
+            f'{title} takes pairs and {given}; give {pair}--split where left and right stand '
+            'side by side in each image, or choose a model of single images by --model'
         )

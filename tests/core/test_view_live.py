@@ -246,4 +246,4 @@ def test_a_port_in_use_is_one_clear_error(server, tmp_path, capsys):
     assert code == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert f'127.0.0.1:{port} cannot be served' in error
-    assert 'give another --port' in error
+    assert 'give another --port (0: a free one), or a --host' in error
