@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,12 @@ from nndepth_core.weights.store import list_stored
 MOST_POINTS = 150_000
 """The most points of the cloud on the page; the file holds all."""
 _FAR = 3  # times the median depth, beyond which the page's cloud ends, to show the rest larger
+
+_CURES = {
+    'set a larger processing size': 'give larger images',
+    '(set a smaller|lower the) processing size.*': 'give smaller images',
+}
+"""Cures that messages name, as patterns, and what a visitor of the page can do instead."""
 
 AnyEstimator = StereoEstimator | MonoEstimator
 
@@ -134,7 +141,7 @@ def answer(request: Request, load: Callable[[str], AnyEstimator], folder: Path) 
         notes.append(f'{estimator.engine.spec.title} gives no metres, so there is no cloud')
     elif estimate.camera is None:
         notes.append('the cloud needs the focal length')
-    return _written(estimate, folder, notes)
+    return _written(estimate, folder, [_for_the_page(note) for note in notes])
 
 
 def _of_pair(request: Request, estimator: StereoEstimator) -> _Estimate:
@@ -280,7 +287,14 @@ def _write_page_cloud(
 
 def _with_names(error: Exception, request: Request) -> str:
     """Tell an error by the names that the visitor's files have, not by their places here."""
-    text = explain(error).replace('max_pixels', '--max-pixels of the command')
+    text = _for_the_page(explain(error)).replace('max_pixels', '--max-pixels of the command')
     for path in (request.left, request.right, *request.calibration):
         text = text.replace(str(path), path.name) if path else text
+    return text
+
+
+def _for_the_page(text: str) -> str:
+    """Name cures that the page has."""
+    for cure, here in _CURES.items():
+        text = re.sub(cure, here, text)
     return text

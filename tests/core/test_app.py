@@ -16,6 +16,7 @@ from mono_onnx import write_mono_onnx
 from scenes import slope
 
 from nndepth_core import cli, io
+from nndepth_core.app import actions
 from nndepth_core.app.actions import MOST_POINTS, Request, answer, model_choices
 from nndepth_core.estimator import StereoEstimator, load_estimator
 
@@ -158,6 +159,18 @@ def test_wrong_images_are_told_by_the_names_of_their_files(ask, pair, tmp_path):
         with pytest.raises(ValueError, match=said) as raised:
             ask(*images)
         assert str(tmp_path) not in str(raised.value)
+
+
+def test_cures_are_those_of_the_page(ask, tmp_path, monkeypatch):
+    for name, value in (('l', 60), ('r', 90)):
+        io.write_image(tmp_path / f'{name}.png', np.full((1, 1, 3), value, np.uint8))
+    monkeypatch.setattr(actions, 'examine_pair', lambda *_: [])  # which finds a pixel too dull
+    with pytest.raises(ValueError, match=r'at least \d+x\d+ \(give larger images\)'):
+        ask(tmp_path / 'l.png', tmp_path / 'r.png', model='auto')
+    monkeypatch.setattr('nndepth_core.engines.memory.available_memory', lambda: 1)
+    with pytest.raises(ValueError, match='GB are free; give smaller images$') as raised:
+        ask(*write_pair(tmp_path), model='auto')
+    assert 'processing size' not in str(raised.value)
 
 
 def test_a_model_of_single_images_refuses_a_pair(ask, pair, tmp_path):
