@@ -40,8 +40,8 @@ from nndepth_core.view.sink import UnwritableError
 logging.getLogger('foxglove').setLevel(logging.CRITICAL)  # its errors are exceptions here
 
 UPRIGHT, OPTICAL = 'camera', 'camera_optical'
-BACKLOG = 32
-"""Messages that wait for a slow viewer, about those of two frames; older ones are dropped."""
+BACKLOG = 16
+"""Messages that wait for a slow viewer, a little more than a frame has; older ones are dropped."""
 STATS_SCHEMA = {
     'title': 'nndepth.Stats',
     'type': 'object',
