@@ -17,8 +17,8 @@ from nndepth_core.view.sink import HOST, PORT, SUFFIXES
 OF_CLOUD = {name: text for name, text in clouds.MEANING.items() if name != 'voxel_sigmas'}
 EPILOG = """
 exit code: 0 if all was shown; 1 if some images failed; 2 for wrong input or arguments, if nothing
-could be shown, or if the viewer was closed before all was shown; 130 or 143 if SIGINT or SIGTERM ended it, which is how a camera and a
-server end (what was shown is in the file).
+could be shown, or if the viewer was closed before all was shown; 130 or 143 if SIGINT or SIGTERM
+ended it, which is how a camera and a server end (what was shown is in the file).
 """
 
 

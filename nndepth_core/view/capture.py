@@ -20,7 +20,6 @@ import numpy as np
 from nndepth_core.pacing import Mailbox
 from nndepth_core.view.sink import SourceLostError
 
-
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # quiet: the errors here say it
 
 
