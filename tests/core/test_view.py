@@ -275,7 +275,7 @@ def test_if_nothing_can_be_shown_there_is_no_file(command):
     [
         ([], 'give LEFT and RIGHT, or one IMAGE, FOLDER or BAG, or --camera N'),
         (LEFT_RIGHT, 'there is no display for the rerun viewer'),
-        ([*LEFT_RIGHT, '--connect', 'rerun+http://127.0.0.1:1/proxy'], 'no rerun viewer answers'),
+        ([*LEFT_RIGHT, '--connect', 'rerun+http://127.0.0.1:1/proxy'], 'rerun+http://127.0.0.1:1/proxy'),
         ([*LEFT_RIGHT, '--connect', 'nonsense'], 'no rerun viewer answers at nonsense'),
         ([*LEFT_RIGHT, '--save', 'x.txt'], 'give FILE.rrd for rerun, or FILE.mcap'),
         ([*LEFT_RIGHT, '--save', 'x.rrd', '--to', 'foxglove'], '.rrd files are for rerun'),
