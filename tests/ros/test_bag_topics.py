@@ -87,7 +87,7 @@ def test_chosen_topics_are_taken():
         (_camera('/a', 'image'), {'left': '/x'}, "--left '/x' is no image topic .* /a/left/image"),
         (_camera('/a', 'image'), {'left': '/a/left/camera_info'}, 'is no image topic'),
         (['/c/one', '/c/two'], {'left': '/c/one'}, "--right '' is no image topic"),
-        (['/left/image', '/right/image'], {}, 'holds no /left/camera_info, .*; give --calibration$'),
+        (['/left/image', '/right/image'], {}, 'holds no /left/camera_info, .*--calibration$'),
         (_camera('/a', 'image'), {'right_info': '/y'}, "--right-info '/y' is no camera_info"),
     ],
 )
