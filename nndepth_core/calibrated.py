@@ -8,12 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from nndepth_core.calibration import AnyCalibration
 from nndepth_core.camera import PinholeCamera, StereoCamera, limited_depth
-from nndepth_core.estimator import DepthResult, MonoEstimator, StereoEstimator, StereoResult
+from nndepth_core.estimator import (
+    DepthResult,
+    Estimator,
+    MonoEstimator,
+    StereoEstimator,
+    StereoResult,
+)
 from nndepth_core.filters import DepthFilters, FilterSettings, View
 from nndepth_core.plausibility import (
     BaselineLimits,
@@ -26,10 +33,13 @@ from nndepth_core.plausibility import (
 )
 from nndepth_core.plausibility.projections import examine_projections
 from nndepth_core.rectification.alignment import examine_pair
-from nndepth_core.rectification.rectifier import clear_uncovered, rectified
+from nndepth_core.rectification.rectifier import Rectifier, clear_uncovered, rectified
 
+NO_FILTERS = FilterSettings()
 NO_LIMITS = 0.0, math.inf
 """The smallest and the largest depth in metres where none is too near or too far."""
+
+EstimatorT = TypeVar('EstimatorT', bound=Estimator)
 
 
 @dataclass(frozen=True)
@@ -81,26 +91,33 @@ class PairDepth:
         )
 
 
-class CalibratedPairs:
-    """Estimates the pairs of one rig, one after the other.
+class _Calibrated(Generic[EstimatorT]):
+    """Estimates images of the same cameras, one after the other.
 
     Args:
         estimator: what runs the model.
         source: the calibration; None without one.
-        filters: what cleans the disparity.
+        filters: what cleans disparity or depth.
         limits: the smallest and the largest depth in metres.
     """
 
     def __init__(
         self,
-        estimator: StereoEstimator,
+        estimator: EstimatorT,
         source: AnyCalibration | None,
-        filters: FilterSettings,
+        filters: FilterSettings = NO_FILTERS,
         limits: tuple[float, float] = NO_LIMITS,
     ) -> None:
-        self.estimator = estimator
-        self._source, self._settings, self._limits = source, filters, limits
+        self._estimator, self._source = estimator, source
+        self._settings, self._limits = filters, limits
         self._filters = DepthFilters()
+
+    def _rectifiers(self, size: tuple[int, int]) -> tuple[Rectifier, ...]:
+        return self._source.rectifiers(size) if self._source else ()
+
+
+class CalibratedPairs(_Calibrated[StereoEstimator]):
+    """Estimates the pairs of one rig."""
 
     def __call__(
         self,
@@ -122,9 +139,9 @@ class CalibratedPairs:
         """
         size, source = (left.shape[1], left.shape[0]), self._source
         camera = source.camera(size) if source else None
-        rectifiers = source.rectifiers(size) if source else ()
+        rectifiers = self._rectifiers(size)
         left, right = rectified(rectifiers, (left, right))
-        estimate = self.estimator(left, right, confidence)
+        estimate = self._estimator(left, right, confidence)
         clear_uncovered(estimate.disparity, rectifiers)
         result = self._filters.disparity(estimate, self._settings, View(left, camera, stamp))
         depth = camera.disparity_to_depth(result.disparity, *self._limits) if camera else None
@@ -154,19 +171,8 @@ class ImageDepth:
         return examine_image_levels(self.image) + examine_depth(self.estimate.depth, known)
 
 
-class CalibratedImages:
-    """Estimates the images of one camera, one after the other; see `CalibratedPairs`."""
-
-    def __init__(
-        self,
-        estimator: MonoEstimator,
-        source: AnyCalibration | None,
-        filters: FilterSettings,
-        limits: tuple[float, float] = NO_LIMITS,
-    ) -> None:
-        self.estimator = estimator
-        self._source, self._settings, self._limits = source, filters, limits
-        self._filters = DepthFilters()
+class CalibratedImages(_Calibrated[MonoEstimator]):
+    """Estimates the images of one camera."""
 
     def __call__(
         self, image: np.ndarray, confidence: bool = False, stamp: int | None = None
@@ -174,9 +180,9 @@ class CalibratedImages:
         """Estimate the depth of an image, uint8 RGB (H, W, 3); see `CalibratedPairs`."""
         size, source = (image.shape[1], image.shape[0]), self._source
         camera = source.left_camera(size) if source else None
-        rectifiers = source.rectifiers(size) if source else ()
+        rectifiers = self._rectifiers(size)
         (image,) = rectified(rectifiers, (image,))
-        estimate = self.estimator(image, camera, confidence=confidence)
+        estimate = self._estimator(image, camera, confidence=confidence)
         clear_uncovered(estimate.depth, rectifiers)
         result = self._filters.depth(estimate, self._settings, View(image, camera, stamp))
         if result.output == 'depth':

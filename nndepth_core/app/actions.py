@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nndepth_core import calibration, io, plausibility, visualization
+from nndepth_core import calibration, io, visualization
+from nndepth_core.calibrated import NO_LIMITS, CalibratedImages, CalibratedPairs
 from nndepth_core.calibration import Calibration
 from nndepth_core.camera import PinholeCamera
 from nndepth_core.cli import explain
@@ -157,26 +158,20 @@ def _of_pair(request: Request, estimator: StereoEstimator) -> _Estimate:
     source = _calibration(request, size)
     camera = source.camera(size) if source else None
     findings = _harmless(examine_pair(left, right, camera.cx_offset if camera else 0.0))
-    result = estimator(left, right, request.confidence)
-    largest = estimator.engine.spec.bounds[1] * result.scale
-    findings += _harmless(
-        plausibility.examine_estimate(left, right, result.disparity, camera, largest)
-    )
-    depth = None
-    if camera is not None:
-        if camera.baseline not in (limits := BaselineLimits()):
-            text = (
-                f'the baseline is {camera.baseline:g} m and those of most rigs are {limits.low:g} '
-                f'to {limits.high:g} m; is it in metres?'
-            )
-            findings.append(Finding('baseline', Level.WARN, text))
-        depth = camera.disparity_to_depth(result.disparity)
+    known = CalibratedPairs(estimator, source)(left, right, request.confidence)
+    findings += _harmless(known.examine_disparity(estimator.engine.spec.bounds[1], NO_LIMITS))
+    if camera is not None and camera.baseline not in (limits := BaselineLimits()):
+        text = (
+            f'the baseline is {camera.baseline:g} m and those of most rigs are {limits.low:g} to '
+            f'{limits.high:g} m; is it in metres?'
+        )
+        findings.append(Finding('baseline', Level.WARN, text))
     return _Estimate(
         left,
-        result.disparity,
+        known.result.disparity,
         'disparity',
-        depth,
-        result.confidence,
+        known.depth,
+        known.result.confidence,
         camera.left if camera else None,
         findings,
     )
@@ -195,13 +190,9 @@ def _of_image(request: Request, estimator: MonoEstimator) -> _Estimate:
     camera = source.left_camera(size) if source else None
     if camera is None and spec.needs_camera:
         raise ValueError(f'{spec.title} needs the camera to tell metres; give the focal length')
-    result = estimator(image, camera, request.confidence)
-    metric = result.output == 'depth'
-    findings = plausibility.examine_image_levels(image)
-    findings += _harmless(
-        plausibility.examine_depth(result.depth, (0.0, math.inf) if metric else None)
-    )
-    depth = result.depth if metric else None
+    known = CalibratedImages(estimator, source)(image, request.confidence)
+    result, findings = known.result, _harmless(known.examine(NO_LIMITS))
+    depth = result.depth if result.output == 'depth' else None
     return _Estimate(
         image, result.depth, result.output, depth, result.confidence, camera, findings
     )

@@ -350,16 +350,16 @@ def _given(args: argparse.Namespace, model: str) -> dict[str, Any]:
     """The engine's options that are not left at their defaults."""
     values = {name: getattr(args, name) for name in (*NETWORK_OPTIONS, *CONTRACT_OPTIONS)}
     settings = list(args.network_settings)
-    if args.max_disparity is None:
-        pass
-    elif model == 'sgbm':
-        most = RANGES['num_disparities']['high']
-        disparities = integer('--max-disparity', args.max_disparity, 1, most)
-        values['num_disparities'] = -(-disparities // 16) * 16
-    elif options_for(model, {'network_settings': ''}):
-        settings.append(f'max_disparity={args.max_disparity}')
-    else:
-        raise ValueError(f'{model} has its own range of disparities; leave --max-disparity out')
+    if (largest := args.max_disparity) is not None:
+        if model == 'sgbm':
+            integer('--max-disparity', largest, 1, RANGES['num_disparities']['high'])
+            values['num_disparities'] = -(-largest // 16) * 16
+        elif options_for(model, {'network_settings': ''}):
+            settings.append(f'max_disparity={largest}')
+        else:
+            raise ValueError(
+                f'{model} has its own range of disparities; leave --max-disparity out'
+            )
     values['network_settings'] = ' '.join(settings)
     return {name: value for name, value in values.items() if value not in ('', 0, 'auto')}
 

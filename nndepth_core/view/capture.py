@@ -22,6 +22,8 @@ from nndepth_core.view.sink import SourceLostError
 
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # quiet: the errors here say it
 
+_UNREADABLE = 'give a video that OpenCV can read, for instance MP4 with H.264'
+
 
 class Picture(NamedTuple):
     """A picture of a camera or video: uint8 RGB (H, W, 3), and its time in nanoseconds."""
@@ -33,9 +35,6 @@ class Picture(NamedTuple):
 def is_live(source: str) -> bool:
     """Whether a source is a camera: its number, its device or a URL, and no video file."""
     return not Path(source).is_file()
-
-
-_UNREADABLE = 'give a video that OpenCV can read, for instance MP4 with H.264'
 
 
 @contextmanager
