@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.cli import command_parser, model_list, options
+from nndepth_core.cli import command_parser, model_list, options, wording
 from nndepth_core.cli.compare import add_folder, is_bag
 from nndepth_core.cli.table import table
 from nndepth_core.engines import common_task
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     keep_freed_memory()
     names = dict(zip('ab', texts, strict=True))
     common_task({model.upper(): text.partition(':')[0] for model, text in names.items()})
-    with options.naming_flags(args):
+    with wording.naming_flags(args):
         models = {model: model_list.load_model(text, args) for model, text in names.items()}
         task = model_list.task_of({names[model]: of for model, of in models.items()})
         args.model = texts[0]

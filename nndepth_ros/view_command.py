@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nndepth_core.cli import command_parser, options
+from nndepth_core.cli import command_parser, options, wording
 from nndepth_core.cli.view_options import (
     EPILOG,
     add_sink_arguments,
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     """Show the bag and report what could not be shown."""
     parser = _parser()
     args = parser.parse_args(arguments)
-    with options.naming_flags(args):
+    with wording.naming_flags(args):
         return _view(args, parser.get_default)
 
 

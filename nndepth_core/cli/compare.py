@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nndepth_core.cli import command_parser, datasets, model_list, options
+from nndepth_core.cli import command_parser, datasets, model_list, options, wording
 from nndepth_core.cli.evaluate import (
     add_output_arguments,
     check_outputs,
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     check_outputs(args)
     check_folder(args.output)
     images = _images(args)
-    with options.naming_flags(args):
+    with wording.naming_flags(args):
         models = model_list.load_estimators([args.a, args.b], args)
     task = model_list.task_of(models)
     if images is not None and isinstance(images, ImagePairs) != (task == 'stereo'):

@@ -15,7 +15,15 @@ from typing import get_args
 
 from nndepth_core import calibration
 from nndepth_core.calibration import Calibration
-from nndepth_core.cli import command_parser, datasets, explain, model_list, options, workers
+from nndepth_core.cli import (
+    command_parser,
+    datasets,
+    explain,
+    model_list,
+    options,
+    wording,
+    workers,
+)
 from nndepth_core.cli.table import table
 from nndepth_core.evaluation import tables
 from nndepth_core.evaluation.evaluate import Evaluation, evaluate
@@ -78,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _subjects(args: argparse.Namespace, settings: Sequence[str]) -> Subjects:
-    with options.naming_flags(args):
+    with wording.naming_flags(args):
         models = model_list.load_estimators(args.models, args)
     task = model_list.task_of(models)
     measures = _stereo_measures(args) if task == 'stereo' else _mono_measures(args)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nndepth_core import calibration, clouds
-from nndepth_core.cli import command_parser, explain, options
+from nndepth_core.cli import command_parser, explain, options, wording
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.cli.infer_mono import MonoInference
 from nndepth_core.cli.infer_stereo import StereoInference
@@ -33,7 +33,7 @@ Inference = StereoInference | MonoInference
 def main(arguments: Sequence[str]) -> int:
     """Process every pair or image; return 1 if one of them failed."""
     args = _parser().parse_intermixed_args(arguments)
-    with options.naming_flags(args):
+    with wording.naming_flags(args):
         return _infer(args)
 
 
@@ -63,10 +63,10 @@ def _infer(args: argparse.Namespace) -> int:
                 new = once(picture.examine())
                 findings += new
                 for finding in new:
-                    _say('warning', where, options.as_flags(finding.text, args))
+                    _say('warning', where, wording.as_flags(finding.text, args))
             record['files'] = picture.write(args.output, inference.formats)
         except EXPECTED_ERRORS as error:
-            record = {'name': name, 'error': options.as_flags(explain(error), args)}
+            record = {'name': name, 'error': wording.as_flags(explain(error), args)}
             if record['error'] not in said:  # one bad calibration fails every pair alike
                 _say('error', where, record['error'])
             said.add(record['error'])

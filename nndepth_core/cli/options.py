@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nndepth_core import calibration
 from nndepth_core.calibration import SINGLE_LAYOUTS, AnyCalibration
+from nndepth_core.cli.wording import flag
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.engines import (
     DEVICES,
@@ -362,35 +361,6 @@ def _given(args: argparse.Namespace, model: str) -> dict[str, Any]:
             )
     values['network_settings'] = ' '.join(settings)
     return {name: value for name, value in values.items() if value not in ('', 0, 'auto')}
-
-
-def as_flags(text: str, args: argparse.Namespace) -> str:
-    """Write the parameters that a message names as the options of this command that set them.
-
-    What stands behind 'is' is a value, as in 'scale_source is camera_height', camera_info is a
-    kind of messages, and what follows a quotation mark is a line of a file.
-    """
-    known = [name for name in vars(args) if '_' in name and name != 'camera_info']
-    names = '|'.join(name.replace('_', '[_.]', 1) for name in known)  # also cloud.far_depth
-    parameter = rf'(?<![\w./"-])(?<!is )({names})(?![\w./-])'
-    text = re.sub(parameter, lambda found: flag(found[1].replace('.', '_')), text)
-    return re.sub(r'(?<![\w./-])filter\.\*', '--filter-*', text)
-
-
-@contextmanager
-def naming_flags(args: argparse.Namespace) -> Iterator[None]:
-    """Let the messages of what is wrong with the arguments name options; see `as_flags`."""
-    try:
-        yield
-    except (ValueError, RuntimeError) as error:
-        if len(error.args) == 1:
-            error.args = (as_flags(str(error), args),)
-        raise
-
-
-def flag(name: str) -> str:
-    """The option that sets an argument."""
-    return '--set' if name == 'network_settings' else f'--{name.replace("_", "-")}'
 
 
 def positive(text: str) -> float:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from nndepth_core import calibration
 from nndepth_core.calibrated import CalibratedImages, CalibratedPairs
 from nndepth_core.camera import depth_limits
-from nndepth_core.cli import command_parser, explain, options
+from nndepth_core.cli import command_parser, explain, options, wording
 from nndepth_core.cli.compare import is_bag
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.cli.infer_mono import check_map, check_single
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError('give a BAG or --camera, not both')
         return importlib.import_module(BAGS).main(arguments)
     args = _parser().parse_intermixed_args(arguments)
-    with options.naming_flags(args):
+    with wording.naming_flags(args):
         return _view(args)
 
 
@@ -79,13 +79,13 @@ def _view(args: argparse.Namespace) -> int:
                 try:
                     frame, examine = make_frame(shot)
                 except EXPECTED_ERRORS as error:
-                    text = options.as_flags(explain(error), args)
+                    text = wording.as_flags(explain(error), args)
                     if text not in failures:  # one bad calibration fails all images alike
                         say(f'error: {shot.name}: {text}')
                     failures.add(text)
                     continue
                 for finding in once(examine()) if number < EXAMINED else ():
-                    say(f'warning: {shot.name}: {options.as_flags(finding.text, args)}')
+                    say(f'warning: {shot.name}: {wording.as_flags(finding.text, args)}')
                 show(frame)
 
     view(settings, feed, say)

@@ -7,7 +7,7 @@ import os
 
 import cv2
 
-from nndepth_core.cli import options
+from nndepth_core.cli import options, wording
 from nndepth_core.fleet import LocalPool, Pool
 
 
@@ -80,7 +80,7 @@ def pool_of(args: argparse.Namespace, workers: int = 0) -> Pool | None:
         raise ValueError('--workers and --ray are both given; give one of them')
     for name, default in (('ray_cpus', 1.0), ('ray_gpus', 0.0)):
         if not args.ray and getattr(args, name) != default:
-            raise ValueError(f'{options.flag(name)} is for Ray; give --ray, or leave it out')
+            raise ValueError(f'{wording.flag(name)} is for Ray; give --ray, or leave it out')
     if args.ray:
         from nndepth_core.fleet.ray_pool import RayPool
 

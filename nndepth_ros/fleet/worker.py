@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nndepth_core
-from nndepth_core.cli import explain, options, workers
+from nndepth_core.cli import explain, wording, workers
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.estimator import StageClock
 from nndepth_core.files.writing import replaced_at_once, sha256_of, write_at_once
@@ -230,7 +230,7 @@ def equip(job: Job) -> Equipment:
     keep_freed_memory()
     parser = argparse.ArgumentParser()
     add_options(parser)
-    with options.naming_flags(args):
+    with wording.naming_flags(args):
         estimator, settings = equipment(args, parser.get_default)
     engine = estimator.engine
     source = getattr(engine, 'source', None)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core import clouds
-from nndepth_core.cli import command_parser, options, tell
+from nndepth_core.cli import command_parser, options, tell, wording
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.estimator import MonoEstimator, StereoEstimator, load_estimator
 from nndepth_core.spec import Task
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str]) -> int:
     _check_one(args.bag, rest)
     if rest:
         parser.error(f'unrecognized arguments: {" ".join(rest)}')
-    with options.naming_flags(args):
+    with wording.naming_flags(args):
         return _replay(args, parser.get_default)
 
 

@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import partial
 
 from nndepth_core import calibration
-from nndepth_core.cli import options
+from nndepth_core.cli import options, wording
 from nndepth_core.spec import Task
 from nndepth_ros.bag_topics import MonoTopics, StereoTopics
 from nndepth_ros.parameters.scale import SCALE_PARAMETERS, scale_settings
@@ -108,7 +108,7 @@ def add_mono_selection(parser: argparse.ArgumentParser) -> None:
         )
     for row in SCALE_PARAMETERS:
         add(
-            options.flag(row.name),
+            wording.flag(row.name),
             type=type(row.default),
             default=row.default,
             choices=row.choices or None,
@@ -135,7 +135,7 @@ def selection(
         if getattr(args, name, default(name)) != default(name):
             what = 'models of single images' if task == 'stereo' else 'stereo models'
             raise ValueError(
-                f'{options.flag(name)} is for {what} and {args.model} is none; leave it out, or '
+                f'{wording.flag(name)} is for {what} and {args.model} is none; leave it out, or '
                 'choose another --model'
             )
     common = {
@@ -144,7 +144,7 @@ def selection(
         'max_pixels': args.max_pixels,
         'calibration': options.calibration_of(args, single=task == 'mono'),
         'rectify': args.rectify,
-        'wording': partial(options.as_flags, args=args),
+        'wording': partial(wording.as_flags, args=args),
     }
     if task == 'stereo':
         return ReplaySettings(

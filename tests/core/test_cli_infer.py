@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nndepth_core import cli, io
-from nndepth_core.cli.options import as_flags
+from nndepth_core.cli.wording import as_flags
 from nndepth_core.engines.sgbm import SgbmEngine
 from nndepth_core.testing.commands import run_command
 
