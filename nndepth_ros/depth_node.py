@@ -297,6 +297,8 @@ class DepthNode(ModelNode):
                     estimator.engine, deposited, moment, frame, estimate, times
                 )
                 self.steady.answered(self.last_stats)
+                if advice := self.steady.advice(estimator.engine, self.last_stats):
+                    self.get_logger().info(advice)
                 if STATS in wanted:
                     self.publish(STATS, self.last_stats)
         finally:

@@ -22,6 +22,8 @@ from nndepth_ros.pipeline import STAGES
 _SPAN = 10.0
 """Seconds of the outputs by which their rate is measured."""
 _OUTPUTS = 21
+_JUDGED = 20
+"""Frames by which an engine is compared with the camera."""
 _WAITS = 0.2
 """The share of a period from which on waiting for others is worth telling."""
 _FASTER = 0.9
@@ -47,6 +49,9 @@ class SteadyRate:
     def begin(self) -> None:
         """Forget the stream and what was measured."""
         self.stop()
+        self._judged: Engine | None = None
+        self._told = False
+        self._too_long: deque[bool] = deque(maxlen=_JUDGED)
         self.camera = CameraRate()
         self.rate = 0.0
         self._ladder = None
@@ -142,7 +147,7 @@ class SteadyRate:
         An engine that others use too has to serve all of them within a period: a frame counts as
         long as it would take if theirs took as long, not as long as theirs did.
         """
-        spent = sum(getattr(stats, f'{stage}_ms') for stage in (*STAGES, 'publish')) / 1000
+        spent = _seconds(stats)
         self._outside = spent - stats.inference_ms / 1000
         shared = None if self._ladder is None else self._ladder.estimator.engine
         before, self._waited = self._waited, getattr(shared, 'waited', 0.0)
@@ -163,6 +168,34 @@ class SteadyRate:
         stats.target_rate = self._wanted()
         stats.achieved_rate = self.rate
         stats.rate_reason = self._reason()
+
+    def advice(self, engine: Engine, stats: InferenceStats) -> str:
+        """Tell what helps where an engine is slower than the camera and no rate is to be kept.
+
+        Args:
+            engine: what worked on the frame.
+            stats: its statistics.
+
+        Returns:
+            Text for the log, once for each engine; otherwise ''.
+        """
+        if engine is not self._judged:
+            self._judged, self._told = engine, False
+            self._too_long.clear()
+        period = self.camera.period
+        if self.target or period is None or self._told:
+            return ''
+        spent = _seconds(stats)
+        self._too_long.append(spent > period)
+        if sum(self._too_long) <= _JUDGED / 2:
+            return ''
+        self._told = True
+        return (
+            f'{self.rate:.2g} of {1 / period:.2g} frames a second are answered, for '
+            f'{stats.model} takes {1000 * spent:.0f} ms for one on {stats.device}; target_rate '
+            'auto answers all by working on smaller ones, and `nndepth models --for cpu` (or gpu) '
+            'lists faster models'
+        )
 
     def _count(self) -> None:
         times = self._times
@@ -217,3 +250,8 @@ class SteadyRate:
         else:
             return []
         return [Finding('target_rate', Level.WARN, text)]
+
+
+def _seconds(stats: InferenceStats) -> float:
+    """How long a frame was worked on."""
+    return sum(getattr(stats, f'{stage}_ms') for stage in (*STAGES, 'publish')) / 1000

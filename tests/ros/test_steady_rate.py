@@ -141,6 +141,29 @@ def test_the_best_step_that_keeps_the_rate_is_taken(make_either, engines, target
     camera.rig.wait_diagnostic('target_rate=1')
 
 
+def test_a_model_slower_than_the_camera_is_told_once(make_either, engines, monkeypatch):
+    camera, told = make_either(0.0), []
+    logger = camera.rig.node.get_logger()
+    monkeypatch.setattr(logger, 'info', told.append)
+    monkeypatch.setattr(camera.rig.node, 'get_logger', lambda: logger)
+    camera.send(WINDOW // 2)
+    assert not told  # a few slow ones may come from what else begins
+    camera.send(2 * WINDOW)
+    (text,) = told
+    assert 'of 1 frames a second are answered, for slow takes 3' in text
+    assert 'target_rate' in text
+
+
+@pytest.mark.parametrize(('target', 'period'), [('auto', 1.0), (0.0, 4.0)])
+def test_a_model_as_fast_as_the_camera_is_not_told(make_rig, engines, monkeypatch, target, period):
+    camera, told = started(make_rig, target, period), []
+    logger = camera.rig.node.get_logger()
+    monkeypatch.setattr(logger, 'info', told.append)
+    monkeypatch.setattr(camera.rig.node, 'get_logger', lambda: logger)
+    camera.send(3 * WINDOW)
+    assert not told
+
+
 def test_without_a_target_nothing_changes(make_rig, engines):
     camera = started(make_rig, 0.0)
     stats = camera.send(10)
