@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from nndepth_ros.bag import BagReader
 from nndepth_ros.known_depths import COMPARED
 from nndepth_ros.pipeline import Estimate
 from nndepth_ros.replay import ReplaySettings
-from nndepth_ros.replay.processor import FAULTS, Processor, RecordedMoment, watched
+from nndepth_ros.replay.processor import FAULTS, Processor, RecordedMoment
 from nndepth_ros.replay.report import describe, describe_input
 from nndepth_ros.replay.run import PROCESSORS
 
@@ -155,10 +154,10 @@ def compare_bag(
         comparison = Comparison(output, names=names)
         compare = _OnBag(processor, models, comparison)
         moments = processor.moments(processor.records(processor.topics.images))
-        total = -(-len(processor.survey.moments) // every)
-        drawn = {*spread(total, pictures)} if pictures and total else set()
-        shown = watched(islice(moments, 0, None, every), stopped, total=total, unit=processor.noun)
-        for number, recorded in enumerate(shown):
+        expected = dict.fromkeys(processor.survey.moments[::every])
+        drawn = {*spread(len(expected), pictures)} if pictures and expected else set()
+        chosen = (moment for moment in moments if moment.frames in expected)
+        for number, recorded in enumerate(processor.awaited(chosen, [*expected], stopped)):
             compare(recorded, folder if number in drawn else None)
         clock.lap('processing')
         described = describe(processor, clock.milliseconds)

@@ -209,9 +209,7 @@ class Processor:
             stopped: asked before each of them.
             write: takes what was estimated from, and the estimate.
         """
-        missing = dict.fromkeys(expected)
-        for moment in watched(moments, stopped, total=len(expected), unit=self.noun):
-            missing.pop(moment.frames, None)
+        for moment in self.awaited(moments, expected, stopped):
             clock = StageClock()
             try:
                 estimate = self._estimate(moment, clock)
@@ -223,6 +221,18 @@ class Processor:
             times = {**estimate.milliseconds, 'write': clock.milliseconds['write']}
             self.outcome.add(estimate, times)
             self.note(estimate)
+
+    def awaited(
+        self,
+        moments: Iterable[RecordedMoment],
+        expected: Sequence[tuple[Frame, ...]],
+        stopped: Callable[[], bool],
+    ) -> Iterator[RecordedMoment]:
+        """Pass moments on, with a progress bar; what was expected and never comes has failed."""
+        missing = dict.fromkeys(expected)
+        for moment in watched(moments, stopped, total=len(expected), unit=self.noun):
+            missing.pop(moment.frames, None)
+            yield moment
         if not stopped():
             for frames in missing:
                 self.fail(frames[0].stamp, BagError(_NEVER_CAME))

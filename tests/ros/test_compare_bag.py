@@ -17,6 +17,7 @@ from nndepth_core.estimator import StereoEstimator
 from nndepth_core.testing.commands import run_command
 from nndepth_ros.compare_bag import compare_bag
 from nndepth_ros.replay import ReplaySettings
+from nndepth_ros.replay.processor import Processor
 
 SGBM = 'sgbm:max-disparity=16'
 NARROW = 'sgbm:max-disparity=16:processing-size=48x0'
@@ -70,6 +71,23 @@ def test_table_json_and_pictures(compare, bag):
     assert whole['density_a'] == pytest.approx(np.mean([frame['density_a'] for frame in each]))
     assert whole['total_ms_b'] > whole['inference_ms_b'] > 0
     assert whole['within_1px'] > 0.9  # both are near the true shift
+
+
+def test_pairs_that_never_come_have_failed(compare, tmp_path, monkeypatch):
+    bag = bags.write_bag(tmp_path / 'long', bags.frames(24))
+    file, look = bag / 'long.mcap', Processor.look_through
+
+    def look_and_shorten(processor, stopped):
+        look(processor, stopped)
+        with file.open('r+b') as opened:
+            opened.truncate(file.stat().st_size // 2)
+
+    monkeypatch.setattr(Processor, 'look_through', look_and_shorten)
+    code, out, _ = compare(bag, SGBM, NARROW, '--json', '-', '--pictures', '0', '--every', '2')
+    pairs = json.loads(out)['pairs']
+    assert code == 1
+    assert 0 < pairs['processed'] < 12
+    assert pairs['failed'] == 12 - pairs['processed']
 
 
 def test_models_may_stand_before_the_bag_and_json_on_standard_output(compare, bag):
