@@ -4,13 +4,15 @@ A small residual pyramid gives features. The volumes hold cosines of feature gro
 of the size. A 3-D hourglass, whose channels are gated by the left features (as in IGEV-Stereo,
 CVPR 2023, section 3.2), aggregates them, and soft-argmin around the strongest disparity follows. A
 refinement at 1/2, which searches a few pixels to both sides of this disparity, makes it precise.
-The variant `fine` then looks at both images again at twice their size, near what it found. Each
-upsampling is a convex combination (RAFT, ECCV 2020, section 3.3). Convolutions are dense,
-because CPUs run these closer to their peak than depthwise ones.
+The variant `fine` then looks at both images again at twice their size, near what it found; `small`
+looks at them at half their size alone. All variants have the same weights. Each upsampling is a
+convex combination (RAFT, ECCV 2020, section 3.3). Convolutions are dense, because CPUs run these
+closer to their peak than depthwise ones.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
@@ -52,6 +54,8 @@ _RADIUS = 3
 _STEPS = 2 * _RADIUS + 1
 _JOINED = 48
 """Channels that the refinement joins; runtimes are fast at multiples of 16."""
+_LOOKS = (1,), (0.5,), (0.5, 1), (1, 2), (0.5, 1, 2)
+"""The sizes of the images, relative to those given, at which the network may look."""
 _NEAR = 1.0
 """How far from the first look, in pixels at 1/4, the second one may find a match at no cost."""
 
@@ -80,21 +84,20 @@ class NanoStereo(StereoNetwork):
     Args:
         features: channels of the pyramid at 1/4, 1/8, 1/16 and 1/32.
         volume: channels of the hourglass at 1/8, 1/16 and 1/32.
-        doubled: whether to look again at images of twice the size. It has no weights of its own,
-            and training does not do it.
+        looks: the sizes at which to look at the images, relative to their own, out of 0.5, 1 and 2
+            and in this order. All looks share their weights; one at 2 needs another before it.
         max_disparity: the range of disparities in pixels, a multiple of 64. All disparities share
             their weights, so that any range goes with any weights.
 
     Raises:
-        ValueError: max_disparity is no multiple of 64.
+        ValueError: looks are others, or max_disparity is no multiple of 64.
     """
 
-    spec = ModelSpec(
-        'nano_stereo', confidence='head', multiple=32, placement='top_right', minimum=(32, 32)
-    )
+    spec = ModelSpec('nano_stereo', confidence='head', placement='top_right')
     variants: ClassVar[dict[str, dict[str, Any]]] = {
-        'base': {'features': (32, 48, 64, 80), 'volume': (16, 32, 48), 'doubled': False},
-        'fine': {'features': (32, 48, 64, 80), 'volume': (16, 32, 48), 'doubled': True},
+        'base': {'looks': (1,)},
+        'small': {'looks': (0.5,)},
+        'fine': {'looks': (1, 2)},
     }
     ranges: ClassVar[dict[str, tuple[float, float]]] = {'max_disparity': (64, 1024)}
 
@@ -106,20 +109,24 @@ class NanoStereo(StereoNetwork):
 
     def __init__(
         self,
-        features: Sequence[int],
-        volume: Sequence[int],
-        doubled: bool = False,
+        features: Sequence[int] = (32, 48, 64, 80),
+        volume: Sequence[int] = (16, 32, 48),
+        looks: Sequence[float] = (1,),
         max_disparity: int = 192,
     ) -> None:
         super().__init__()
         if max_disparity < 64 or max_disparity % 64:
             raise ValueError(f'max_disparity is {max_disparity}; give a multiple of 64')
-        self.doubled = doubled
-        self.bins = max_disparity // _COARSE
+        if not isinstance(looks, Sequence) or tuple(looks) not in _LOOKS:
+            raise ValueError(f'looks are {looks}; give one of {", ".join(map(str, _LOOKS))}')
+        self.looks, self.max_disparity = tuple(looks), max_disparity
+        least = 32 * math.ceil(1 / looks[0])
         self.specify(
             value_range=(0.0, float(max_disparity)),
             # measured, less a third; volumes of the second look are eight times as large
-            bytes_per_pixel=(10 if doubled else 1) * 150 * max_disparity // 192,
+            bytes_per_pixel=int(150 * max_disparity / 192 * (10 if 2 in looks else looks[0] ** 2)),
+            multiple=least,
+            minimum=(least, least),
         )
         self.pyramid = Pyramid(3 + 1, _HALF, features)
         self.to_matching = nn.Conv2d(features[0], features[0], 1)
@@ -139,39 +146,25 @@ class NanoStereo(StereoNetwork):
         iterations: int | None = None,
         confidence: bool = False,
     ) -> Prediction:
-        """See `StereoNetwork`; in train mode it returns all parts of an `Estimate`."""
-        found = self.estimate(left, right, self.bins)
+        """See `StereoNetwork`; in train mode it returns the `Estimate` of each look, in parts."""
+        self.check_images(left, right)
+        looks: list[Estimate] = []
+        for scale in self.looks:
+            images = resized(left, scale), resized(right, scale)
+            near = None
+            if scale > 1:  # only what is near the look before, brought to 1/4 of these images
+                near = resized(looks[-1].disparity.detach(), 0.5) * (scale / _COARSE)
+            looks.append(self.estimate(*images, self.bins(scale), near))
         if self.training:
-            return list(found)
-        disparity, confidence_logits = found.disparity, found.confidence_logits
-        if self.doubled:
-            disparity, confidence_logits = self.look_again(left, right, found)
+            return [part for look in looks for part in look]
+        disparity, confidence_logits = join_looks(looks, self.looks)
         if confidence:
             return disparity, confidence_logits.sigmoid()
         return disparity
 
-    def look_again(self, left: Tensor, right: Tensor, first: Estimate) -> tuple[Tensor, Tensor]:
-        """Estimate at twice the size, near what was found, for details and precision.
-
-        Args:
-            left: images (N, 3, H, W) in 0..255.
-            right: images of the same shape.
-            first: what was found in them.
-
-        Returns:
-            Disparity (N, 1, H, W) in pixels; logit of its confidence, (N, 1, H, W). Both are means
-            of the two looks, weighted by the odds of being right.
-        """
-        left, right = (F.interpolate(x, scale_factor=2.0, mode='bilinear') for x in (left, right))
-        near = F.avg_pool2d(first.disparity, 2) * (2 / _COARSE)
-        found = self.estimate(left, right, 2 * self.bins, near)
-        disparity = F.avg_pool2d(found.disparity, 2) / 2
-        confidence_logits = F.avg_pool2d(found.confidence_logits, 2)
-        weight = (confidence_logits - first.confidence_logits).sigmoid()
-        return (
-            torch.lerp(first.disparity, disparity, weight),
-            torch.lerp(first.confidence_logits, confidence_logits, weight),
-        )
+    def bins(self, scale: float) -> int:
+        """How many disparities a look tries that sees images at `scale` times their size."""
+        return 16 * math.ceil(self.max_disparity * scale / (16 * _COARSE))
 
     def estimate(
         self, left: Tensor, right: Tensor, bins: int, near: Tensor | None = None
@@ -185,7 +178,6 @@ class NanoStereo(StereoNetwork):
             near: disparities (N, 1, H / 4, W / 4), in pixels at 1/4, at which the match is
                 probably to be found; None if nothing is known of it.
         """
-        self.check_images(left, right)
         images = torch.cat((left, right))
         seen = torch.cat((scale_to_unit(images), local_contrast(images)), 1)
         half, narrow, *maps = self.pyramid(seen)
@@ -234,6 +226,42 @@ class NanoStereo(StereoNetwork):
         """
         features = unit_vectors(self.to_coarse_matching(features), 1)
         return _volume(features, bins, _GROUPS[1])
+
+
+def resized(x: Tensor, scale: float) -> Tensor:
+    """Bring images or maps (N, C, H, W) to half their size, or to twice their size."""
+    if scale == 1:
+        return x
+    return F.avg_pool2d(x, 2) if scale < 1 else F.interpolate(x, scale_factor=2.0, mode='bilinear')
+
+
+def join_looks(looks: Sequence[Estimate], scales: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Join what was found in images of several sizes.
+
+    Args:
+        looks: the estimates.
+        scales: the factors of the size of the images that they are for.
+
+    Returns:
+        Disparity (N, 1, H, W) in pixels; logit of its confidence, (N, 1, H, W). Both are means of
+        the looks, weighted by the odds of being right.
+    """
+    (disparity, logits), *others = map(_in_pixels_given, looks, scales)
+    for other, other_logits in others:
+        weight = (other_logits - logits).sigmoid()
+        disparity = torch.lerp(disparity, other, weight)
+        logits = torch.lerp(logits, other_logits, weight)
+    return disparity, logits
+
+
+def _in_pixels_given(look: Estimate, scale: float) -> tuple[Tensor, Tensor]:
+    """Bring disparity and logit of the confidence to the size of the images that were given."""
+    if scale == 1:
+        return look.disparity, look.confidence_logits
+    return (
+        resized(look.disparity, 1 / scale) / scale,
+        resized(look.confidence_logits, 1 / scale),
+    )
 
 
 def _volume(features: Tensor, bins: int, group: int) -> Tensor:

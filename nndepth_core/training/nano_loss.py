@@ -13,6 +13,8 @@ from nndepth_core.training.losses import StereoLoss, near_steps
 
 _FACTOR = 4
 """Full size over that of the volume."""
+_PARTS = 5
+"""How many fields an `Estimate` has."""
 
 
 class NanoLoss(StereoLoss):
@@ -61,8 +63,34 @@ class NanoLoss(StereoLoss):
         self.edge_weight = edge_weight
 
     def __call__(self, predictions: Sequence[Tensor], truth: Tensor) -> Tensor:
-        """See `StereoLoss`; the predictions are the fields of an `Estimate`."""
-        logits, coarse, half, confidence_logits, disparity = predictions
+        """See `StereoLoss`; the predictions are the fields of the `Estimate` of each look.
+
+        All errors are in pixels of the images that were given, whatever the size that a look sees.
+        Those of a look at half the size are about twice as large, so it weighs half.
+        """
+        loss = truth.new_zeros(())
+        looks = [predictions[k : k + _PARTS] for k in range(0, len(predictions), _PARTS)]
+        for look in looks:
+            disparity = look[-1]
+            scale = disparity.shape[-1] / truth.shape[-1]
+            seen = F.interpolate(truth, disparity.shape[-2:], mode='nearest-exact')
+            loss = loss + self.of_look(look, seen, scale) * (min(scale, 1) / scale**2)
+        return loss
+
+    def of_look(self, estimate: Sequence[Tensor], truth: Tensor, scale: float) -> Tensor:
+        """Sum the loss of one look over the valid pixels.
+
+        Args:
+            estimate: The fields of an `Estimate`, in pixels of the images that the look saw.
+            truth: The true disparity in pixels of the images before they were enlarged
+                (N, 1, H, W), NaN where unknown; H and W are those after it.
+            scale: By how much the images were enlarged.
+
+        Returns:
+            A scalar, with all errors in pixels of the images before they were enlarged.
+        """
+        logits, coarse, half, confidence_logits, disparity = estimate
+        disparity, bin_width = disparity / scale, _FACTOR / scale
         middle = _FACTOR // 2
         sparse = truth[..., middle::_FACTOR, middle::_FACTOR]  # each stands for 16 pixels
         at_half = truth[..., 1::2, 1::2]
@@ -71,9 +99,10 @@ class NanoLoss(StereoLoss):
         of_sparse = weights[..., middle::_FACTOR, middle::_FACTOR]
 
         loss = self.total(disparity, truth, partial(F.smooth_l1_loss, beta=self.beta), weights)
-        coarse_loss = self.total(_FACTOR * coarse, sparse, F.smooth_l1_loss, of_sparse)
-        half_loss = self.total(2 * half, at_half, F.smooth_l1_loss, weights[..., 1::2, 1::2])
-        peak = of_sparse * self.peak(logits, sparse.nan_to_num() / _FACTOR)
+        coarse_loss = self.total(bin_width * coarse, sparse, F.smooth_l1_loss, of_sparse)
+        of_half = weights[..., 1::2, 1::2]
+        half_loss = self.total(2 / scale * half, at_half, F.smooth_l1_loss, of_half)
+        peak = of_sparse * self.peak(logits, sparse.nan_to_num() / bin_width)
         peak_loss = torch.where(self.valid(sparse), peak, 0.0).sum()
         confident = torch.exp(-error.nan_to_num() / self.confidence_scale)
         doubt = F.binary_cross_entropy_with_logits(confidence_logits, confident, reduction='none')

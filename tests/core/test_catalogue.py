@@ -130,6 +130,7 @@ def test_parameters(name, variant):
         ('gmstereo', 'scale1'),
         ('gmstereo', 'scale2_regrefine'),
         ('nano_stereo', 'base'),
+        ('nano_stereo', 'small'),
         ('nano_stereo', 'fine'),
         ('nano_mono', 'base'),
         ('scv_stereo', 'eighth'),

@@ -54,6 +54,7 @@ NETWORKS = {
     ('mobile_stereonet', '2d'): 1630,
     ('mobile_stereonet', '3d'): 810,
     ('nano_stereo', 'base'): 1100,
+    ('nano_stereo', 'small'): 1110,
     ('nano_stereo', 'fine'): 2200,
     ('scv_stereo', 'eighth'): 420,
 }

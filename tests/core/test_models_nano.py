@@ -52,11 +52,11 @@ def test_the_default_needs_nothing_downloaded():
     assert np.median(errors) < 1.0
 
 
-@pytest.mark.parametrize('variant', ['base', 'fine'])
+@pytest.mark.parametrize('variant', ['base', 'small', 'fine'])
 def test_bundled_export_and_weights_are_one_model(variant):
     pytest.importorskip('onnxruntime')
     pytest.importorskip('torch')
-    images = np.random.default_rng(0).integers(0, 256, (2, 1, 96, 160, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 128, 192, 3), np.uint8)
     pair = dict(zip(('left', 'right'), images, strict=True))
     by_onnx, by_torch = (
         create_engine(f'{DEFAULT_NETWORK}-{variant}', engine, 'cpu', precision='fp32').run(pair)
@@ -84,30 +84,51 @@ def bundled(variant='base', **settings):
     return network.eval()
 
 
-def test_the_second_look_is_more_precise():
+def test_more_looks_are_more_precise():
     pytest.importorskip('torch')
-    rendered = ProceduralStereo(size=(160, 224), seed=5, largest_disparity=48.0)
+    rendered = ProceduralStereo(size=(192, 256), seed=5, largest_disparity=48.0)
     errors = {}
-    for variant in ('base', 'fine'):
+    for variant in ('small', 'base', 'fine'):
         network = bundled(variant)
         errors[variant] = np.concatenate([
             np.abs(estimate(network, pair.left, pair.right) - pair.disparity).ravel()
             for pair in (rendered[index] for index in range(6))
         ])  # fmt: skip
-    base, fine = (np.nanmean(errors[name] > 1) for name in ('base', 'fine'))
-    assert fine < 0.9 * base
+    small, base, fine = (np.nanmean(values > 1) for values in errors.values())
+    assert fine < 0.9 * base < 0.9**2 * small
 
 
 def test_the_second_look_stays_near_the_first():
     torch = pytest.importorskip('torch')
-    network, pair = bundled('fine'), torch.rand(2, 1, 3, 64, 128) * 255
-    with torch.inference_mode():
-        first = network.estimate(*pair, network.bins)
-        for found, logit, most in ((12.0, -50.0, 4.0), (90.0, -50.0, 4.0), (90.0, 50.0, 1e-4)):
-            disparity, sure = (torch.full((1, 1, 64, 128), x) for x in (found, logit))
-            given = first._replace(disparity=disparity, confidence_logits=sure)
-            again, _ = network.look_again(*pair, given)
-            assert 0 <= (again - found).abs().mean() < most
+    network, pair = bundled('fine'), torch.rand(2, 1, 3, 128, 256) * 255
+    for found in (12.0, 90.0):
+        near = torch.full((1, 1, 32, 64), found / 4)
+        with torch.inference_mode():
+            again = network.estimate(*pair, network.bins(2), near)
+        assert (again.disparity - found).abs().mean() < 4
+
+
+def test_looks_are_joined_by_their_odds():
+    torch = pytest.importorskip('torch')
+    from nndepth_core.models.nano_stereo import Estimate, join_looks
+
+    def look(scale, disparity, logit):
+        maps = (torch.full((1, 1, 8 * scale, 12 * scale), x) for x in (logit, disparity * scale))
+        return Estimate(None, None, None, *maps)
+
+    for logits, share in (((0.0, 0.0), 0.5), ((-2.0, 2.0), 0.982), ((50.0, -50.0), 0.0)):
+        looks = [look(1, 10.0, logits[0]), look(2, 30.0, logits[1])]
+        disparity, joined = join_looks(looks, (1, 2))
+        assert disparity.shape == joined.shape == (1, 1, 8, 12)
+        assert disparity.mean() == pytest.approx(10 + 20 * share, abs=0.01)
+        assert joined.mean() == pytest.approx(logits[0] + share * (logits[1] - logits[0]), abs=0.1)
+
+
+def test_looks_have_an_order(network):
+    from nndepth_core.models import create_model
+
+    with pytest.raises(ValueError, match=r'looks are \(2,\); give one of'):
+        create_model(DEFAULT_NETWORK, looks=(2,))
 
 
 def test_the_range_is_a_setting():
@@ -176,18 +197,24 @@ def test_contrast_sees_neither_brightness_nor_its_offset():
 def test_train_mode_gives_what_the_loss_needs(network):
     import torch
 
+    from nndepth_core.models import create_model
     from nndepth_core.training.nano_loss import NanoLoss
 
-    pair = torch.rand(2, 2, 3, 64, 96) * 255
-    truth = torch.rand(2, 1, 64, 96) * 40
+    network = create_model(DEFAULT_NETWORK, looks=(0.5, 1, 2))
+    pair = torch.rand(2, 2, 3, 64, 128) * 255
+    truth = torch.rand(2, 1, 64, 128) * 40
     predictions = network.train()(*pair)
-    assert [tuple(x.shape) for x in predictions] == [
-        (2, 48, 16, 24),
-        (2, 1, 16, 24),
-        (2, 1, 32, 48),
-        (2, 1, 64, 96),
-        (2, 1, 64, 96),
-    ]
+    shapes = []
+    for scale, bins in ((1, 32), (2, 48), (4, 96)):
+        height, width = 32 * scale, 64 * scale
+        shapes += [
+            (2, bins, height // 4, width // 4),
+            (2, 1, height // 4, width // 4),
+            (2, 1, height // 2, width // 2),
+            (2, 1, height, width),
+            (2, 1, height, width),
+        ]
+    assert [tuple(x.shape) for x in predictions] == shapes
     NanoLoss()(predictions, truth).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
@@ -238,3 +265,23 @@ def test_loss_of_a_perfect_estimate():
     doubt = 0.3 * 30 * (1 - np.exp(-2 / 1.5))
     expected = (1.875 + 0.7 * entropy + doubt) * pixels
     assert float(NanoLoss()(estimate, truth)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize('scale', [0.5, 1, 2])
+def test_loss_is_in_pixels_of_the_images_given(scale):
+    torch = pytest.importorskip('torch')
+    from nndepth_core.training.nano_loss import NanoLoss
+
+    def estimate(error):
+        height, width = int(16 * scale), int(32 * scale)
+        found = (20.0 + error) * scale
+        bins = torch.arange(48.0).view(1, 48, 1, 1).expand(1, 48, height // 4, width // 4)
+        maps = [torch.full((1, 1, height // k, width // k), found / k) for k in (4, 2, 1)]
+        sure = torch.full((1, 1, height, width), 30.0)
+        return [-(bins - 5 * scale).abs() / 0.35, *maps[:2], sure, maps[2]]
+
+    truth, loss = torch.full((1, 1, 16, 32), 20.0), NanoLoss(confidence_weight=0.0)
+    added = loss(estimate(2.0), truth) - loss(estimate(0.0), truth)
+    weight = min(scale, 1)  # of a look at half the size
+    expected = (1.875 + (0.2 + 0.3) * 1.5) * weight * 16 * 32
+    assert float(added) == pytest.approx(expected, rel=1e-4)
