@@ -118,7 +118,9 @@ class NanoStereo(StereoNetwork):
         if max_disparity < 64 or max_disparity % 64:
             raise ValueError(f'max_disparity is {max_disparity}; give a multiple of 64')
         if not isinstance(looks, Sequence) or tuple(looks) not in _LOOKS:
-            raise ValueError(f'looks are {looks}; give one of {", ".join(map(str, _LOOKS))}')
+            raise ValueError(
+                f'looks are {looks}; give one of {", ".join(str([*x]) for x in _LOOKS)}'
+            )
         self.looks, self.max_disparity = tuple(looks), max_disparity
         least = 32 * math.ceil(1 / looks[0])
         self.specify(

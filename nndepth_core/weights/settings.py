@@ -117,7 +117,7 @@ def _value(name: str, text: str, hint: Any) -> Any:
         return text
     if hint in (int, float, float | None):
         return _number(name, text, hint)
-    return _whole_numbers(name, text, hint)
+    return _numbers(name, text, hint)
 
 
 def _number(name: str, text: str, hint: Any) -> float | None:
@@ -130,8 +130,9 @@ def _number(name: str, text: str, hint: Any) -> float | None:
         raise ValueError(f'setting {name} is {text!r}; give {kind}') from error
 
 
-def _whole_numbers(name: str, text: str, hint: Any) -> list[int]:
-    """Read a list such as [1,2]; the hint of a tuple says how many it holds."""
+def _numbers(name: str, text: str, hint: Any) -> list[int | float]:
+    """Read a list such as [1,2]; the hint tells their type, that of a tuple how many it holds."""
+    types = (int, float) if float in get_args(hint) else (int,)
     due = len(get_args(hint)) if get_origin(hint) is tuple else None
     try:
         values = yaml.safe_load(text)
@@ -139,11 +140,12 @@ def _whole_numbers(name: str, text: str, hint: Any) -> list[int]:
         values = None
     if (
         not isinstance(values, list)
-        or not all(type(value) is int and value >= 0 for value in values)
+        or not all(type(value) in types and value >= 0 for value in values)
         or due not in (None, len(values))
     ):
         count = f'{due} ' if due else ''
-        raise ValueError(f'setting {name} is {text!r}; give {count}whole numbers, as in [1,2]')
+        kind = 'numbers' if float in types else 'whole numbers'
+        raise ValueError(f'setting {name} is {text!r}; give {count}{kind}, as in [1,2]')
     return values
 
 

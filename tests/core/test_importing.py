@@ -203,6 +203,7 @@ def test_values_have_the_types_of_the_constructor():
         ('stereo_mae', 'dropout=nan', 'dropout is nan; give a number in 0..1'),
         ('depth_anything_v2', 'max_depth=abc', "max_depth is 'abc'; give a number"),
         ('dcvnet', 'half_dilations=abc', "half_dilations is 'abc'; give whole numbers, as in"),
+        ('nano_stereo', 'looks=half', "looks is 'half'; give numbers, as in"),
         ('stereo_mae', 'patch=[16]', r"patch is '\[16\]'; give 2 whole numbers"),
     ],
 )
