@@ -157,7 +157,7 @@ def compare_bag(
         expected = dict.fromkeys(processor.survey.moments[::every])
         drawn = {*spread(len(expected), pictures)} if pictures and expected else set()
         chosen = (moment for moment in moments if moment.frames in expected)
-        for number, recorded in enumerate(processor.awaited(chosen, [*expected], stopped)):
+        for number, recorded in enumerate(processor.awaited(chosen, expected, stopped)):
             compare(recorded, folder if number in drawn else None)
         clock.lap('processing')
         described = describe(processor, clock.milliseconds)

@@ -123,10 +123,11 @@ class NanoStereo(StereoNetwork):
             )
         self.looks, self.max_disparity = tuple(looks), max_disparity
         least = 32 * math.ceil(1 / looks[0])
+        # measured, less a third; volumes of the look at twice the size are eight times as large
+        cost = 10 if 2 in looks else max(looks) ** 2
         self.specify(
             value_range=(0.0, float(max_disparity)),
-            # measured, less a third; volumes of the second look are eight times as large
-            bytes_per_pixel=int(150 * max_disparity / 192 * (10 if 2 in looks else looks[0] ** 2)),
+            bytes_per_pixel=int(150 * max_disparity / 192 * cost),
             multiple=least,
             minimum=(least, least),
         )

@@ -225,7 +225,7 @@ class Processor:
     def awaited(
         self,
         moments: Iterable[RecordedMoment],
-        expected: Sequence[tuple[Frame, ...]],
+        expected: Collection[tuple[Frame, ...]],
         stopped: Callable[[], bool],
     ) -> Iterator[RecordedMoment]:
         """Pass moments on, with a progress bar; what was expected and never comes has failed."""

@@ -124,7 +124,8 @@ def test_looks_are_joined_by_their_odds():
         assert joined.mean() == pytest.approx(logits[0] + share * (logits[1] - logits[0]), abs=0.1)
 
 
-def test_looks_have_an_order(network):
+def test_looks_have_an_order():
+    pytest.importorskip('torch')
     from nndepth_core.models import create_model
 
     with pytest.raises(ValueError, match=r'looks are \(2,\); give one of'):
@@ -194,9 +195,8 @@ def test_contrast_sees_neither_brightness_nor_its_offset():
         torch.testing.assert_close(local_contrast(image)[0, 0], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_train_mode_gives_what_the_loss_needs(network):
-    import torch
-
+def test_train_mode_gives_what_the_loss_needs():
+    torch = pytest.importorskip('torch')
     from nndepth_core.models import create_model
     from nndepth_core.training.nano_loss import NanoLoss
 

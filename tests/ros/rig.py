@@ -272,13 +272,13 @@ class MonoRig(Rig):
 
 
 class Log:
-    """Collects what a node logs as errors and warnings."""
+    """Collects what a node logs at some levels, errors and warnings by default."""
 
-    def __init__(self, rig, monkeypatch) -> None:
+    def __init__(self, rig, monkeypatch, levels=('error', 'warning')) -> None:
         self.said: list[str] = []
         self._rig = rig
         logger = rig.node.get_logger()
-        for level in ('error', 'warning'):
+        for level in levels:
             monkeypatch.setattr(logger, level, self.said.append)
         monkeypatch.setattr(rig.node, 'get_logger', lambda: logger)
 

@@ -142,10 +142,8 @@ def test_the_best_step_that_keeps_the_rate_is_taken(make_either, engines, target
 
 
 def test_a_model_slower_than_the_camera_is_told_once(make_either, engines, monkeypatch):
-    camera, told = make_either(0.0), []
-    logger = camera.rig.node.get_logger()
-    monkeypatch.setattr(logger, 'info', told.append)
-    monkeypatch.setattr(camera.rig.node, 'get_logger', lambda: logger)
+    camera = make_either(0.0)
+    told = Log(camera.rig, monkeypatch, ['info']).said
     camera.send(WINDOW // 2)
     assert not told  # a few slow ones may come from what else begins
     camera.send(2 * WINDOW)
@@ -156,10 +154,8 @@ def test_a_model_slower_than_the_camera_is_told_once(make_either, engines, monke
 
 @pytest.mark.parametrize(('target', 'period'), [('auto', 1.0), (0.0, 4.0)])
 def test_a_model_as_fast_as_the_camera_is_not_told(make_rig, engines, monkeypatch, target, period):
-    camera, told = started(make_rig, target, period), []
-    logger = camera.rig.node.get_logger()
-    monkeypatch.setattr(logger, 'info', told.append)
-    monkeypatch.setattr(camera.rig.node, 'get_logger', lambda: logger)
+    camera = started(make_rig, target, period)
+    told = Log(camera.rig, monkeypatch, ['info']).said
     camera.send(3 * WINDOW)
     assert not told
 
