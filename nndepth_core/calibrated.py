@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from nndepth_core.plausibility import (
 from nndepth_core.plausibility.projections import examine_projections
 from nndepth_core.rectification.alignment import examine_pair
 from nndepth_core.rectification.rectifier import Rectifier, clear_uncovered, rectified
+from nndepth_core.rectification.rows import RowAligner
 
 NO_FILTERS = FilterSettings()
 NO_LIMITS = 0.0, math.inf
@@ -117,7 +118,11 @@ class _Calibrated(Generic[EstimatorT]):
 
 
 class CalibratedPairs(_Calibrated[StereoEstimator]):
-    """Estimates the pairs of one rig."""
+    """Estimates the pairs of one rig; pairs without a stamp may be of others."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._rows = RowAligner()
 
     def __call__(
         self,
@@ -141,7 +146,7 @@ class CalibratedPairs(_Calibrated[StereoEstimator]):
         camera = source.camera(size) if source else None
         rectifiers = self._rectifiers(size)
         left, right = rectified(rectifiers, (left, right))
-        estimate = self._estimator(left, right, confidence)
+        estimate = self._estimator(left, right, confidence, None if stamp is None else self._rows)
         clear_uncovered(estimate.disparity, rectifiers)
         result = self._filters.disparity(estimate, self._settings, View(left, camera, stamp))
         depth = camera.disparity_to_depth(result.disparity, *self._limits) if camera else None

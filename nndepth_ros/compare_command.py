@@ -119,5 +119,5 @@ def _parser() -> argparse.ArgumentParser:
     add_reading(parser)
     add_stereo_selection(parser)
     add_single_images(parser)
-    options.add_settings(parser)
+    options.add_settings(parser, align_rows=False)
     return parser

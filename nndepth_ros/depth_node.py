@@ -383,6 +383,8 @@ class DepthNode(ModelNode):
             values |= {field: f'{getattr(stats, field):.3g}' for field in RATE_FIELDS}
             if stats.rate_reason:
                 values['rate_reason'] = stats.rate_reason
+            if stats.row_offset:
+                values['row_offset'] = f'{stats.row_offset:.2f}'
             if stats.scale_source:
                 values['scale_source'] = stats.scale_source
                 values |= {field: f'{getattr(stats, field):.5g}' for field in SCALE_FIELDS}

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from nndepth_core.estimator import StereoEstimator
+from nndepth_core.estimator import StereoEstimator, StereoResult
 from nndepth_ros import doctor
 from nndepth_ros.depth_node import DepthNode
 from nndepth_ros.parameters import STEREO_PARAMETERS, StereoConfig
 from nndepth_ros.process import run_node
-from nndepth_ros.stereo_pipeline import StereoPipeline
+from nndepth_ros.stereo_pipeline import StereoPipeline, row_fields
 from nndepth_ros.synchronizer import MessageFiltersSynchronizer, StereoSynchronizer, SyncCounts
 
 
@@ -47,6 +47,10 @@ class StereoNode(DepthNode):
         counts = self.synchronizer.counts
         self.synchronizer = self.make_synchronizer()
         self.synchronizer.counts = counts
+
+    def measured(self, result: StereoResult) -> dict[str, Any]:
+        """How far rows of the right image were off."""
+        return row_fields(result)
 
     def limits(self) -> dict[str, Any]:
         """The baselines that are plausible."""

@@ -23,6 +23,7 @@ from nndepth_core.plausibility import (
 )
 from nndepth_core.rectification.alignment import examine_pair
 from nndepth_core.rectification.rectifier import Rectifier, clear_uncovered, rectified
+from nndepth_core.rectification.rows import RowAligner
 from nndepth_core.spec import ModelSpec
 from nndepth_core.uncertainty import depth_sigma, is_calibrated
 from nndepth_ros import conversions, doctor
@@ -145,11 +146,20 @@ def sigma_source(spec: ModelSpec, settings: OutputSettings) -> str:
     return CONFIDENCE if is_calibrated(spec) else ''
 
 
+def row_fields(result: StereoResult) -> dict[str, Any]:
+    """Fields of InferenceStats: how far rows of the right image were off."""
+    return {'row_offset': result.row_offset.largest}
+
+
 class StereoPipeline(Pipeline):
     """The steps of a rectified pair."""
 
     sides = SIDES
     outputs = STEREO_OUTPUTS
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.rows = RowAligner()
 
     def decode(self, moment: Moment, max_pixels: int) -> StereoInput:
         """Decode both images and read the stereo camera; see `StereoInput.from_messages`."""
@@ -166,7 +176,7 @@ class StereoPipeline(Pipeline):
         self, estimator: StereoEstimator, frame: StereoInput, confidence: bool
     ) -> StereoResult:
         """Estimate the disparity, where the raw image shows something."""
-        result = estimator(frame.left, frame.right, confidence)
+        result = estimator(frame.left, frame.right, confidence, self.rows)
         clear_uncovered(result.disparity, frame.rectifiers)
         return result
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
             ) from error
 
         def load(model: str) -> AnyEstimator:
-            estimator = load_estimator(model, device=args.device)
+            estimator = load_estimator(model, device=args.device, align_rows=True)
             estimator.self_test()
             return estimator
 

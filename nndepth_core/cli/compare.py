@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_single_calibration(parser)
     add_folder(parser)
     add_output_arguments(parser)
-    options.add_settings(parser)
+    options.add_settings(parser, align_rows=False)
     return parser
 
 

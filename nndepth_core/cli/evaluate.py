@@ -254,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
         help='how many samples the page shows, which are those with the largest errors; default: '
         '%(default)s',
     )
-    options.add_settings(parser)
+    options.add_settings(parser, align_rows=False)
     workers.add_pool_arguments(parser, 'this one alone')
     return parser
 

@@ -115,6 +115,7 @@ class StereoPicture:
             'width': disparity.shape[1],
             'height': disparity.shape[0],
             'milliseconds': result.milliseconds,
+            'row_offset': result.row_offset._asdict(),
             'density': 100 * plausibility.density(disparity, self.known.camera, limits),
         }
         if self.truth is not None:

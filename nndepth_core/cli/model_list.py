@@ -46,7 +46,7 @@ def load_model(text: str, args: argparse.Namespace) -> StereoEstimator | MonoEst
     add_estimator_arguments(parser)
     own = parser.parse_args([*map(_as_option, settings)], argparse.Namespace(**vars(args)))
     own.model = name
-    return options.load_estimator(own, load_estimator)
+    return options.load_estimator(own, load_estimator, align_rows=False)
 
 
 def _as_option(setting: str) -> str:

@@ -48,8 +48,13 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments that `load_estimator` reads, except `--model`."""
+def add_settings(parser: argparse.ArgumentParser, align_rows: bool = True) -> None:
+    """Declare the arguments that `load_estimator` reads, except `--model`.
+
+    Args:
+        parser: where to declare them.
+        align_rows: what `load_estimator` is called with.
+    """
     add = parser.add_argument
     add(
         '--engine',
@@ -86,6 +91,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar='WxH',
         help='the size to which images are resampled first; one of both numbers may be 0 and '
         'then follows from the other',
+    )
+    add(
+        '--align-rows',
+        choices=('on', 'off'),
+        help='for pairs: find rows of the right image that are slightly off, and move them back; '
+        f'default: {"on" if align_rows else "off"}',
     )
     add(
         '--confidence-threshold',
@@ -311,13 +322,17 @@ def baseline_limits(args: argparse.Namespace) -> BaselineLimits:
 
 
 def load_estimator(
-    args: argparse.Namespace, load: Callable[..., EstimatorT], **settings: Any
+    args: argparse.Namespace,
+    load: Callable[..., EstimatorT],
+    align_rows: bool = True,
+    **settings: Any,
 ) -> EstimatorT:
     """Make and test the estimator that was asked for.
 
     Args:
         args: what `add_estimator_arguments` has declared.
-        load: `estimator.load_estimator`, or `load` of the one kind of estimator that will do.
+        load: `estimator.load_estimator`, or `StereoEstimator.load` where only that will do.
+        align_rows: whether rows are aligned where `--align-rows` is not given.
         settings: more of the estimator.
 
     Raises:
@@ -339,8 +354,13 @@ def load_estimator(
         options,
         processing_size=args.processing_size,
         confidence_threshold=args.confidence_threshold,
+        align_rows=args.align_rows == 'on' if args.align_rows else align_rows,
         **settings,
     )
+    if args.align_rows and estimator.task != 'stereo':
+        raise ValueError(
+            f'--align-rows is for pairs, and {estimator.engine.spec.title} takes single images'
+        )
     estimator.self_test()
     return estimator
 

@@ -30,12 +30,16 @@ def load_estimator(
     engine: str = 'auto',
     device: str = 'auto',
     options: dict[str, Any] | None = None,
+    align_rows: bool = False,
     **settings: Any,
 ) -> StereoEstimator | MonoEstimator:
-    """Make the estimator for the task of a model, by names; see `Estimator.load`."""
+    """Make the estimator for the task of a model, by names.
+
+    See `Estimator.load`, and `StereoEstimator` for `align_rows`, which only pairs have.
+    """
     made = create_engine(model, engine, device, **(options or {}))
     return (
         MonoEstimator(made, **settings)
         if made.spec.task == 'mono'
-        else StereoEstimator(made, **settings)
+        else StereoEstimator(made, align_rows=align_rows, **settings)
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nndepth_core.rectification.rows import LEFT_ALONE, RowOffset
 from nndepth_core.spec import Output
 
 
@@ -20,6 +21,8 @@ class StereoResult:
         processing_size: (width, height) of the images before padding, as the engine got them.
         milliseconds: the times of the stages 'preprocess', 'inference' and 'postprocess'.
         filled: indices (K,) in the flat map of pixels that a filter filled, None for nowhere.
+        row_offset: how far rows of the right image were off, and were moved back; all 0: they were
+            left as they are.
     """
 
     disparity: np.ndarray
@@ -27,6 +30,7 @@ class StereoResult:
     processing_size: tuple[int, int]
     milliseconds: dict[str, float] = field(default_factory=dict)
     filled: np.ndarray | None = None
+    row_offset: RowOffset = LEFT_ALONE
 
     @property
     def scale(self) -> float:

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nndepth_core.engines import Engine
 from nndepth_core.engines.maps import left_right_confidence
 from nndepth_core.estimator.base import Estimator
 from nndepth_core.estimator.images import check_pair
 from nndepth_core.estimator.results import StageClock, StereoResult
+from nndepth_core.rectification.rows import RowAligner
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 class StereoEstimator(Estimator):
-    """Estimates the disparity of rectified pairs; see `Estimator` for its arguments."""
+    """Estimates the disparity of rectified pairs.
+
+    Args:
+        engine: the engine that executes the model.
+        align_rows: whether rows of the right image that are slightly off, as after a knock on the
+            rig, are found by the result and moved back; the model runs again if they are farther
+            off than was known.
+        settings: see `Estimator`.
+    """
 
     task = 'stereo'
+
+    def __init__(
+        self, engine: Engine, *args: Any, align_rows: bool = False, **settings: Any
+    ) -> None:
+        super().__init__(engine, *args, **settings)
+        self.align_rows = align_rows
 
     @classmethod
     def default(cls) -> Self:
@@ -27,7 +44,11 @@ class StereoEstimator(Estimator):
         return cls.load()
 
     def __call__(
-        self, left: np.ndarray, right: np.ndarray, confidence: bool = False
+        self,
+        left: np.ndarray,
+        right: np.ndarray,
+        confidence: bool = False,
+        rows: RowAligner | None = None,
     ) -> StereoResult:
         """Estimate the disparity of a rectified pair, uint8 RGB (H, W, 3) each.
 
@@ -35,11 +56,25 @@ class StereoEstimator(Estimator):
             left: the left image, to which the result belongs.
             right: the right image, of the same size.
             confidence: whether to return it too; a model that has none of its own runs twice then.
+            rows: what the results before this one told of the rows of the same rig, which learns
+                from this one too; None for a pair that stands alone. Only `align_rows` uses it.
 
         Raises:
             ValueError: images have the wrong type, or their sizes differ or are too small.
         """
         check_pair(left, right)
+        if not self.align_rows:
+            return self._estimate(left, right, confidence)
+        rows = rows or RowAligner()
+        result = self._estimate(left, rows.straightened(right), confidence)
+        if rows.learn(left, right, result.disparity):
+            first = result.milliseconds
+            result = self._estimate(left, rows.straightened(right), confidence)
+            spent = {stage: first[stage] + ms for stage, ms in result.milliseconds.items()}
+            result = replace(result, milliseconds=spent)
+        return replace(result, row_offset=rows.applied)
+
+    def _estimate(self, left: np.ndarray, right: np.ndarray, confidence: bool) -> StereoResult:
         clock = StageClock()
         maps, size = self._run({'left': left, 'right': right}, clock, confidence=confidence)
         maps = self._resized(maps, left.shape[1], left.shape[0])

@@ -93,6 +93,7 @@ class ModelConfig:
     processing_height: int
     output_size: str
     confidence_threshold: float
+    align_rows: bool | None = None
     sgbm: SgbmSettings | None = None
     onnx: dict[str, str] = field(default_factory=dict)
 
@@ -122,11 +123,12 @@ class ModelConfig:
 
     def sizes(self) -> dict[str, Any]:
         """The arguments of the estimator; a change of them alone needs no other engine."""
-        return {
+        sizes = {
             'processing_size': self.processing_size,
             'output': self.output_size,
             'confidence_threshold': self.confidence_threshold,
         }
+        return sizes if self.align_rows is None else {**sizes, 'align_rows': self.align_rows}
 
     def of_engine(self) -> ModelConfig:
         """This config with the sizes left out, to compare what engines are made of."""
@@ -136,6 +138,7 @@ class ModelConfig:
             processing_height=0,
             output_size='camera',
             confidence_threshold=0.0,
+            align_rows=None,
         )
 
     def options(self) -> dict[str, Any]:

@@ -43,6 +43,11 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
     *INPUT_PARAMETERS,
     max_age('Pairs'),
     Parameter(
+        'align_rows',
+        True,
+        'Find rows of the right image that are slightly off, as after a knock; move them back.',
+    ),
+    Parameter(
         'synchronizer',
         'native',
         'What pairs left and right: native, or message_filters if it is installed.',

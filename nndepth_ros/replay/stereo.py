@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from nndepth_core.estimator import StereoResult
 from nndepth_ros import doctor
 from nndepth_ros.bag_survey import QUEUE_SIZE, Survey
 from nndepth_ros.bag_topics import StereoTopics
 from nndepth_ros.outputs import SIGMA, STATS, USUAL_OUTPUTS
 from nndepth_ros.replay.processor import Processor
-from nndepth_ros.stereo_pipeline import StereoPipeline, sigma_source
+from nndepth_ros.stereo_pipeline import StereoPipeline, row_fields, sigma_source
 from nndepth_ros.synchronizer import StereoSynchronizer
 
 
@@ -20,6 +21,7 @@ class StereoProcessor(Processor):
     noun = 'pair'
     default_topics = StereoTopics()
     pipeline_class = StereoPipeline
+    pipeline: StereoPipeline
 
     def choose_outputs(self) -> Collection[str]:
         """Choose the outputs to write: those that the model allows, sigma among them or not."""
@@ -31,6 +33,14 @@ class StereoProcessor(Processor):
     def synchronizer(self) -> StereoSynchronizer:
         """Make what pairs left and right images by their stamps."""
         return StereoSynchronizer(round(self.settings.sync_tolerance * 1e9), QUEUE_SIZE)
+
+    def measured(self, result: StereoResult) -> dict[str, Any]:
+        """How far rows of the right image were off."""
+        return row_fields(result)
+
+    def described(self) -> dict[str, Any]:
+        """How far rows of the right images are off by all pairs."""
+        return {'row_offset': self.pipeline.rows.applied._asdict()}
 
     def limits(self) -> dict[str, Any]:
         """The baselines that are plausible."""

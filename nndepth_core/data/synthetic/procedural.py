@@ -29,6 +29,8 @@ class ProceduralStereo(StereoSource):
             below it.
         effects: whether cameras have noise, blur, different gains and misalignment, and surfaces
             shine. Without effects, warping the right image by the disparity gives the left one.
+        misaligned: the share of the pairs whose rows do not correspond exactly, as with rigs whose
+            calibration is out of date.
     """
 
     size: tuple[int, int] = (320, 512)
@@ -36,6 +38,7 @@ class ProceduralStereo(StereoSource):
     seed: int = 0
     largest_disparity: float = 192.0
     effects: bool = True
+    misaligned: float = 0.65
     name = 'procedural'
 
     def __len__(self) -> int:
@@ -54,7 +57,9 @@ class ProceduralStereo(StereoSource):
         """
         stage = self.stage(index)
         rng, rig = stage.rng, stage.rig
-        cameras = CameraPair.random(rng, self.size) if self.effects else CameraPair()
+        cameras = (
+            CameraPair.random(rng, self.size, self.misaligned) if self.effects else CameraPair()
+        )
         left, right = draw_pair(stage.sorted_patches(), rig, cameras.misalignment)
         images = cameras.expose(left.image[..., :3], right.image[..., :3], rng)
         known = (left.patch >= 0) & (left.disparity <= self.largest_disparity)

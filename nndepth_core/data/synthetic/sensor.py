@@ -67,12 +67,15 @@ class CameraPair:
     misalignment: np.ndarray = field(default_factory=lambda: np.eye(3))
 
     @staticmethod
-    def random(rng: np.random.Generator, size: tuple[int, int]) -> CameraPair:
+    def random(
+        rng: np.random.Generator, size: tuple[int, int], misaligned: float = 0.65
+    ) -> CameraPair:
         """Draw a pair like those of real rigs: mostly similar cameras, seldom quite different.
 
         Args:
             rng: the source of randomness.
             size: height and width of the images.
+            misaligned: how likely rows do not correspond exactly.
         """
         shared = rng.normal(1, 0.12) * rng.normal(1, 0.04, 3)
         gamma, noise = rng.uniform(0.75, 1.35), abs(rng.normal(0, rng.choice([0.8, 3.0])))
@@ -92,7 +95,7 @@ class CameraPair:
                 jpeg,
             )
 
-        aligned = rng.random() < 0.35
+        aligned = rng.random() < 1 - misaligned
         return CameraPair(camera(), camera(), np.eye(3) if aligned else _misalignment(rng, size))
 
     def expose(
