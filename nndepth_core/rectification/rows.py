@@ -94,19 +94,20 @@ class RowAligner:
         self.offset = LEFT_ALONE
         self._size = (0, 0)
         self._results = self._measured = 0
+        self._moved = False
 
     def straightened(self, right: np.ndarray) -> np.ndarray:
         """Move the rows of a right image by what is `applied`."""
         if right.shape[:2] != self._size:  # other cameras, or another mode of theirs
-            self.offset, self._size = LEFT_ALONE, right.shape[:2]
-            self._results = self._measured = 0
+            self.__init__()  # type: ignore[misc]
+            self._size = right.shape[:2]
         applied = self.applied
         return right if applied == LEFT_ALONE else applied.straightened(right)
 
     @property
     def applied(self) -> RowOffset:
         """The offset that is made good: what is known of the rig, nothing if it could be noise."""
-        return self.offset if self._matters(self.offset) else LEFT_ALONE
+        return self.offset if self._moved else LEFT_ALONE
 
     def learn(self, left: np.ndarray, right: np.ndarray, disparity: np.ndarray) -> bool:
         """Measure the rows of a pair, as it came, by its disparity, which may be smaller.
@@ -124,11 +125,10 @@ class RowAligner:
         self._measured += 1
         share, before = max(1 / self._measured, 0.1), self.applied
         self.offset = self.offset.plus(found.plus(self.offset, -1), share)
-        return self._matters(self.applied.plus(before, -1))
-
-    def _matters(self, offset: RowOffset) -> bool:
-        """Whether an offset is more than noise."""
-        return offset.largest > LEAST * max(1, self._size[1] / WIDEST)
+        least = LEAST * max(1, self._size[1] / WIDEST)
+        # what is moved once stays moved a little below that, lest results jump to and fro
+        self._moved = self.offset.largest > (least / 2 if self._moved else least)
+        return self._moved and self.applied.plus(before, -1).largest > least
 
 
 def measure_rows(

@@ -174,6 +174,21 @@ def test_slow_changes_are_followed():
     assert distance(aligner.applied, RowOffset(middle)) < 0.45
 
 
+def test_an_offset_about_the_least_is_not_taken_to_and_fro():
+    aligner, applied = RowAligner(), []
+    for middle in (1.4 * LEAST, 0.8 * LEAST, 0.7 * LEAST, 0.8 * LEAST, 1.4 * LEAST):
+        left, right, disparity = pair(RowOffset(middle))
+        aligner.straightened(right)
+        aligner.learn(left, right, disparity)
+        applied.append(aligner.applied != RowOffset())
+    assert applied == [True] * 5
+    fresh = RowAligner()
+    left, right, disparity = pair(RowOffset(0.8 * LEAST))
+    fresh.straightened(right)
+    assert not fresh.learn(left, right, disparity)
+    assert fresh.applied == RowOffset()
+
+
 def test_images_of_another_size_are_those_of_another_rig():
     left, right, disparity = pair(RowOffset(0.8))
     aligner = RowAligner()
