@@ -91,16 +91,19 @@ class RowAligner:
     """
 
     def __init__(self) -> None:
+        self._begin((0, 0))
+
+    def _begin(self, size: tuple[int, ...]) -> None:
+        """Forget everything, for images (height, width) of a rig that is not known yet."""
         self.offset = LEFT_ALONE
-        self._size = (0, 0)
+        self._size = size
         self._results = self._measured = 0
         self._moved = False
 
     def straightened(self, right: np.ndarray) -> np.ndarray:
         """Move the rows of a right image by what is `applied`."""
         if right.shape[:2] != self._size:  # other cameras, or another mode of theirs
-            self.__init__()  # type: ignore[misc]
-            self._size = right.shape[:2]
+            self._begin(right.shape[:2])
         applied = self.applied
         return right if applied == LEFT_ALONE else applied.straightened(right)
 
