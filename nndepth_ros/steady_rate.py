@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from nndepth.msg import InferenceStats
 
 from nndepth_core.engines import Engine
-from nndepth_core.pacing import CameraRate, Controller, Ladder
+from nndepth_core.pacing import CameraRate, Controller, Ladder, Shortfall
 from nndepth_core.plausibility import Finding, Level
 from nndepth_ros.conversions import stamp_ns
 from nndepth_ros.parameters.rate import CAMERA, HIGHEST, LOWEST
@@ -22,8 +22,6 @@ from nndepth_ros.pipeline import STAGES
 _SPAN = 10.0
 """Seconds of the outputs by which their rate is measured."""
 _OUTPUTS = 21
-_JUDGED = 20
-"""Frames by which an engine is compared with the camera."""
 _WAITS = 0.2
 """The share of a period from which on waiting for others is worth telling."""
 _FASTER = 0.9
@@ -44,14 +42,13 @@ class SteadyRate:
         self.target = target
         self._turns: WeakKeyDictionary[Engine, threading.RLock] = WeakKeyDictionary()
         self._ladder: Ladder | None = None
+        self._shortfall = Shortfall()
         self.begin()
 
     def begin(self) -> None:
         """Forget the stream and what was measured."""
         self.stop()
-        self._judged: Engine | None = None
-        self._told = False
-        self._too_long: deque[bool] = deque(maxlen=_JUDGED)
+        self._shortfall.interrupt()
         self.camera = CameraRate()
         self.rate = 0.0
         self._ladder = None
@@ -170,31 +167,22 @@ class SteadyRate:
         stats.rate_reason = self._reason()
 
     def advice(self, engine: Engine, stats: InferenceStats) -> str:
-        """Tell what helps where an engine is slower than the camera and no rate is to be kept.
+        """Tell what helps where a model is slower than the camera and no rate is to be kept.
 
         Args:
             engine: what worked on the frame.
             stats: its statistics.
 
         Returns:
-            Text for the log, once for each engine; otherwise ''.
+            Text for the log, once for each model and device; otherwise ''.
         """
-        if engine is not self._judged:
-            self._judged, self._told = engine, False
-            self._too_long.clear()
-        period = self.camera.period
-        if self.target or period is None or self._told:
+        if self.target:
+            self._shortfall.interrupt()
             return ''
-        spent = _seconds(stats)
-        self._too_long.append(spent > period)
-        if sum(self._too_long) <= _JUDGED / 2:
-            return ''
-        self._told = True
-        return (
-            f'{self.rate:.2g} of {1 / period:.2g} frames a second are answered, for '
-            f'{stats.model} takes {1000 * spent:.0f} ms for one on {stats.device}; target_rate '
-            'auto answers all by working on smaller ones, and `nndepth models --for cpu` (or gpu) '
-            'lists faster models'
+        size = stats.processing_width, stats.processing_height
+        setting = id(engine), size, stats.iterations
+        return self._shortfall.add(
+            engine.spec.title, stats.device, setting, _seconds(stats), self.camera
         )
 
     def _count(self) -> None:
