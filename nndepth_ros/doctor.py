@@ -344,7 +344,7 @@ def _look_at_distortion(side: str, info: Any) -> list[Finding]:
     text = (
         f'{side} camera_info has distortion {[round(float(v), 6) for v in info.d]}: '
         'fine if it describes the raw camera of an image rectified by image_proc; if '
-        'the image itself is raw, rectify it first (rectify of a node, --rectify of replay)'
+        'the image itself is raw, set rectify'
     )
     return [Finding(_code('distortion', side), Level.WARN, text.lstrip())]
 

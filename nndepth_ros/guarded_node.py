@@ -6,6 +6,7 @@ import functools
 import threading
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -16,7 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from nndepth_core.plausibility import Finding, Level
 from nndepth_ros import diagnostics
 from nndepth_ros.findings import Doctor, Failures
-from nndepth_ros.log import NodeLog, describe
+from nndepth_ros.log import NodeLog, as_parameters, describe
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
@@ -221,8 +222,9 @@ class GuardedNode(LifecycleNode):
 
     def record(self, exam: str, found: Iterable[Finding], log: bool = True) -> None:
         """Keep the findings of one examination, and log which are new and which are cured."""
+        named = [replace(finding, text=as_parameters(finding.text)) for finding in found]
         with self._doctor_lock:
-            appeared, cured = self._doctor.record(exam, found)
+            appeared, cured = self._doctor.record(exam, named)
         for finding in appeared if log else ():
             self.log.say(finding.level, finding.code, finding.text)
         for finding in cured:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nndepth_core.plausibility import Level
+from nndepth_core.plausibility.findings import RANGE_SETTINGS
 from nndepth_core.third_party import fault_of_others
 
 BURST = 3
@@ -109,7 +111,7 @@ class CoreLogHandler(logging.Handler):
         level = Level.INFO
         if record.levelno >= logging.WARNING:
             level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARN
-        self._log.say(level, f'{record.name}:{record.lineno}', record.getMessage())
+        self._log.say(level, f'{record.name}:{record.lineno}', as_parameters(record.getMessage()))
 
 
 def printable(text: str) -> str:
@@ -117,8 +119,14 @@ def printable(text: str) -> str:
     return text.encode('utf-8', 'backslashreplace').decode()
 
 
+def as_parameters(text: str) -> str:
+    """Name the parameters of a node in place of the arguments of the library."""
+    text = text.replace(RANGE_SETTINGS, 'max_disparity in network_settings, sgbm.num_disparities')
+    return re.sub(r'\bprocessing_size\b', 'processing_width and processing_height', text)
+
+
 def describe(error: BaseException) -> str:
     """Say what an exception says, with its type if the message alone would not be clear."""
     if isinstance(error, (ValueError, RuntimeError, OSError)) and str(error):
-        return str(error)
+        return as_parameters(str(error))
     return fault_of_others(error) or f'{type(error).__name__}: {error}'

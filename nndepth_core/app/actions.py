@@ -20,6 +20,7 @@ from nndepth_core.engines import AUTO
 from nndepth_core.estimator import MonoEstimator, StereoEstimator, check_pair
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits, Finding, Level
+from nndepth_core.plausibility.findings import RANGE_SETTINGS
 from nndepth_core.rectification.alignment import examine_pair
 from nndepth_core.spec import Output
 from nndepth_core.weights.catalogue import catalogue
@@ -30,8 +31,11 @@ MOST_POINTS = 150_000
 _FAR = 3  # times the median depth, beyond which the page's cloud ends, to show the rest larger
 
 _CURES = {
-    'set a larger processing size': 'give larger images',
-    '(set a smaller|lower the) processing size.*': 'give smaller images',
+    'set a larger processing_size': 'give larger images',
+    'set a smaller processing_size.*': 'give smaller images',
+    rf'lower processing_size, or .* \({RANGE_SETTINGS}\)': 'give smaller images',
+    r' \(for raw images set rectify\)': '',
+    'set rectify if the images are not rectified, or else the': 'give rectified images and the',
 }
 """Cures that messages name, as patterns, and what a visitor of the page can do instead."""
 

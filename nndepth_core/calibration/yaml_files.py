@@ -90,8 +90,8 @@ def pair_of(
         )
     if found := [key for key in _RAW if key in content]:
         raise CalibrationError(
-            f'{name} describes cameras before rectification ({", ".join(found)}); give --rectify '
-            '(a node: rectify) if the images are not rectified, or else the file with P1 and P2 '
+            f'{name} describes cameras before rectification ({", ".join(found)}); set rectify '
+            'if the images are not rectified, or else the file with P1 and P2 '
             'that cv2.stereoRectify computed, in metres, or fx,fy,cx,cy,baseline'
         )
     return None

@@ -13,6 +13,7 @@ from nndepth_core.cli import command_parser, datasets, model_list, options, word
 from nndepth_core.cli.evaluate import (
     add_output_arguments,
     check_outputs,
+    name_flags,
     show,
     single_calibration,
 )
@@ -45,11 +46,15 @@ def main(arguments: Sequence[str]) -> int:
         return importlib.import_module(BAGS).main(arguments)
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
+    with wording.naming_flags(args):
+        return _compare(args, settings)
+
+
+def _compare(args: argparse.Namespace, settings: Sequence[str]) -> int:
     check_outputs(args)
     check_folder(args.output)
     images = _images(args)
-    with wording.naming_flags(args):
-        models = model_list.load_estimators([args.a, args.b], args)
+    models = model_list.load_estimators([args.a, args.b], args)
     task = model_list.task_of(models)
     if images is not None and isinstance(images, ImagePairs) != (task == 'stereo'):
         raise ValueError(f'the models are of the task {task}; {IMAGES[task]}')
@@ -65,6 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         progress=True,
         observe=side_by_side,
     )
+    name_flags(evaluation, args)
     rows = _rows(evaluation, side_by_side)
     if args.json != '-':
         for letter, model in zip('AB', evaluation.models, strict=True):

@@ -8,6 +8,7 @@ import pickle
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -48,6 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     """Evaluate the models; return 1 if samples had to be skipped."""
     settings, rest = datasets.split_settings(arguments)
     args = _parser().parse_intermixed_args(rest)
+    with wording.naming_flags(args):
+        return _evaluate(args, settings)
+
+
+def _evaluate(args: argparse.Namespace, settings: Sequence[str]) -> int:
     check_outputs(args, args.csv, args.report)
     pictures = args.pictures if args.report else 0
     pool = workers.pool_of(args)
@@ -72,6 +78,7 @@ def main(arguments: Sequence[str]) -> int:
             progress=True,
             observe=gallery,
         )
+    name_flags(evaluation, args)
     measures = evaluation.measures
     rows = tables.summary(
         evaluation, args.metrics or measures.columns, args.regions or measures.regions
@@ -83,6 +90,16 @@ def main(arguments: Sequence[str]) -> int:
         texts[args.report] = report_html(evaluation, rows, gallery)
     show(evaluation, args.json, rows, texts)
     return int(bool(evaluation.skipped))
+
+
+def name_flags(evaluation: Evaluation, args: argparse.Namespace) -> None:
+    """Let what was found and why samples were skipped name options; see `wording.as_flags`."""
+    evaluation.findings = [
+        (where, replace(finding, text=wording.as_flags(finding.text, args)))
+        for where, finding in evaluation.findings
+    ]
+    for name, why in evaluation.skipped.items():
+        evaluation.skipped[name] = wording.as_flags(why, args)
 
 
 def _subjects(args: argparse.Namespace, settings: Sequence[str]) -> Subjects:

@@ -33,10 +33,7 @@ def check_processing_size(
     Raises:
         ValueError: the size is much larger than the images, or needs more than the free memory.
     """
-    cure = (
-        'set a smaller processing size (0: that of the images): processing_width and '
-        'processing_height of the nodes, --processing-size of the commands'
-    )
+    cure = 'set a smaller processing_size (0: that of the images)'
     pixels = size[0] * size[1]
     if pixels > max(LARGEST_ENLARGEMENT * images[0] * images[1], ALWAYS_ALLOWED):
         raise ValueError(

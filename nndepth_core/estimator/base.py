@@ -196,7 +196,7 @@ class Estimator:
             return fixed[1], fixed[0]
         raise ValueError(
             f'processing size is {wanted[0]}x{wanted[1]}; this model takes only '
-            f'{fixed[1]}x{fixed[0]} (leave the processing size at 0, or export the model again)'
+            f'{fixed[1]}x{fixed[0]} (leave processing_size at 0, or export the model again)'
         )
 
     def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -211,7 +211,7 @@ class Estimator:
         if size[0] < minimum[1] or size[1] < minimum[0]:
             raise ValueError(
                 f'images are processed at {size[0]}x{size[1]}; {self.engine.spec.name} needs at '
-                f'least {minimum[1]}x{minimum[0]} (set a larger processing size)'
+                f'least {minimum[1]}x{minimum[0]} (set a larger processing_size)'
             )
         # Checked once, since the engine holds the memory from then on and it is no longer free.
         if (size, whole) != self._checked and self.engine.spec.fixed_size is None:

@@ -68,9 +68,9 @@ class Shortfall:
         self._told.add((model, device))
         return (
             f'{model} takes {_milliseconds(spent)} for a frame on {device} and the camera gives '
-            f'one each {_milliseconds(period)}, so that at most {1 / spent:.3g} of {1 / period:.3g} '
-            'frames a second are answered; target_rate auto answers all by working on smaller '
-            'ones, and `nndepth models --for cpu` (or gpu) lists faster models'
+            f'one each {_milliseconds(period)}, so that at most {1 / spent:.3g} of '
+            f'{1 / period:.3g} frames a second are answered; target_rate auto answers all by '
+            'working on smaller ones, and `nndepth models --for cpu` (or gpu) lists faster models'
         )
 
     def _begin(self, setting: Hashable, camera: CameraRate, period: float) -> None:

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 
 from nndepth_core.camera import StereoCamera
+from nndepth_core.plausibility.corners import ENOUGH_MATCHES, match_corners
 from nndepth_core.plausibility.findings import (
     BEHIND,
     MEDIAN_DEPTHS,
     MOST,
     MUCH,
+    RANGE_SETTINGS,
     Finding,
     Level,
     percent,
@@ -22,6 +24,7 @@ from nndepth_core.plausibility.fit import MARGIN, Fit, measure_fit
 MUCH_INFINITE = 0.6  # a share of estimates at infinity that sky alone seldom reaches
 SOME = 0.1
 CONSTANT = 0.5  # pixels between smallest and largest estimate, below which it counts as constant
+_WIDEN = f'lower processing_size, or let the model search farther ({RANGE_SETTINGS})'
 ESTIMATE_FACTORS = (-1.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 
 
@@ -128,12 +131,7 @@ def examine_estimate(
     if 'negative_disparity' not in (finding.code for finding in found):
         found += _judge_range(values, fit, width, largest)
     if not found and fit.factor == 1 and fit.error > MARGIN * fit.elsewhere:
-        text = (
-            f'the disparities explain the images worse (error {fit.error:.2f}) than others '
-            f'({fit.elsewhere:.2f}): the model fails on this scene, gets other values than '
-            'those it was trained on, or the pair is not rectified'
-        )
-        found.append(Finding('misfit', Level.WARN, text))
+        found.append(_judge_misfit(left, right, fit, largest))
     if camera is not None:
         depth = camera.resized(width, height).disparity_to_depth(values)
         found += _judge_limits(depth[np.isfinite(depth)].astype(np.float64), depth_limits)
@@ -201,12 +199,35 @@ def _judge_range(values: np.ndarray, fit: Fit, width: int, largest: float) -> li
     if at_end > MUCH:
         text = (
             f"{percent(at_end)} of the disparities are at the end of the model's range "
-            f'({largest:g} px): the scene is nearer than the model can measure, or the model '
-            'fails on it; lower the processing size, or let sgbm search more '
-            '(sgbm.num_disparities, --max-disparity)'
+            f'({largest:.4g} px): the scene is nearer than the model can measure, or the model '
+            f'fails on it; {_WIDEN}'
         )
         return [Finding('range_end', Level.WARN, text)]
     return []
+
+
+def _judge_misfit(left: np.ndarray, right: np.ndarray, fit: Fit, largest: float) -> Finding:
+    """Tell why disparities do not fit: do corners of the images lie beyond the model's range?"""
+    text = (
+        f'the disparities do not explain the images (error {fit.error:.2f}) clearly better than '
+        f'others ({fit.elsewhere:.2f}): '
+    )
+    causes = 'the model fails on this scene, gets other values than those it was trained on, or '
+    if math.isfinite(largest):
+        disparities = -match_corners(left, right, columns=left.shape[1])[:, 0]
+        beyond = disparities[disparities > largest + 1]
+        if len(disparities) < ENOUGH_MATCHES:
+            causes += (
+                f'has a range that ends before this scene, at {largest:.4g} px ({_WIDEN}), or '
+            )
+        elif len(beyond) > SOME * len(disparities):
+            text += (
+                f'{percent(len(beyond) / len(disparities))} of {len(disparities)} matched corners '
+                f"have disparities beyond the model's range of {largest:.4g} px (median "
+                f'{np.median(beyond):.4g} px), as the scene is too near for it; {_WIDEN}'
+            )
+            return Finding('range_end', Level.WARN, text)
+    return Finding('misfit', Level.WARN, f'{text}{causes}the pair is not rectified')
 
 
 def _judge_unit(depth: np.ndarray) -> list[Finding]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 BEHIND = -1.0  # pixels beyond infinity that can be explained by noise
 MUCH = 0.3
 MOST = 0.9
+RANGE_SETTINGS = 'max_disparity of a network, num_disparities of sgbm'
+"""What sets how far a model searches; commands and nodes have other names for it."""
 MEDIAN_DEPTHS = (0.05, 300.0)
 """The median depths in metres between which scenes lie."""
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from nndepth_core.plausibility import Finding, Level, examine_levels
+from nndepth_core.plausibility.corners import ENOUGH_MATCHES, match_corners
 
-ENOUGH_MATCHES = 20
 LARGEST_VERTICAL = 1.0
 
 
@@ -46,16 +45,10 @@ def measure_alignment(
         corners: the most corners that are tried.
         cx_offset: the disparity of a point at infinity, in pixels.
     """
-    left, right = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (left, right))
-    found = cv2.goodFeaturesToTrack(left, corners, 0.02, 12)
-    offsets = []
-    for x, y in [] if found is None else found[:, 0].round().astype(int):
-        offset = _match(left, right, x, y, rows, columns)
-        if offset is not None:
-            offsets.append(offset)
-    if not offsets:
+    offsets = match_corners(left, right, rows, columns, corners)
+    if not len(offsets):
         return Alignment(0, 0.0, 0.0)
-    dx, dy = np.array(offsets).T
+    dx, dy = offsets.T
     return Alignment(len(offsets), float(np.median(dy)), float(np.mean(dx > 1 - cx_offset)))
 
 
@@ -87,29 +80,8 @@ def examine_pair(left: np.ndarray, right: np.ndarray, cx_offset: float = 0.0) ->
                 'vertical',
                 Level.WARN,
                 f'rows differ by {alignment.vertical:+.2f} px (median of {alignment.matches} '
-                'matched corners): the pair is not rectified (raw images need rectify), or its '
+                'matched corners): the pair is not rectified (for raw images set rectify), or its '
                 'calibration is out of date; calibrate again',
             )
         )
     return found
-
-
-def _match(
-    left: np.ndarray, right: np.ndarray, x: int, y: int, rows: int, columns: int, half: int = 7
-) -> tuple[float, float] | None:
-    """Find the offset (dx, dy) of the patch around (x, y); None if it is cut off or ambiguous."""
-    height, width = left.shape
-    if not (half <= x < width - half and half + rows <= y < height - half - rows):
-        return None
-    patch = left[y - half : y + half + 1, x - half : x + half + 1]
-    start, stop = max(0, x - half - columns), min(width, x + half + 1 + columns)
-    band = right[y - half - rows : y + half + 1 + rows, start:stop]
-    score = cv2.matchTemplate(band, patch, cv2.TM_CCOEFF_NORMED)
-    _, best, _, (column, row) = cv2.minMaxLoc(score)
-    rivals = score.copy()
-    rivals[:, max(0, column - 3) : column + 4] = -1
-    if best < 0.9 or rivals.max() > best - 0.05 or not 0 < row < score.shape[0] - 1:
-        return None
-    above, below = score[row - 1, column], score[row + 1, column]
-    subpixel = (above - below) / (2 * (above - 2 * best + below) or 1)
-    return start + column + half - x, row - rows + float(subpixel)

@@ -14,6 +14,8 @@ import pytest
 
 from nndepth_core import cli, io
 from nndepth_core.engines.sgbm import SgbmEngine
+from nndepth_core.evaluation import stereo
+from nndepth_core.plausibility.findings import RANGE_SETTINGS, Finding, Level
 from nndepth_core.testing.commands import run_command
 
 SHIFT = 8
@@ -273,3 +275,18 @@ def test_a_model_of_the_other_sign_is_told_with_its_name(evaluate, monkeypatch):
         'nndepth: warning: sgbm',
     ]
     assert all('the images fit the opposite sign' in line for line in lines)
+
+
+def test_why_nothing_can_be_evaluated_names_options(evaluate):
+    code, _, err = evaluate('sgbm', *FOLDER, '--processing-size', '4x4')
+    assert code == 2
+    assert err.endswith('sgbm needs at least 8x8 (set a larger --processing-size)\n')
+
+
+def test_findings_name_options(evaluate, monkeypatch):
+    finding = Finding('range_end', Level.WARN, f'lower processing_size ({RANGE_SETTINGS})')
+    monkeypatch.setattr(stereo, 'examine_estimate', lambda *_, **__: [finding])
+    _, _, err = evaluate('sgbm', *FOLDER, '--json', 'all.json')
+    assert err == 'nndepth: warning: sgbm, 0: lower --processing-size (--max-disparity)\n'
+    (found,) = json.loads(Path('all.json').read_text())['findings']
+    assert found['text'] == 'lower --processing-size (--max-disparity)'

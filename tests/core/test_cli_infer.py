@@ -14,6 +14,7 @@ import pytest
 from nndepth_core import cli, io
 from nndepth_core.cli.wording import as_flags
 from nndepth_core.engines.sgbm import SgbmEngine
+from nndepth_core.plausibility.findings import RANGE_SETTINGS
 from nndepth_core.testing.commands import run_command
 
 SHIFT, HEIGHT, WIDTH = 9, 60, 120
@@ -39,6 +40,17 @@ def test_messages_name_the_options_of_the_command():
     args = argparse.Namespace(cloud_far_depth=5.0, filter_speckle_size=1)
     said = as_flags('cloud.far_depth is 5.0, filter.speckle_size 1; left_cloud.far_depth', args)
     assert said == '--cloud-far-depth is 5.0, --filter-speckle-size 1; left_cloud.far_depth'
+    args = argparse.Namespace(
+        processing_size=(0, 0), max_disparity=None, rectify=False, weights=''
+    )
+    said = as_flags(f'lower processing_size, or search farther ({RANGE_SETTINGS})', args)
+    assert said == 'lower --processing-size, or search farther (--max-disparity)'
+    said = as_flags('set rectify to true, or set weights; weights that rectify', args)
+    assert said == 'set --rectify to true, or set --weights; weights that rectify'
+    assert (
+        as_flags('for raw images set rectify', argparse.Namespace())
+        == 'for raw images set rectify'
+    )
 
 
 @pytest.fixture
@@ -314,7 +326,11 @@ def test_wrong_calls_end_with_one_line(infer, folder, words, arguments):
         ('8 bits, which do not tell its scale', ['--truth', 'coded.png']),
         ('no known pixel', ['--truth', 'unknown.npy']),
         ('is for images of 640x480', ['--calibration', 'calib.txt']),
-        ('sgbm needs at least 8x8', ['--processing-size', '4x4']),
+        ('sgbm needs at least 8x8 (set a larger --processing-size)', ['--processing-size', '4x4']),
+        (
+            'memory: set a smaller --processing-size (0: that of the',
+            ['--processing-size', '20000x20000'],
+        ),
     ],
 )
 def test_wrong_data_fails_the_pair(infer, folder, words, arguments):

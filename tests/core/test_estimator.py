@@ -290,7 +290,7 @@ IMAGE = np.zeros((40, 50, 3), np.uint8)
         (IMAGE.astype(np.float32), IMAGE, 'left image is float32'),
         (IMAGE, IMAGE[..., 0], 'right image is uint8 .40, 50.'),
         (IMAGE, np.zeros((40, 50, 4), np.uint8), 'right image is uint8 .40, 50, 4.'),
-        (IMAGE[:8], IMAGE[:8], 'ramp needs at least 16x16'),
+        (IMAGE[:8], IMAGE[:8], 'ramp needs at least 16x16 .set a larger processing_size.'),
     ],
 )
 def test_bad_images_are_named(left, right, words):

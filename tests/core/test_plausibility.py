@@ -132,7 +132,7 @@ noise = np.random.default_rng(1).normal(0, 30, (HEIGHT, WIDTH)).astype(np.float3
         (lambda d: d / 4, 'disparity_scale', 'multiplied by 4'),
         (lambda d: 0 * d + 5250 + noise, 'out_of_sight', '100 % of the disparities (median 52'),
         (lambda d: 0 * d + 37.3, 'constant', '37.3 px everywhere'),
-        (lambda d: d + 3, 'misfit', 'explain the images worse'),
+        (lambda d: d + 3, 'misfit', 'do not explain the images'),
         (lambda d: np.where(noise > 0, 31.5, d), 'range_end', 'end of the model'),
         (lambda d: d * np.nan, 'few_estimates', 'only 0 % of the pixels'),
         (lambda d: np.where(noise > -25, 0, d), 'infinite_depth', '0.0 px or less'),
@@ -144,6 +144,49 @@ def test_estimates_that_cannot_be(scene, change, code, says):
     found = examine_estimate(left, right, wrong, camera(), largest=32.0)
     assert code in codes(found)
     assert says in next(finding.text for finding in found if finding.code == code)
+
+
+def shifted(texture: np.ndarray, disparity: int, width: int = 300):
+    """A pair of constant disparity, cut out of a texture."""
+    return texture[:, :width], texture[:, disparity : disparity + width]
+
+
+def wrong_estimate(pair, largest: float):
+    """The one finding for disparities of 20 px everywhere but in a corner."""
+    estimate = np.full(pair[0].shape[:2], 20.0, np.float32)
+    estimate[:9, :9] = 12.0
+    estimate[::3] += 3.0
+    (finding,) = examine_estimate(*pair, estimate, largest=largest)
+    return finding
+
+
+def test_a_scene_beyond_the_range_is_told_by_its_corners():
+    noise = np.random.default_rng(5).integers(0, 256, (120, 400, 3), np.uint8)
+    pair = shifted(cv2.GaussianBlur(noise, (0, 0), 1.5), 60)
+    finding = wrong_estimate(pair, largest=32.0)
+    assert finding.code == 'range_end'
+    assert finding.level is Level.WARN
+    assert 'do not explain the images (error ' in finding.text
+    assert (
+        "matched corners have disparities beyond the model's range of 32 px (median 60 px), as "
+        'the scene is too near for it; lower processing_size, or let the model search farther '
+        '(max_disparity of a network, num_disparities of sgbm)'
+    ) in finding.text
+    for largest in (60.0, math.inf):
+        finding = wrong_estimate(pair, largest)
+        assert finding.code == 'misfit'
+        assert 'range' not in finding.text
+
+
+def test_where_corners_cannot_tell_the_range_is_one_of_the_causes():
+    noise = np.random.default_rng(5).integers(0, 256, (2, 120, 300, 3), np.uint8)
+    pair = [cv2.GaussianBlur(image, (0, 0), 1.5) for image in noise]
+    finding = wrong_estimate(pair, largest=32.0)
+    assert finding.code == 'misfit'
+    assert (
+        'or has a range that ends before this scene, at 32 px (lower processing_size, '
+        in finding.text
+    )
 
 
 def test_swapped_images_are_told_from_a_model_of_the_other_sign(scene):

@@ -145,13 +145,25 @@ def test_a_picture_that_claims_more_than_its_camera_is_not_decoded(make_rig, mon
     assert rig.wait_for('disparity')[0].header == header(STAMP + 2)
 
 
-def test_a_processing_size_beyond_all_measure_is_refused_and_the_node_goes_on(rig_and_log):
+@pytest.mark.parametrize(
+    ('side', 'said'),
+    [
+        (16384, 'and memory: set a smaller processing_width and processing_height (0: that of'),
+        (1, 'at least 8x8 (set a larger processing_width and processing_height)'),
+    ],
+)
+def test_a_processing_size_beyond_all_measure_is_refused_and_the_node_goes_on(
+    rig_and_log, side, said
+):
     rig, log = rig_and_log
     old = rig.node.estimator
-    assert rig.set_parameters(processing_width=16384, processing_height=16384) == ''
+    assert rig.set_parameters(processing_width=side, processing_height=side) == ''
     rig.wait_until(lambda: rig.node.estimator is not old, 'the new size')
     rig.send_pair(STAMP)
-    log.wait('processing size is 16384x16384 and the images are 160x96; more than 4 times')
+    log.wait(
+        f'processing size is {side}x{side} and' if side > 1 else 'processed at 1x1; sgbm needs'
+    )
+    assert said in log.said[-1]
     old = rig.node.estimator
     assert rig.set_parameters(processing_width=0, processing_height=0) == ''
     rig.wait_until(lambda: rig.node.estimator is not old, 'the old size')

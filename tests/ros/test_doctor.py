@@ -65,7 +65,7 @@ def test_a_good_rig_has_no_findings():
         ({'p': projection(p0=FOCAL * 1.01)}, 'fx_mismatch', 'one focal length'),
         ({'p': projection(p6=10)}, 'cy_mismatch', 'share cy'),
         ({'p': projection(p2=500)}, 'principal_point', 'outside of its image of 160x96'),
-        ({'d': [0.1, 0.0, 0.0, 0.0, 0.0]}, 'distortion_right', 'rectify it first'),
+        ({'d': [0.1, 0.0, 0.0, 0.0, 0.0]}, 'distortion_right', 'is raw, set rectify'),
         ({'width': 320}, 'info_size', 'left 160x96, right 320x96'),
     ],
 )

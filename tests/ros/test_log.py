@@ -15,17 +15,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nndepth_core.plausibility import Level
+from nndepth_core.plausibility.findings import RANGE_SETTINGS
 from nndepth_ros.log import (
     BURST,
     PERIOD,
     CoreLogHandler,
     LogLimiter,
     NodeLog,
+    as_parameters,
     describe,
     printable,
 )
 
 METHODS = ('error', 'warning', 'info')
+
+
+def test_cures_of_the_library_are_those_of_a_node():
+    said = as_parameters(f'lower processing_size, or search farther ({RANGE_SETTINGS})')
+    assert said == (
+        'lower processing_width and processing_height, or search farther (max_disparity in '
+        'network_settings, sgbm.num_disparities)'
+    )
+    assert as_parameters('my_processing_size') == 'my_processing_size'
 
 
 def test_every_order_of_severities_is_logged(capfd):
