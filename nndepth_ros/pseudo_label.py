@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from nndepth_core.cli.saying import say
 from nndepth_core.data.datasets.folder import CAMERA_FILE
 from nndepth_core.estimator import StageClock, StereoEstimator
 from nndepth_core.files.writing import write_at_once
@@ -19,7 +20,7 @@ from nndepth_ros.bag import BagReader
 from nndepth_ros.outputs import DEPTH, DEPTH_INFO
 from nndepth_ros.pipeline import Estimate
 from nndepth_ros.replay import ReplaySettings
-from nndepth_ros.replay.processor import RecordedMoment, say
+from nndepth_ros.replay.processor import RecordedMoment
 from nndepth_ros.replay.report import describe, describe_input
 from nndepth_ros.replay.stereo import StereoProcessor
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core.camera import CalibrationError, PinholeCamera
+from nndepth_core.cli.saying import say
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.estimator import MonoEstimator, StageClock, StereoEstimator
 from nndepth_core.spec import ModelSpec
@@ -20,7 +21,7 @@ from nndepth_ros.mono_pipeline import MonoInput, map_topic
 from nndepth_ros.outputs import CONFIDENCE, DEPTH, DISPARITY
 from nndepth_ros.pipeline import Estimate
 from nndepth_ros.replay import ReplaySettings
-from nndepth_ros.replay.processor import RecordedMoment, say
+from nndepth_ros.replay.processor import RecordedMoment
 from nndepth_ros.replay.report import describe, describe_input
 from nndepth_ros.replay.run import PROCESSORS
 from nndepth_ros.stereo_pipeline import StereoInput
@@ -60,7 +61,7 @@ def view_bag(
         processor.look_through(_never)
         clock.lap('survey')
         for damage in bag.damage:
-            say(f'WARN: {damage}')
+            say(f'warning: {damage}')
 
         def feed(show: Callable[[Frame], None]) -> None:
             def show_estimate(moment: RecordedMoment, estimate: Estimate) -> None:

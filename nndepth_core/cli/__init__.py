@@ -13,6 +13,7 @@ from io import TextIOWrapper
 
 from nndepth_core import __version__
 from nndepth_core.cli import signals
+from nndepth_core.cli.saying import saying_logs
 from nndepth_core.cli.table import table
 
 _TRACEBACK = 'NNDEPTH_TRACEBACK'
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # names of files may hold what it cannot encode
             stream.reconfigure(errors='backslashreplace')
-    with signals.interruptible() as interruption:
+    with signals.interruptible() as interruption, saying_logs():
         try:
             code = _run(arguments, interruption)
             _flush()

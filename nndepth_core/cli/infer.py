@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from nndepth_core.cli import command_parser, explain, options, wording
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.cli.infer_mono import MonoInference
 from nndepth_core.cli.infer_stereo import StereoInference
+from nndepth_core.cli.saying import say
 from nndepth_core.cli.table import table
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.data.sample import spread
@@ -63,12 +63,12 @@ def _infer(args: argparse.Namespace) -> int:
                 new = once(picture.examine())
                 findings += new
                 for finding in new:
-                    _say('warning', where, wording.as_flags(finding.text, args))
+                    say(f'warning: {where}: {wording.as_flags(finding.text, args)}')
             record['files'] = picture.write(args.output, inference.formats)
         except EXPECTED_ERRORS as error:
             record = {'name': name, 'error': wording.as_flags(explain(error), args)}
             if record['error'] not in said:  # one bad calibration fails every pair alike
-                _say('error', where, record['error'])
+                say(f'error: {where}: {record["error"]}')
             said.add(record['error'])
         records.append(record)
     _report(args, inference, records, findings)
@@ -121,10 +121,6 @@ def _parser() -> argparse.ArgumentParser:
     options.add_max_pixels(parser)
     add('--json', action='store_true', help='print results.json instead of the table')
     return parser
-
-
-def _say(level: str, where: str, text: str) -> None:
-    tqdm.write(f'nndepth: {level}: {where}: {text}', file=sys.stderr)
 
 
 def _report(

@@ -10,7 +10,7 @@ def main(arguments: Sequence[str]) -> int:
     """Train as the arguments and the files they name say; see `nndepth train --help`."""
     from nndepth_core.config.training import read_run
 
-    logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
+    logging.getLogger().setLevel(logging.INFO)  # `saying` prints what is logged
     run = read_run(arguments, 'nndepth train')
     weights = run.train()
     if run.trainer.accelerator.is_main_process:  # the others may be on machines without the file

@@ -15,7 +15,8 @@ from nndepth_core.cli import command_parser, explain, options, wording
 from nndepth_core.cli.compare import is_bag
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.cli.infer_mono import check_map, check_single
-from nndepth_core.cli.view_options import EPILOG, add_sink_arguments, say, sink_settings
+from nndepth_core.cli.saying import say
+from nndepth_core.cli.view_options import EPILOG, add_sink_arguments, sink_settings
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.estimator import Estimator, MonoEstimator, StereoEstimator, load_estimator
 from nndepth_core.filters import FilterSettings

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-from tqdm import tqdm
 
 from nndepth_core import clouds
 from nndepth_core.cli import options
@@ -84,8 +81,3 @@ def sink_settings(args: argparse.Namespace, live: bool = False) -> SinkSettings:
         args.port,
         live,
     )
-
-
-def say(text: str) -> None:
-    """Print a line to stderr beside the progress bar."""
-    tqdm.write(f'nndepth: {text}', file=sys.stderr)

@@ -8,6 +8,7 @@ import os
 import cv2
 
 from nndepth_core.cli import options, wording
+from nndepth_core.cli.saying import say_logs
 from nndepth_core.fleet import LocalPool, Pool
 
 
@@ -56,6 +57,7 @@ def in_worker(args: argparse.Namespace, folder: str) -> None:
         args: with `worker_threads`, see `Pool.threads`.
         folder: from which paths start; there may be none on other machines.
     """
+    say_logs()
     if os.path.isdir(folder):
         os.chdir(folder)
     cv2.setNumThreads(args.worker_threads)

@@ -22,6 +22,11 @@ class Level(enum.IntEnum):
     WARN = 1
     ERROR = 2
 
+    @property
+    def word(self) -> str:
+        """How commands call it."""
+        return {0: 'note', 1: 'warning', 2: 'error'}[self]
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core.cli import command_parser, explain, options, tell, workers
+from nndepth_core.cli.saying import say
 from nndepth_core.engines.base import physical_cores
 from nndepth_core.files.writing import check_folder, write_at_once
 from nndepth_core.fleet import Pool
@@ -23,7 +24,6 @@ from nndepth_ros.fleet.run import Fleet
 from nndepth_ros.fleet.sources import find_sources
 from nndepth_ros.fleet.worker import WORK, Failed, Job
 from nndepth_ros.replay.command import KINDS_OF_BAGS, add_options, interruption
-from nndepth_ros.replay.processor import say
 
 DESCRIPTION = """
 Runs many bags through the estimator: what `nndepth replay IN OUT` does with one bag is done with

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nndepth_ros.replay.processor import say
+from nndepth_core.cli.saying import say
 
 EVERY = 60.0
 """Seconds from one line to the next."""

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nndepth_core.cli import explain
+from nndepth_core.cli.saying import say
 from nndepth_core.fleet import Pool, Task, WorkerLostError, run_all
 from nndepth_ros.fleet import worker
 from nndepth_ros.fleet.plan import Piece, Plan
 from nndepth_ros.fleet.progress import Progress
 from nndepth_ros.fleet.sources import Source, size_of
 from nndepth_ros.fleet.worker import Failed, Finished, Job
-from nndepth_ros.replay.processor import SHOWN_FAILURES, say
+from nndepth_ros.replay.processor import SHOWN_FAILURES
 
 _AT_ONCE = 16
 

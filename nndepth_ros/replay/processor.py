@@ -6,7 +6,6 @@ The same bag and settings give the same bytes: nothing that is written depends o
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import cv2
 from tqdm import tqdm
 
+from nndepth_core.cli.saying import say
 from nndepth_core.estimator import Estimator, StageClock
 from nndepth_ros.bag import BagError, BagReader, Record, bag_message_types
 from nndepth_ros.bag_survey import Frame, Survey, make_survey
@@ -242,7 +242,7 @@ class Processor:
         for finding in found:
             finding = replace(finding, text=self.settings.wording(finding.text))
             if self.outcome.findings.setdefault(finding.code, finding) is finding:
-                say(f'{finding.level.name}: {finding.text}')
+                say(f'{finding.level.word}: {finding.text}')
 
     def decode(self, recorded: RecordedMoment) -> tuple[Moment, Any]:
         """Read messages, and turn them into images and cameras; one of FAULTS if that fails."""
@@ -359,8 +359,3 @@ def watched(items: Iterable[T], stopped: Callable[[], bool], **bar: Any) -> Iter
             if stopped():
                 return
             yield item
-
-
-def say(text: str) -> None:
-    """Print a line to stderr beside the progress bar."""
-    tqdm.write(f'nndepth: {text}', file=sys.stderr)

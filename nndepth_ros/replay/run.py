@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nndepth_core.cli.saying import say
 from nndepth_core.estimator import MonoEstimator, StageClock, StereoEstimator
 from nndepth_ros.bag import BagReader
 from nndepth_ros.bag_writer import BagWriter, check_target, leftovers
 from nndepth_ros.replay.mono import MonoProcessor
-from nndepth_ros.replay.processor import Processor, say
+from nndepth_ros.replay.processor import Processor
 from nndepth_ros.replay.report import describe, describe_bags, describe_input
 from nndepth_ros.replay.settings import ReplaySettings
 from nndepth_ros.replay.stereo import StereoProcessor
@@ -60,7 +61,7 @@ def replay(
         processor.look_through(stopped)
         clock.lap('survey')
         for damage in bag.damage:
-            say(f'WARN: {damage}')
+            say(f'warning: {damage}')
 
         def report(written: Mapping[str, int], output: Path) -> dict[str, Any]:
             clock.lap('processing')

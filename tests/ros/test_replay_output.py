@@ -166,7 +166,7 @@ def test_a_cut_bag_is_processed_and_makes_the_exit_code_1(source, tmp_path, caps
     assert '2 of 2 pairs processed, 0 failed' in printed.out
     said = 'in.mcap: it is cut off or damaged: the record at byte 43 reaches beyond the end; 7'
     assert said in printed.out
-    assert printed.out.count('; 7 messages are lost') == printed.err.count('WARN: in.mcap') == 1
+    assert printed.out.count('; 7 messages are lost') == printed.err.count('warning: in.mcap') == 1
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert [item['lost'] for item in report['damage']] == [7]
 
