@@ -12,6 +12,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from nndepth_core.cli import signals
 from nndepth_core.engines import DEFAULT_NETWORK
 from nndepth_ros.demo import DemoError
 from nndepth_ros.demo.report import table
@@ -45,6 +46,18 @@ def main() -> int:
     )
     parser.add_argument('--json', action='store_true', help='print the figures as JSON only')
     arguments = parser.parse_args()
+    with signals.interruptible() as interruption:
+        interruption.orderly = True
+        try:
+            return _run(arguments)
+        except (Exception, KeyboardInterrupt) as error:
+            if not interruption.number and isinstance(error, Exception):
+                raise
+            print('demo: interrupted', file=sys.stderr)
+            return interruption.exit_code
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         reports = run_demo(
             arguments.models,

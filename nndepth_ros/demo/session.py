@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -19,6 +20,7 @@ from ament_index_python.packages import get_package_prefix, get_package_share_di
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
 from rosbags.typesys import get_types_from_msg
 from sensor_msgs.msg import CameraInfo, Image
 from tqdm import tqdm
@@ -116,7 +118,7 @@ def play(
     """
     shutil.rmtree(output, ignore_errors=True)
     _register_stats()
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # the caller has its own
     try:
         with (
             BagWriter(output) as bag,
@@ -138,6 +140,12 @@ def _last_words(log: Path) -> str:
     """The last line that the node printed."""
     lines = log.read_text().splitlines() or ['it printed nothing']
     return f'the last line of {log}: {lines[-1]}'
+
+
+def _refusal(log: Path) -> str:
+    """What the node says if it cannot be configured or activated, for which it waits on."""
+    found = re.search(r'\bcannot (configure|activate): .*', log.read_text())
+    return found[0] if found else ''
 
 
 def _register_stats() -> None:
@@ -194,6 +202,8 @@ class _Player:
             if all(publisher.get_subscription_count() for publisher in self._publishers.values()):
                 self._publish(frame)
             self._spin(time.monotonic() + 0.2, lambda: len(self._newest) == len(OUTPUTS))
+            if refusal := _refusal(self._log):
+                raise DemoError(f'stereo_node {refusal}')
 
     def settle(self, frames: list[tuple[int, Frame]]) -> None:
         """Publish the frames at their pace, again and again, until the node keeps to one size."""
