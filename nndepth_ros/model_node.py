@@ -152,12 +152,14 @@ class ModelNode(GuardedNode):
         return SetParametersResult(successful=True)
 
     def _apply_parameters(self, _: list[RclpyParameter]) -> None:
-        self.config = self.read_config(self._values())
+        before, self.config = self.config.model, self.read_config(self._values())
         if self.estimator is not None and self._same_engine(self.config):
             if self.config.model != self._loaded_model():
                 self.estimator = self._resized(self.config)
             self._loaded = self._values()
             self.passed(MODEL)
+        elif self.estimator is not None and before.sizes() != self.config.model.sizes():
+            self._resize_meanwhile()
         self.on_config()
         # Later: the parameters of one request are set, and come here, one by one.
         self._loads_changed.trigger()
@@ -174,6 +176,20 @@ class ModelNode(GuardedNode):
         return self.estimator_class(self.estimator.engine, **config.model.sizes())
 
     # --- a new model is loaded while the old one works -------------------------------------------
+
+    def _resize_meanwhile(self) -> None:
+        """Let the old model take new sizes at once, if it can.
+
+        Those that came in one request with the new model wait for it.
+        """
+        if not self._loads:
+            return
+        with suppress(ValueError):
+            if self.estimator.engine.spec.fixed_size is None:
+                self.estimator = self._resized(self.config)
+                return
+        name = self.config.model.name
+        self.get_logger().info(f'{self.describe()} cannot take this; it waits for {name}')
 
     def _start_loading(self) -> None:
         """Load what the parameters ask for, if it is neither in use nor loaded already.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from rig import (
     HEIGHT,
     SHIFT,
     WIDTH,
+    Log,
     camera_info,
     header,
     shifted_pair,
@@ -300,6 +302,53 @@ def test_the_old_model_works_until_the_new_one_is_ready(make_rig, hold):
     rig.wait_until(lambda: rig.node.estimator is not old, 'the new model')
     rig.send_pair(STAMP + 1)
     assert rig.wait_for('disparity', 2)[1].max_disparity == 63
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_sizes_that_are_set_while_a_model_loads_count_at_once(make_rig, hold, monkeypatch, fails):
+    rig = make_rig(outputs=('stats',))
+    engine = rig.node.estimator.engine
+    if fails:
+
+        def fail(_):
+            raise EngineError('out of memory')
+
+        monkeypatch.setattr(rig.node, 'make_estimator', fail)
+    loading, go_on = hold(rig.node, 'make_estimator')
+    assert rig.set_parameters(sgbm__num_disparities=64, processing_height=48) == ''
+    assert loading.wait(20)
+    rig.send_pair(STAMP)
+    stats = rig.wait_for('stats')[0]
+    assert (stats.processing_width, stats.processing_height) == (WIDTH, HEIGHT)
+    assert rig.set_parameters(processing_width=80) == ''
+    rig.send_pair(STAMP + 1)
+    stats = rig.wait_for('stats', 2)[1]
+    assert (stats.processing_width, stats.processing_height) == (80, 48)
+    assert rig.node.estimator.engine is engine
+    go_on.set()
+    rig.wait_until(lambda: not rig.node._loads, 'the end of the load')
+    rig.send_pair(STAMP + 2)
+    stats = rig.wait_for('stats', 3)[2]
+    assert (rig.node.estimator.engine is engine) == fails
+    assert (stats.processing_width, stats.processing_height) == (80, 48)
+
+
+def test_a_size_that_the_old_model_cannot_take_waits_for_the_new_one(make_rig, hold, monkeypatch):
+    rig = make_rig(outputs=('stats',))
+    said = Log(rig, monkeypatch, ['info']).said
+    old = rig.node.estimator
+    loading, go_on = hold(rig.node, 'make_estimator')
+    assert rig.set_parameters(sgbm__num_disparities=64) == ''
+    assert loading.wait(20)
+    spec = replace(old.engine.spec, minimum=(8, 8), fixed_size=(HEIGHT, WIDTH))
+    monkeypatch.setattr(old.engine, 'spec', spec)
+    assert rig.set_parameters(processing_width=80) == ''
+    assert rig.node.estimator is old
+    assert said[-1] == 'sgbm by opencv on cpu cannot take this; it waits for sgbm'
+    go_on.set()
+    rig.wait_until(lambda: rig.node.estimator is not old, 'the new model')
+    rig.send_pair(STAMP)
+    assert rig.wait_for('stats')[0].processing_width == 80
 
 
 def test_a_model_that_fails_to_load_leaves_the_old_one_and_its_parameters(make_rig, monkeypatch):
