@@ -118,6 +118,8 @@ def examine_estimate(
             for image in (left, right)
         )
     known = np.isfinite(disparity)
+    if known.mean() < 1 - MUCH and (found := _judge_corners(left, right, largest)):
+        return found
     if known.mean() < 1 - MOST:
         text = (
             f'only {percent(known.mean())} of the pixels have an estimate: the pair has no '
@@ -131,7 +133,7 @@ def examine_estimate(
     if 'negative_disparity' not in (finding.code for finding in found):
         found += _judge_range(values, fit, width, largest)
     if not found and fit.factor == 1 and fit.error > MARGIN * fit.elsewhere:
-        found.append(_judge_misfit(left, right, fit, largest))
+        found += _judge_misfit(left, right, fit, largest)
     if camera is not None:
         depth = camera.resized(width, height).disparity_to_depth(values)
         found += _judge_limits(depth[np.isfinite(depth)].astype(np.float64), depth_limits)
@@ -206,28 +208,38 @@ def _judge_range(values: np.ndarray, fit: Fit, width: int, largest: float) -> li
     return []
 
 
-def _judge_misfit(left: np.ndarray, right: np.ndarray, fit: Fit, largest: float) -> Finding:
-    """Tell why disparities do not fit: do corners of the images lie beyond the model's range?"""
+def _judge_corners(left: np.ndarray, right: np.ndarray, largest: float) -> list[Finding] | None:
+    """Check by corners whether the scene lies beyond the model's range; None if they are few."""
+    if not math.isfinite(largest):
+        return []
+    disparities = -match_corners(left, right, columns=left.shape[1])[:, 0]
+    if len(disparities) < ENOUGH_MATCHES:
+        return None
+    beyond = disparities[disparities > largest + 1]
+    if len(beyond) <= SOME * len(disparities):
+        return []
+    text = (
+        f'{percent(len(beyond) / len(disparities))} of {len(disparities)} matched corners have '
+        f"disparities beyond the model's range of {largest:.4g} px (median "
+        f'{np.median(beyond):.4g} px), and its estimates do not fit or are few: the scene is too '
+        f'near for it; {_WIDEN}'
+    )
+    return [Finding('range_end', Level.WARN, text)]
+
+
+def _judge_misfit(left: np.ndarray, right: np.ndarray, fit: Fit, largest: float) -> list[Finding]:
+    """Tell why disparities do not fit the images."""
+    found = _judge_corners(left, right, largest)
+    if found:
+        return found
+    causes = 'the model fails on this scene, gets other values than those it was trained on, or '
+    if found is None:
+        causes += f'has a range that ends before this scene, at {largest:.4g} px ({_WIDEN}), or '
     text = (
         f'the disparities do not explain the images (error {fit.error:.2f}) clearly better than '
-        f'others ({fit.elsewhere:.2f}): '
+        f'others ({fit.elsewhere:.2f}): {causes}the pair is not rectified'
     )
-    causes = 'the model fails on this scene, gets other values than those it was trained on, or '
-    if math.isfinite(largest):
-        disparities = -match_corners(left, right, columns=left.shape[1])[:, 0]
-        beyond = disparities[disparities > largest + 1]
-        if len(disparities) < ENOUGH_MATCHES:
-            causes += (
-                f'has a range that ends before this scene, at {largest:.4g} px ({_WIDEN}), or '
-            )
-        elif len(beyond) > SOME * len(disparities):
-            text += (
-                f'{percent(len(beyond) / len(disparities))} of {len(disparities)} matched corners '
-                f"have disparities beyond the model's range of {largest:.4g} px (median "
-                f'{np.median(beyond):.4g} px), as the scene is too near for it; {_WIDEN}'
-            )
-            return Finding('range_end', Level.WARN, text)
-    return Finding('misfit', Level.WARN, f'{text}{causes}the pair is not rectified')
+    return [Finding('misfit', Level.WARN, text)]
 
 
 def _judge_unit(depth: np.ndarray) -> list[Finding]:

@@ -19,6 +19,7 @@ from nndepth_core import cli, io
 from nndepth_core.app import actions
 from nndepth_core.app.actions import MOST_POINTS, Request, answer, model_choices
 from nndepth_core.estimator import StereoEstimator, load_estimator
+from nndepth_core.plausibility import estimates
 
 ROOT = Path(__file__).parents[2]
 FOCAL, BASELINE = 160.0, 0.1
@@ -171,6 +172,24 @@ def test_cures_are_those_of_the_page(ask, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r'GB are free.*; give smaller images$') as raised:
         ask(*write_pair(tmp_path), model='auto')
     assert 'processing' not in str(raised.value).partition(';')[2]
+
+
+@pytest.mark.parametrize(
+    ('text', 'here'),
+    [
+        (
+            f'at 32 px ({estimates._WIDEN}), or the pair',
+            'at 32 px (give smaller images), or the pair',
+        ),
+        ('is not rectified (for raw images set rectify), or', 'is not rectified, or'),
+        (
+            'set rectify if the images are not rectified, or else the file with P1',
+            'give rectified images and the file with P1',
+        ),
+    ],
+)
+def test_options_of_commands_are_none_of_the_page(text, here):
+    assert actions._for_the_page(text) == here
 
 
 def test_a_model_of_single_images_refuses_a_pair(ask, pair, tmp_path):

@@ -166,12 +166,15 @@ def test_a_scene_beyond_the_range_is_told_by_its_corners():
     finding = wrong_estimate(pair, largest=32.0)
     assert finding.code == 'range_end'
     assert finding.level is Level.WARN
-    assert 'do not explain the images (error ' in finding.text
     assert (
-        "matched corners have disparities beyond the model's range of 32 px (median 60 px), as "
-        'the scene is too near for it; lower processing_size, or let the model search farther '
+        "matched corners have disparities beyond the model's range of 32 px (median 60 px), and "
+        'its estimates do not fit or are few: the scene is too near for it; lower '
+        'processing_size, or let the model search farther '
         '(max_disparity of a network, num_disparities of sgbm)'
     ) in finding.text
+    holes = np.full(pair[0].shape[:2], np.nan, np.float32)
+    holes[::3] = 20.0
+    assert codes(examine_estimate(*pair, holes, largest=32.0)) == ['range_end']
     for largest in (60.0, math.inf):
         finding = wrong_estimate(pair, largest)
         assert finding.code == 'misfit'
