@@ -26,18 +26,17 @@ def name_of(node: ast.AST) -> str:
     return getattr(node, 'id', '') or getattr(node, 'attr', '')
 
 
-def constants(trees: Iterable[ast.Module]) -> dict[str, ast.Constant]:
-    """Constants of modules with one value everywhere."""
-    found: dict[str, list[ast.Constant]] = {}
+def constants(trees: Iterable[ast.Module]) -> dict[str, ast.expr]:
+    """Numbers and texts that modules give a name, which has one value everywhere."""
+    found: dict[str, dict[str, ast.expr]] = {}
     for tree in trees:
         for node in tree.body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                found.setdefault(name_of(node.targets[0]), []).append(node.value)
-    return {
-        name: values[0]
-        for name, values in found.items()
-        if len({value.value for value in values}) == 1
-    }
+            if isinstance(node, ast.Assign) and isinstance(
+                node.value, (ast.Constant, ast.JoinedStr)
+            ):
+                values = found.setdefault(name_of(node.targets[0]), {})
+                values[ast.dump(node.value)] = node.value
+    return {name: next(iter(of.values())) for name, of in found.items() if len(of) == 1}
 
 
 class Wordings:
@@ -48,8 +47,11 @@ class Wordings:
         known: constants of all files, by name.
     """
 
-    def __init__(self, tree: ast.Module, known: Mapping[str, ast.Constant]) -> None:
-        self._tree, self._known = tree, known
+    def __init__(self, tree: ast.Module, known: Mapping[str, ast.expr]) -> None:
+        self._tree = tree
+        # a name that this file gives by a tuple means something else in others
+        own = {name_of(part) for node in tree.body for part in _in_tuple(node)}
+        self._known = {name: value for name, value in known.items() if name not in own}
         self._parents = {
             child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)
         }
@@ -152,6 +154,12 @@ class Wordings:
             return []
         values = [x.value for x in ast.walk(function) if isinstance(x, ast.Return)]
         return [text for x in values if x and _makes_text(x) for text in self._texts(x, {})]
+
+
+def _in_tuple(node: ast.stmt) -> list[ast.expr]:
+    """The targets of an assignment of several values."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else None
+    return target.elts if isinstance(target, ast.Tuple) else []
 
 
 def _word(node: ast.expr) -> str:
