@@ -32,6 +32,23 @@ _INPUTS: dict[tuple[str, ...], Task] = {
 }
 
 
+def title_of(name: str, variant: str | None) -> str:
+    """A network and its variant in one word, as in raft_stereo-realtime."""
+    return f'{name}-{variant}' if variant else name
+
+
+def split_title(title: str) -> tuple[str, str | None]:
+    """Split what `title_of` made into the network and its variant, None where it names none.
+
+    Raises:
+        ValueError: nothing follows the hyphen.
+    """
+    name, hyphen, variant = title.partition('-')
+    if hyphen and not variant:
+        raise ValueError(f'{title!r} names no variant; write one behind the -, or {name!r}')
+    return name, variant or None
+
+
 @dataclass(frozen=True)
 class Preferred:
     """The size at which a network was trained, if its result depends on the size.
@@ -251,7 +268,7 @@ class ModelSpec:
     @property
     def title(self) -> str:
         """Name and variant, as in raft_stereo-realtime."""
-        return f'{self.name}-{self.variant}' if self.variant else self.name
+        return title_of(self.name, self.variant)
 
     @property
     def unit(self) -> str:
@@ -332,7 +349,7 @@ class ModelSpec:
             wanted = f'multiples of {self.multiple}, at least {low_width}x{low_height}'
         if not fits:
             raise ValueError(
-                f'images are {width}x{height}; {self.name} takes {wanted} (pad or resize them)'
+                f'images are {width}x{height}; {self.title} takes {wanted} (pad or resize them)'
             )
 
     def margins(self, height: int, width: int) -> tuple[int, int, int, int]:

@@ -22,7 +22,7 @@ from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.plausibility import BaselineLimits, Finding, Level
 from nndepth_core.plausibility.findings import RANGE_SETTINGS
 from nndepth_core.rectification.alignment import examine_pair
-from nndepth_core.spec import Output
+from nndepth_core.spec import Output, title_of
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.store import list_stored
 
@@ -102,12 +102,12 @@ class _Estimate:
 def model_choices() -> list[tuple[str, str]]:
     """Label and name of every model: first the default, then those at hand, then the others."""
     stored = [entry.description for entry in list_stored()]
-    at_hand = {f'{entry.model}-{variant}' for entry in stored for variant in entry.variants}
+    at_hand = {title_of(entry.model, variant) for entry in stored for variant in entry.variants}
     ready, missing = [], []
     for network in catalogue().values():
         takes = 'pairs' if network.task == 'stereo' else 'single images'
         for variant in network.variants or ('',):
-            name = f'{network.name}-{variant}' if variant else network.name
+            name = title_of(network.name, variant)
             if name in at_hand or not network.variants:
                 ready.append((f'{name} ({takes})', name))
             else:

@@ -27,7 +27,7 @@ from nndepth_core.benchmark.measure import (
 from nndepth_core.engines import DEFAULT_NETWORK
 from nndepth_core.engines.base import physical_cores
 from nndepth_core.files.writing import write_at_once
-from nndepth_core.spec import Task
+from nndepth_core.spec import Task, title_of
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.measured import Measured, today
 
@@ -61,7 +61,7 @@ class LimitError(RuntimeError):
 def all_models(task: Task | None = None) -> list[str]:
     """Every network and variant, and what needs no weights; of one task, or of all."""
     return [
-        f'{name}-{variant}' if variant else name
+        title_of(name, variant)
         for name, network in catalogue().items()
         if task in (None, network.task)
         for variant in network.variants or ('',)

@@ -8,6 +8,7 @@ from typing import Any
 import nndepth_core
 from nndepth_core.files.yaml_mapping import read_mapping
 from nndepth_core.models import find_variant, model_names, network_class
+from nndepth_core.spec import split_title
 
 
 def find_recipe(network: str, package: Path = Path(nndepth_core.__file__).parent) -> Path | None:
@@ -37,9 +38,9 @@ def describe_network(name: str) -> dict[str, Any]:
     Raises:
         ValueError: The network or its variant is unknown.
     """
-    name, _, variant = name.partition('-')
+    name, variant = split_title(name)
     cls = network_class(name)
-    settings = cls.variants[find_variant(name, variant or None)]
+    settings = cls.variants[find_variant(name, variant)]
     return {
         'class_path': cls.__name__ if _is_ours(cls) else f'{cls.__module__}.{cls.__qualname__}',
         'init_args': {key: as_yaml(value) for key, value in settings.items()},

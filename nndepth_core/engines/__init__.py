@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nndepth_core.engines.base import Engine, EngineError, ModelSpec
+from nndepth_core.engines.request import Request, find_request, network_of_others, split_model
 from nndepth_core.engines.sgbm import SgbmEngine, SgbmSettings
 from nndepth_core.engines.source import Source
-from nndepth_core.export.cache import export_path, stored_export
+from nndepth_core.export.cache import stored_export
 from nndepth_core.spec import Task
-from nndepth_core.third_party import third_party
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.checkpoint import CheckpointError
 from nndepth_core.weights.description import RANDOM, Origin
-from nndepth_core.weights.find import find_weights
 from nndepth_core.weights.licenses import check_commercial, commercial_use
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ def create_engine(
     Args:
         model: 'sgbm', the name of a network, which may have a variant ('raft_stereo' or
             'raft_stereo-realtime'), the path of an .onnx file, or 'auto' (see `resolve_model`).
+            Without a variant, weights that tell theirs decide, else it is the network's first.
         engine: a name of ENGINES. With 'auto', OpenCV runs sgbm and ONNX Runtime runs files. A
             network is run by ONNX Runtime if `nndepth export` has put a file with the same
             weights, settings, iterations and precision into the cache, and otherwise by torch.
@@ -89,9 +89,11 @@ def create_engine(
             ('middlebury'), '' for the one that was stored last, or 'random' for random numbers,
             which only serve to measure speed.
         network_settings: for a network, settings of its constructor in place of its own, each as
-            NAME=VALUE, with blanks between them.
+            NAME=VALUE, with blanks between them. What the network has anyway, or another of its
+            variants has, changes nothing or stands for that variant.
         precision: for a network, a name of PRECISIONS; 'auto' takes what suits the device.
         iterations: for an iterative network, the number of iterations; 0 takes its default.
+            Other networks ignore it with a warning.
         threads: for a network on the CPU, the number of threads; 0 takes one per physical core.
         task: what the model must be for, as far as its name tells; None takes any.
         commercial_only: whether to refuse weights whose stated licence does not allow commercial
@@ -129,14 +131,17 @@ def create_engine(
             return read
         if engine == 'opencv':
             raise EngineError(f'opencv runs sgbm only, not {model}; choose onnxruntime or torch')
-        name, variant = split_model(model)
-        file = find_weights(name, variant, weights)
-        origin = origin or Origin.of(name, file)
-        if file == RANDOM:
-            return _network_engine(model, engine, device, file, network_settings, settings, origin)
-        _check_license(model, origin.license, commercial_only)
-        source = Source.of(Path(file), origin, (name, variant), network_settings)
-        made = _network_engine(model, engine, device, file, network_settings, settings, origin)
+        request = find_request(model, weights, network_settings, origin)
+        if request.weights == RANDOM:
+            return _network_engine(request, engine, device, settings)
+        _check_license(request.title, request.origin.license, commercial_only)
+        source = Source.of(
+            Path(request.weights),
+            request.origin,
+            (request.name, request.variant),
+            request.settings,
+        )
+        made = _network_engine(request, engine, device, settings)
         made.source = source
         return made
     except CheckpointError as error:
@@ -188,7 +193,7 @@ def check_names(
         return
     fitting = [name for name in MODELS if task in (None, task_of(name))]
     name = model.partition('-')[0]
-    other = _third_party(name)
+    other = network_of_others(name)
     if name not in fitting and (other is None or task not in (None, other.spec.task)):
         what = f'is no {task} model' if other or name in MODELS else 'is unknown'
         raise EngineError(
@@ -199,7 +204,7 @@ def check_names(
 
 def task_of(name: str) -> Task:
     """What a model of MODELS, or a network of others, is for."""
-    if (other := _third_party(name)) is not None:
+    if (other := network_of_others(name)) is not None:
         return other.spec.task
     return catalogue()[DEFAULT_NETWORK if name == AUTO else name].task
 
@@ -230,69 +235,54 @@ def common_task(models: Mapping[str, str], task: Task | None = None) -> Task | N
     return tasks.pop() if tasks else None
 
 
-def _third_party(name: str) -> Any:
-    try:
-        return third_party(name)
-    except ValueError as error:
-        raise EngineError(str(error)) from error
-
-
-def split_model(model: str) -> tuple[str, str]:
-    """Split the name of a network into network and variant; without a variant, take the first.
-
-    Raises:
-        EngineError: the network or the variant is unknown.
-    """
-    name, _, variant = model.partition('-')
-    networks = {key: [*network.variants] for key, network in catalogue().items()}
-    networks = {key: variants for key, variants in networks.items() if variants}
-    if (other := _third_party(name)) is not None:
-        networks[name] = [*other.variants]
-    if name not in networks:
-        raise EngineError(f'network {name!r} is unknown; choose one of {", ".join(networks)}')
-    if variant and variant not in networks[name]:
-        raise EngineError(
-            f'variant {variant!r} of {name} is unknown; choose one of {", ".join(networks[name])}'
-        )
-    return name, variant or networks[name][0]
-
-
 def _network_engine(
-    model: str,
-    engine: str,
-    device: str,
-    weights: str | Path,
-    network_settings: str,
-    settings: dict[str, Any],
-    origin: Origin,
+    request: Request, engine: str, device: str, settings: dict[str, Any]
 ) -> OnnxEngine | TorchEngine:
-    name, variant = split_model(model)
     special = settings.keys() - {'precision', 'iterations', 'threads'}  # settings of torch only
-    if engine == 'onnxruntime' or (engine == 'auto' and not special and _onnx_serves(device)):
-        held = 'fp32' if settings['precision'] == 'auto' else settings['precision']
-        steps = settings['iterations']
-        export = stored_export(export_path(name, variant, origin, held, steps, network_settings))
-        if export is not None:
-            try:
-                return _onnx_engine(export, device, settings)
-            except EngineError as error:  # such as an export of an earlier version
-                if engine == 'onnxruntime' or not _installed('torch', 'safetensors'):
-                    raise
-                _log.warning('%s; torch takes its place', error)
-        elif engine == 'onnxruntime':
-            raise EngineError(
-                f'{model} has no export of these weights, settings, iterations and precision; run '
-                f'`nndepth export {model}` with the same, or choose engine torch'
-            )
-    if not _installed('torch', *(() if weights == RANDOM else ('safetensors',))):
+    by_onnx = engine == 'onnxruntime' or (
+        engine == 'auto' and not special and _onnx_serves(device)
+    )
+    if by_onnx and (made := _exported(request, engine, device, settings)) is not None:
+        return made
+    if not _installed('torch', *(() if request.weights == RANDOM else ('safetensors',))):
         raise EngineError(
-            f'{model} needs torch: pip install "nndepth[torch]"; or `nndepth export` it where '
-            'torch is, and give the .onnx file as model, which needs "nndepth[cpu]" only'
+            f'{request.title} needs torch: pip install "nndepth[torch]"; or `nndepth export` it '
+            'where torch is, and give the .onnx file as model, which needs "nndepth[cpu]" only'
         )
     from nndepth_core.engines.torch import TorchEngine, load_network
 
-    network = load_network(name, variant, weights, network_settings, origin)
+    network = load_network(
+        request.name, request.variant, request.weights, request.settings, request.origin
+    )
     return TorchEngine(network, device, **settings)
+
+
+def _exported(
+    request: Request, engine: str, device: str, settings: dict[str, Any]
+) -> OnnxEngine | None:
+    """Make the engine of a network's export; None where there is none and torch may serve."""
+    precision, steps = settings['precision'], settings['iterations']
+    if engine == 'onnxruntime' and precision == 'bf16':
+        raise EngineError('onnxruntime computes no bf16; choose fp32, fp16 or int8, or torch')
+    held = 'fp32' if precision == 'auto' else precision
+    export = stored_export(request.export(held, steps))
+    if export is not None:
+        try:
+            return _onnx_engine(export, device, settings)
+        except EngineError as error:  # such as an export of an earlier version
+            if engine == 'onnxruntime' or not _installed('torch', 'safetensors'):
+                raise
+            _log.warning('%s; torch takes its place', error)
+            return None
+    if steps and (export := stored_export(request.export(held))) is not None:
+        with suppress(EngineError):  # it takes other iterations
+            return _onnx_engine(export, device, settings)
+    if engine == 'onnxruntime':
+        raise EngineError(
+            f'{request.title} has no export of these weights, settings, iterations and precision; '
+            f'run `{request.export_command(held, steps)}`, or choose engine torch'
+        )
+    return None
 
 
 def _onnx_engine(path: str | Path, device: str, settings: dict[str, Any]) -> OnnxEngine:

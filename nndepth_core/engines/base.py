@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from nndepth_core.spec import ModelSpec
+
+_log = logging.getLogger(__name__)
 
 
 class EngineError(RuntimeError):
@@ -54,6 +57,16 @@ class Engine(Protocol):
         ...
 
 
+def iterations_for(spec: ModelSpec, iterations: int) -> int:
+    """The iterations that were asked for; 0, with a warning, where a model has none to choose."""
+    if iterations and not spec.iterations:
+        _log.warning(
+            'iterations is %d and %s has none to choose; it has no effect', iterations, spec.title
+        )
+        return 0
+    return iterations
+
+
 def check_inputs(spec: ModelSpec, inputs: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
     """Refuse inputs that a model cannot take; return N, H, W of the images.
 
@@ -63,7 +76,7 @@ def check_inputs(spec: ModelSpec, inputs: Mapping[str, np.ndarray]) -> tuple[int
     """
     if set(inputs) != set(spec.inputs):
         raise ValueError(
-            f'inputs are {", ".join(inputs)}; {spec.name} takes {", ".join(spec.inputs)}'
+            f'inputs are {", ".join(inputs)}; {spec.title} takes {", ".join(spec.inputs)}'
         )
     images = [inputs[name] for name in spec.images]
     for image in images:

@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 
 from nndepth_core.engines import providers
-from nndepth_core.engines.base import EngineError, check_inputs, physical_cores
+from nndepth_core.engines.base import EngineError, check_inputs, iterations_for, physical_cores
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.contract import Contract, contract_file
 from nndepth_core.engines.contract_check import SIZE, check_contract, stepped_pair
@@ -102,7 +102,7 @@ class OnnxEngine:
         with self._explained('cannot be used'):
             self._describe(session, declared)
         self._precision = self._check_precision(precision)
-        if self.card is not None and iterations:
+        if iterations_for(self.spec, iterations):
             self.iterations = iterations
 
     @property

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from nndepth_core.engines.base import EngineError, check_inputs, physical_cores
+from nndepth_core.engines.base import EngineError, check_inputs, iterations_for, physical_cores
 from nndepth_core.engines.optimize.folding import fold_batch_norms
 from nndepth_core.engines.optimize.in_place import overwrite_results
 from nndepth_core.engines.optimize.winograd import use_fast_convolutions
@@ -29,7 +29,7 @@ from nndepth_core.models.base import Network
 from nndepth_core.spec import ModelSpec
 from nndepth_core.weights.description import RANDOM, Origin
 from nndepth_core.weights.loading import load_weights, settings_of
-from nndepth_core.weights.settings import parse_settings
+from nndepth_core.weights.settings import parse_settings, split_settings
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class TorchEngine:
             raise EngineError(f'{wish} needs device cuda; on the cpu choose fp32 or bf16')
         self.spec = network.spec
         self._iterations = self.spec.iterations
-        self.iterations = iterations or self.spec.iterations
+        self.iterations = iterations_for(self.spec, iterations) or self.spec.iterations
         self._test_iterations = min(self.spec.iterations, _TEST_ITERATIONS)
         self._dtype = _TYPES[self.precision]
         self._reference = reference_of(network, self.precision, self._test_iterations)
@@ -248,7 +248,7 @@ def all_settings(
         ValueError: the network is unknown, or a setting is not allowed.
     """
     stored = {} if weights == RANDOM else settings_of(model, weights, origin)
-    return stored | parse_settings(network_class(model), network_settings.split())
+    return stored | parse_settings(network_class(model), split_settings(network_settings))
 
 
 def reference_of(

@@ -21,7 +21,7 @@ from nndepth_core.engines.contract import contract_file
 from nndepth_core.engines.source import Source
 from nndepth_core.files.writing import check_folder, replaced_at_once, sha256_of, write_at_once
 from nndepth_core.models import model_names, network_class
-from nndepth_core.spec import ModelSpec
+from nndepth_core.spec import ModelSpec, split_title, title_of
 from nndepth_core.weights.checkpoint import CheckpointError, read_checkpoint
 from nndepth_core.weights.description import Description, Origin, describe, recognize
 from nndepth_core.weights.formats import kind_of
@@ -30,7 +30,7 @@ from nndepth_core.weights.importing import fit, require_torch, write_weights
 from nndepth_core.weights.licenses import license_of_card, stated_license
 from nndepth_core.weights.model_card import model_card, require_hub
 from nndepth_core.weights.saved import CARD, check_saved, config_of, saved_config
-from nndepth_core.weights.settings import CONFIG, SNAPSHOT_WEIGHTS, snapshot_file
+from nndepth_core.weights.settings import CONFIG, SNAPSHOT_WEIGHTS, snapshot_file, split_settings
 
 if TYPE_CHECKING:
     from nndepth_core.engines.onnx import OnnxEngine
@@ -86,18 +86,18 @@ def find_pretrained(
     check_saved(file)
     if file.suffix == '.onnx':
         return _found_onnx(file, fetched)
-    name, _, variant = model.partition('-')
+    name, variant = split_title(model)
     known = recognize(file, name or None, None, fetched)
     own = describe(file)
     if own and name in ('', own.model) and own.model in model_names():
-        return Pretrained(f'{own.model}-{variant or own.variant}', file, own.origin)
+        return Pretrained(title_of(own.model, variant or own.variant), file, own.origin)
     require_torch()
-    settings = network_settings.split()
+    settings = split_settings(network_settings)
     name, fitting, origin = fit(
-        read_checkpoint(file), file, known, name or None, variant or None, settings
+        read_checkpoint(file), file, known, name or None, variant, settings
     )
     variant = variant or next(iter(fitting), '')
-    return Pretrained(f'{name}-{variant}' if variant else name, file, origin)
+    return Pretrained(title_of(name, variant), file, origin)
 
 
 def save_pretrained(engine: Engine, folder: str | Path, license: str | None = None) -> None:

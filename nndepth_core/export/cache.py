@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nndepth_core.weights.description import Origin
+from nndepth_core.weights.settings import split_settings
 from nndepth_core.weights.store import cache_folder, folders
 
 
@@ -37,6 +38,8 @@ def export_path(
         settings: those of the network that are not its own, see `create_engine`.
     """
     steps = f'-{iterations}-iterations' if iterations else ''
-    special = ''.join(f'-{quote(setting, safe="=")}' for setting in sorted(settings.split()))
+    special = ''.join(
+        f'-{quote(setting, safe="=")}' for setting in sorted(split_settings(settings))
+    )
     name = f'{network}-{variant}-{origin.key}{special}{steps}-{precision}.onnx'
     return cache_folder() / 'onnx' / name

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from nndepth_core.models.declared import chosen
 from nndepth_core.spec import ModelSpec
 
 Prediction = Tensor | tuple[Tensor, Tensor | None] | list[Tensor]
@@ -54,11 +55,13 @@ class Network(nn.Module):
         variants: constructor arguments by variant; the first is the default.
         ranges: the smallest and largest value of each numeric constructor argument that has a
             default, hence that users may set; whole numbers where the bounds are.
+        choices: the values of constructor arguments that may have but a few.
     """
 
     spec: ModelSpec
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {'base': {}}
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    choices: ClassVar[Mapping[str, Sequence[Any]]] = {}
 
     one_size_graph: ClassVar[bool] = False
     """Whether a graph that was traced at one size is wrong at all other sizes."""
@@ -82,11 +85,13 @@ class Network(nn.Module):
 
     @classmethod
     def check_ranges(cls, settings: Mapping[str, Any]) -> None:
-        """Refuse constructor arguments outside `ranges`.
+        """Refuse constructor arguments outside `ranges` and `choices`.
 
         Raises:
             ValueError: one is; says what is allowed.
         """
+        for name in cls.choices.keys() & settings.keys():
+            chosen(name, settings[name], cls.choices[name])
         for name in cls.ranges.keys() & settings.keys():
             low, high = cls.ranges[name]
             value, whole = settings[name], isinstance(low, int)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ from nndepth_core.blocks.planes import PlaneBlock, PlaneOut, PlaneUp
 from nndepth_core.blocks.upsample import convex_upsample_coarse, softmax_mean
 from nndepth_core.encoders.pyramid import Pyramid
 from nndepth_core.models.base import Prediction, StereoNetwork, scale_to_unit
+from nndepth_core.models.declared import NANO_STEREO
 from nndepth_core.spec import ModelSpec
 
 _COARSE = 4
@@ -54,8 +55,6 @@ _RADIUS = 3
 _STEPS = 2 * _RADIUS + 1
 _JOINED = 48
 """Channels that the refinement joins; runtimes are fast at multiples of 16."""
-_LOOKS = (1,), (0.5,), (0.5, 1), (1, 2), (0.5, 1, 2)
-"""The sizes of the images, relative to those given, at which the network may look."""
 _NEAR = 1.0
 """How far from the first look, in pixels at 1/4, the second one may find a match at no cost."""
 
@@ -90,16 +89,12 @@ class NanoStereo(StereoNetwork):
             their weights, so that any range goes with any weights.
 
     Raises:
-        ValueError: looks are others, or max_disparity is no multiple of 64.
+        ValueError: looks or max_disparity are none of `choices`.
     """
 
     spec = ModelSpec('nano_stereo', confidence='head', placement='top_right')
-    variants: ClassVar[dict[str, dict[str, Any]]] = {
-        'base': {'looks': (1,)},
-        'small': {'looks': (0.5,)},
-        'fine': {'looks': (1, 2)},
-    }
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {'max_disparity': (64, 1024)}
+    variants = NANO_STEREO.variants
+    choices = NANO_STEREO.choices
 
     official_rules = (
         (r'^refinement\.confidence_head', 'second_look.certainty'),
@@ -115,12 +110,7 @@ class NanoStereo(StereoNetwork):
         max_disparity: int = 192,
     ) -> None:
         super().__init__()
-        if max_disparity < 64 or max_disparity % 64:
-            raise ValueError(f'max_disparity is {max_disparity}; give a multiple of 64')
-        if not isinstance(looks, Sequence) or tuple(looks) not in _LOOKS:
-            raise ValueError(
-                f'looks are {looks}; give one of {", ".join(str([*x]) for x in _LOOKS)}'
-            )
+        self.check_ranges({'looks': looks, 'max_disparity': max_disparity})
         self.looks, self.max_disparity = tuple(looks), max_disparity
         least = 32 * math.ceil(1 / looks[0])
         # measured, less a third; volumes of the look at twice the size are eight times as large

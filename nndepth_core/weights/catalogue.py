@@ -41,7 +41,7 @@ class Checkpoint:
     variants: tuple[str, ...]
     trained_on: str
     license: str
-    page: str
+    page: str | None
     metrics: Mapping[str, float]
     url: str | None = None
     hub: tuple[HubAddress, ...] = ()

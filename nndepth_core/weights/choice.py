@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from nndepth_core.spec import title_of
 from nndepth_core.weights.catalogue import Checkpoint, Network, catalogue
 from nndepth_core.weights.licenses import COMMERCIAL
 from nndepth_core.weights.measured import Device, Measured, measured
@@ -106,7 +107,7 @@ def figure_of(
     network: Network, variant: str, device: Device, size: str, rows: Sequence[Measured]
 ) -> Figure | None:
     """The fastest measured figure of a variant, else the fastest published one, else None."""
-    title = f'{network.name}-{variant}' if variant else network.name
+    title = title_of(network.name, variant)
     fitting = [x for x in rows if (x.model, x.device, x.size) == (title, device, size)]
     if fitting:
         best = min(fitting, key=lambda row: row.latency_ms)

@@ -116,7 +116,8 @@ class Recognized:
     Attributes:
         origin: where it came from.
         model: its network; empty where that is not known.
-        variants: of the network that it is said to fit; none where that is not known.
+        variants: of the network that it is said to fit, the one it is for first; none where that
+            is not known.
     """
 
     origin: Origin
@@ -142,7 +143,8 @@ def recognize(
         OSError: the file cannot be read.
     """
     if own := describe(path):
-        return Recognized(own.origin, own.model, own.variants)
+        variants = tuple(dict.fromkeys((own.variant, *own.variants)))
+        return Recognized(own.origin, own.model, variants)
     sha256 = fetched.sha256 if fetched else sha256_of(path)
     known = published or (fetched and identify_on_hub(fetched.address, sha256))
     known = known or identify(model, path.name, sha256)

@@ -16,7 +16,9 @@ from nndepth_core.weights.settings import snapshot_file
 from nndepth_core.weights.store import list_stored, stored_weights
 
 
-def find_weights(name: str, variant: str, weights: str | Path = '') -> str | Path:
+def find_weights(
+    name: str, variant: str, weights: str | Path = '', others: bool = False
+) -> str | Path:
     """Find the weights of a network for an engine or an export.
 
     Args:
@@ -25,6 +27,7 @@ def find_weights(name: str, variant: str, weights: str | Path = '') -> str | Pat
         weights: a checkpoint file, a folder that transformers or `save_pretrained` wrote, the
             name of stored weights ('middlebury'), 'random', or '' for the ones stored last, which
             are those of the package where the user has none.
+        others: whether stored weights of that name may be of another variant of the network.
 
     Returns:
         The file, or RANDOM.
@@ -44,7 +47,8 @@ def find_weights(name: str, variant: str, weights: str | Path = '') -> str | Pat
                 'choose that model, or other weights'
             )
         return file
-    if stored := stored_weights(name, variant, str(weights).removeprefix(f'{name}/') or None):
+    wanted = None if others and weights else variant
+    if stored := stored_weights(name, wanted, str(weights).removeprefix(f'{name}/') or None):
         return stored
     raise CheckpointError(_misfit(name, variant, weights) if weights else _none(name, variant))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from nndepth_core.spec import ModelSpec
+from nndepth_core.spec import ModelSpec, title_of
 from nndepth_core.weights.catalogue import BENCHMARKS, Checkpoint, Network, catalogue
 from nndepth_core.weights.checkpoint import CheckpointError
 from nndepth_core.weights.licenses import NOT_STATED, card_of_license
@@ -49,7 +49,7 @@ def model_card(config: Mapping[str, Any], spec: ModelSpec) -> str:
     )
     facts = _facts(config, spec, network, published)
     rows = '\n'.join(f'| {name} | {fact} |' for name, fact in facts.items() if fact)
-    title = f'{config["model"]}-{config["variant"]}' if config['variant'] else config['model']
+    title = title_of(config['model'], config['variant'])
     kind = f'{spec.task.capitalize()}Estimator'
     extra = 'cpu' if config['file'].endswith('.onnx') else 'torch'
     text = f"""\

@@ -6,12 +6,15 @@ The shapes of the entries cannot tell them; the catalogue, the stored file or th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
+
+from nndepth_core.models.declared import read_choice
 
 if TYPE_CHECKING:
     from nndepth_core.models.base import Network
@@ -83,28 +86,57 @@ def check_settings(cls: type[Network], settings: Mapping[str, Any]) -> None:
             )
 
 
-def parse_settings(cls: type[Network], texts: Sequence[str]) -> dict[str, Any]:
-    """Read settings as they are typed, 'max_depth=20', by the types of the constructor.
+def split_settings(text: str) -> list[str]:
+    """Split settings with blanks between them; blanks within brackets belong to a value."""
+    return re.findall(r'(?:\[[^\]]*\]|\S)+', text)
+
+
+def settings_by_name(texts: Sequence[str]) -> dict[str, str]:
+    """Split settings as they are typed, 'max_depth=20', into names and values.
 
     Raises:
-        ValueError: a text is of another form, names no setting, or gives no value of its type
-            and range.
+        ValueError: a text is of another form, or a setting is given twice.
     """
-    settings = {}
-    hints = get_type_hints(cls.__init__)
+    values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition('=')
         if not equals:
             raise ValueError(f'setting {text!r} has no value; write NAME=VALUE')
+        if name in values:
+            raise ValueError(
+                f'setting {name} is given twice, {values[name]} and {value}; give it once'
+            )
+        values[name] = value
+    return values
+
+
+def parse_settings(cls: type[Network], texts: Sequence[str]) -> dict[str, Any]:
+    """Read settings as they are typed, 'max_depth=20', by the types of the constructor.
+
+    Raises:
+        ValueError: a text is of another form, names no setting or one that is given already, or
+            gives no value of its type and range.
+    """
+    settings = {}
+    hints = get_type_hints(cls.__init__)
+    for name, value in settings_by_name(texts).items():
         check_settings(cls, {name: value})
-        settings[name] = _value(name, value, hints.get(name))
+        known = cls.choices.get(name)
+        settings[name] = (
+            read_choice(name, value, known) if known else _value(name, value, hints.get(name))
+        )
     cls.check_ranges(settings)
     return settings
 
 
 def show_settings(settings: Mapping[str, Any]) -> str:
-    """Write settings as they are typed, 'max_depth=20.0 output=depth'."""
-    return ' '.join(f'{name}={value}' for name, value in settings.items())
+    """Write settings as they are typed, 'max_depth=20.0 looks=[1,2]'."""
+    return ' '.join(f'{name}={_shown(value)}' for name, value in settings.items())
+
+
+def _shown(value: Any) -> str:
+    is_list = isinstance(value, list | tuple)
+    return f'[{",".join(map(str, value))}]' if is_list else str(value)
 
 
 def _value(name: str, text: str, hint: Any) -> Any:

@@ -203,7 +203,9 @@ def test_values_have_the_types_of_the_constructor():
         ('stereo_mae', 'dropout=nan', 'dropout is nan; give a number in 0..1'),
         ('depth_anything_v2', 'max_depth=abc', "max_depth is 'abc'; give a number"),
         ('dcvnet', 'half_dilations=abc', "half_dilations is 'abc'; give whole numbers, as in"),
-        ('nano_stereo', 'looks=half', "looks is 'half'; give numbers, as in"),
+        ('nano_stereo', 'looks=half', r"looks is 'half'; give one of \[1\], \[0.5\], "),
+        ('nano_stereo', 'looks=[-1]', r'looks is \[-1\]; give one of \[1\], \[0.5\], '),
+        ('nano_stereo', 'features=[-1]', r"features is '\[-1\]'; give whole numbers, as in"),
         ('stereo_mae', 'patch=[16]', r"patch is '\[16\]'; give 2 whole numbers"),
     ],
 )
@@ -227,7 +229,8 @@ def test_every_number_that_users_may_set_has_a_range(name):
     cls = network_class(name)
     hints = get_type_hints(cls.__init__)
     set_by_users = [x.name for x in signature(cls).parameters.values() if x.default is not x.empty]
-    assert {x for x in set_by_users if hints[x] in (int, float)} <= cls.ranges.keys()
+    bounded = cls.ranges.keys() | cls.choices.keys()
+    assert {x for x in set_by_users if hints[x] in (int, float)} <= bounded
     for variant in cls.variants.values():
         cls.check_ranges(variant)
 

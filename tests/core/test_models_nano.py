@@ -128,7 +128,7 @@ def test_looks_have_an_order():
     pytest.importorskip('torch')
     from nndepth_core.models import create_model
 
-    with pytest.raises(ValueError, match=r'looks are \(2,\); give one of'):
+    with pytest.raises(ValueError, match=r'looks is \[2\]; give one of \[1\], \[0.5\], '):
         create_model(DEFAULT_NETWORK, looks=(2,))
 
 
