@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nndepth_core.cli import command_parser
-from nndepth_core.cli.options import add_network_arguments, image_size
-from nndepth_core.engines import DEVICES, EngineError, create_engine, split_model
-from nndepth_core.export.cache import export_path
+from nndepth_core.cli.options import add_network_arguments, image_size, network_settings
+from nndepth_core.engines import DEVICES, EngineError, create_engine
+from nndepth_core.engines.base import iterations_for
+from nndepth_core.engines.request import find_request
 from nndepth_core.files.writing import check_folder
-from nndepth_core.weights.description import RANDOM, Origin
-from nndepth_core.weights.find import find_weights
+from nndepth_core.weights.description import RANDOM
 from nndepth_core.weights.licenses import check_commercial
 
 if TYPE_CHECKING:
     from nndepth_core.export.onnx import ExportReport
     from nndepth_core.spec import ModelSpec
+
+
+_CURE_OF_CACHE = 'give OUT.onnx, or set NNDEPTH_CACHE to a folder with write access'
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,31 +38,36 @@ def main(arguments: Sequence[str]) -> int:
         ) from error
     if args.output is not None:
         _check_output(args.output)
-    name, variant = split_model(args.model)
-    weights = find_weights(name, variant, args.weights)
-    settings = ' '.join(args.network_settings)
-    origin = Origin.of(name, weights)
-    if args.commercial_only and weights != RANDOM:
-        check_commercial(origin.license)
-    network = load_network(name, variant, weights, settings, origin)
-    iterations = args.iterations if args.iterations != network.spec.iterations else 0
+    asked = find_request(args.model, args.weights, network_settings(args))
+    if args.commercial_only and asked.weights != RANDOM:
+        check_commercial(asked.origin.license)
+    network = load_network(asked.name, asked.variant, asked.weights, asked.settings, asked.origin)
+    iterations = iterations_for(network.spec, args.iterations)
+    iterations = iterations if iterations != network.spec.iterations else 0
     if args.output is None and (args.size is not None or network.one_size_graph):
         raise ValueError(
             f'the file of {network.spec.title} would be bound to one size, and such files are not '
             'kept in the cache; give OUT.onnx, and by --size the size of your images'
         )
+    path = args.output or asked.export(args.precision, iterations)
+    if args.output is None:
+        _check_folder(path, _CURE_OF_CACHE)
     try:
         report = export_onnx(
             network,
-            args.output
-            or export_path(name, variant, origin, args.precision, iterations, settings),
+            path,
             size=args.size and args.size[::-1],
             iterations=iterations,
             precision=args.precision,
-            origin=origin,
+            origin=asked.origin,
         )
     except ExportError as error:
         raise EngineError(str(error)) from error
+    except OSError as error:
+        raise EngineError(
+            f'{path} cannot be written ({error.strerror or error}); make room, or '
+            + ('give a file in another folder' if args.output else _CURE_OF_CACHE)
+        ) from error
     if args.device != 'cpu':
         create_engine(str(report.path), device=args.device).self_test()
     print(
@@ -71,17 +79,27 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check_output(path: Path) -> None:
-    """Refuse a file that cannot be written before the export, which may take minutes."""
+    """Refuse a file that cannot be written, or is no ONNX file by its name."""
     if path.is_dir():
         raise ValueError(
             f'{path} is a folder; give the file to write, as in {path / "model.onnx"}'
         )
+    if path.suffix != '.onnx':
+        raise ValueError(
+            f'{path} does not end in .onnx, by which such files are known; give '
+            f'{path.with_suffix(".onnx")}'
+        )
+    _check_folder(path, 'give a file in another folder')
+
+
+def _check_folder(path: Path, cure: str) -> None:
+    """Refuse a folder without write access before the export, which may take minutes."""
     try:
         check_folder(path.parent)
     except OSError as error:
         raise ValueError(
             f'{path} cannot be written, since {path.parent} takes no files ({error.strerror}); '
-            'give a file in another folder'
+            f'{cure}'
         ) from error
 
 

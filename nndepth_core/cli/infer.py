@@ -20,6 +20,7 @@ from nndepth_core.cli.saying import say
 from nndepth_core.cli.table import table
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.data.sample import spread
+from nndepth_core.engines.source import settings_of_engine
 from nndepth_core.evaluation.tables import finite
 from nndepth_core.files.writing import check_folder, write_at_once
 from nndepth_core.plausibility import Finding, Once
@@ -132,7 +133,8 @@ def _report(
     engine = inference.estimator.engine
     mean = _mean([record['metrics'] for record in records if 'metrics' in record])
     results = {
-        'model': engine.spec.name,
+        'model': engine.spec.title,
+        'network_settings': settings_of_engine(engine),
         'engine': engine.name,
         'device': engine.device,
         f'{inference.noun}s': records,

@@ -44,9 +44,22 @@ def load_model(text: str, args: argparse.Namespace) -> StereoEstimator | MonoEst
     name, *settings = text.split(':')
     parser = _Parser(text)
     add_estimator_arguments(parser)
-    own = parser.parse_args([*map(_as_option, settings)], argparse.Namespace(**vars(args)))
+    given = argparse.Namespace(**{**vars(args), 'network_settings': [], 'max_disparity': None})
+    own = parser.parse_args([*map(_as_option, settings)], given)
     own.model = name
+    _add_settings_of_all(own, args)
     return options.load_estimator(own, load_estimator, align_rows=False)
+
+
+def _add_settings_of_all(own: argparse.Namespace, args: argparse.Namespace) -> None:
+    """Add the settings for all models that this one has none of its own for."""
+    named = {text.partition('=')[0] for text in own.network_settings}
+    if own.max_disparity is not None:
+        named.add('max_disparity')
+    others = [x for x in args.network_settings if x.partition('=')[0] not in named]
+    own.network_settings = [*others, *own.network_settings]
+    if 'max_disparity' not in named:
+        own.max_disparity = args.max_disparity
 
 
 def _as_option(setting: str) -> str:

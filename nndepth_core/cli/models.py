@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from nndepth_core.cli import command_parser
@@ -13,6 +13,7 @@ from nndepth_core.cli.models_fitting import show
 from nndepth_core.cli.options import image_size
 from nndepth_core.cli.table import table
 from nndepth_core.files.values import number
+from nndepth_core.spec import split_title
 from nndepth_core.weights.catalogue import BENCHMARKS, Checkpoint, Network, catalogue, find_network
 from nndepth_core.weights.choice import DEFAULT_SIZE, choose
 from nndepth_core.weights.measured import Device, measured
@@ -52,14 +53,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _named(text: str) -> Network:
-    """Find a network by its name, which may have a variant as in las2-s."""
-    name, _, variant = text.partition('-')
+    """Find a network by its name; with a variant, as in las2-s, what concerns that one."""
+    name, variant = split_title(text)
     network = find_network(name)
-    if variant and variant not in network.variants:
+    if variant is None:
+        return network
+    if variant not in network.variants:
         raise ValueError(
             f'{name} has no variant {variant!r}; choose one of {", ".join(network.variants)}'
         )
-    return network
+    fitting = {entry.name: entry for entry in network.checkpoints_of(variant)}
+    variants = {variant: network.variants[variant]}
+    return replace(network, variants=variants, checkpoints=fitting)
 
 
 def _declare_choice(parser: ArgumentParser) -> None:
@@ -149,7 +154,11 @@ def _fitting(model: str, variant: str, stored: Sequence[StoredWeights]) -> list[
 
 def _details(network: Network, stored: Sequence[StoredWeights]) -> list[str]:
     lines = ['', network.title, f'paper: {network.paper}', f'code: {network.code}']
-    paths = {entry.id: entry.path for entry in stored if entry.description.model == network.name}
+    paths = {
+        entry.id: entry.path
+        for variant in network.variants
+        for entry in _fitting(network.name, variant, stored)
+    }
     for checkpoint in network.checkpoints.values():
         lines += ['', f'{checkpoint.id}: {checkpoint.file}', *checkpoint_facts(checkpoint)]
         lines.append(f'  stored: {paths.pop(checkpoint.id, "no")}')
@@ -178,4 +187,5 @@ def checkpoint_facts(checkpoint: Checkpoint) -> list[str]:
 def _place(checkpoint: Checkpoint) -> str:
     if checkpoint.hub:
         return f'{" or ".join(map(str, checkpoint.hub))} on the Hugging Face hub'
-    return checkpoint.url or f'{checkpoint.page} (by hand)'
+    by_hand = f'{checkpoint.page} (by hand)' if checkpoint.page else 'the package'
+    return checkpoint.url or by_hand

@@ -78,13 +78,6 @@ def add_settings(parser: argparse.ArgumentParser, align_rows: bool = True) -> No
         help_text = f'for an .onnx file that nndepth did not export: {meaning}'
         add(flag(name), default='', metavar=name.rpartition('_')[2].upper(), help=help_text)
     add(
-        '--max-disparity',
-        type=int,
-        metavar='N',
-        help='the range of disparities in pixels of the processed image: of sgbm, rounded up to a '
-        'multiple of 16, and of networks with such a setting, a multiple of 64 for nano_stereo',
-    )
-    add(
         '--processing-size',
         type=image_size,
         default=(0, 0),
@@ -130,6 +123,13 @@ def add_network_arguments(parser: argparse.ArgumentParser, precisions: Sequence[
         metavar='NAME=VALUE',
         help='a setting of the network in place of its own, such as num_tokens=1200, with which '
         'moge2 is faster and less precise; it may be given several times',
+    )
+    add(
+        '--max-disparity',
+        type=int,
+        metavar='N',
+        help='the range of disparities in pixels of the processed image: of sgbm, rounded up to a '
+        'multiple of 16, and of networks with such a setting, a multiple of 64 for nano_stereo',
     )
     add(
         '--precision',
@@ -368,19 +368,24 @@ def load_estimator(
 def _given(args: argparse.Namespace, model: str) -> dict[str, Any]:
     """The engine's options that are not left at their defaults."""
     values = {name: getattr(args, name) for name in (*NETWORK_OPTIONS, *CONTRACT_OPTIONS)}
-    settings = list(args.network_settings)
-    if (largest := args.max_disparity) is not None:
-        if model == 'sgbm':
-            integer('--max-disparity', largest, 1, RANGES['num_disparities']['high'])
-            values['num_disparities'] = -(-largest // 16) * 16
-        elif options_for(model, {'network_settings': ''}):
-            settings.append(f'max_disparity={largest}')
-        else:
+    if model == 'sgbm' and (largest := args.max_disparity) is not None:
+        integer('--max-disparity', largest, 1, RANGES['num_disparities']['high'])
+        values['num_disparities'] = -(-largest // 16) * 16
+        values['network_settings'] = ' '.join(args.network_settings)
+    else:
+        if args.max_disparity is not None and model.endswith('.onnx'):
             raise ValueError(
                 f'{model} has its own range of disparities; leave --max-disparity out'
             )
-    values['network_settings'] = ' '.join(settings)
+        values['network_settings'] = network_settings(args)
     return {name: value for name, value in values.items() if value not in ('', 0, 'auto')}
+
+
+def network_settings(args: argparse.Namespace) -> str:
+    """The settings of a network that `add_network_arguments` has declared."""
+    largest = args.max_disparity
+    own = [] if largest is None else [f'max_disparity={largest}']
+    return ' '.join([*args.network_settings, *own])
 
 
 def positive(text: str) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from nndepth_core.cli import command_parser
 from nndepth_core.cli.models import checkpoint_facts
 from nndepth_core.cli.table import table
+from nndepth_core.spec import split_title
 from nndepth_core.weights.catalogue import Checkpoint, catalogue, find_checkpoint
 from nndepth_core.weights.download import fetch_weights
 from nndepth_core.weights.find import locate_weights
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     if args.action == 'list':
         _list(args.json)
     elif args.action == 'import':
-        model, _, variant = (args.model or '').partition('-')
+        model, variant = split_title(args.model or '')
         if variant and args.variant not in (None, variant):
             raise ValueError(
                 f'--model says variant {variant} and --variant {args.variant}; give one of them'

@@ -16,15 +16,16 @@ def as_flags(text: str, args: argparse.Namespace) -> str:
     """Write the parameters that a message names as the options of this command that set them.
 
     What stands behind 'is' is a value, as in 'scale_source is camera_height', camera_info is a
-    kind of messages, and what follows a quotation mark is a line of a file. Names that are also
-    ordinary words count where they are to be set, as in 'set rectify'.
+    kind of messages, what follows a quotation mark is a line of a file, and what follows --set is
+    the setting of a network. Names that are also ordinary words count where they are to be set, as
+    in 'set rectify'.
     """
     text = text.replace(RANGE_SETTINGS, '--max-disparity')
     words = '|'.join(_WORDS & vars(args).keys()) or '$^'
     text = re.sub(rf'(?<=\bset )({words})\b', lambda found: flag(found[1]), text)
     known = [name for name in vars(args) if '_' in name and name != 'camera_info']
     names = '|'.join(name.replace('_', '[_.]', 1) for name in known)  # also cloud.far_depth
-    parameter = rf'(?<![\w./"-])(?<!is )({names})(?![\w./-])'
+    parameter = rf'(?<![\w./"-])(?<!is )(?<!--set )({names})(?![\w./-])'
     text = re.sub(parameter, lambda found: flag(found[1].replace('.', '_')), text)
     return re.sub(r'(?<![\w./-])filter\.\*', '--filter-*', text)
 

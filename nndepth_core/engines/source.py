@@ -51,6 +51,12 @@ class Source:
             )
 
 
+def settings_of_engine(engine: object) -> str:
+    """The settings that an engine's network has in place of its own; '' where it has none."""
+    source = getattr(engine, 'source', None)
+    return source.network_settings if source else ''
+
+
 def _state(file: Path) -> tuple[int, int]:
     about = file.stat()
     return about.st_size, about.st_mtime_ns

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import nndepth_core
+from nndepth_core.engines.source import settings_of_engine
 from nndepth_ros.bag import BagReader
 from nndepth_ros.doctor import Finding
 from nndepth_ros.pipeline import Estimate
@@ -67,6 +68,7 @@ def describe(processor: Processor, milliseconds: Mapping[str, float]) -> dict[st
         'model': {
             'name': engine.spec.name,
             'variant': engine.spec.variant,
+            'network_settings': settings_of_engine(engine),
             'engine': engine.name,
             'device': engine.device,
             'processing_size': outcome.processing_size,

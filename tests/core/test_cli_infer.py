@@ -37,6 +37,8 @@ def test_messages_name_the_options_of_the_command():
     kept = '/min_depth/a.min_depth is camera_height; --min-depth, my_min_depth'
     assert as_flags(kept, args) == kept
     assert as_flags('or filter.* to 0', args) == 'or --filter-* to 0'
+    kept = 'run `nndepth export moge2 --set min_depth=2`'
+    assert as_flags(kept, args) == kept
     args = argparse.Namespace(cloud_far_depth=5.0, filter_speckle_size=1)
     said = as_flags('cloud.far_depth is 5.0, filter.speckle_size 1; left_cloud.far_depth', args)
     assert said == '--cloud-far-depth is 5.0, --filter-speckle-size 1; left_cloud.far_depth'
@@ -273,7 +275,7 @@ WRONG_CALLS = {
         '--model',
         'hit.onnx',
     ],
-    '--max-disparity is 30; give a whole number in 64..1024': ['--model', 'nano_stereo'],
+    '--max-disparity is 30; give a multiple of 64 in 64..1024': ['--model', 'nano_stereo'],
     'sgbm takes no --inputs, --input-range': ['--inputs', 'a,b', '--input-range', '0,1'],
     "engine 'magic' is unknown": ['--engine', 'magic'],
     "device 'tpu' is unknown": ['--device', 'tpu'],
