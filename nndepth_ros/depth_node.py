@@ -318,7 +318,7 @@ class DepthNode(ModelNode):
         now, stamp = self.get_clock().now().nanoseconds, stamp_ns(image.header.stamp)
         stats = InferenceStats(
             header=image.header,
-            model=engine.spec.name,
+            model=engine.spec.title,
             engine=engine.name,
             device=engine.device,
             iterations=engine.iterations,

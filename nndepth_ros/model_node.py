@@ -131,7 +131,7 @@ class ModelNode(GuardedNode):
     def describe(self) -> str:
         """Describe the model in use in one line."""
         engine = self.estimator.engine
-        return f'{engine.spec.name} by {engine.name} on {engine.device}'
+        return f'{engine.spec.title} by {engine.name} on {engine.device}'
 
     # --- parameters ------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ class Reference:
         if known.mean() < 0.9 or not difference <= self.tolerance:
             unit = spec.unit and f' {spec.unit}'
             raise EngineError(
-                f'{spec.name} on {engine.name} ({engine.device}) differs by '
+                f'{spec.title} on {engine.name} ({engine.device}) differs by '
                 f'{difference:.3g}{unit} from its reference, where {self.tolerance:.3g} are '
                 f'allowed, on {known.mean():.0%} of the points; the backend computes something '
                 'else: choose another engine, device or precision'

@@ -218,7 +218,7 @@ class EngineQueue:
     def _stop_batches(self) -> None:
         _log.warning(
             '%s by %s does not compute batches; the cameras that share it are computed one by one',
-            self.engine.spec.name,
+            self.engine.spec.title,
             self.engine.name,
         )
         self._batch = 1

@@ -55,7 +55,7 @@ class Estimator:
         confidence_threshold: float = 0.0,
     ) -> None:
         if engine.spec.task != self.task:
-            raise EngineError(_other_task(engine.spec.name, engine.spec.task, self.task))
+            raise EngineError(_other_task(engine.spec.title, engine.spec.task, self.task))
         if min(processing_size) < 0:
             raise ValueError(f'processing size is {processing_size}; use 0 for the image size')
         if output not in ('camera', 'processing'):
@@ -153,7 +153,7 @@ class Estimator:
             raise
         except Exception as error:  # a backend may raise anything
             raise EngineError(
-                f'{engine.spec.name} on {engine.name} ({engine.device}) fails its self-test '
+                f'{engine.spec.title} on {engine.name} ({engine.device}) fails its self-test '
                 f'({error!r}); choose another engine, device or precision'
             ) from error
 
@@ -210,7 +210,7 @@ class Estimator:
         minimum = self.engine.spec.minimum
         if size[0] < minimum[1] or size[1] < minimum[0]:
             raise ValueError(
-                f'images are processed at {size[0]}x{size[1]}; {self.engine.spec.name} needs at '
+                f'images are processed at {size[0]}x{size[1]}; {self.engine.spec.title} needs at '
                 f'least {minimum[1]}x{minimum[0]} (set a larger processing_size)'
             )
         # Checked once, since the engine holds the memory from then on and it is no longer free.

@@ -28,7 +28,7 @@ class MonoEstimator(Estimator):
         super().__init__(engine, *settings, **named_settings)
         if self.confidence_threshold > 0 and engine.spec.confidence is None:
             raise ValueError(
-                f'confidence_threshold is {self.confidence_threshold} and {engine.spec.name} has '
+                f'confidence_threshold is {self.confidence_threshold} and {engine.spec.title} has '
                 'no confidence; set confidence_threshold to 0'
             )
 
@@ -78,7 +78,7 @@ class MonoEstimator(Estimator):
         if camera is None:
             if self.engine.spec.needs_camera:
                 raise ValueError(
-                    f'{self.engine.spec.name} needs the camera to tell metres; give its '
+                    f'{self.engine.spec.title} needs the camera to tell metres; give its '
                     'camera_info or calibration'
                 )
             return None

@@ -148,7 +148,7 @@ def export_onnx(
     reason = ''
     if size is None and network.one_size_graph:
         size = fixed_size(network.spec)
-        reason = f'a graph of {network.spec.name} serves only the size that it was traced at'
+        reason = f'a graph of {network.spec.title} serves only the size that it was traced at'
     with replaced_at_once(path) as file:
         try:
             checks = export.write(file, size)
@@ -233,7 +233,7 @@ class _Export:
                     dynamo=False,
                 )
             except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-                raise ExportError(f'{spec.name} cannot be exported: {error}') from error
+                raise ExportError(f'{spec.title} cannot be exported: {error}') from error
 
     def card(self, size: tuple[int, int] | None) -> ModelCard:
         """Make the metadata, with what torch computes on the inputs of the self-test."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import nndepth_core
+from nndepth_core.spec import title_of
 from nndepth_ros.bag_storage import Damage
 from nndepth_ros.fleet.run import BagRun
 from nndepth_ros.replay.command import counted_in, incomplete
@@ -88,7 +89,7 @@ def _described(bag: BagRun) -> dict[str, Any]:
         'coverage': report['coverage'],
         'density': report['density']['mean'],
         'milliseconds': round(sum(stage['mean'] for stage in stages), 3),
-        'model': report['model']['name'],
+        'model': title_of(report['model']['name'], report['model']['variant']),
         'findings': report['findings'],
     }
 

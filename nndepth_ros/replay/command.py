@@ -17,7 +17,7 @@ from nndepth_core import clouds
 from nndepth_core.cli import command_parser, options, tell, wording
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.estimator import MonoEstimator, StereoEstimator, load_estimator
-from nndepth_core.spec import Task
+from nndepth_core.spec import Task, title_of
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.depth_images import ENCODINGS, METRES
 from nndepth_ros.outputs import MONO_OUTPUTS, OTHER_FORMS, STATS, STEREO_OUTPUTS, OutputSettings
@@ -250,8 +250,8 @@ def _summary(report: dict[str, Any], made: str) -> str:
     counts, model, noun = report[counted], report['model'], NOUNS[counted]
     lines = [
         f'{counts["processed"]} of {counts["found"]} {noun} processed, {counts["failed"]} failed; '
-        f'{report[f"{counted}_per_second"]:.1f} {noun} a second by {model["name"]} on '
-        f'{model["device"]}'
+        f'{report[f"{counted}_per_second"]:.1f} {noun} a second by '
+        f'{title_of(model["name"], model["variant"])} on {model["device"]}'
     ]
     if scale := report.get('scale'):
         known = f'{scale["known"]} of {counts["processed"]} {noun}'

@@ -36,7 +36,7 @@ def stats_message(
     known = {
         'header': headers[0],
         'right_stamp': headers[1].stamp if len(headers) > 1 else _NO_STAMP,
-        'model': engine.spec.name,
+        'model': engine.spec.title,
         'engine': engine.name,
         'device': engine.device,
         'iterations': engine.iterations,

@@ -13,7 +13,7 @@ from pairs import stereo
 
 from nndepth_core import StereoEstimator, engines
 from nndepth_core.cli import model_list, options
-from nndepth_core.engines import EngineError, ModelSpec, create_engine, providers
+from nndepth_core.engines import EngineError, ModelSpec, create_engine, providers, request
 from nndepth_core.engines.base import check_inputs, physical_cores
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.options import options_for
@@ -242,16 +242,12 @@ def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
     path.parent.mkdir(parents=True)
     write_model(path, card=card_of())
 
-    found = engines.find_spec
-    monkeypatch.setattr(
-        engines, 'find_spec', lambda name: None if name == 'torch' else found(name)
-    )
+    without_torch(monkeypatch)
     engine = create_engine('light_stereo', weights=weights, device='cpu')
     assert isinstance(engine, onnx_engine)
     assert engine.spec.variant == 's'
     for other in (
         {'precision': 'fp16'},
-        {'iterations': 3},
         {'model': 'light_stereo-m'},
         {'network_settings': 'depth=3'},
     ):
@@ -263,6 +259,38 @@ def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
     weights.write_bytes(b'other weights')
     with pytest.raises(EngineError, match='needs torch'):
         create_engine('light_stereo', weights=weights)
+
+
+def without_torch(monkeypatch):
+    for module in (engines, request):
+        found = module.find_spec
+        monkeypatch.setattr(
+            module, 'find_spec', lambda name, found=found: None if name == 'torch' else found(name)
+        )
+
+
+def test_an_export_of_other_iterations_is_not_taken(onnx_engine, tmp_path, monkeypatch, caplog):
+    weights = tmp_path / 'some.pth'
+    weights.write_bytes(b'no checkpoint, but a hash')
+    path = export_path('light_stereo', 's', Origin.of('light_stereo', weights), 'fp32')
+    path.parent.mkdir(parents=True)
+    without_torch(monkeypatch)
+    asked = {'model': 'light_stereo', 'weights': weights, 'device': 'cpu', 'iterations': 3}
+    write_model(path, card=card_of(iterations=12))
+    with pytest.raises(EngineError, match='needs torch'):
+        create_engine(**asked)
+    with pytest.raises(EngineError) as error:
+        create_engine(engine='onnxruntime', **asked)
+    command = f'nndepth export light_stereo-s --weights {weights} --iterations 3'
+    assert f'run `{command}`, or choose engine torch' in str(error.value)
+
+    write_model(path, card=card_of())
+    with caplog.at_level(logging.WARNING):
+        engine = create_engine(**asked)
+    assert (engine.name, engine.iterations) == ('onnxruntime', 0)
+    assert caplog.messages == [
+        'iterations is 3 and light_stereo-s has none to choose; it has no effect'
+    ]
 
 
 def test_settings_of_a_network_take_the_place_of_its_own():
@@ -388,13 +416,13 @@ def test_onnx_of_fixed_size(onnx_engine, tmp_path):
     result = StereoEstimator(engine)(left, right, confidence=True)
     assert result.disparity.shape == result.confidence.shape == (60, 90)
     np.testing.assert_allclose(result.disparity, expected(left[None], right[None])[0], rtol=1e-6)
-    with pytest.raises(ValueError, match='light_stereo takes exactly 96x64'):
+    with pytest.raises(ValueError, match='light_stereo-s takes exactly 96x64'):
         engine.run(stereo(*textured_pair(96, 96)))
 
 
 def test_a_file_that_computes_something_else_is_refused(onnx_engine, tmp_path):
     engine = onnx_engine(write_model(tmp_path / 'model.onnx', card=card_of(), scale=0.45), 'cpu')
-    with pytest.raises(EngineError, match=r'light_stereo on onnxruntime .cpu. differs by .* px'):
+    with pytest.raises(EngineError, match=r'light_stereo-s on onnxruntime .cpu. differs by .* px'):
         engine.self_test()
 
 
@@ -572,7 +600,7 @@ def test_torch_that_computes_something_else_is_refused(realtime):
     engine = torch_engine(realtime())
     with torch.no_grad():
         engine.network.flow_head[2].bias[0] += 1
-    with pytest.raises(EngineError, match=r'raft_stereo on torch .cpu. differs by'):
+    with pytest.raises(EngineError, match=r'raft_stereo-realtime on torch .cpu. differs by'):
         engine.self_test()
 
 

@@ -85,7 +85,7 @@ def test_rigs_that_share_an_engine_give_what_single_nodes_give(make_rig, make_ri
         for rig, disparity in zip(rigs, expected, strict=True):
             message = rig.wait_for('disparity', round_ + 1)[round_]
             np.testing.assert_allclose(pixels(message), disparity, atol=1e-3)
-            assert rig.wait_for('stats', round_ + 1)[round_].model == MODEL
+            assert rig.wait_for('stats', round_ + 1)[round_].model == f'{MODEL}-base'
     assert pool.alive == [MODEL]
     for disparity, shift in zip(expected, shifts, strict=True):
         assert abs(np.median(disparity) - shift) < 0.5
