@@ -6,29 +6,19 @@ Needs no torch.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
-from inspect import signature
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nndepth_core.engines.base import EngineError
 from nndepth_core.export.cache import export_path
-from nndepth_core.models import network_class
-from nndepth_core.models.declared import DECLARED, read_choice
 from nndepth_core.spec import split_title, title_of
 from nndepth_core.third_party import third_party
 from nndepth_core.weights.catalogue import catalogue
 from nndepth_core.weights.description import RANDOM, Origin, recognize
 from nndepth_core.weights.find import find_weights
-from nndepth_core.weights.loading import settings_of
-from nndepth_core.weights.settings import (
-    parse_settings,
-    settings_by_name,
-    show_settings,
-    split_settings,
-)
+from nndepth_core.weights.own_settings import fewest_settings, read_given
+from nndepth_core.weights.settings import settings_by_name, show_settings, split_settings
 from nndepth_core.weights.store import stored_weights
 
 
@@ -99,8 +89,7 @@ def find_request(
     name, named = _split(model)
     variants = variants_of(name)
     variant = named or variants[0]
-    texts = settings_by_name(split_settings(network_settings))
-    values = _read(name, texts)
+    values = read_given(name, settings_by_name(split_settings(network_settings)))
     file = find_weights(name, variant, weights, others=named is None)
     if file == RANDOM:
         origin = origin or Origin.of(name, file)
@@ -111,7 +100,8 @@ def find_request(
             variant = known.variants[0]
     if values is None:
         return Request(name, variant, file, origin, network_settings)
-    return _simplest(Request(name, variant, file, origin, ''), values)
+    variant, origin, rest = fewest_settings(name, variant, file, origin, values)
+    return Request(name, variant, file, origin, show_settings(rest))
 
 
 def split_model(model: str) -> tuple[str, str]:
@@ -163,46 +153,3 @@ def _split(model: str) -> tuple[str, str | None]:
             f'variant {variant!r} of {name} is unknown; choose one of {", ".join(variants)}'
         )
     return name, variant
-
-
-def _read(name: str, texts: Mapping[str, str]) -> dict[str, Any] | None:
-    """Read settings; None where only torch, which is not installed, could tell."""
-    declared = DECLARED.get(name)
-    if declared and texts.keys() <= declared.choices.keys():
-        return {key: read_choice(key, text, declared.choices[key]) for key, text in texts.items()}
-    if not texts:
-        return {}
-    if find_spec('torch') is None:
-        return None
-    return parse_settings(network_class(name), [f'{key}={text}' for key, text in texts.items()])
-
-
-def _simplest(request: Request, given: Mapping[str, Any]) -> Request:
-    """The same network with as few settings as possible, which its exports are found by."""
-    own = dict(request.origin.settings)
-    if declared := DECLARED.get(request.name):
-        wanted = {**declared.settings(request.variant), **own, **given}
-        wanted = {name: _plain(value) for name, value in wanted.items()}
-        for variant in (request.variant, *declared.variants):
-            if wanted == declared.settings(variant):
-                return replace(
-                    request, variant=variant, origin=replace(request.origin, settings={})
-                )
-        own = {**declared.settings(request.variant), **own}
-    elif given:
-        cls = network_class(request.name)
-        defaults = {name: x.default for name, x in signature(cls).parameters.items()}
-        stored = {}
-        if request.weights != RANDOM:
-            stored = settings_of(request.name, request.weights, request.origin)
-        own = {**defaults, **cls.variants[request.variant], **stored}
-    kept = {
-        name: value
-        for name, value in given.items()
-        if name not in own or _plain(own[name]) != _plain(value)
-    }
-    return replace(request, settings=show_settings(kept))
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
