@@ -7,6 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LIBRARY = 'nndepth_core'
+"""The name of the logger above all of this library."""
+
 
 def say(text: str) -> None:
     """Print a line to stderr, beside a progress bar."""
@@ -33,10 +36,13 @@ def say_logs() -> None:
 
 @contextmanager
 def saying_logs() -> Iterator[None]:
-    """Say what is logged meanwhile."""
+    """Say what is logged meanwhile; a command may let the library tell more."""
     root, handler = logging.getLogger(), LogHandler()
+    library = logging.getLogger(LIBRARY)
+    level = library.level
     root.addHandler(handler)
     try:
         yield
     finally:
         root.removeHandler(handler)
+        library.setLevel(level)

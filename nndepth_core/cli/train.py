@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from nndepth_core.cli.saying import LIBRARY
+
 
 def main(arguments: Sequence[str]) -> int:
     """Train as the arguments and the files they name say; see `nndepth train --help`."""
     from nndepth_core.config.training import read_run
 
-    logging.getLogger().setLevel(logging.INFO)  # `saying` prints what is logged
+    logging.getLogger(LIBRARY).setLevel(logging.INFO)  # `saying` prints what is logged
     run = read_run(arguments, 'nndepth train')
     weights = run.train()
     if run.trainer.accelerator.is_main_process:  # the others may be on machines without the file

@@ -6,7 +6,8 @@ import sys
 import pytest
 from hypothesis import settings
 
-from nndepth_core.weights import store
+from nndepth_core import engines
+from nndepth_core.weights import own_settings, store
 
 # Examples take longer on a machine that does other work beside.
 settings.register_profile('any_speed', deadline=None)
@@ -25,6 +26,16 @@ def empty_store(cache, monkeypatch):
     """No weights at hand, not even those of the package; returns the folder for others."""
     monkeypatch.setattr(store, '_BUNDLED', cache.with_name('nothing'))
     return cache
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    """Let the engines believe that torch is not installed."""
+    for module in (engines, own_settings):
+        found = module.find_spec
+        monkeypatch.setattr(
+            module, 'find_spec', lambda name, found=found: None if name == 'torch' else found(name)
+        )
 
 
 @pytest.fixture

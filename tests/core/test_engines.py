@@ -13,7 +13,7 @@ from pairs import stereo
 
 from nndepth_core import StereoEstimator, engines
 from nndepth_core.cli import model_list, options
-from nndepth_core.engines import EngineError, ModelSpec, create_engine, providers, request
+from nndepth_core.engines import EngineError, ModelSpec, create_engine, providers
 from nndepth_core.engines.base import check_inputs, physical_cores
 from nndepth_core.engines.card import ModelCard
 from nndepth_core.engines.options import options_for
@@ -234,7 +234,7 @@ def test_missing_packages_are_named(monkeypatch, model, words):
         create_engine(model, weights='random')
 
 
-def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
+def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, request):
     """Weights, settings, iterations and precision decide whether a cached export is right."""
     weights = tmp_path / 'some.pth'
     weights.write_bytes(b'no checkpoint, but a hash')
@@ -242,7 +242,7 @@ def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
     path.parent.mkdir(parents=True)
     write_model(path, card=card_of())
 
-    without_torch(monkeypatch)
+    request.getfixturevalue('no_torch')
     engine = create_engine('light_stereo', weights=weights, device='cpu')
     assert isinstance(engine, onnx_engine)
     assert engine.spec.variant == 's'
@@ -251,30 +251,22 @@ def test_an_export_needs_torch_no_more(onnx_engine, tmp_path, monkeypatch):
         {'model': 'light_stereo-m'},
         {'network_settings': 'depth=3'},
     ):
-        request = {'model': 'light_stereo', 'weights': weights, **other}
+        wanted = {'model': 'light_stereo', 'weights': weights, **other}
         with pytest.raises(EngineError, match='needs torch'):
-            create_engine(**request)
+            create_engine(**wanted)
         with pytest.raises(EngineError, match='run `nndepth export light_stereo'):
-            create_engine(engine='onnxruntime', **request)
+            create_engine(engine='onnxruntime', **wanted)
     weights.write_bytes(b'other weights')
     with pytest.raises(EngineError, match='needs torch'):
         create_engine('light_stereo', weights=weights)
 
 
-def without_torch(monkeypatch):
-    for module in (engines, request):
-        found = module.find_spec
-        monkeypatch.setattr(
-            module, 'find_spec', lambda name, found=found: None if name == 'torch' else found(name)
-        )
-
-
-def test_an_export_of_other_iterations_is_not_taken(onnx_engine, tmp_path, monkeypatch, caplog):
+def test_an_export_of_other_iterations_is_not_taken(onnx_engine, tmp_path, request, caplog):
     weights = tmp_path / 'some.pth'
     weights.write_bytes(b'no checkpoint, but a hash')
     path = export_path('light_stereo', 's', Origin.of('light_stereo', weights), 'fp32')
     path.parent.mkdir(parents=True)
-    without_torch(monkeypatch)
+    request.getfixturevalue('no_torch')
     asked = {'model': 'light_stereo', 'weights': weights, 'device': 'cpu', 'iterations': 3}
     write_model(path, card=card_of(iterations=12))
     with pytest.raises(EngineError, match='needs torch'):

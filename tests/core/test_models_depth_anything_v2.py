@@ -218,7 +218,7 @@ def test_parameters_are_those_of_the_authors(variant):
 
 
 def test_refuses_sizes_that_do_not_fit():
-    with pytest.raises(ValueError, match='100x56; depth_anything_v2 takes multiples of 14'):
+    with pytest.raises(ValueError, match='100x56; depth_anything_v2-small takes multiples of 14'):
         tiny()(picture(56, 100))
 
 

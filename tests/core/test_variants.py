@@ -11,12 +11,11 @@ import pytest
 
 pytest.importorskip('onnxruntime')
 
-from nndepth_core import StereoEstimator, engines
+from nndepth_core import StereoEstimator
 from nndepth_core.engines import DEFAULT_NETWORK, EngineError, create_engine
 from nndepth_core.engines.request import find_request
 from nndepth_core.models.declared import DECLARED, NANO_STEREO
 from nndepth_core.testing.commands import run_command
-from nndepth_core.weights import own_settings
 from nndepth_core.weights.store import stored_weights
 
 NAMES = [f'{DEFAULT_NETWORK}-{variant}' for variant in NANO_STEREO.variants]
@@ -40,15 +39,6 @@ def pair(tmp_path, monkeypatch):
     for name, shift in (('left.png', 0), ('right.png', -3)):
         assert cv2.imwrite(name, np.roll(noise, shift, 1))
     return 'left.png', 'right.png'
-
-
-@pytest.fixture
-def no_torch(monkeypatch):
-    for module in (engines, own_settings):
-        found = module.find_spec
-        monkeypatch.setattr(
-            module, 'find_spec', lambda name, found=found: None if name == 'torch' else found(name)
-        )
 
 
 # --- the variant that weights tell ---------------------------------------------------------------
