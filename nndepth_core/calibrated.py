@@ -67,8 +67,10 @@ class PairDepth:
 
     def examine_images(self, baselines: BaselineLimits) -> list[Finding]:
         """Examine whether images and calibration can be true."""
-        if self.camera is None or self.projections is None:
-            return examine_levels(self.left, self.right)
+        if self.camera is None or self.projections is None:  # order and offset are not known
+            found = examine_levels(self.left, self.right)
+            found += [it for it in examine_pair(self.left, self.right) if it.code == 'vertical']
+            return found
         camera = self.camera
         found = examine_pair(self.left, self.right, camera.cx_offset)
         found += examine_baseline(camera.baseline, camera.left.fx, baselines)

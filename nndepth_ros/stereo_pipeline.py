@@ -176,6 +176,8 @@ class StereoPipeline(Pipeline):
         self, estimator: StereoEstimator, frame: StereoInput, confidence: bool
     ) -> StereoResult:
         """Estimate the disparity, where the raw image shows something."""
+        if not estimator.align_rows:
+            self.rows = RowAligner()
         result = estimator(frame.left, frame.right, confidence, self.rows)
         clear_uncovered(result.disparity, frame.rectifiers)
         return result
@@ -285,6 +287,13 @@ class StereoPipeline(Pipeline):
             spec.bounds[1] * result.scale,
             settings.depth_limits,
         )
+
+    def examine_calibration(self, *infos: Any, **limits: Any) -> None:
+        """Also forget the rows of cameras that are described anew."""
+        before = self.calibration
+        super().examine_calibration(*infos, **limits)
+        if self.calibration != before:
+            self.rows = RowAligner()
 
     def examine_infos(self, *infos: Any, baseline: BaselineLimits | None = None) -> list[Finding]:
         """Check that both camera_info make a stereo camera."""

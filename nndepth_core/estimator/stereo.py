@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -65,14 +66,14 @@ class StereoEstimator(Estimator):
         check_pair(left, right)
         if not self.align_rows:
             return self._estimate(left, right, confidence)
-        rows = rows or RowAligner()
+        rows, started = rows or RowAligner(), time.perf_counter()
         result = self._estimate(left, rows.straightened(right), confidence)
+        spent = dict(result.milliseconds)
         if rows.learn(left, right, result.disparity):
-            first = result.milliseconds
             result = self._estimate(left, rows.straightened(right), confidence)
-            spent = {stage: first[stage] + ms for stage, ms in result.milliseconds.items()}
-            result = replace(result, milliseconds=spent)
-        return replace(result, row_offset=rows.applied)
+            spent = {stage: spent[stage] + ms for stage, ms in result.milliseconds.items()}
+        spent['preprocess'] += 1000 * (time.perf_counter() - started) - sum(spent.values())
+        return replace(result, milliseconds=spent, row_offset=rows.applied)
 
     def _estimate(self, left: np.ndarray, right: np.ndarray, confidence: bool) -> StereoResult:
         clock = StageClock()

@@ -18,6 +18,8 @@ WIDEST = 1024
 """Larger images are measured at this width; the pixels below are those of this size."""
 LEAST = 0.15
 """Offsets of no corner larger than this, in pixels, are left alone, for they could be noise."""
+_AREA = 640 * 480
+"""Smaller images, in pixels, have fewer windows and more noise."""
 LARGEST = 8.0
 """Offsets of a corner beyond this are not believed; the pair is not rectified at all."""
 _LEVELS = (0.5, 2), (1.0, 1)
@@ -85,6 +87,8 @@ class RowAligner:
     """Learns from results how far the rows of a rig are off, and moves them back.
 
     The first results count most. Later ones, of which one in ten is measured, follow slow changes.
+    After a jump that two measurements agree on, as after a knock, and after three that tell
+    nothing, it begins anew.
 
     Attributes:
         offset: what is known of the rig, in pixels of its images.
@@ -97,8 +101,9 @@ class RowAligner:
         """Forget everything, for images (height, width) of a rig that is not known yet."""
         self.offset = LEFT_ALONE
         self._size = size
-        self._results = self._measured = 0
+        self._results = self._measured = self._failed = 0
         self._moved = False
+        self._jumped: RowOffset | None = None
 
     def straightened(self, right: np.ndarray) -> np.ndarray:
         """Move the rows of a right image by what is `applied`."""
@@ -122,16 +127,43 @@ class RowAligner:
         self._results += 1
         if self._results > 5 and self._results % 10:
             return False
-        found = measure_rows(left, right, disparity, self.offset)
+        found, before = measure_rows(left, right, disparity, self.offset), self.applied
         if found is None:
+            self._fail()
+            return False
+        self._failed = 0
+        if self._jumps(found):
             return False
         self._measured += 1
-        share, before = max(1 / self._measured, 0.1), self.applied
+        share = max(1 / self._measured, 0.1)
         self.offset = self.offset.plus(found.plus(self.offset, -1), share)
-        least = LEAST * max(1, self._size[1] / WIDEST)
+        least = _least(*self._size)
         # what is moved once stays moved a little below that, lest results jump to and fro
         self._moved = self.offset.largest > (least / 2 if self._moved else least)
         return self._moved and self.applied.plus(before, -1).largest > least
+
+    def _fail(self) -> None:
+        """Forget what may be wrong by now: from there, what is right may be out of reach."""
+        self._failed += 1
+        if self._failed == 3 and self._moved:
+            self._begin(self._size)
+
+    def _jumps(self, found: RowOffset) -> bool:
+        """Whether to wait for the next result, which tells if the rows have really jumped."""
+        far = 3 * _least(*self._size)
+        if not self._measured or found.plus(self.offset, -1).largest <= far:
+            self._jumped = None
+            return False
+        if self._jumped is not None and found.plus(self._jumped, -1).largest <= far:
+            self._begin(self._size)
+            return False
+        self._jumped, self._results = found, 0
+        return True
+
+
+def _least(height: int, width: int) -> float:
+    """The offset of a corner, in pixels of images of a size, that could be noise."""
+    return LEAST * max(1, width / WIDEST, (_AREA / max(1, height * width)) ** 0.5)
 
 
 def measure_rows(

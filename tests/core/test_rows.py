@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nndepth_core import StereoEstimator, io
 from nndepth_core.cli import main
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
-from nndepth_core.rectification.rows import LEAST, RowAligner, RowOffset, measure_rows
+from nndepth_core.rectification.rows import LEAST, RowAligner, RowOffset, _least, measure_rows
 
 WIDTH, HEIGHT = 320, 240
 PRECISE = 0.06  # of a pixel, at the corner where it is most
@@ -174,16 +174,50 @@ def test_slow_changes_are_followed():
     assert distance(aligner.applied, RowOffset(middle)) < 0.45
 
 
+@pytest.mark.parametrize(('before', 'after'), [(0.0, 1.0), (0.3, -1.0), (2.0, 0.0), (2.0, -2.0)])
+def test_a_knock_is_made_good_within_two_measurements_or_after_three_that_fail(before, after):
+    aligner = RowAligner()
+    for number in range(20):
+        left, right, disparity = pair(RowOffset(before), number % 3)
+        aligner.straightened(right)
+        aligner.learn(left, right, disparity)
+    again = []
+    for number in range(35):
+        left, right, disparity = pair(RowOffset(after), number % 3)
+        aligner.straightened(right)
+        again.append(aligner.learn(left, right, disparity))
+        if number == 12 and abs(before - after) < 3:
+            assert distance(aligner.offset, RowOffset(after)) < PRECISE
+    assert distance(aligner.offset, RowOffset(after)) < PRECISE
+    assert sum(again) == (after != 0)
+
+
+def test_one_odd_pair_changes_nothing():
+    aligner = RowAligner()
+    for number in range(30):
+        left, right, disparity = pair(RowOffset(1.5 if number == 9 else 0.5), number % 3)
+        aligner.straightened(right)
+        aligner.learn(left, right, disparity)
+        assert distance(aligner.offset, RowOffset(0.5)) < PRECISE
+
+
+def test_small_images_need_larger_offsets():
+    assert _least(480, 640) == _least(768, 1024) == LEAST
+    assert _least(240, 320) == 2 * LEAST
+    assert _least(1536, 2048) == 2 * LEAST
+
+
 def test_an_offset_about_the_least_is_not_taken_to_and_fro():
     aligner, applied = RowAligner(), []
-    for middle in (1.4 * LEAST, 0.8 * LEAST, 0.7 * LEAST, 0.8 * LEAST, 1.4 * LEAST):
+    least = _least(HEIGHT, WIDTH)
+    for middle in (1.4 * least, 0.8 * least, 0.7 * least, 0.8 * least, 1.4 * least):
         left, right, disparity = pair(RowOffset(middle))
         aligner.straightened(right)
         aligner.learn(left, right, disparity)
         applied.append(aligner.applied != RowOffset())
     assert applied == [True] * 5
     fresh = RowAligner()
-    left, right, disparity = pair(RowOffset(0.8 * LEAST))
+    left, right, disparity = pair(RowOffset(0.8 * least))
     fresh.straightened(right)
     assert not fresh.learn(left, right, disparity)
     assert fresh.applied == RowOffset()

@@ -31,6 +31,8 @@ def module(tmp_path, monkeypatch):
     code = re.search(r'```python\n(.*?)```', DOCUMENT.read_text(), re.DOTALL)[1]
     (tmp_path / 'my_networks.py').write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
+    # a file that is written twice in a second would be taken for the compiled one of before
+    monkeypatch.setattr(sys, 'dont_write_bytecode', True)
     monkeypatch.setattr(third_party, '_REGISTERED', {})
     yield tmp_path
     sys.modules.pop('my_networks', None)
