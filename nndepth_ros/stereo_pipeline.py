@@ -160,6 +160,7 @@ class StereoPipeline(Pipeline):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.rows = RowAligner()
+        self._camera: StereoCamera | None = None
 
     def decode(self, moment: Moment, max_pixels: int) -> StereoInput:
         """Decode both images and read the stereo camera; see `StereoInput.from_messages`."""
@@ -176,8 +177,8 @@ class StereoPipeline(Pipeline):
         self, estimator: StereoEstimator, frame: StereoInput, confidence: bool
     ) -> StereoResult:
         """Estimate the disparity, where the raw image shows something."""
-        if not estimator.align_rows:
-            self.rows = RowAligner()
+        if not estimator.align_rows or frame.camera != self._camera:
+            self.rows, self._camera = RowAligner(), frame.camera
         result = estimator(frame.left, frame.right, confidence, self.rows)
         clear_uncovered(result.disparity, frame.rectifiers)
         return result
@@ -287,13 +288,6 @@ class StereoPipeline(Pipeline):
             spec.bounds[1] * result.scale,
             settings.depth_limits,
         )
-
-    def examine_calibration(self, *infos: Any, **limits: Any) -> None:
-        """Also forget the rows of cameras that are described anew."""
-        before = self.calibration
-        super().examine_calibration(*infos, **limits)
-        if self.calibration != before:
-            self.rows = RowAligner()
 
     def examine_infos(self, *infos: Any, baseline: BaselineLimits | None = None) -> list[Finding]:
         """Check that both camera_info make a stereo camera."""

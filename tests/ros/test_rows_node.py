@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip('nndepth.msg', reason='the workspace is not built and sourced')
-from rig import HEIGHT, SHIFT, WIDTH
+from rig import HEIGHT, SHIFT, WIDTH, camera_info
 
 from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.conversions import stamp_ns
@@ -72,9 +72,33 @@ def test_rows_of_a_rectified_pair_are_not_touched(make_rig):
     assert [stats.row_offset for stats in rig.wait_for('stats', 3)] == [0.0] * 3
 
 
+def test_rows_are_forgotten_with_the_calibration_and_while_switched_off(make_rig):
+    rig = make_rig(outputs=('stats',))
+    sent = 0
+
+    def offset(lower: int, baseline: float = 1.0) -> float:
+        nonlocal sent
+        sent += 1
+        infos = [camera_info(side) for side in ('left', 'right')]
+        infos[1].p[3] *= baseline
+        rig.send_infos(*infos, stamp_ns=STAMP + sent * 10**8)
+        rig.send_pair(STAMP + sent * 10**8, pair(lower), infos=False)
+        return rig.wait_for('stats', sent)[-1].row_offset
+
+    assert offset(1) == pytest.approx(1.0, abs=0.1)
+    assert offset(1) == pytest.approx(1.0, abs=0.1)
+    assert offset(0, 1.5) == 0.0
+    assert offset(1, 1.5) == 0.0  # it may be one odd pair
+    assert offset(1, 2.0) == pytest.approx(1.0, abs=0.1)
+    assert rig.set_parameters(align_rows=False) == ''
+    assert offset(1, 2.0) == 0.0
+    assert rig.set_parameters(align_rows=True) == ''
+    assert offset(0, 2.0) == 0.0
+
+
 @pytest.mark.parametrize('align', [True, False])
 def test_a_replay_reports_the_rows(tmp_path, align):
-    sides = dict(zip(('left', 'right'), pair(LOWER, bags.WIDTH, bags.HEIGHT), strict=True))
+    sides = dict(zip(('left', 'right'), pair(2, bags.WIDTH, bags.HEIGHT), strict=True))
 
     def shown(topic: str, message: Any) -> Any:
         if not topic.endswith('image_rect'):
@@ -86,7 +110,7 @@ def test_a_replay_reports_the_rows(tmp_path, align):
     estimator = StereoEstimator.load('sgbm', options={'num_disparities': 32}, align_rows=align)
     settings = ReplaySettings(outputs=(DISPARITY, STATS))
     report = replay(source, tmp_path / 'out', estimator, settings)
-    expected = 1.0 if align else 0.0
+    expected = 2.0 if align else 0.0
     assert report['row_offset']['middle'] == pytest.approx(expected, abs=0.1)
     stats = [message for _, message in bags.read_bag(tmp_path / 'out')['/stereo/stats']]
-    assert [message.row_offset for message in stats] == pytest.approx([expected] * 3, abs=0.1)
+    assert [message.row_offset for message in stats] == pytest.approx([expected] * 3, abs=0.2)
