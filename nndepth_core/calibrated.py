@@ -29,7 +29,6 @@ from nndepth_core.plausibility import (
     examine_depth,
     examine_estimate,
     examine_image_levels,
-    examine_levels,
 )
 from nndepth_core.plausibility.projections import examine_projections
 from nndepth_core.rectification.alignment import examine_pair
@@ -67,10 +66,9 @@ class PairDepth:
 
     def examine_images(self, baselines: BaselineLimits) -> list[Finding]:
         """Examine whether images and calibration can be true."""
-        if self.camera is None or self.projections is None:  # order and offset are not known
-            found = examine_levels(self.left, self.right)
-            found += [it for it in examine_pair(self.left, self.right) if it.code == 'vertical']
-            return found
+        if self.camera is None or self.projections is None:  # nor is the disparity at infinity
+            found = examine_pair(self.left, self.right)
+            return [finding for finding in found if finding.code != 'images_swapped']
         camera = self.camera
         found = examine_pair(self.left, self.right, camera.cx_offset)
         found += examine_baseline(camera.baseline, camera.left.fx, baselines)

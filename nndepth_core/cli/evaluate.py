@@ -103,8 +103,7 @@ def name_flags(evaluation: Evaluation, args: argparse.Namespace) -> None:
 
 
 def _subjects(args: argparse.Namespace, settings: Sequence[str]) -> Subjects:
-    with wording.naming_flags(args):
-        models = model_list.load_estimators(args.models, args)
+    models = model_list.load_estimators(args.models, args)
     task = model_list.task_of(models)
     measures = _stereo_measures(args) if task == 'stereo' else _mono_measures(args)
     return Subjects(models, datasets.load_dataset(args.data, settings, task), measures)
@@ -115,7 +114,8 @@ def subjects_of(job: bytes) -> Subjects:
     """Make what is evaluated, in a worker, of the arguments that the command has pickled."""
     args, settings, folder = pickle.loads(job)
     workers.in_worker(args, folder)
-    return _subjects(args, settings)
+    with wording.naming_flags(args):
+        return _subjects(args, settings)
 
 
 def _stereo_measures(args: argparse.Namespace) -> Measures:

@@ -7,9 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LIBRARY = 'nndepth_core'
-"""The name of the logger above all of this library."""
-
 
 def say(text: str) -> None:
     """Print a line to stderr, beside a progress bar."""
@@ -36,13 +33,22 @@ def say_logs() -> None:
 
 @contextmanager
 def saying_logs() -> Iterator[None]:
-    """Say what is logged meanwhile; a command may let the library tell more."""
+    """Say what is logged meanwhile."""
     root, handler = logging.getLogger(), LogHandler()
-    library = logging.getLogger(LIBRARY)
-    level = library.level
     root.addHandler(handler)
     try:
         yield
     finally:
         root.removeHandler(handler)
+
+
+@contextmanager
+def telling_more() -> Iterator[None]:
+    """Let this library log what it does meanwhile, not only what is wrong."""
+    library = logging.getLogger('nndepth_core')
+    level = library.level
+    library.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
         library.setLevel(level)

@@ -27,25 +27,15 @@ class Alignment(NamedTuple):
     behind: float
 
 
-def measure_alignment(
-    left: np.ndarray,
-    right: np.ndarray,
-    rows: int = 8,
-    columns: int = 160,
-    corners: int = 150,
-    cx_offset: float = 0.0,
-) -> Alignment:
-    """Search corners of the left image in the right one, in bands around their rows.
+def measure_alignment(left: np.ndarray, right: np.ndarray, cx_offset: float = 0.0) -> Alignment:
+    """Compare the places of corners that `match_corners` finds in both images.
 
     Args:
         left: uint8 RGB (H, W, 3).
         right: uint8 RGB (H, W, 3).
-        rows: half the height of the band that is searched, in pixels.
-        columns: half the width of the band that is searched, in pixels.
-        corners: the most corners that are tried.
         cx_offset: the disparity of a point at infinity, in pixels.
     """
-    offsets = match_corners(left, right, rows, columns, corners)
+    offsets = match_corners(left, right)
     if not len(offsets):
         return Alignment(0, 0.0, 0.0)
     dx, dy = offsets.T
