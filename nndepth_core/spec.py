@@ -122,6 +122,8 @@ class ModelSpec:
         affine_points: whether it gives maps 'x' and 'y' besides 'depth' and 'confidence': where
             the points lie that pixels show, to the right and below the axis of the camera. Its
             depth lacks a shift then, which follows from them (see `nndepth_core.point_maps`).
+        refined: whether variational refinement belongs to a stereo model, since it was measured to
+            make its disparities more precise (see `nndepth_core.estimator.variational`).
         bytes_per_pixel: the memory that a run on the CPU needs at least for each pixel
             (nano_stereo, the smallest network, was measured at 286).
     """
@@ -148,6 +150,7 @@ class ModelSpec:
     max_depth: float | None = None
     least_confidence: float = 0.0
     affine_points: bool = False
+    refined: bool = False
     bytes_per_pixel: int = 150
 
     def __post_init__(self) -> None:
@@ -175,7 +178,7 @@ class ModelSpec:
             choice('confidence', self.confidence, get_args(Confidence))
         if self.canonical_focal is not None:
             number('canonical_focal', self.canonical_focal, 1, 1e6)
-        for name in ('affine_points', 'saturates'):
+        for name in ('affine_points', 'refined', 'saturates'):
             if getattr(self, name) not in (False, True):
                 raise ValueError(f'{name} is {getattr(self, name)!r}; give true or false')
         if self.affine_points and (self.output != 'depth' or self.confidence is None):
@@ -184,6 +187,8 @@ class ModelSpec:
             self.output not in ('depth', 'relative_depth') or self.confidence is None
         ):
             raise ValueError('a model of a least_confidence gives depth and a confidence')
+        if self.refined and self.task != 'stereo':
+            raise ValueError('only disparities are refined; refined must be false')
         if self.saturates and (self.output != 'depth' or self.value_range is None):
             raise ValueError('a model that saturates has the output depth and a value_range')
         if self.max_depth is not None and (

@@ -24,7 +24,7 @@ from nndepth_core.engines import (
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.options import NETWORK_OPTIONS, options_for
 from nndepth_core.engines.sgbm import RANGES
-from nndepth_core.estimator import DEFAULT_MODEL, Estimator
+from nndepth_core.estimator import DEFAULT_MODEL, REFINE, Estimator
 from nndepth_core.files.picture import MAX_PIXELS
 from nndepth_core.files.values import integer
 from nndepth_core.filters import FilterSettings
@@ -90,6 +90,13 @@ def add_settings(parser: argparse.ArgumentParser, align_rows: bool = True) -> No
         choices=('on', 'off'),
         help='for pairs: find rows of the right image that are slightly off, and move them back; '
         f'default: {"on" if align_rows else "off"}',
+    )
+    add(
+        '--refine',
+        choices=tuple(REFINE),
+        default='auto',
+        help='for pairs: make disparities more precise by the gradients of both images; auto, the '
+        'default, does so for the models that gain by it (nano_stereo)',
     )
     add(
         '--confidence-threshold',
@@ -355,11 +362,15 @@ def load_estimator(
         processing_size=args.processing_size,
         confidence_threshold=args.confidence_threshold,
         align_rows=args.align_rows == 'on' if args.align_rows else align_rows,
+        refine=REFINE[args.refine],
         **settings,
     )
-    if args.align_rows and estimator.task != 'stereo':
+    of_pairs = {'--align-rows': args.align_rows, '--refine': args.refine != 'auto'}
+    if estimator.task != 'stereo' and (
+        given_here := [name for name in of_pairs if of_pairs[name]]
+    ):
         raise ValueError(
-            f'--align-rows is for pairs, and {estimator.engine.spec.title} takes single images'
+            f'{given_here[0]} is for pairs, and {estimator.engine.spec.title} takes single images'
         )
     estimator.self_test()
     return estimator

@@ -9,10 +9,11 @@ from nndepth_core.estimator.base import DEFAULT_MODEL, Estimator
 from nndepth_core.estimator.images import check_image, check_pair
 from nndepth_core.estimator.mono import MonoEstimator
 from nndepth_core.estimator.results import DepthResult, StageClock, StereoResult
-from nndepth_core.estimator.stereo import StereoEstimator
+from nndepth_core.estimator.stereo import REFINE, StereoEstimator
 
 __all__ = [
     'DEFAULT_MODEL',
+    'REFINE',
     'DepthResult',
     'Estimator',
     'MonoEstimator',
@@ -31,15 +32,16 @@ def load_estimator(
     device: str = 'auto',
     options: dict[str, Any] | None = None,
     align_rows: bool = False,
+    refine: bool | None = None,
     **settings: Any,
 ) -> StereoEstimator | MonoEstimator:
     """Make the estimator for the task of a model, by names.
 
-    See `Estimator.load`, and `StereoEstimator` for `align_rows`, which only pairs have.
+    See `Estimator.load`; `align_rows` and `refine` are for pairs, see `StereoEstimator`.
     """
     made = create_engine(model, engine, device, **(options or {}))
     return (
         MonoEstimator(made, **settings)
         if made.spec.task == 'mono'
-        else StereoEstimator(made, align_rows=align_rows, **settings)
+        else StereoEstimator(made, align_rows=align_rows, refine=refine, **settings)
     )

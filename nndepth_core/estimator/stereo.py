@@ -14,10 +14,15 @@ from nndepth_core.engines.maps import left_right_confidence
 from nndepth_core.estimator.base import Estimator
 from nndepth_core.estimator.images import check_pair
 from nndepth_core.estimator.results import StageClock, StereoResult
+from nndepth_core.estimator.variational import refined
 from nndepth_core.rectification.rows import RowAligner
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+REFINE = {'auto': None, 'on': True, 'off': False}
+"""The words for `StereoEstimator.refine`, as options and parameters have them."""
 
 
 class StereoEstimator(Estimator):
@@ -28,16 +33,29 @@ class StereoEstimator(Estimator):
         align_rows: whether rows of the right image that are slightly off, as after a knock on the
             rig, are found by the result and moved back; the model runs again if they are farther
             off than was known.
+        refine: whether variational refinement makes disparities more precise; None leaves that to
+            the model, see `ModelSpec.refined`.
         settings: see `Estimator`.
     """
 
     task = 'stereo'
 
     def __init__(
-        self, engine: Engine, *args: Any, align_rows: bool = False, **settings: Any
+        self,
+        engine: Engine,
+        *args: Any,
+        align_rows: bool = False,
+        refine: bool | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(engine, *args, **settings)
         self.align_rows = align_rows
+        self.refine = refine
+
+    @property
+    def refines(self) -> bool:
+        """Whether disparities are refined."""
+        return self.engine.spec.refined if self.refine is None else self.refine
 
     @classmethod
     def default(cls) -> Self:
@@ -92,4 +110,7 @@ class StereoEstimator(Estimator):
             }
             of_right = self.engine.run(mirrored)['disparity'][0, :, ::-1]
             maps['confidence'] = left_right_confidence(maps['disparity'], of_right)
+        if self.refines:
+            pair = batch['left'][0], batch['right'][0]
+            maps['disparity'] = refined(*pair, maps['disparity'])
         return maps

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nndepth_core.filters.holes import filled_from_background
+
 BAD_PIXELS = (0.5, 1, 2, 3, 4)
 
 
@@ -27,10 +29,10 @@ def stereo_metrics(
         Over the valid pixels:
         density: percentage with an estimate;
         epe_estimated: mean absolute error of the pixels with an estimate, pixels;
-        epe, rmse: mean and root mean square error after `fill_holes`, pixels;
+        epe, rmse: mean and root mean square error after `filled_from_background`, pixels;
         bad_0.5 .. bad_4: percentage with an error above so many pixels; d1_all: above 3 pixels
         and 5 percent of the truth; a missing estimate counts as bad;
-        bad_0.5_filled .. d1_all_filled: the same after `fill_holes`.
+        bad_0.5_filled .. d1_all_filled: the same after `filled_from_background`.
 
     Raises:
         ValueError: the shapes differ, or no pixel is valid.
@@ -65,35 +67,13 @@ def regional_metrics(
         )
     target = truth.astype(np.float64)
     error = np.abs(disparity - target)
-    filled = np.abs(fill_holes(disparity) - target)
+    filled = np.abs(filled_from_background(disparity) - target)
     masks = {name: mask & np.isfinite(truth) for name, mask in regions.items()}
     return {
         name: _summary(error[mask], filled[mask], target[mask])
         for name, mask in masks.items()
         if mask.any()
     }
-
-
-def fill_holes(disparity: np.ndarray) -> np.ndarray:
-    """Fill the unknown pixels of (H, W) from the background, float32.
-
-    A hole takes the smaller of the nearest known disparities to its left and right in the row; a
-    row without any takes the nearest row that has some. A map without any stays unknown.
-    """
-    known = np.isfinite(disparity)
-    rows = np.flatnonzero(known.any(axis=1))
-    if not rows.size:
-        return np.full(disparity.shape, np.nan, np.float32)
-    columns = np.arange(disparity.shape[1])
-    before = np.maximum.accumulate(np.where(known, columns, 0), axis=1)
-    after = np.minimum.accumulate(np.where(known, columns, columns[-1])[:, ::-1], axis=1)[:, ::-1]
-    neighbours = [
-        np.take_along_axis(np.where(known, disparity, np.nan), index, axis=1)
-        for index in (before, after)
-    ]
-    filled = np.fmin(*neighbours).astype(np.float32)
-    nearest = np.abs(np.arange(len(filled))[:, None] - rows).argmin(axis=1)
-    return filled[rows[nearest]]
 
 
 def _summary(error: np.ndarray, filled: np.ndarray, target: np.ndarray) -> dict[str, float]:

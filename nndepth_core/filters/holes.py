@@ -32,3 +32,25 @@ def fill_holes(values: np.ndarray, widest: int) -> np.ndarray:
     at = np.repeat(row * width + begin, length) + within
     values.reshape(-1)[at] = np.repeat(farther, length)
     return at
+
+
+def filled_from_background(disparity: np.ndarray) -> np.ndarray:
+    """Fill the unknown pixels of (H, W) from the background, float32.
+
+    A hole takes the smaller of the nearest known disparities to its left and right in the row; a
+    row without any takes the nearest row that has some. A map without any stays unknown.
+    """
+    known = np.isfinite(disparity)
+    rows = np.flatnonzero(known.any(axis=1))
+    if not rows.size:
+        return np.full(disparity.shape, np.nan, np.float32)
+    columns = np.arange(disparity.shape[1])
+    before = np.maximum.accumulate(np.where(known, columns, 0), axis=1)
+    after = np.minimum.accumulate(np.where(known, columns, columns[-1])[:, ::-1], axis=1)[:, ::-1]
+    neighbours = [
+        np.take_along_axis(np.where(known, disparity, np.nan), index, axis=1)
+        for index in (before, after)
+    ]
+    filled = np.fmin(*neighbours).astype(np.float32)
+    nearest = np.abs(np.arange(len(filled))[:, None] - rows).argmin(axis=1)
+    return filled[rows[nearest]]

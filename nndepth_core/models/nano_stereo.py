@@ -57,6 +57,9 @@ _JOINED = 48
 """Channels that the refinement joins; runtimes are fast at multiples of 16."""
 _NEAR = 1.0
 """How far from the first look, in pixels at 1/4, the second one may find a match at no cost."""
+_TOO_SURE = 0.35
+"""What the confidence of a look at half the size has too much of, in logits, since it speaks of
+its own pixels; measured on rendered pairs."""
 
 
 class Estimate(NamedTuple):
@@ -92,7 +95,7 @@ class NanoStereo(StereoNetwork):
         ValueError: looks or max_disparity are none of `choices`.
     """
 
-    spec = ModelSpec('nano_stereo', confidence='head', placement='top_right')
+    spec = ModelSpec('nano_stereo', confidence='head', placement='top_right', refined=True)
     variants = NANO_STEREO.variants
     choices = NANO_STEREO.choices
 
@@ -251,10 +254,8 @@ def _in_pixels_given(look: Estimate, scale: float) -> tuple[Tensor, Tensor]:
     """Bring disparity and logit of the confidence to the size of the images that were given."""
     if scale == 1:
         return look.disparity, look.confidence_logits
-    return (
-        resized(look.disparity, 1 / scale) / scale,
-        resized(look.confidence_logits, 1 / scale),
-    )
+    logits = resized(look.confidence_logits, 1 / scale)
+    return resized(look.disparity, 1 / scale) / scale, logits - _TOO_SURE * (scale < 1)
 
 
 def _volume(features: Tensor, bins: int, group: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nndepth_core.engines import MOST, PRECISIONS, SgbmSettings, resolve_model
 from nndepth_core.engines.options import options_for
+from nndepth_core.estimator import REFINE
 from nndepth_ros.parameters.table import Parameter
 
 MODEL_PARAMETERS = (
@@ -94,6 +95,7 @@ class ModelConfig:
     output_size: str
     confidence_threshold: float
     align_rows: bool | None = None
+    refine: str | None = None
     sgbm: SgbmSettings | None = None
     onnx: dict[str, str] = field(default_factory=dict)
 
@@ -128,7 +130,9 @@ class ModelConfig:
             'output': self.output_size,
             'confidence_threshold': self.confidence_threshold,
         }
-        return sizes if self.align_rows is None else {**sizes, 'align_rows': self.align_rows}
+        if self.align_rows is None or self.refine is None:  # only pairs have these
+            return sizes
+        return {**sizes, 'align_rows': self.align_rows, 'refine': REFINE[self.refine]}
 
     def of_engine(self) -> ModelConfig:
         """This config with the sizes left out, to compare what engines are made of."""
@@ -139,6 +143,7 @@ class ModelConfig:
             output_size='camera',
             confidence_threshold=0.0,
             align_rows=None,
+            refine=None,
         )
 
     def options(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from nndepth_core.engines import AUTO, SgbmSettings
 from nndepth_core.engines.contract import OPTIONS as CONTRACT_OPTIONS
 from nndepth_core.engines.contract import Contract
 from nndepth_core.engines.sgbm import MODES, RANGES
+from nndepth_core.estimator import REFINE
 from nndepth_core.plausibility import BaselineLimits
 from nndepth_core.uncertainty import LARGEST_SIGMA
 from nndepth_ros.outputs import OutputSettings
@@ -46,6 +47,13 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
         'align_rows',
         True,
         'Find rows of the right image that are slightly off, as after a knock; move them back.',
+    ),
+    Parameter(
+        'refine',
+        'auto',
+        'Make disparities more precise by the gradients of both images; auto: for models that '
+        'gain by it.',
+        choices=tuple(REFINE),
     ),
     Parameter(
         'synchronizer',

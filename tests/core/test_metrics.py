@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nndepth_core.evaluation.metrics import fill_holes, stereo_metrics
+from nndepth_core.evaluation.metrics import stereo_metrics
+from nndepth_core.filters.holes import filled_from_background
 
 NAN = np.nan
 
@@ -78,7 +79,7 @@ def test_holes_take_the_farther_neighbour():
         ],
         np.float32,
     )
-    filled = fill_holes(holes)
+    filled = filled_from_background(holes)
     assert filled.dtype == np.float32
     assert filled.tolist() == [
         [5, 5, 3, 3, 3, 3],
@@ -95,7 +96,7 @@ def test_filling_agrees_with_its_definition(seed, holes):
     random = np.random.default_rng(seed)
     disparity = random.uniform(1, 60, (6, 9)).astype(np.float32)
     disparity[random.random(disparity.shape) < holes] = NAN
-    filled = fill_holes(disparity)
+    filled = filled_from_background(disparity)
     for y, x in np.argwhere(np.isfinite(disparity).any(axis=1)[:, None] & np.isnan(disparity)):
         left, right = disparity[y, :x], disparity[y, x + 1 :]
         sides = [left[np.isfinite(left)][-1:], right[np.isfinite(right)][:1]]
