@@ -137,6 +137,7 @@ def _report(
         'network_settings': settings_of_engine(engine),
         'engine': engine.name,
         'device': engine.device,
+        'refined': inference.estimator.refines,
         f'{inference.noun}s': records,
         'mean': mean,
         'findings': [finding.described() for finding in findings],

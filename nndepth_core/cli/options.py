@@ -365,13 +365,10 @@ def load_estimator(
         refine=REFINE[args.refine],
         **settings,
     )
-    of_pairs = {'--align-rows': args.align_rows, '--refine': args.refine != 'auto'}
-    if estimator.task != 'stereo' and (
-        given_here := [name for name in of_pairs if of_pairs[name]]
-    ):
-        raise ValueError(
-            f'{given_here[0]} is for pairs, and {estimator.engine.spec.title} takes single images'
-        )
+    for name, is_given in (('align_rows', args.align_rows), ('refine', args.refine != 'auto')):
+        if is_given and estimator.task != 'stereo':
+            title = estimator.engine.spec.title
+            raise ValueError(f'{flag(name)} is for pairs, and {title} takes single images')
     estimator.self_test()
     return estimator
 

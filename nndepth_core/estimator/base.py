@@ -165,6 +165,11 @@ class Estimator:
         self._run(dict.fromkeys(spec.images, blank), StageClock(), numbers)
 
     @property
+    def refines(self) -> bool:
+        """Whether what the model gives is refined, as `StereoEstimator` can."""
+        return False
+
+    @property
     def iterations(self) -> int:
         """The steps of an iterative network, of which fewer are faster; 0 for other models.
 

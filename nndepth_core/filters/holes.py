@@ -34,21 +34,27 @@ def fill_holes(values: np.ndarray, widest: int) -> np.ndarray:
     return at
 
 
-def filled_from_background(disparity: np.ndarray) -> np.ndarray:
-    """Fill the unknown pixels of (H, W) from the background, float32.
+def filled_from_background(values: np.ndarray) -> np.ndarray:
+    """Fill all unknown pixels of a map from the background.
 
-    A hole takes the smaller of the nearest known disparities to its left and right in the row; a
-    row without any takes the nearest row that has some. A map without any stays unknown.
+    A hole takes the farther of the nearest known values to its left and right in the row; a row
+    without any takes the nearest row that has some. A map without any stays unknown.
+
+    Args:
+        values: float32 (H, W), the inverse of the depth, not finite where unknown.
+
+    Returns:
+        A new map, float32.
     """
-    known = np.isfinite(disparity)
+    known = np.isfinite(values)
     rows = np.flatnonzero(known.any(axis=1))
     if not rows.size:
-        return np.full(disparity.shape, np.nan, np.float32)
-    columns = np.arange(disparity.shape[1])
+        return np.full(values.shape, np.nan, np.float32)
+    columns = np.arange(values.shape[1])
     before = np.maximum.accumulate(np.where(known, columns, 0), axis=1)
     after = np.minimum.accumulate(np.where(known, columns, columns[-1])[:, ::-1], axis=1)[:, ::-1]
     neighbours = [
-        np.take_along_axis(np.where(known, disparity, np.nan), index, axis=1)
+        np.take_along_axis(np.where(known, values, np.nan), index, axis=1)
         for index in (before, after)
     ]
     filled = np.fmin(*neighbours).astype(np.float32)

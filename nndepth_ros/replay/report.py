@@ -71,6 +71,7 @@ def describe(processor: Processor, milliseconds: Mapping[str, float]) -> dict[st
             'network_settings': settings_of_engine(engine),
             'engine': engine.name,
             'device': engine.device,
+            'refined': estimator.refines,
             'processing_size': outcome.processing_size,
             'output_size': estimator.output,
             'confidence_threshold': estimator.confidence_threshold,
