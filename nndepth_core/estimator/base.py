@@ -220,10 +220,13 @@ class Estimator:
             )
         # Checked once, since the engine holds the memory from then on and it is no longer free.
         if (size, whole) != self._checked and self.engine.spec.fixed_size is None:
-            on_cpu = self.engine.device == 'cpu'
-            check_processing_size(size, whole, on_cpu * self.engine.spec.bytes_per_pixel)
+            check_processing_size(size, whole, self._bytes_per_pixel())
             self._checked = size, whole
         return size
+
+    def _bytes_per_pixel(self) -> int:
+        """The memory beside that of other devices that a run needs at least for each pixel."""
+        return self.engine.spec.bytes_per_pixel if self.engine.device == 'cpu' else 0
 
     def _run(
         self,

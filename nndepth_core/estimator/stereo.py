@@ -14,7 +14,7 @@ from nndepth_core.engines.maps import left_right_confidence
 from nndepth_core.estimator.base import Estimator
 from nndepth_core.estimator.images import check_pair
 from nndepth_core.estimator.results import StageClock, StereoResult
-from nndepth_core.estimator.variational import refined
+from nndepth_core.estimator.variational import BYTES_PER_PIXEL, refined
 from nndepth_core.rectification.rows import RowAligner
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ class StereoEstimator(Estimator):
         clock.lap('postprocess')
         shown = maps['confidence'] if confidence else None
         return StereoResult(maps['disparity'], shown, size, clock.milliseconds)
+
+    def _bytes_per_pixel(self) -> int:
+        return super()._bytes_per_pixel() + (BYTES_PER_PIXEL if self.refines else 0)
 
     def _infer(self, batch: Mapping[str, np.ndarray], confidence: bool) -> dict[str, np.ndarray]:
         maps = super()._infer(batch, confidence)

@@ -15,6 +15,8 @@ import numpy as np
 
 from nndepth_core.filters.holes import filled_from_background
 
+BYTES_PER_PIXEL = 150
+"""The memory that refinement needs for each pixel, as measured."""
 _LARGEST = 1.0
 """The most that a disparity changes, in pixels."""
 _LOST = 4.0

@@ -63,6 +63,16 @@ def test_memory_is_checked_before_the_first_pair_of_a_size_only(monkeypatch):
         estimator(image[1:], image[1:])
 
 
+def test_refinement_needs_memory_beside_the_model(monkeypatch):
+    plain = StereoEstimator.load('sgbm')
+    image = np.zeros((64, 96, 3), np.uint8)
+    enough = image[..., 0].size * plain.engine.spec.bytes_per_pixel
+    monkeypatch.setattr(memory, 'available_memory', lambda: enough)
+    plain(image, image)
+    with pytest.raises(ValueError, match='set a smaller processing_size'):
+        StereoEstimator(plain.engine, refine=True)(image, image)
+
+
 @pytest.fixture
 def system(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, '_PROC', tmp_path / 'proc')
