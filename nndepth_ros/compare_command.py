@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nndepth_core.cli import command_parser, model_list, options, wording
+from nndepth_core.cli import command_parser, model_list, model_options, options, wording
 from nndepth_core.cli.compare import add_folder, is_bag
 from nndepth_core.cli.table import table
 from nndepth_core.engines import common_task
@@ -119,5 +119,5 @@ def _parser() -> argparse.ArgumentParser:
     add_reading(parser)
     add_stereo_selection(parser)
     add_single_images(parser)
-    options.add_settings(parser, align_rows=False)
+    model_options.add_settings(parser, align_rows=False)
     return parser

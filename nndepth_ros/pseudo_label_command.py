@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nndepth_core.cli import command_parser, options, wording
+from nndepth_core.cli import command_parser, model_options, options, wording
 from nndepth_core.estimator import StereoEstimator
 from nndepth_ros.allocator import keep_freed_memory
 from nndepth_ros.outputs import OutputSettings
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     keep_freed_memory()
     with wording.naming_flags(args):
-        estimator = options.load_estimator(args, StereoEstimator.load)
+        estimator = model_options.load_estimator(args, StereoEstimator.load)
         filters = options.filter_settings(args)
         settings = replace(
             selection(args, 'stereo', parser.get_default),

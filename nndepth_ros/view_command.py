@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nndepth_core.cli import command_parser, options, wording
+from nndepth_core.cli import command_parser, model_options, options, wording
 from nndepth_core.cli.view_options import (
     EPILOG,
     add_sink_arguments,
@@ -47,7 +47,7 @@ def _view(args: argparse.Namespace, default: Callable[[str], object]) -> int:
     check_sink(shown)
     cloud = options.cloud_settings(args, {'cloud'})
     keep_freed_memory()
-    estimator = options.load_estimator(args, load_estimator)
+    estimator = model_options.load_estimator(args, load_estimator)
     filters = options.filter_settings(args)
     messages = OutputSettings(args.min_depth, args.max_depth, filters=filters)
     settings = replace(selection(args, estimator.task, default), messages=messages)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nndepth_core.app.actions import AnyEstimator, model_choices
 from nndepth_core.cli import command_parser, options
+from nndepth_core.cli.model_options import MODEL_HELP
 from nndepth_core.engines import DEVICES, EngineError, check_names
 from nndepth_core.estimator import DEFAULT_MODEL, load_estimator
 from nndepth_core.files.writing import temporary_folder
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         '--model',
         default=DEFAULT_MODEL,
-        help=f'the model that is chosen at first: {options.MODEL_HELP}; default: %(default)s',
+        help=f'the model that is chosen at first: {MODEL_HELP}; default: %(default)s',
     )
     add(
         '--device',

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nndepth_core.cli import command_parser, datasets, model_list, options, wording
+from nndepth_core.cli import command_parser, datasets, model_list, model_options, options, wording
 from nndepth_core.cli.evaluate import (
     add_output_arguments,
     check_outputs,
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_single_calibration(parser)
     add_folder(parser)
     add_output_arguments(parser)
-    options.add_settings(parser, align_rows=False)
+    model_options.add_settings(parser, align_rows=False)
     return parser
 
 

@@ -21,6 +21,7 @@ from nndepth_core.cli import (
     datasets,
     explain,
     model_list,
+    model_options,
     options,
     wording,
     workers,
@@ -271,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
         help='how many samples the page shows, which are those with the largest errors; default: '
         '%(default)s',
     )
-    options.add_settings(parser, align_rows=False)
+    model_options.add_settings(parser, align_rows=False)
     workers.add_pool_arguments(parser, 'this one alone')
     return parser
 

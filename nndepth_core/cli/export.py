@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nndepth_core.cli import command_parser
-from nndepth_core.cli.options import add_network_arguments, image_size, network_settings
+from nndepth_core.cli.model_options import add_network_arguments, network_settings
+from nndepth_core.cli.options import image_size
 from nndepth_core.engines import DEVICES, EngineError, create_engine
 from nndepth_core.engines.base import iterations_for
 from nndepth_core.engines.request import find_request

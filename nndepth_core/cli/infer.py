@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nndepth_core import calibration, clouds
-from nndepth_core.cli import command_parser, explain, options, wording
+from nndepth_core.cli import command_parser, explain, model_options, options, wording
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.cli.infer_mono import MonoInference
 from nndepth_core.cli.infer_stereo import StereoInference
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         'of these; default: '
         'pfm,color, and depth where it is known in metres',
     )
-    options.add_estimator_arguments(parser)
+    model_options.add_estimator_arguments(parser)
     options.add_baseline_arguments(parser)
     options.add_depth_arguments(parser)
     options.add_disparity_sigma(parser)

@@ -13,7 +13,7 @@ import numpy as np
 from nndepth_core import io, visualization
 from nndepth_core.calibrated import NO_LIMITS, CalibratedImages, ImageDepth
 from nndepth_core.camera import depth_limits
-from nndepth_core.cli import options
+from nndepth_core.cli import model_options, options
 from nndepth_core.cli.infer_files import OutputFiles
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.data.image_files import SingleImages
@@ -81,7 +81,7 @@ class MonoInference:
 
     def load(self, args: argparse.Namespace) -> None:
         """Make the estimator; a stereo model, and what the model cannot give, are refused."""
-        estimator = options.load_estimator(args, load_estimator)
+        estimator = model_options.load_estimator(args, load_estimator)
         spec = estimator.engine.spec
         if not isinstance(estimator, MonoEstimator):
             raise ValueError(

@@ -13,7 +13,7 @@ import numpy as np
 from nndepth_core import io, plausibility, visualization
 from nndepth_core.calibrated import CalibratedPairs, PairDepth
 from nndepth_core.camera import depth_limits
-from nndepth_core.cli import options
+from nndepth_core.cli import model_options, options
 from nndepth_core.cli.infer_files import OutputFiles
 from nndepth_core.data.image_files import ImagePairs
 from nndepth_core.data.sample import StereoSample
@@ -60,7 +60,7 @@ class StereoInference:
 
     def load(self, args: argparse.Namespace) -> None:
         """Make the estimator; a model of single images is refused."""
-        estimator = options.load_estimator(args, load_estimator)
+        estimator = model_options.load_estimator(args, load_estimator)
         if not isinstance(estimator, StereoEstimator):
             raise ValueError(
                 f'{estimator.engine.spec.title} takes single images and a pair is given; give one '

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from nndepth_core.cli import options
-from nndepth_core.cli.options import MODEL_HELP, add_estimator_arguments
+from nndepth_core.cli import model_options
+from nndepth_core.cli.model_options import MODEL_HELP, add_estimator_arguments
 from nndepth_core.estimator import MonoEstimator, StereoEstimator, load_estimator
 from nndepth_core.spec import Task
 
@@ -48,7 +48,7 @@ def load_model(text: str, args: argparse.Namespace) -> StereoEstimator | MonoEst
     own = parser.parse_args([*map(_as_option, settings)], given)
     own.model = name
     _add_settings_of_all(own, args)
-    return options.load_estimator(own, load_estimator, align_rows=False)
+    return model_options.load_estimator(own, load_estimator, align_rows=False)
 
 
 def _add_settings_of_all(own: argparse.Namespace, args: argparse.Namespace) -> None:

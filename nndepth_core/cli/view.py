@@ -11,7 +11,7 @@ from tqdm import tqdm
 from nndepth_core import calibration
 from nndepth_core.calibrated import CalibratedImages, CalibratedPairs
 from nndepth_core.camera import depth_limits
-from nndepth_core.cli import command_parser, explain, options, wording
+from nndepth_core.cli import command_parser, explain, model_options, options, wording
 from nndepth_core.cli.compare import is_bag
 from nndepth_core.cli.errors import EXPECTED_ERRORS
 from nndepth_core.cli.infer_mono import check_map, check_single
@@ -65,7 +65,7 @@ def _view(args: argparse.Namespace) -> int:
     check_sink(settings)
     filters = options.filter_settings(args, streams=bool(args.camera))
     cloud = options.cloud_settings(args, {'cloud'})
-    estimator = options.load_estimator(args, load_estimator)
+    estimator = model_options.load_estimator(args, load_estimator)
     source = _source(args, estimator)
     if isinstance(estimator, StereoEstimator):
         make_frame = _of_pairs(args, estimator, filters, cloud)
@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         f'{calibration.LAYOUTS}; for single images also {calibration.SINGLE_LAYOUTS}',
     )
     options.add_rectify(parser, '--calibration')
-    options.add_estimator_arguments(parser)
+    model_options.add_estimator_arguments(parser)
     options.add_baseline_arguments(parser)
     add_sink_arguments(parser)
     options.add_max_pixels(parser)

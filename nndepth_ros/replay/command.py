@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nndepth_core import clouds
-from nndepth_core.cli import command_parser, options, tell, wording
+from nndepth_core.cli import command_parser, model_options, options, tell, wording
 from nndepth_core.clouds import CloudSettings
 from nndepth_core.estimator import MonoEstimator, StereoEstimator, load_estimator
 from nndepth_core.spec import Task, title_of
@@ -167,7 +167,7 @@ def equipment(
     Raises:
         ValueError, EngineError: a value is not allowed, or does not fit the model.
     """
-    estimator = options.load_estimator(args, load_estimator, output=args.output_size)
+    estimator = model_options.load_estimator(args, load_estimator, output=args.output_size)
     _check_outputs(args.topics, estimator.task)
     settings = replace(
         selection(args, estimator.task, default),

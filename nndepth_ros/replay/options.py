@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import partial
 
 from nndepth_core import calibration
-from nndepth_core.cli import options, wording
+from nndepth_core.cli import model_options, options, wording
 from nndepth_core.spec import Task
 from nndepth_ros.bag_topics import MonoTopics, StereoTopics
 from nndepth_ros.parameters.scale import SCALE_PARAMETERS, scale_settings
@@ -33,7 +33,7 @@ MONO_ARGUMENTS = (
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Declare what is read of a bag whatever the task is, and what estimates."""
     add_reading(parser)
-    options.add_estimator_arguments(parser)
+    model_options.add_estimator_arguments(parser)
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pairs import stereo
 
 from nndepth_core import StereoEstimator, engines
-from nndepth_core.cli import model_list, options
+from nndepth_core.cli import model_list, model_options
 from nndepth_core.engines import EngineError, ModelSpec, create_engine, providers
 from nndepth_core.engines.base import check_inputs, physical_cores
 from nndepth_core.engines.card import ModelCard
@@ -311,7 +311,7 @@ def test_settings_are_typed_for_all_models_or_for_one(monkeypatch, model):
 
     monkeypatch.setattr(model_list, 'load_estimator', load)
     parser = argparse.ArgumentParser()
-    options.add_settings(parser)
+    model_options.add_settings(parser)
     args = parser.parse_args(['--set', 'iterations=3'])
     model_list.load_estimators([model, 'light_stereo'], args)
     own = 'iterations=3 matches=4' if ':' in model else 'iterations=3'

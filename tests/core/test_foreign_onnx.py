@@ -379,10 +379,10 @@ def test_infer_tests_the_model_and_takes_the_contract(pair, capsys):
 def test_models_of_a_comparison_have_contracts_of_their_own(pair):
     import argparse
 
-    from nndepth_core.cli import model_list, options
+    from nndepth_core.cli import model_list, model_options
 
     parser = argparse.ArgumentParser()
-    options.add_settings(parser)
+    model_options.add_settings(parser)
     declared = 'model.onnx:input-range=0,1:disparity-sign=negative'
     (name, estimator), _ = model_list.load_estimators(
         [declared, 'sgbm'], parser.parse_args([])
