@@ -268,7 +268,8 @@ class OnnxEngine:
                     options.add_free_dimension_override_by_name(axis, size)
         chosen = [(PROVIDERS[name], settings) for name, settings in devices]
         try:
-            return ort.InferenceSession(str(self.path), options, chosen)
+            # a link to the file alone leads to where its weights lie
+            return ort.InferenceSession(str(self.path.resolve()), options, chosen)
         except Exception as error:  # see _explained
             what = foreign_kind(self.path, _GIVE) or (
                 f'cannot be loaded by ONNX Runtime {ort.__version__} ({_line(error)}); export it '

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-REFINE = {'auto': None, 'on': True, 'off': False}
-"""The words for `StereoEstimator.refine`, as options and parameters have them."""
+REFINE = {'auto': None, 'always': True, 'never': False}
+"""The words of options and parameters for `StereoEstimator.refine`; YAML takes on for true."""
 
 
 class StereoEstimator(Estimator):
@@ -49,6 +49,10 @@ class StereoEstimator(Estimator):
         **settings: Any,
     ) -> None:
         super().__init__(engine, *args, **settings)
+        if not (refine is None or isinstance(refine, bool)):
+            raise ValueError(
+                f'refine is {refine!r}; give True, False, or None for what suits the model'
+            )
         self.align_rows = align_rows
         self.refine = refine
 
@@ -115,5 +119,5 @@ class StereoEstimator(Estimator):
             maps['confidence'] = left_right_confidence(maps['disparity'], of_right)
         if self.refines:
             pair = batch['left'][0], batch['right'][0]
-            maps['disparity'] = refined(*pair, maps['disparity'])
+            maps['disparity'] = refined(*pair, maps['disparity'], self.engine.spec.bounds)
         return maps

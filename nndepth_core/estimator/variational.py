@@ -8,6 +8,7 @@ plain areas follows what is around it.
 
 from __future__ import annotations
 
+import math
 import threading
 
 import cv2
@@ -21,20 +22,37 @@ _LARGEST = 1.0
 """The most that a disparity changes, in pixels."""
 _LOST = 4.0
 """What would change by more than this, in pixels, shows something else, and stays."""
+_MOST = 32766
+"""The longest side of a map that OpenCV resamples."""
 _BRIGHTNESS = 0.0
 """The weight of equal brightness, which different exposures of two cameras would mislead."""
 
 _own = threading.local()
 
 
-def refined(left: np.ndarray, right: np.ndarray, disparity: np.ndarray) -> np.ndarray:
+def refined(
+    left: np.ndarray,
+    right: np.ndarray,
+    disparity: np.ndarray,
+    bounds: tuple[float, float] = (0.0, math.inf),
+) -> np.ndarray:
     """Return the disparity of a pair, more precise.
 
     Args:
         left: uint8 RGB (H, W, 3).
         right: uint8 RGB (H, W, 3).
         disparity: float32 (H, W) of the left image in pixels, NaN where unknown, which stays.
+        bounds: the smallest and largest disparity to expect; none leaves them by this.
+
+    Raises:
+        ValueError: the images are too large.
     """
+    if max(disparity.shape) > _MOST:
+        height, width = disparity.shape
+        raise ValueError(
+            f'disparities of {width}x{height} cannot be refined, only of up to {_MOST} pixels a '
+            'side; set a smaller processing_size, or refine to never'
+        )
     known = np.isfinite(disparity)
     if not known.any():
         return disparity
@@ -46,7 +64,8 @@ def refined(left: np.ndarray, right: np.ndarray, disparity: np.ndarray) -> np.nd
     seen = np.arange(whole.shape[1], dtype=np.float32) > whole
     change[~(seen & (np.abs(change) < _LOST))] = 0
     result = disparity + change.clip(-_LARGEST, _LARGEST)
-    return np.maximum(result, np.minimum(disparity, 0))  # nothing gets behind infinity by this
+    low, high = np.minimum(disparity, bounds[0]), np.maximum(disparity, bounds[1])
+    return np.clip(result, low, high)
 
 
 def _solver() -> cv2.VariationalRefinement:

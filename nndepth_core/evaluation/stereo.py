@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,6 +52,10 @@ class StereoMeasures(Measures[StereoSample, StereoEstimator, StereoResult]):
     difference_limits = (1, 3)
     difference_unit = 'px'
     worst = 4.0
+
+    def about(self, model: StereoEstimator) -> dict[str, Any]:
+        """Tell what was done to images and disparities besides what the model does."""
+        return {'aligned': model.align_rows, 'refined': model.refines}
 
     def check(self, sample: StereoSample) -> None:
         """Refuse images and maps of different sizes, and unknown truth."""

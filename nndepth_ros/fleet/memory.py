@@ -1,7 +1,7 @@
 """What a processor remembers of the moments before, so that another one can go on from there.
 
-The mean over time and the scale of single images remember whole maps; bags are not cut where they
-are used, see `carries_maps`. All else is a few numbers.
+The mean over time, the scale of single images and the rows of a rig follow from all maps before;
+bags are not cut where they are used, see `carries_maps`. All else is a few numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nndepth_core.spec import ModelSpec
+from nndepth_core.estimator import Estimator, StereoEstimator
 from nndepth_ros.pipeline import EXAMINED
 from nndepth_ros.replay.processor import EXAMINE_EVERY, Processor
 from nndepth_ros.replay.settings import ReplaySettings
@@ -21,11 +21,13 @@ Memory = dict[str, Any]
 """As JSON has it, so that memories can be stored and compared."""
 
 
-def carries_maps(settings: ReplaySettings, spec: ModelSpec) -> str:
+def carries_maps(settings: ReplaySettings, estimator: Estimator) -> str:
     """With which option a result depends on the maps before it; '' if it does not."""
+    if isinstance(estimator, StereoEstimator) and estimator.align_rows:
+        return 'unless with --align-rows off'
     if settings.messages.filters.smoothing:
         return 'with --filter-smoothing'
-    return 'with --scale-source' if settings.scale.applies_to(spec) else ''
+    return 'with --scale-source' if settings.scale.applies_to(estimator.engine.spec) else ''
 
 
 def remembered(processor: Processor) -> Memory:

@@ -255,7 +255,7 @@ def _plan(made: Equipment, origin: Origin, path: Path) -> tuple[Plan | None, str
         processor = PROCESSORS[made.estimator.task](bag, made.estimator, made.settings)
         if not size or round(bag.counts[processor.topics.main] / size) < 2:
             return None, ''
-        if uncut := carries_maps(made.settings, made.estimator.engine.spec):
+        if uncut := carries_maps(made.settings, made.estimator):
             return None, uncut
         if made.settings.copy_inputs:
             processor.check_names()

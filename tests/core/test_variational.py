@@ -181,16 +181,16 @@ def files(sample, tmp_path: Path) -> list[str]:
 
 def test_infer_refines_as_it_is_told_and_says_so(files: list[str], tmp_path: Path):
     found = {}
-    for choice in ('auto', 'on', 'off'):
+    for choice in ('auto', 'always', 'never'):
         out = tmp_path / choice
         assert main(['infer', *files, '--output', str(out), '--refine', choice]) == 0
-        assert json.loads((out / 'results.json').read_text())['refined'] is (choice != 'off')
+        assert json.loads((out / 'results.json').read_text())['refined'] is (choice != 'never')
         found[choice] = io.read_disparity(next(out.rglob('*.pfm')))
-    assert np.array_equal(found['auto'], found['on'])
-    assert not np.array_equal(found['auto'], found['off'])
+    assert np.array_equal(found['auto'], found['always'])
+    assert not np.array_equal(found['auto'], found['never'])
 
 
-@pytest.mark.parametrize('models', [('sgbm', 'sgbm:refine=on'), ('auto:refine=off', 'auto')])
+@pytest.mark.parametrize('models', [('sgbm', 'sgbm:refine=always'), ('auto:refine=never', 'auto')])
 def test_compare_refines_one_of_the_models(
     models: tuple[str, str], files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -203,7 +203,7 @@ def test_compare_refines_one_of_the_models(
 def test_single_images_have_no_disparity_to_refine(
     files: list[str], capsys: pytest.CaptureFixture[str]
 ):
-    for value in ('on', 'off'):
+    for value in ('always', 'never'):
         arguments = ['--model', 'nano_mono', '--weights', 'random', '--refine', value]
         assert main(['infer', files[0], *arguments]) == 2
         assert '--refine is for pairs' in capsys.readouterr().err

@@ -98,9 +98,7 @@ def run_fleet(output: Path, *arguments: str, pool: Pool | None = None) -> tuple[
     Returns:
         The bags, and the names of the tasks that ran in this process.
     """
-    args = command.parser().parse_intermixed_args(
-        ['--model', bags.MODEL, '--output', str(output), *arguments]
-    )
+    args = command.parser().parse_intermixed_args(['--output', str(output), *_model(arguments)])
     args.worker_threads = 1
     sources, problems = find_sources(args.bags, args.output)
     assert not problems
@@ -109,6 +107,13 @@ def run_fleet(output: Path, *arguments: str, pool: Pool | None = None) -> tuple[
     fleet.run(pool or here, lambda: False)
     cv2.setNumThreads(threads)
     return fleet, here.calls
+
+
+def _model(arguments: tuple[str, ...]) -> list[str]:
+    """Options with a model, whose results do not depend on those before."""
+    if '--model' in arguments:
+        return [*arguments]
+    return ['--model', bags.MODEL, '--align-rows', 'off', *arguments]
 
 
 def check_equal(source: Path, folder: Path, *arguments: str, size: int = 8) -> list[str]:
@@ -123,9 +128,7 @@ def check_equal(source: Path, folder: Path, *arguments: str, size: int = 8) -> l
     fleet, calls = run_fleet(folder / 'fleet', str(source), '--segment', str(size), *arguments)
     (bag,) = fleet.bags
     assert bag.finished is not None, bag.reason
-    args = command.parser().parse_intermixed_args(
-        ['--model', bags.MODEL, '--output', '-', 'x', *arguments]
-    )
+    args = command.parser().parse_intermixed_args(['--output', '-', 'x', *_model(arguments)])
     made = equipment(args, command.parser().get_default)
     alone = replay(source, folder / 'alone' / source.name, *made)
     assert _timeless(bag.finished.report) == _timeless(alone)

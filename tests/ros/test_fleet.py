@@ -185,6 +185,18 @@ def test_the_mean_over_time_is_not_cut(tmp_path, capsys):
     assert capsys.readouterr().err.count('bags are not cut with --filter-smoothing, since') == 1
 
 
+def test_aligned_rows_are_not_cut(tmp_path, capsys):
+    entries = bags.frames(24)
+    for topic, _, message in entries:
+        if 'right/image' in topic:
+            rows = np.asarray(message.data).reshape(message.height, -1)
+            message.data = np.roll(rows, 1, axis=0).ravel()
+    source = bags.write_bag(tmp_path / 'in', entries)
+    assert check_equal(source, tmp_path, '--align-rows', 'on') == ALONE
+    told = 'bags are not cut unless with --align-rows off, since'
+    assert capsys.readouterr().err.count(told) == 1
+
+
 def test_filters_without_time_are_cut(tmp_path):
     source = bags.write_bag(tmp_path / 'in', bags.frames(24))
     assert (

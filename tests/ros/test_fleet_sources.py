@@ -20,7 +20,7 @@ from nndepth_ros.fleet.sources import (
     fingerprint,
 )
 
-REPLAY = ('replay', '--model', bags.MODEL, '--topics', 'disparity', '--workers', '1')
+REPLAY = ('replay', '--model', bags.MODEL, '--align-rows', 'off', '--topics', 'disparity', '--workers', '1')
 
 
 @pytest.fixture

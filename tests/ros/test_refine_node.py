@@ -26,8 +26,10 @@ def test_the_parameter_acts_at_once_and_gives_what_the_estimator_gives(make_rig)
         return bags.float_pixels(rig.wait_for('disparity', number)[-1].image)
 
     engine = StereoEstimator.load('auto').engine
-    for number, (value, refine) in enumerate((('auto', None), ('off', False), ('on', True)), 1):
+    for number, (value, refine) in enumerate(
+        (('auto', None), ('never', False), ('always', True)), 1
+    ):
         assert rig.set_parameters(refine=value) == ''
         expected = StereoEstimator(engine, refine=refine)(*pair).disparity
         np.testing.assert_allclose(disparity(number), expected, atol=1e-4)
-    assert 'auto, on, off' in rig.set_parameters(refine='yes')
+    assert 'auto, always, never' in rig.set_parameters(refine='yes')
