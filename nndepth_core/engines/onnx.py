@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,7 @@ class OnnxEngine:
             raise EngineError(f'{path} {what}; give the path of an .onnx file')
         self._threads = threads or physical_cores()
         self._bindings: dict[tuple[int, ...], Binding] = {}
+        self._running = threading.Lock()
         self._inputs: list[ImageTensor] = []
         self._numbers: list[ort.NodeArg] = []
         self.contract = Contract()
@@ -122,7 +124,8 @@ class OnnxEngine:
         """Compute one batch; see `Engine`."""
         shape = check_inputs(self.spec, inputs)
         images = [inputs[name] for name in self.spec.images]
-        with self._explained(f'fails on {self.device} at {_size(shape)}'):
+        # the buffers of a binding are for one run at a time
+        with self._running, self._explained(f'fails on {self.device} at {_size(shape)}'):
             binding = self._bindings.get(shape) or self._prepare(shape)
             values = [tensor.convert(images) for tensor in self._inputs]
             values += [np.ascontiguousarray(inputs[x.name], np.float32) for x in self._numbers]

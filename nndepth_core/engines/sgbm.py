@@ -6,6 +6,7 @@ OpenCV's StereoSGBM matches blocks by Birchfield-Tomasi cost instead of mutual i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -91,17 +92,19 @@ class SgbmEngine:
         self.spec = ModelSpec(
             'sgbm',
             value_range=self._searched,
-            minimum=(8, 8),
+            minimum=(8, max(8, 1 - low)),  # with fewer columns OpenCV ends the process
             resolution=1 / 16,
             bytes_per_pixel=20,
         )
         self._matcher = _make_matcher(self.settings)
+        self._running = threading.Lock()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Match left with right; see `Engine`."""
         check_inputs(self.spec, inputs)
         pairs = zip(inputs['left'], inputs['right'], strict=True)
-        return {'disparity': np.stack([self._match(left, right) for left, right in pairs])}
+        with self._running:  # the matcher has one buffer
+            return {'disparity': np.stack([self._match(left, right) for left, right in pairs])}
 
     def self_test(self) -> None:
         """Match a textured pair whose disparity lies in the range that is searched."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -139,6 +140,7 @@ class TorchEngine:
         self._call: Callable = torch.compile(network, dynamic=False) if compile else network
         self._cuda_graph = cuda_graph
         self._graphs: dict[tuple, _Graph] = {}
+        self._running = threading.Lock()
 
     @property
     def iterations(self) -> int:
@@ -167,7 +169,8 @@ class TorchEngine:
         compute = partial(
             self._replay if self._cuda_graph else self._forward, iterations=iterations
         )
-        return compute_batch(self.spec, inputs, self.device, compute)
+        with self._running:  # recorded graphs and convolutions have one set of buffers
+            return compute_batch(self.spec, inputs, self.device, compute)
 
     def _forward(self, batches: Sequence[Tensor], iterations: int) -> list[Tensor]:
         reduced = self._dtype is not torch.float32

@@ -46,6 +46,8 @@ class Estimator:
     """
 
     task: ClassVar[Task]
+    align_rows = False
+    """Whether results follow from those before, as `StereoEstimator` can have it."""
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ def refined(
     across, down = -whole, np.zeros_like(whole)
     _solver().calcUV(grey[0], grey[1], across, down)
     change = -across - whole
-    seen = np.arange(whole.shape[1], dtype=np.float32) > whole
+    seen = (whole > 0) & (whole < np.arange(whole.shape[1], dtype=np.float32))
     change[~(seen & (np.abs(change) < _LOST))] = 0
     result = disparity + change.clip(-_LARGEST, _LARGEST)
     low, high = np.minimum(disparity, bounds[0]), np.maximum(disparity, bounds[1])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nndepth_core.estimator import Estimator, StereoEstimator
+from nndepth_core.estimator import Estimator
 from nndepth_ros.pipeline import EXAMINED
 from nndepth_ros.replay.processor import EXAMINE_EVERY, Processor
 from nndepth_ros.replay.settings import ReplaySettings
@@ -23,7 +23,7 @@ Memory = dict[str, Any]
 
 def carries_maps(settings: ReplaySettings, estimator: Estimator) -> str:
     """With which option a result depends on the maps before it; '' if it does not."""
-    if isinstance(estimator, StereoEstimator) and estimator.align_rows:
+    if estimator.align_rows:
         return 'unless with --align-rows off'
     if settings.messages.filters.smoothing:
         return 'with --filter-smoothing'

@@ -1,5 +1,7 @@
 """The classical engine against textures of known disparity."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from pairs import stereo
 
 from nndepth_core.engines import EngineError, create_engine
 from nndepth_core.engines.sgbm import MODES, SgbmEngine, SgbmSettings
+from nndepth_core.estimator import StereoEstimator
 
 
 def slanted_pair(
@@ -107,3 +110,23 @@ def test_wrong_options_are_named(options, words):
 def test_unknown_names_are_named(names):
     with pytest.raises(EngineError, match='is unknown; choose one of'):
         create_engine(*names)
+
+
+def test_too_few_columns_for_negative_disparities_are_refused():
+    estimator = StereoEstimator.load('sgbm', options={'min_disparity': -32})
+    image = np.zeros((40, 33, 3), np.uint8)
+    estimator(image, image)
+    with pytest.raises(ValueError, match='processed at 32x40; sgbm needs at least 33x8'):
+        estimator(image[:, :32], image[:, :32])
+
+
+@pytest.mark.parametrize('model', ['sgbm', 'nano_stereo'])
+def test_one_engine_serves_several_threads(model):
+    estimator = StereoEstimator.load(model)
+    rng = np.random.default_rng(0)
+    pairs = [rng.integers(0, 255, (2, 64, 96, 3), np.uint8) for _ in range(4)]
+    alone = [estimator(*pair).disparity for pair in pairs]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda pair: estimator(*pair).disparity, pairs * 10))
+    for number, disparity in enumerate(together):
+        np.testing.assert_array_equal(disparity, alone[number % 4])

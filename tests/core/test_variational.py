@@ -80,15 +80,25 @@ def test_what_is_right_stays_and_plain_areas_follow_what_is_around():
     np.testing.assert_allclose(refined(plain[0], plain[1], truth)[INSIDE], truth[INSIDE], atol=0.1)
 
 
-def test_no_disparity_moves_far_or_behind_infinity():
+def test_no_disparity_moves_far_or_leaves_the_range():
     left, right = pair(slanted())
+    inside = refined(left, right, slanted() + wavy(), (16.0, 18.0))
+    rough = slanted() + wavy()
+    assert np.all((inside >= 16) | (inside >= rough))
+    assert np.all((inside <= 18) | (inside <= rough))
     rng = np.random.default_rng(1)
     wrong = rng.uniform(0, 60, SIZE).astype(np.float32)
     result = refined(left, right, wrong)
     assert np.abs(result - wrong).max() <= 1 + 1e-4
-    assert refined(left, right, np.zeros(SIZE, np.float32)).min() >= 0
-    negative = np.full(SIZE, -2, np.float32)
-    assert refined(left, right, negative).min() >= -2
+
+
+def test_what_is_at_infinity_stays_there():
+    left, right = pair(slanted())
+    far = np.where(wavy() > 0, wavy(), 0).astype(np.float32)
+    far[:8] = -2
+    result = refined(left, right, far)
+    np.testing.assert_array_equal(result[far <= 0], far[far <= 0])
+    assert result.min() >= -2
 
 
 def test_what_the_right_image_does_not_show_stays():
@@ -121,6 +131,18 @@ def test_small_images(height: int, width: int):
     image = np.zeros((height, width, 3), np.uint8)
     disparity = np.ones((height, width), np.float32)
     assert refined(image, image, disparity).shape == (height, width)
+
+
+def test_images_that_opencv_cannot_resample_are_refused():
+    image = np.zeros((8, 32767, 3), np.uint8)
+    with pytest.raises(ValueError, match=r'32767x8 cannot be refined.*refine to never'):
+        refined(image, image, np.ones(image.shape[:2], np.float32))
+
+
+@pytest.mark.parametrize('value', ['always', 'never', 1, 0])
+def test_python_takes_no_words(value):
+    with pytest.raises(ValueError, match=f'refine is {value!r}; give True, False, or None'):
+        StereoEstimator.load('sgbm', refine=value)
 
 
 def test_the_number_of_threads_changes_no_bit():

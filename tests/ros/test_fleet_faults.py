@@ -23,7 +23,17 @@ from nndepth_ros.fleet.worker import WORK
 TOPICS = ('--topics', 'disparity')
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': f'{ROOT}:{os.environ.get("PYTHONPATH", "")}'}
-COMMAND = [sys.executable, '-m', 'nndepth_core', 'replay', '--model', bags.MODEL, '--align-rows', 'off', *TOPICS]
+COMMAND = [
+    sys.executable,
+    '-m',
+    'nndepth_core',
+    'replay',
+    '--model',
+    bags.MODEL,
+    '--align-rows',
+    'off',
+    *TOPICS,
+]
 
 
 @pytest.fixture

@@ -20,7 +20,17 @@ from nndepth_ros.fleet.sources import (
     fingerprint,
 )
 
-REPLAY = ('replay', '--model', bags.MODEL, '--align-rows', 'off', '--topics', 'disparity', '--workers', '1')
+REPLAY = (
+    'replay',
+    '--model',
+    bags.MODEL,
+    '--align-rows',
+    'off',
+    '--topics',
+    'disparity',
+    '--workers',
+    '1',
+)
 
 
 @pytest.fixture
