@@ -9,6 +9,10 @@ from nndepth_core.weights.description import Origin
 from nndepth_core.weights.settings import split_settings
 from nndepth_core.weights.store import cache_folder, folders
 
+VERSION = 2
+"""Raised when exports of the same weights compute or say something else, so that nobody takes
+those that an earlier nndepth stored."""
+
 
 def stored_export(path: Path) -> Path | None:
     """Return the stored export that belongs at an `export_path`, or None if there is none.
@@ -41,5 +45,5 @@ def export_path(
     special = ''.join(
         f'-{quote(setting, safe="=")}' for setting in sorted(split_settings(settings))
     )
-    name = f'{network}-{variant}-{origin.key}{special}{steps}-{precision}.onnx'
+    name = f'{network}-{variant}-{origin.key}{special}{steps}-{precision}-v{VERSION}.onnx'
     return cache_folder() / 'onnx' / name

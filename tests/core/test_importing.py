@@ -260,7 +260,7 @@ def test_exports_of_other_settings_are_other_files():
     paths |= {export_path('net', 'base', plain, 'fp32', settings=x) for x in ('a=1', 'a=1 b=c/d')}
     assert len(paths) == 5
     assert len({path.parent for path in paths}) == 1
-    assert export_path('net', 'base', plain, 'fp32').name == f'net-base-{16 * "a"}-fp32.onnx'
+    assert export_path('net', 'base', plain, 'fp32').name == f'net-base-{16 * "a"}-fp32-v2.onnx'
 
 
 @pytest.fixture

@@ -252,7 +252,7 @@ def test_an_export_of_another_range_is_found(pair, capsys, caplog):
     assert code == 0, error
     assert 'nano_stereo-small has none to choose' in caplog.text
     path = json.loads(out)['path']
-    assert path.endswith('-max_disparity=64-fp32.onnx')
+    assert path.endswith('-max_disparity=64-fp32-v2.onnx')
     engine = create_engine(NAMES[1], 'onnxruntime', 'cpu', network_settings='max_disparity=64')
     assert engine.spec.value_range == (0.0, 64.0)
     shutil.copy(path, 'other.onnx')
