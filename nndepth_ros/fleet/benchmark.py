@@ -19,7 +19,7 @@ from nndepth_ros.fleet.sources import Source, content_of, find_sources, size_of
 from nndepth_ros.fleet.worker import Job
 
 _CALLS = 200
-_ALIGNED = ('--align-rows', 'off')
+_AS_THEY_ARE = ('--align-rows', 'off')
 """Bags whose rows are aligned are not cut."""
 
 
@@ -49,7 +49,7 @@ def measure_fleet(
         for count in cores:
             for name, (sources, cut) in arrangements.items():
                 output = Path(folder, f'{name}_{count}')
-                done = _run([*sources, '--output', str(output), *cut, *_ALIGNED, *options], count)
+                done = _run([*sources, '--output', str(output), *cut, *_AS_THEY_ARE, *options], count)
                 rates[name][count] = frames * len(sources) / done.seconds
                 if name == 'bags':
                     survey = done.report['seconds']['survey']
