@@ -235,7 +235,7 @@ def _check_alone(file: Path) -> None:
     with file.open('rb') as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as view:
         if view.find(_KEY_OF_ELSEWHERE) >= 0:
             raise CheckpointError(
-                f'{file} has its weights in files beside it; join them by '
+                f'{file.resolve()} has its weights in files beside it; join them by '
                 "onnx.save(onnx.load(FILE), 'joined.onnx'), and load that file"
             )
 

@@ -49,7 +49,9 @@ def measure_fleet(
         for count in cores:
             for name, (sources, cut) in arrangements.items():
                 output = Path(folder, f'{name}_{count}')
-                done = _run([*sources, '--output', str(output), *cut, *_AS_THEY_ARE, *options], count)
+                done = _run(
+                    [*sources, '--output', str(output), *cut, *_AS_THEY_ARE, *options], count
+                )
                 rates[name][count] = frames * len(sources) / done.seconds
                 if name == 'bags':
                     survey = done.report['seconds']['survey']
