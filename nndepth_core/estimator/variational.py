@@ -22,6 +22,8 @@ _LARGEST = 1.0
 """The most that a disparity changes, in pixels."""
 _LOST = 4.0
 """What would change by more than this, in pixels, shows something else, and stays."""
+_EDGE = 4.0
+"""Where neighbours differ by more than this, in pixels, is a depth edge, which stays sharp."""
 _MOST = 32766
 """The longest side of a map that OpenCV resamples."""
 _BRIGHTNESS = 0.0
@@ -62,7 +64,9 @@ def refined(
     _solver().calcUV(grey[0], grey[1], across, down)
     change = -across - whole
     seen = (whole > 0) & (whole < np.arange(whole.shape[1], dtype=np.float32))
-    change[~(seen & (np.abs(change) < _LOST))] = 0
+    around = np.ones((3, 3), np.uint8)
+    smooth = cv2.dilate(whole, around) - cv2.erode(whole, around) <= _EDGE
+    change[~(seen & smooth & (np.abs(change) < _LOST))] = 0
     result = disparity + change.clip(-_LARGEST, _LARGEST)
     low, high = np.minimum(disparity, bounds[0]), np.maximum(disparity, bounds[1])
     return np.clip(result, low, high)

@@ -109,6 +109,16 @@ def test_what_the_right_image_does_not_show_stays():
     assert np.array_equal(result[hidden], rough[hidden])
 
 
+def test_depth_edges_stay():
+    truth = slanted()
+    rough = truth + wavy()
+    rough[30:60, 80:120] += 20
+    result = refined(*pair(truth), rough)
+    edge = cv2.morphologyEx(rough, cv2.MORPH_GRADIENT, np.ones((3, 3))) > 4
+    assert edge.sum() > 200
+    np.testing.assert_array_equal(result[edge], rough[edge])
+
+
 def test_unknown_disparities_stay_unknown_and_harm_no_others():
     truth = slanted()
     rough = truth + wavy()
