@@ -64,8 +64,7 @@ def refined(
     _solver().calcUV(grey[0], grey[1], across, down)
     change = -across - whole
     seen = (whole > 0) & (whole < np.arange(whole.shape[1], dtype=np.float32))
-    around = np.ones((3, 3), np.uint8)
-    smooth = cv2.dilate(whole, around) - cv2.erode(whole, around) <= _EDGE
+    smooth = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) <= _EDGE
     change[~(seen & smooth & (np.abs(change) < _LOST))] = 0
     result = disparity + change.clip(-_LARGEST, _LARGEST)
     low, high = np.minimum(disparity, bounds[0]), np.maximum(disparity, bounds[1])

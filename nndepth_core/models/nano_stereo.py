@@ -255,7 +255,9 @@ def _in_pixels_given(look: Estimate, scale: float) -> tuple[Tensor, Tensor]:
     if scale == 1:
         return look.disparity, look.confidence_logits
     logits = resized(look.confidence_logits, 1 / scale)
-    return resized(look.disparity, 1 / scale) / scale, logits - _TOO_SURE * (scale < 1)
+    if scale < 1:
+        logits = logits - _TOO_SURE
+    return resized(look.disparity, 1 / scale) / scale, logits
 
 
 def _volume(features: Tensor, bins: int, group: int) -> Tensor:
