@@ -12,6 +12,7 @@ import numpy as np
 from nndepth_core.engines import Engine
 from nndepth_core.engines.maps import left_right_confidence
 from nndepth_core.estimator.base import Estimator
+from nndepth_core.estimator.depth_edges import with_edges_of_image
 from nndepth_core.estimator.images import check_pair
 from nndepth_core.estimator.results import StageClock, StereoResult
 from nndepth_core.estimator.variational import BYTES_PER_PIXEL, refined
@@ -110,6 +111,7 @@ class StereoEstimator(Estimator):
 
     def _infer(self, batch: Mapping[str, np.ndarray], confidence: bool) -> dict[str, np.ndarray]:
         maps = super()._infer(batch, confidence)
+        sure = maps.get('confidence')
         if confidence and 'confidence' not in maps:
             mirrored = {
                 name: np.ascontiguousarray(batch[other][:, :, ::-1])
@@ -118,6 +120,8 @@ class StereoEstimator(Estimator):
             of_right = self.engine.run(mirrored)['disparity'][0, :, ::-1]
             maps['confidence'] = left_right_confidence(maps['disparity'], of_right)
         if self.refines:
-            pair = batch['left'][0], batch['right'][0]
-            maps['disparity'] = refined(*pair, maps['disparity'], self.engine.spec.bounds)
+            left, right, disparity = batch['left'][0], batch['right'][0], maps['disparity']
+            if sure is not None:
+                disparity = with_edges_of_image(left, disparity, sure)
+            maps['disparity'] = refined(left, right, disparity, self.engine.spec.bounds)
         return maps

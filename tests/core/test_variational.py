@@ -15,6 +15,7 @@ from nndepth_core import io
 from nndepth_core.cli import main
 from nndepth_core.data.synthetic.procedural import ProceduralStereo
 from nndepth_core.estimator import StereoEstimator
+from nndepth_core.estimator.depth_edges import with_edges_of_image
 from nndepth_core.estimator.variational import refined
 
 SIZE = HEIGHT, WIDTH = 96, 160
@@ -197,9 +198,11 @@ def test_disparities_are_refined_at_the_size_of_processing(sample):
         cv2.resize(image, (160, 96), interpolation=cv2.INTER_AREA)
         for image in (sample.left, sample.right)
     )
+    rough = plain(sample.left, sample.right, confidence=True)
+    moved = with_edges_of_image(left, rough.disparity, rough.confidence)
+    assert not np.array_equal(moved, rough.disparity)
     np.testing.assert_array_equal(
-        better(sample.left, sample.right).disparity,
-        refined(left, right, plain(sample.left, sample.right).disparity),
+        better(sample.left, sample.right).disparity, refined(left, right, moved)
     )
 
 
