@@ -122,8 +122,9 @@ class ModelSpec:
         affine_points: whether it gives maps 'x' and 'y' besides 'depth' and 'confidence': where
             the points lie that pixels show, to the right and below the axis of the camera. Its
             depth lacks a shift then, which follows from them (see `nndepth_core.point_maps`).
-        refined: whether variational refinement belongs to a stereo model, since it was measured to
-            make its disparities more precise (see `nndepth_core.estimator.variational`).
+        refined: whether refinement by the images belongs to a stereo model, since it was measured
+            to make its disparities more precise (see `nndepth_core.estimator.variational` and
+            `nndepth_core.estimator.depth_edges`).
         bytes_per_pixel: the memory that a run on the CPU needs at least for each pixel
             (nano_stereo, the smallest network, was measured at 286).
     """

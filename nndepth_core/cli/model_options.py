@@ -85,8 +85,8 @@ def add_settings(parser: argparse.ArgumentParser, align_rows: bool = True) -> No
         '--refine',
         choices=tuple(REFINE),
         default='auto',
-        help='for pairs: make disparities more precise by the gradients of both images; auto, the '
-        'default, does so for the models that gain by it (nano_stereo)',
+        help='for pairs: make disparities more precise by the colours and gradients of the '
+        'images; auto, the default, does so for the models that gain by it (nano_stereo)',
     )
     add(
         '--confidence-threshold',

@@ -14,7 +14,7 @@ import numpy as np
 from nndepth_core.filters.holes import filled_from_background
 
 _EDGE = 4.0
-"""Where disparities differ by more than this, in pixels, is a depth edge."""
+"""Where neighbours differ by more than this, in pixels, is a depth edge."""
 _REACH = 4
 """How far a pixel looks for others, in pixels."""
 _AROUND = np.array(
@@ -33,6 +33,11 @@ _AT_ONCE = 16384
 """Pixels that are handled together; more need more memory, and are not faster."""
 
 
+def at_depth_edges(disparity: np.ndarray) -> np.ndarray:
+    """Find the depth edges of a disparity float32 (H, W) in pixels; bool of the same shape."""
+    return cv2.morphologyEx(disparity, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > _EDGE
+
+
 def with_edges_of_image(
     left: np.ndarray, disparity: np.ndarray, confidence: np.ndarray
 ) -> np.ndarray:
@@ -46,8 +51,8 @@ def with_edges_of_image(
     known = np.isfinite(disparity)
     whole = disparity if known.all() else filled_from_background(disparity)
     window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
-    at_edge = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, window) > _EDGE
-    chosen = np.flatnonzero(at_edge & (confidence < _SURE) & known & (disparity > 0))
+    near = cv2.dilate(at_depth_edges(whole).astype(np.uint8), window) > 0
+    chosen = np.flatnonzero(near & (confidence < _SURE) & known & (disparity > 0))
     if not chosen.size:
         return disparity
     colours = cv2.cvtColor(left, cv2.COLOR_RGB2LAB)

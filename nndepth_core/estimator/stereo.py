@@ -34,8 +34,9 @@ class StereoEstimator(Estimator):
         align_rows: whether rows of the right image that are slightly off, as after a knock on the
             rig, are found by the result and moved back; the model runs again if they are farther
             off than was known.
-        refine: whether variational refinement makes disparities more precise; None leaves that to
-            the model, see `ModelSpec.refined`.
+        refine: whether the images make disparities more precise: their colours at depth edges,
+            where the model has a confidence of its own, and their gradients elsewhere; None leaves
+            that to the model, see `ModelSpec.refined`.
         settings: see `Estimator`.
     """
 

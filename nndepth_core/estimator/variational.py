@@ -14,6 +14,7 @@ import threading
 import cv2
 import numpy as np
 
+from nndepth_core.estimator.depth_edges import at_depth_edges
 from nndepth_core.filters.holes import filled_from_background
 
 BYTES_PER_PIXEL = 150
@@ -22,8 +23,6 @@ _LARGEST = 1.0
 """The most that a disparity changes, in pixels."""
 _LOST = 4.0
 """What would change by more than this, in pixels, shows something else, and stays."""
-_EDGE = 4.0
-"""Where neighbours differ by more than this, in pixels, is a depth edge, which stays sharp."""
 _MOST = 32766
 """The longest side of a map that OpenCV resamples."""
 _BRIGHTNESS = 0.0
@@ -64,8 +63,7 @@ def refined(
     _solver().calcUV(grey[0], grey[1], across, down)
     change = -across - whole
     seen = (whole > 0) & (whole < np.arange(whole.shape[1], dtype=np.float32))
-    smooth = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) <= _EDGE
-    change[~(seen & smooth & (np.abs(change) < _LOST))] = 0
+    change[~seen | at_depth_edges(whole) | ~(np.abs(change) < _LOST)] = 0  # edges stay sharp
     result = disparity + change.clip(-_LARGEST, _LARGEST)
     low, high = np.minimum(disparity, bounds[0]), np.maximum(disparity, bounds[1])
     return np.clip(result, low, high)
