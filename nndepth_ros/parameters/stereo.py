@@ -51,8 +51,8 @@ STEREO_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         'refine',
         'auto',
-        'Make disparities more precise by the colours and gradients of the images; auto: for models '
-        'that gain by it.',
+        'Make disparities more precise by the colours and gradients of the images; auto: for '
+        'models that gain by it.',
         choices=tuple(REFINE),
     ),
     Parameter(
