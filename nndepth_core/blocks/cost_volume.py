@@ -15,10 +15,6 @@ _TILE = 16
 def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) -> Tensor:
     """Correlate each left pixel with the right pixels 0 .. bins - 1 columns to its left.
 
-    Rows are cut into tiles. All matches of a tile lie in the tile itself or in the few tiles
-    before it. One matrix product of each tile with these, of which only diagonals are kept,
-    replaces a loop over the disparities.
-
     Args:
         left: features (N, C, H, W).
         right: features of the right image, of the same shape.
@@ -29,25 +25,48 @@ def correlation_volume(left: Tensor, right: Tensor, bins: int, groups: int = 1) 
         (N, groups, bins, H, W): mean over a group's channels of left(x) * right(x - d), zero
         where x < d.
     """
+    return correlation_planes(left, right, bins, groups).transpose(1, 2)
+
+
+def correlation_planes(left: Tensor, right: Tensor, bins: int, groups: int = 1) -> Tensor:
+    """Compute a `correlation_volume`, with its bins before its groups.
+
+    Rows are cut into tiles. All matches of a tile lie in the tile itself or in the few tiles
+    before it. One matrix product of each tile with these, of which only diagonals are kept,
+    replaces a loop over the disparities.
+
+    Args:
+        left: features (N, C, H, W).
+        right: features of the right image, of the same shape.
+        bins: number of disparities.
+        groups: channel groups that are correlated apart; divides C.
+
+    Returns:
+        (N, bins, groups, H, W).
+    """
     batch, channels, height, width = left.shape
-    depth = channels // groups
+    depth, before = channels // groups, -(-(bins - 1) // _TILE)
 
-    def tiles(features: Tensor) -> Tensor:
-        padded = F.pad(features, (0, -width % _TILE))
-        return padded.reshape(batch, groups, depth, height, -1, _TILE).transpose(2, 3)
+    def tiles(features: Tensor, more: int) -> Tensor:
+        padded = F.pad(features, (more * _TILE, -width % _TILE))
+        return padded.reshape(batch, groups, depth, height, -1, _TILE)
 
-    of_left = tiles(left / depth).permute(0, 1, 2, 4, 5, 3)
-    of_right = tiles(right).permute(0, 1, 2, 4, 3, 5).flip(-1)
-    count, before = of_right.shape[3], -(-(bins - 1) // _TILE)
-    padded = F.pad(of_right, (0, 0, 0, 0, before, 0))
-    window = torch.cat([padded[:, :, :, k : k + count] for k in range(before, -1, -1)], -1)
-    # Column j of the product belongs to the right pixel _TILE - 1 - j of the tile, so that the
-    # match of pixel x at disparity d is at j = _TILE - 1 - x + d. This is a diagonal; it becomes a
-    # column when the same numbers are arranged in rows that are shorter by one.
-    columns = window.shape[-1] - 1
-    product = (of_left @ window).flatten(-2)
-    rows = product[..., _TILE - 1 : _TILE - 1 + _TILE * columns].unflatten(-1, (_TILE, columns))
-    return rows[..., :bins].permute(0, 1, 5, 2, 3, 4).flatten(-2)[..., :width]
+    def numbers(count: int) -> Tensor:
+        return torch.arange(count, device=left.device)
+
+    of_left = tiles(left / depth, 0).permute(0, 1, 3, 4, 5, 2)
+    of_right = tiles(right, before).transpose(2, 3)
+    # The rows of a window are channels, each of which is gathered from its row of tiles.
+    near = numbers(of_left.shape[3])[:, None] + numbers(before + 1)
+    near = near[:, None] + numbers(depth)[:, None] * of_right.shape[4]
+    window = of_right.flatten(3, 4)[:, :, :, near].flatten(-2)
+    # The match of pixel x of a tile at disparity d is in column x - d + before * _TILE of the
+    # product. This is a diagonal; it becomes a column when the same numbers are arranged in rows
+    # that are longer by one.
+    product = F.pad((of_left @ window).flatten(-2), (0, _TILE))
+    columns = product.unflatten(-1, (_TILE, -1)).permute(0, 5, 1, 2, 3, 4)
+    planes = columns[:, before * _TILE - numbers(bins)]
+    return planes.flatten(-2)[..., :width]
 
 
 def local_correlation(left: Tensor, right: Tensor, disparity: Tensor, radius: int) -> Tensor:
@@ -64,13 +83,15 @@ def local_correlation(left: Tensor, right: Tensor, disparity: Tensor, radius: in
         k = -radius .. radius, zero outside of the image.
     """
     batch, height, width, channels = left.shape
-    padded = F.pad(right, (0, 0, 1, 1)).reshape(-1, channels)  # zeros all around
-    row = torch.arange(batch * height, device=left.device).view(batch, height, 1) * (width + 2)
-    match = torch.arange(1, width + 1, device=left.device) - disparity
+    margin = 2 * radius + 1  # of zeros, for all matches outside of the image
+    padded = F.pad(right, (0, 0, margin, margin)).reshape(-1, channels)
+    row = torch.arange(batch * height, device=left.device).view(batch, height, 1)
+    match = torch.arange(width, device=left.device) - disparity
+    match = match.clamp(-radius - 1, width + radius)
+    place = row * (width + 2 * margin) + margin + match
 
     def correlate(offset: int) -> Tensor:
-        found = padded[row + (match - offset).clamp(0, width + 1)]
-        return (left * found).sum(-1)
+        return (left * padded[place - offset]).sum(-1)
 
     return torch.stack([correlate(offset) for offset in range(-radius, radius + 1)], 1)
 

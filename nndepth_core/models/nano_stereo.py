@@ -23,14 +23,20 @@ from torch.nn import functional as F
 
 from nndepth_core.blocks.conv import conv_relu
 from nndepth_core.blocks.cost_volume import (
-    correlation_volume,
+    correlation_planes,
     local_correlation,
     near_peak,
     peak_mass,
     soft_argmin,
 )
 from nndepth_core.blocks.planes import PlaneBlock, PlaneOut, PlaneUp
-from nndepth_core.blocks.upsample import convex_upsample_coarse, softmax_mean
+from nndepth_core.blocks.upsample import (
+    combine,
+    convex_upsample_coarse,
+    neighbours,
+    pixel_shuffle,
+    softmax_mean,
+)
 from nndepth_core.encoders.pyramid import Pyramid
 from nndepth_core.models.base import Prediction, StereoNetwork, scale_to_unit
 from nndepth_core.models.declared import NANO_STEREO
@@ -264,7 +270,7 @@ def _volume(features: Tensor, bins: int, group: int) -> Tensor:
     """Compute group-wise correlations (N, bins, groups, h, w) of features (2N, C, h, w)."""
     left, right = features.chunk(2)
     left = left * (group * _SHARPNESS)
-    return correlation_volume(left, right, bins, left.shape[1] // group).transpose(1, 2)
+    return correlation_planes(left, right, bins, left.shape[1] // group)
 
 
 def unit_vectors(x: Tensor, dim: int) -> Tensor:
@@ -283,10 +289,10 @@ def local_contrast(images: Tensor) -> Tensor:
         (N, 1, H, W): the difference from the local mean, divided by the local standard deviation;
         both are taken over about 48x48 pixels.
     """
-    brightness = images.mean(1, keepdim=True)
-    moments = torch.cat((brightness, brightness * brightness), 1)
-    moments = F.avg_pool2d(F.avg_pool2d(moments, 16), 3, 1, 1, count_include_pad=False)
-    mean, square = moments.split(1, 1)
+    red, green, blue = images.split(1, 1)
+    brightness = (red + green + blue) / 3
+    moments = [F.avg_pool2d(x, 16) for x in (brightness, brightness * brightness)]
+    mean, square = (F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) for x in moments)
     deviation = (square - mean * mean).clamp(min=0).sqrt()
     around = F.interpolate(torch.cat((mean, deviation), 1), scale_factor=16.0, mode='bilinear')
     mean, deviation = around.split(1, 1)
@@ -372,10 +378,10 @@ class Refinement(nn.Module):
             Disparity (N, 1, H, W) in pixels; logit of its confidence, (N, 1, H, W).
         """
         wider = F.interpolate(self.from_quarter(quarter), scale_factor=2.0)
-        matching = self.to_matching(half + wider).permute(0, 2, 3, 1)
+        matching = unit_vectors(self.to_matching(half + wider), 1)
         whole = found.detach().round()
-        left, right = unit_vectors(matching, -1).chunk(2)
-        near = local_correlation(left * _SHARPNESS, right, whole[:, 0].long(), _RADIUS)
+        left, right = matching.permute(0, 2, 3, 1).chunk(2)
+        near = _SHARPNESS * local_correlation(left, right, whole[:, 0].long(), _RADIUS)
         inputs = (
             near.to(half.dtype),
             (found - whole).to(half.dtype),
@@ -384,12 +390,13 @@ class Refinement(nn.Module):
         )
         joined = self.join(torch.cat(inputs, 1))
         answers = self.to_steps_and_weights(joined).float()
-        trust, steps, weights = answers.split((1, _STEPS, 9 * 4), 1)
+        trust, steps, *weights = answers.split((1, _STEPS, *[4] * 9), 1)
         logits = near * trust.exp() + steps
         step = soft_argmin(logits)
         matched = torch.cat((peak_mass(logits, step), near), 1).to(joined.dtype)
         confidence_logits = self.confidence_head(joined.detach(), matched.detach())
-        return convex_upsample_coarse(whole + step - _RADIUS, weights, 2), confidence_logits
+        fine = combine(weights, neighbours(2 * (whole + step - _RADIUS)))  # each has 2x2 pixels
+        return pixel_shuffle(fine, 2), confidence_logits
 
 
 class ConfidenceHead(nn.Module):
@@ -404,7 +411,7 @@ class ConfidenceHead(nn.Module):
     def forward(self, joined: Tensor, matched: Tensor) -> Tensor:
         """Map (N, 32, h, w) and (N, 1 + steps, h, w) to logits (N, 1, 2 h, 2 w)."""
         hidden = (self.from_joined(joined) + self.from_matching(matched)).relu()
-        return F.pixel_shuffle(self.to_logits(hidden).float(), 2)
+        return pixel_shuffle(self.to_logits(hidden).float(), 2)
 
 
 def _project(inputs: int, outputs: int) -> nn.Conv2d:

@@ -27,6 +27,7 @@ from nndepth_core.blocks.update import ConvGru  # noqa: E402
 from nndepth_core.blocks.upsample import (  # noqa: E402
     convex_upsample,
     convex_upsample_coarse,
+    pixel_shuffle,
     residual_confidence,
     softmax_mean,
     split_fine,
@@ -215,3 +216,9 @@ def test_bin_mass_is_the_probability_around_the_result():
         torch.testing.assert_close(found, torch.full((1, 1, 1, 1), part), atol=1e-6, rtol=0)
     even = bin_mass(torch.zeros(1, 8, 1, 1), middle, 4)
     torch.testing.assert_close(even, torch.full((1, 1, 1, 1), 3 / 8))
+
+
+@pytest.mark.parametrize('factor', [1, 2, 3])
+def test_pixel_shuffle_equals_that_of_torch(factor):
+    x = torch.rand(2, 2 * factor**2, 3, 4)
+    torch.testing.assert_close(pixel_shuffle(x, factor), F.pixel_shuffle(x, factor))
