@@ -41,7 +41,7 @@ def convex_upsample_coarse(estimate: Tensor, logits: Tensor, factor: int) -> Ten
     """
     around = [x.unsqueeze(2) for x in neighbours(estimate * factor)]
     fine = combine(logits.unsqueeze(1).split(factor**2, 2), around)
-    return pixel_shuffle(fine.flatten(1, 2), factor)
+    return F.pixel_shuffle(fine.flatten(1, 2), factor)
 
 
 def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
